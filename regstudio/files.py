@@ -4,42 +4,39 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 from uuid import uuid4
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Yield a binary file that takes the place of `path` once the block ends without an error.
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that takes the place of `path` once the block ends without an error.
 
-    The bytes go to a temporary file in the same folder, are flushed to the disk and renamed; after an
-    error, `path` is as it was. Missing parent folders are made.
+    The temporary file lies in the same folder and keeps the name's ending, so that writers which choose a format
+    by it work. It is flushed to the disk before it is renamed; after an error, `path` is as it was. Missing parent
+    folders are made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    temporary = path.with_name(f".{uuid4().hex}.{path.name}")
     try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        _sync(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    if os.name == "posix":  # elsewhere a folder cannot be opened; here the rename itself is to survive a power cut
+        _sync(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, atomically."""
-    with atomic_write(path) as file:
-        file.write(text.encode())
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut, where the system can sync a folder."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    # Windows syncs only files open for writing; a folder opens only for reading.
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
