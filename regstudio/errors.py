@@ -1,11 +1,11 @@
 """The errors a user may meet; each message names what is wrong, where, and what to do.
 
-    RegStudioError
-      |-- ConfigError       a knob has a value it cannot have
-      |-- DataError         a file or folder of images cannot be used
-      |-- CheckpointError   a checkpoint cannot be read or does not fit
-      |-- RunError          a run folder cannot be made, found or resumed
-      `-- DeviceError       the wanted device is not there or ran out of memory
+RegStudioError
+|-- ConfigError       a knob has a value it cannot have
+|-- DataError         a file or folder of images cannot be used
+|-- CheckpointError   a checkpoint cannot be read or does not fit
+|-- RunError          a run folder cannot be made, found or resumed
+`-- DeviceError       the wanted device is not there or ran out of memory
 """
 
 

@@ -1,0 +1,203 @@
+"""The parts that CorrMLP is built of: correlation, windowed MLPs, attention, and the step between two levels.
+
+Source: Meng, Feng, Bi, Kim, "Correlation-aware Coarse-to-fine MLPs for Deformable Medical Image Registration",
+CVPR 2024, section 3. Feature maps are (B, C, H, W) between the blocks and best kept in channels-last memory; inside a
+block, names that end in `_last` are the same memory seen as (B, H, W, C), where layer norms and linear layers act on
+each pixel without a copy.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+WINDOWS = (3, 5, 7)
+SHIFTS = [(row, column) for row in range(3) for column in range(3)]
+LEAKY_SLOPE = 0.2
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Return (B, C, H, W) as (B, H, W, C), a view."""
+    return x.permute(0, 2, 3, 1)
+
+
+def channels_first(x: Tensor) -> Tensor:
+    """Return (B, H, W, C) as (B, C, H, W), a view in channels-last memory."""
+    return x.permute(0, 3, 1, 2)
+
+
+class _Correlation(torch.autograd.Function):
+    """The nine shifted products with a backward pass that accumulates in place.
+
+    Autograd's own would make a zero-filled map of full size for each of the nine slices: 4 times slower, measured
+    forward and backward on 16 channels at 256x256.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x1: Tensor, x2: Tensor) -> Tensor:
+        height, width = x1.shape[2:]
+        padded = F.pad(x2, (1, 1, 1, 1))
+        ctx.save_for_backward(x1, padded)
+        shifted = (padded[:, :, i : i + height, j : j + width] for i, j in SHIFTS)
+        return torch.cat([(x1 * x).mean(dim=1, keepdim=True) for x in shifted], dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
+        x1, padded = ctx.saved_tensors
+        height, width = x1.shape[2:]
+        grads = (grad_outputs[0] / x1.shape[1]).split(1, dim=1)
+        grad_x1, grad_padded = torch.zeros_like(x1), torch.zeros_like(padded)
+        for (i, j), grad in zip(SHIFTS, grads, strict=True):
+            here = (slice(None), slice(None), slice(i, i + height), slice(j, j + width))
+            grad_x1.addcmul_(grad, padded[here])
+            grad_padded[here].addcmul_(grad, x1)
+        return grad_x1, grad_padded[:, :, 1:-1, 1:-1]
+
+
+def correlation(x1: Tensor, x2: Tensor) -> Tensor:
+    """Correlate each pixel of `x1` with its 3x3 neighbours in `x2`: two (B, C, H, W) -> (B, 9, H, W).
+
+    Each map is the mean over channels of the product at one displacement, rows first; outside, `x2` is 0.
+    """
+    correlated: Tensor = _Correlation.apply(x1, x2)
+    return correlated
+
+
+class GatedMLP(nn.Module):
+    """Gate each pixel by the others of its window of `window` x `window` pixels; without its last linear layer.
+
+    `MultiWindow` applies `project` itself, together with those of the other windows.
+    """
+
+    def __init__(self, channels: int, window: int) -> None:
+        super().__init__()
+        self.window = window
+        self.norm = nn.LayerNorm(channels)
+        self.expand = nn.Linear(channels, 2 * channels)
+        self.gate_norm = nn.LayerNorm(channels)
+        self.mix = nn.Linear(window**2, window**2)
+        self.project = nn.Linear(channels, channels)
+
+    def forward(self, normalised: Tensor) -> Tensor:
+        """Return u * (v + 1): (B, H, W, C) from an input that is layer-normalised but not yet scaled and shifted."""
+        height, width = normalised.shape[1:3]
+        pad_rows, pad_columns = -height % self.window, -width % self.window
+        # Two products rather than one that is then split: each half stays contiguous, forward and backward.
+        weight_u, weight_v = (self.expand.weight * self.norm.weight).chunk(2)
+        bias_u, bias_v = (self.expand.bias + self.expand.weight @ self.norm.bias).chunk(2)
+        u = F.gelu(F.linear(normalised, weight_u, bias_u))
+        v = self.gate_norm(F.gelu(F.linear(normalised, weight_v, bias_v)))
+        if pad_rows or pad_columns:
+            # A window pads its input with zeros, which normalise to zero; all such pixels carry one same v.
+            v = _pad_with(v, self.gate_norm(F.gelu(bias_v)), pad_rows, pad_columns)
+        return u * self._mix_plus_one(v)[:, :height, :width]
+
+    def _mix_plus_one(self, v: Tensor) -> Tensor:
+        """The dense over window positions, as one product of (n, n) with all pixels that share a position."""
+        batch, height, width, channels = v.shape
+        size = self.window
+        rows, columns = height // size, width // size
+        by_position = v.view(batch, rows, size, columns, size, channels).permute(2, 4, 0, 1, 3, 5)
+        mixed = torch.addmm(self.mix.bias[:, None] + 1, self.mix.weight, by_position.reshape(size**2, -1))
+        mixed = mixed.view(size, size, batch, rows, columns, channels).permute(2, 3, 0, 4, 1, 5)
+        return mixed.reshape(batch, height, width, channels)
+
+
+def _pad_with(v: Tensor, value: Tensor, rows: int, columns: int) -> Tensor:
+    """Append `rows` and `columns` of pixels that hold `value` (C,) at the bottom and right of (B, H, W, C)."""
+    batch, height, width, channels = v.shape
+    right = value.expand(batch, height, columns, channels)
+    bottom = value.expand(batch, rows, width + columns, channels)
+    return torch.cat((torch.cat((v, right), dim=2), bottom), dim=1)
+
+
+class MultiWindow(nn.Module):
+    """Mix each pixel with windows of 3, 5 and 7 pixels around it, weighing the three for each channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.branches = nn.ModuleList(GatedMLP(channels, window) for window in WINDOWS)
+        self.weigh = nn.Sequential(
+            nn.Linear(channels, channels // 4), nn.GELU(), nn.Linear(channels // 4, len(WINDOWS) * channels)
+        )
+        self.project = nn.Linear(channels, channels)
+
+    def forward(self, x_last: Tensor) -> Tensor:
+        """Return a map like `x_last`, (B, H, W, C).
+
+        With y the normalised input, h_i the gated values of branch i and P_i its projection, the branches are
+        y + P_i h_i and the weights w_i sum to 1 over them, so
+
+            project(sum_i w_i (y + P_i h_i)) = project(y + sum_i w_i P_i h_i):
+
+        four small matrices, multiplied together first, stand for ten passes over full-size maps. The mean over the
+        pixels, from which the weights come, commutes with P_i just so.
+        """
+        batch, height, width, channels = x_last.shape
+        y = self.norm(x_last)
+        normalised = F.layer_norm(y, (channels,))
+        gated = [branch(normalised).view(batch, height * width, channels) for branch in self.branches]
+        projects = [branch.project for branch in self.branches]
+
+        pooled = len(WINDOWS) * y.sum(dim=(1, 2))
+        for h, project in zip(gated, projects, strict=True):
+            pooled = pooled + F.linear(h.sum(dim=1), project.weight)
+        pooled = pooled / (height * width) + sum(project.bias for project in projects)
+        weights = self.weigh(pooled).view(batch, len(WINDOWS), channels).softmax(dim=1)
+
+        mixed = F.linear(y, self.project.weight, self.project.bias).view(batch, height * width, channels)
+        for h, project, weight in zip(gated, projects, weights.unbind(dim=1), strict=True):
+            weighted = self.project.weight * weight[:, None]
+            mixed = mixed.baddbmm_(h, (weighted @ project.weight).transpose(1, 2))
+            mixed = mixed.add_((weighted @ project.bias)[:, None])
+        return mixed.view(x_last.shape).add_(x_last)
+
+
+class RCAB(nn.Module):
+    """Residual channel attention block: two convolutions whose result is scaled channel by channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.squeeze = nn.Linear(channels, channels // 4)
+        self.excite = nn.Linear(channels // 4, channels)
+
+    def forward(self, x_last: Tensor) -> Tensor:
+        """Return a map like `x_last`, (B, H, W, C)."""
+        y = channels_first(self.norm(x_last))
+        y = channels_last(self.conv2(F.leaky_relu(self.conv1(y), LEAKY_SLOPE)))
+        attention = torch.sigmoid(self.excite(F.relu(self.squeeze(y.mean(dim=(1, 2))))))
+        return torch.addcmul(x_last, y, attention[:, None, None])
+
+
+class CMW(nn.Module):
+    """Correlation-aware multi-window MLP block: two maps of `in_channels` -> one of `channels`."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2 * in_channels + len(SHIFTS), channels, 3, padding=1)
+        self.multi_window = MultiWindow(channels)
+        self.attention = RCAB(channels)
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        """Fuse `x1` and `x2`, both (B, in_channels, H, W), into (B, channels, H, W)."""
+        joined = self.conv(torch.cat((x1, correlation(x1, x2), x2), dim=1))
+        y_last = self.attention(self.multi_window(channels_last(joined)))
+        return channels_first(y_last) + joined
+
+
+class Expand(nn.Module):
+    """Double the height and width and halve the channels: (B, C, H, W) -> (B, C/2, 2H, 2W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(channels, channels // 2, 2, stride=2)
+        self.norm = nn.LayerNorm(channels // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the expanded map."""
+        return channels_first(self.norm(channels_last(self.conv(x))))

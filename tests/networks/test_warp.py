@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+import torch
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from regstudio.networks.warp import SpatialTransformer, upsample_flow
+
+HEIGHT, WIDTH = 37, 52
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    """A textured image, neither square nor symmetric."""
+    return gaussian_filter(np.random.default_rng(0).random((HEIGHT, WIDTH)), 1.5).astype(np.float64)
+
+
+@pytest.fixture
+def flow() -> np.ndarray:
+    """A smooth flow of a few pixels, larger in x than in y, that leaves the image at some edges."""
+    noise = np.random.default_rng(1).standard_normal((2, HEIGHT, WIDTH))
+    smooth = np.stack([gaussian_filter(component, 4) for component in noise])
+    return smooth / smooth.std() * np.array([2.0, 4.0])[:, None, None]
+
+
+def warp(image: np.ndarray, flow: np.ndarray, mode: str = "bilinear") -> np.ndarray:
+    transformer = SpatialTransformer(mode)  # type: ignore[arg-type]
+    return transformer(torch.from_numpy(image)[None, None], torch.from_numpy(flow)[None])[0, 0].numpy()
+
+
+def inside(flow: np.ndarray) -> np.ndarray:
+    """Where p + flow(p) lies within the image, so that no convention about the outside matters."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH] + flow
+    return (y >= 0) & (y <= HEIGHT - 1) & (x >= 0) & (x <= WIDTH - 1)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_zero_flow_returns_the_image(image: np.ndarray, mode: str, dtype: type) -> None:
+    image = image.astype(dtype)
+    np.testing.assert_allclose(warp(image, np.zeros((2, HEIGHT, WIDTH), dtype), mode), image, atol=1e-5)
+
+
+def test_constant_flow_is_a_shift(image: np.ndarray) -> None:
+    flow = np.zeros((2, HEIGHT, WIDTH))
+    flow[0], flow[1] = 3, -5
+    np.testing.assert_allclose(warp(image, flow)[:-3, 5:], image[3:, :-5], atol=1e-12)
+
+
+def test_agrees_with_scipy(image: np.ndarray, flow: np.ndarray) -> None:
+    coordinates = np.mgrid[:HEIGHT, :WIDTH] + flow
+    expected = map_coordinates(image, coordinates, order=1, mode="grid-constant", cval=0)
+    np.testing.assert_allclose(warp(image, flow), expected, atol=1e-10)
+
+
+def test_nearest_agrees_with_scipy_and_keeps_the_ids(image: np.ndarray, flow: np.ndarray) -> None:
+    label = np.digitize(image, np.quantile(image, [0.3, 0.6, 0.9])) * 100.0
+    warped = warp(label, flow, "nearest")
+    expected = map_coordinates(label, np.mgrid[:HEIGHT, :WIDTH] + flow, order=0, mode="grid-constant", cval=0)
+    np.testing.assert_array_equal(warped[inside(flow)], expected[inside(flow)])
+    assert set(np.unique(warped)) <= {0, 100, 200, 300}
+
+
+@pytest.mark.parametrize(
+    ("mode", "interpolator"), [("bilinear", sitk.sitkLinear), ("nearest", sitk.sitkNearestNeighbor)]
+)
+def test_agrees_with_simpleitk(image: np.ndarray, flow: np.ndarray, mode: str, interpolator: int) -> None:
+    # ITK's displacement vectors are (x, y); the array it is made from is (H, W, 2).
+    field = sitk.GetImageFromArray(np.ascontiguousarray(np.moveaxis(flow[::-1], 0, -1)), isVector=True)
+    transform = sitk.DisplacementFieldTransform(field)
+    picture = sitk.GetImageFromArray(image)
+    expected = sitk.GetArrayFromImage(sitk.Resample(picture, picture, transform, interpolator, 0.0))
+    where = inside(flow)
+    np.testing.assert_allclose(warp(image, flow, mode)[where], expected[where], atol=1e-6)
+
+
+def test_moving_may_be_larger_than_fixed(image: np.ndarray) -> None:
+    flow = np.zeros((2, 20, 30))
+    np.testing.assert_allclose(warp(image, flow), image[:20, :30], atol=1e-12)
+
+
+def test_each_row_of_the_batch_and_each_channel_has_its_own() -> None:
+    moving = torch.rand(2, 3, 16, 20, dtype=torch.float64)
+    flow = torch.zeros(2, 2, 16, 20, dtype=torch.float64)
+    flow[1, 0] = 1
+    warped = SpatialTransformer()(moving, flow)
+    torch.testing.assert_close(warped[0], moving[0])
+    torch.testing.assert_close(warped[1, :, :-1], moving[1, :, 1:])
+
+
+def test_upsampled_flow_points_to_the_same_places() -> None:
+    # A linear flow is reproduced exactly: with corners aligned, fine pixel i lies at coarse i * (n - 1) / (2n - 1).
+    rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(10.0), indexing="ij")
+    flow = torch.stack((0.5 * rows, -0.25 * columns))[None]
+    fine = upsample_flow(flow)
+    assert fine.shape == (1, 2, 16, 20)
+    torch.testing.assert_close(fine[0, 0, :, 0], torch.arange(16.0) * 7 / 15)
+    torch.testing.assert_close(fine[0, 1, 0], -0.5 * torch.arange(20.0) * 9 / 19)
+
+
+def test_unknown_mode_is_named() -> None:
+    with pytest.raises(ValueError, match="'cubic'"):
+        SpatialTransformer("cubic")  # type: ignore[arg-type]
