@@ -6,7 +6,7 @@ block, names that end in `_last` are the same memory seen as (B, H, W, C), where
 each pixel without a copy.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +60,7 @@ def correlation(x1: Tensor, x2: Tensor) -> Tensor:
 
     Each map is the mean over channels of the product at one displacement, rows first; outside, `x2` is 0.
     """
-    correlated: Tensor = _Correlation.apply(x1, x2)
+    correlated: Tensor = _Correlation.apply(x1, x2)  # type: ignore[no-untyped-call]
     return correlated
 
 
@@ -139,12 +139,12 @@ class MultiWindow(nn.Module):
         y = self.norm(x_last)
         normalised = F.layer_norm(y, (channels,))
         gated = [branch(normalised).view(batch, height * width, channels) for branch in self.branches]
-        projects = [branch.project for branch in self.branches]
+        projects = [cast(GatedMLP, branch).project for branch in self.branches]
 
         pooled = len(WINDOWS) * y.sum(dim=(1, 2))
         for h, project in zip(gated, projects, strict=True):
             pooled = pooled + F.linear(h.sum(dim=1), project.weight)
-        pooled = pooled / (height * width) + sum(project.bias for project in projects)
+        pooled = pooled / (height * width) + torch.stack([project.bias for project in projects]).sum(dim=0)
         weights = self.weigh(pooled).view(batch, len(WINDOWS), channels).softmax(dim=1)
 
         mixed = F.linear(y, self.project.weight, self.project.bias).view(batch, height * width, channels)
@@ -152,7 +152,8 @@ class MultiWindow(nn.Module):
             weighted = self.project.weight * weight[:, None]
             mixed = mixed.baddbmm_(h, (weighted @ project.weight).transpose(1, 2))
             mixed = mixed.add_((weighted @ project.bias)[:, None])
-        return mixed.view(x_last.shape).add_(x_last)
+        mixed = mixed.view(x_last.shape)
+        return mixed.add_(x_last)
 
 
 class RCAB(nn.Module):
@@ -171,7 +172,8 @@ class RCAB(nn.Module):
         y = channels_first(self.norm(x_last))
         y = channels_last(self.conv2(F.leaky_relu(self.conv1(y), LEAKY_SLOPE)))
         attention = torch.sigmoid(self.excite(F.relu(self.squeeze(y.mean(dim=(1, 2))))))
-        return torch.addcmul(x_last, y, attention[:, None, None])
+        scaled = y * attention[:, None, None]
+        return scaled.add_(x_last)
 
 
 class CMW(nn.Module):
@@ -185,9 +187,9 @@ class CMW(nn.Module):
 
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         """Fuse `x1` and `x2`, both (B, in_channels, H, W), into (B, channels, H, W)."""
-        joined = self.conv(torch.cat((x1, correlation(x1, x2), x2), dim=1))
+        joined: Tensor = self.conv(torch.cat((x1, correlation(x1, x2), x2), dim=1))
         y_last = self.attention(self.multi_window(channels_last(joined)))
-        return channels_first(y_last) + joined
+        return joined + channels_first(y_last)
 
 
 class Expand(nn.Module):

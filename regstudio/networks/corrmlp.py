@@ -4,6 +4,7 @@ Source: Meng, Feng, Bi, Kim, "Correlation-aware Coarse-to-fine MLPs for Deformab
 CVPR 2024, figure 2.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -25,9 +26,7 @@ class Encoder(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         widths = [1] + [channels * 2**level for level in range(LEVELS)]
-        self.levels = nn.ModuleList(
-            _encoder_level(inside, outside) for inside, outside in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.levels = nn.ModuleList(_encoder_level(inside, outside) for inside, outside in pairwise(widths))
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Return the features of (B, 1, H, W), finest first: (B, 2^l * channels, H / 2^l, W / 2^l)."""
@@ -83,7 +82,7 @@ class CorrMLP(nn.Module):
         self.expands = nn.ModuleList(Expand(width) for width in widths[1:])
         self.heads = nn.ModuleList(_flow_head(width) for width in widths)
         self.warp = SpatialTransformer("bilinear")
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
 
     def forward(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
         """Return the warped moving image (B, 1, H, W) and the flow (B, 2, H, W), in pixels on the fixed grid.
