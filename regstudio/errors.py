@@ -5,6 +5,7 @@ RegStudioError
 |-- DataError         a file or folder of images cannot be used
 |-- CheckpointError   a checkpoint cannot be read or does not fit
 |-- RunError          a run folder cannot be made, found or resumed
+|-- TrainingError     a training that was under way cannot go on
 `-- DeviceError       the wanted device is not there or ran out of memory
 """
 
@@ -27,6 +28,10 @@ class CheckpointError(RegStudioError):
 
 class RunError(RegStudioError):
     """A run folder cannot be made, found or resumed."""
+
+
+class TrainingError(RegStudioError):
+    """A training that was under way cannot go on; what was saved before is still good."""
 
 
 class DeviceError(RegStudioError):

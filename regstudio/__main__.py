@@ -1,0 +1,5 @@
+"""`python -m regstudio` is the command `regstudio`."""
+
+from regstudio.cli import main
+
+main()

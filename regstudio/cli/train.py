@@ -1,0 +1,129 @@
+"""`regstudio train`: the trainer's events as progress bars and lines."""
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from regstudio.cli.options import given, knob_options
+from regstudio.config import TrainConfig, build_config, knobs
+from regstudio.errors import ConfigError
+
+if TYPE_CHECKING:
+    from regstudio.data.layout import DataIndex
+    from regstudio.training.events import TrainEvent
+
+# Opening more images than this before the first step would be felt; the rest is opened as it is trained on.
+MOST_OPENED = 2000
+
+
+@click.command()
+@knob_options()
+@click.option("--resume", type=click.Path(path_type=Path), help="go on with this run, exactly where it was left")
+def train(resume: Path | None, **values: Any) -> None:
+    """Train CorrMLP to warp every moving image onto the atlas.
+
+    Ctrl-C finishes the step under way, saves, and says how to go on; a second Ctrl-C ends at once.
+    """
+    from regstudio.training.runs import open_run
+    from regstudio.training.trainer import train as training
+
+    run = open_run(resume) if resume else None
+    config = _changed(run.config(), given(values)) if run else build_config(given(values))
+    index = _checked(config)
+    if run and given(values):
+        run.write_config(config)
+    stop = threading.Event()
+    with _signals_set(stop) as received:
+        reason = _show(training(config, index, run=run, stop=stop))
+    if reason == "failed":
+        raise SystemExit(1)
+    if reason == "stopped" and received:
+        raise SystemExit(128 + received[0])
+
+
+def _changed(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
+    """Return a run's config with the knobs changed that may change when it is resumed."""
+    fixed = sorted(values.keys() - {knob.name for knob in knobs() if knob.resumable})
+    if fixed:
+        flags = ", ".join(f"--{name}" for name in fixed)
+        raise ConfigError(f"{flags} cannot change in a run that is resumed. Start a new run, with --load_model.")
+    return build_config(values, config)
+
+
+def _checked(config: TrainConfig) -> "DataIndex":
+    """Return the index of the data, what cannot be used left out; say what was found."""
+    from tqdm import tqdm
+
+    from regstudio.training.setup import check_data
+
+    report = check_data(
+        config, most=MOST_OPENED, progress=lambda jobs: tqdm(jobs, desc="Checking", unit="file", leave=False)
+    )
+    if report.index.problems:
+        click.echo(report.to_text(), err=True)
+    if not report.can_train:
+        raise SystemExit(1)
+    return report.index
+
+
+def _show(events: "Iterable[TrainEvent]") -> str:
+    """Print the events, with a bar for the steps and one for the validation of each epoch; return how it ended."""
+    from tqdm import tqdm
+
+    from regstudio.training.events import EpochDone, PairValidated, RunFinished, RunStarted, StepDone
+    from regstudio.training.summary import summary
+
+    bar: tqdm[Any] | None = None
+    reason, epochs, steps = "failed", 0, 0
+    for event in events:
+        match event:
+            case RunStarted():
+                epochs, steps = event.epochs, event.steps_per_epoch
+            case StepDone():
+                if bar is None:
+                    bar = tqdm(desc=f"Epoch {event.epoch}/{epochs}", total=steps, initial=event.step - 1, unit="step")
+                bar.set_postfix({name: f"{value:.4f}" for name, value in event.losses.items()}, refresh=False)
+                bar.update()
+            case PairValidated():
+                if event.number == 1:
+                    _close(bar)
+                    bar = tqdm(desc="Validation", total=event.total, unit="pair")
+                if bar is not None:
+                    bar.update()
+            case EpochDone() | RunFinished():
+                _close(bar)
+                bar = None
+                reason = event.reason if isinstance(event, RunFinished) else reason
+        for line in summary(event):
+            click.echo(line, err=isinstance(event, RunFinished) and event.reason == "failed")
+    return reason
+
+
+def _close(bar: Any) -> None:
+    if bar is not None:
+        bar.close()
+
+
+@contextmanager
+def _signals_set(stop: threading.Event) -> Iterator[list[int]]:
+    """Turn the first SIGINT or SIGTERM into `stop`, and yield the list it is put in; a second one acts as usual."""
+    received: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        stop.set()
+        signal.signal(number, before[number])
+        click.echo("\nFinishing the step under way, then saving.", err=True)
+
+    before = {int(number): signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

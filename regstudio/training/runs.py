@@ -1,0 +1,146 @@
+"""A run is a folder: config.json, events.jsonl, log/log.txt and checkpoints/; nothing else knows its file names."""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from regstudio.config import TrainConfig, build_config, knobs, read_config
+from regstudio.errors import ConfigError, RunError
+from regstudio.files import write_text
+from regstudio.training.events import RunStarted, TrainEvent, event_from_dict, event_to_dict, progress
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder; every path in it is derived here."""
+
+    path: Path
+
+    @property
+    def config_path(self) -> Path:
+        """The TrainConfig, as JSON."""
+        return self.path / "config.json"
+
+    @property
+    def events_path(self) -> Path:
+        """Every event, one JSON object a line, only ever appended to."""
+        return self.path / "events.jsonl"
+
+    @property
+    def log_path(self) -> Path:
+        """The log a person reads."""
+        return self.path / "log" / "log.txt"
+
+    @property
+    def best_path(self) -> Path:
+        """The checkpoint of the highest validation Dice."""
+        return self.path / "checkpoints" / "best_model.pt"
+
+    @property
+    def last_path(self) -> Path:
+        """The checkpoint that training goes on from."""
+        return self.path / "checkpoints" / "last.pt"
+
+    @property
+    def failed_path(self) -> Path:
+        """The state at a loss that was not finite, to look into."""
+        return self.path / "checkpoints" / "failed.pt"
+
+    def epoch_path(self, epoch: int) -> Path:
+        """The checkpoint of one epoch."""
+        return self.path / "checkpoints" / f"epoch_{epoch:03d}.pt"
+
+    def config(self) -> TrainConfig:
+        """Read the run's TrainConfig; raises RunError where it is missing or damaged."""
+        try:
+            return read_config(json.loads(self.config_path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, ConfigError) as error:
+            raise RunError(f"{self.config_path}: cannot be read ({error}).") from error
+
+    def write_config(self, config: TrainConfig) -> None:
+        """Record `config` as the run's."""
+        write_text(self.config_path, config.model_dump_json(indent=2) + "\n")
+
+    def append(self, event: TrainEvent) -> None:
+        """Add one event to events.jsonl. Values that are not finite are written as null, as JSON has no NaN."""
+        record = _finite({**event_to_dict(event), "time": round(time.time(), 3)})
+        with self.events_path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+
+    def log(self, line: str) -> None:
+        """Add a line, with date and time, to log/log.txt."""
+        with self.log_path.open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n")
+
+    def events(self) -> list[TrainEvent]:
+        """Read the events as one course of training.
+
+        What a killed run did after the state it was resumed from is left out: it was done again. So is a line that a
+        crash cut short.
+        """
+        events: list[TrainEvent] = []
+        for event in self._recorded():
+            if isinstance(event, RunStarted):
+                events = [earlier for earlier in events if progress(earlier) <= progress(event)]
+            events.append(event)
+        return events
+
+    def _recorded(self) -> Iterator[TrainEvent]:
+        if not self.events_path.exists():
+            return
+        for line in self.events_path.read_text(encoding="utf-8").splitlines():
+            try:
+                yield event_from_dict(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                continue
+
+    def lock(self) -> FileLock:
+        """Return the held lock that keeps a second trainer out; raises RunError where there is one already."""
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"{self.path}: another process is training this run. Stop that one first.") from None
+        return lock
+
+
+def create_run(config: TrainConfig) -> Run:
+    """Make the folder of a new run and record its config, paths made absolute; RunError where the name is taken."""
+    name = config.run.run_name or f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    run = Run((config.run.runs_dir / name).resolve())
+    try:
+        (run.path / "checkpoints").mkdir(parents=True)
+    except FileExistsError:
+        raise RunError(
+            f"{run.path}: there is a run of this name already. Choose another --run_name, or go on with it: "
+            f"regstudio train --resume {run.path}"
+        ) from None
+    except OSError as error:
+        raise RunError(f"{run.path}: the run's folder cannot be made ({error}).") from None
+    run.log_path.parent.mkdir()
+    paths = {knob.name: getattr(getattr(config, knob.section), knob.name) for knob in knobs() if knob.type is Path}
+    run.write_config(build_config({name: path and path.resolve() for name, path in paths.items()}, config))
+    return run
+
+
+def open_run(path: Path) -> Run:
+    """Return the run at `path`; raises RunError where there is none."""
+    run = Run(path.resolve())
+    if not run.config_path.is_file():
+        raise RunError(f"{path}: is not a run; a run is a folder with a config.json, such as ./runs/NAME.")
+    return run
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,262 @@
+"""The training loop: a generator of events that does not know who watches it.
+
+State first, event after: what an event tells has been saved before it is told. A consumer pauses a training by not
+asking for the next event, and ends it by setting `stop`.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+
+from regstudio.config import TrainConfig, build_config
+from regstudio.data.layout import DataIndex
+from regstudio.errors import RegStudioError, RunError, TrainingError
+from regstudio.networks.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
+from regstudio.training.events import (
+    CheckpointSaved,
+    EpochDone,
+    PairValidated,
+    RunFinished,
+    RunStarted,
+    StepDone,
+    TrainEvent,
+)
+from regstudio.training.runs import Run, create_run
+from regstudio.training.setup import Parts, build
+from regstudio.training.summary import summary
+from regstudio.training.validation import mean_metrics, validate_pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What besides weights and optimizer makes a training go on exactly: `epoch` epochs and `step` steps are done."""
+
+    epoch: int
+    step: int = 0
+    sums: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    best_dice: float = -math.inf
+
+
+def train(
+    config: TrainConfig, index: DataIndex, *, run: Run | None = None, stop: threading.Event | None = None
+) -> Iterator[TrainEvent]:
+    """Train CorrMLP on `index` as `config` says, and yield what happens; go on with `run` if one is given.
+
+    Every event is in the run's events.jsonl, and its summary in log/log.txt, before it is yielded. Setting `stop`
+    finishes the step, saves last.pt and ends with RunFinished("stopped"). What goes wrong once it runs (a file, a loss
+    that is not finite, no memory) ends with RunFinished("failed"). Raises a RegStudioError where it cannot start.
+    """
+    resumed = run is not None and run.last_path.exists()
+    # What a resumed run started from may be gone by now; its weights are in last.pt.
+    parts = build(build_config({"load_model": None}, config) if resumed else config, index)
+    run = run or create_run(config)
+    with run.lock():
+        state = _restore(parts, run) if resumed else State(epoch=config.optimisation.initial_epoch)
+        course = _Course(config, parts, run, stop or threading.Event())
+        try:
+            for event in course.events(state, resumed):
+                _record(run, event)
+                yield event
+        except Exception as error:
+            _record(run, RunFinished(reason="failed", message=f"{type(error).__name__}: {error}"))
+            raise
+
+
+def _record(run: Run, event: TrainEvent) -> None:
+    run.append(event)
+    for line in summary(event):
+        run.log(line)
+
+
+def _restore(parts: Parts, run: Run) -> State:
+    """Put the weights and optimizer of last.pt into `parts`; return the state to go on from."""
+    checkpoint = load_checkpoint(run.last_path)
+    load_weights(parts.model, checkpoint, run.last_path)
+    if "optimizer" not in checkpoint.training:
+        raise RunError(f"{run.last_path}: holds no optimizer to go on with. Start a new run with --load_model.")
+    if checkpoint.training["cases"] != parts.cases_digest:
+        raise RunError(
+            f"{run.path}: the training images are not those it was started with, so it cannot go on exactly. "
+            f"Put them back, or start a new run with --load_model {run.last_path}."
+        )
+    parts.optimizer.load_state_dict(checkpoint.training["optimizer"])
+    return State(**checkpoint.training["state"])
+
+
+@dataclass(frozen=True)
+class _Course:
+    """One training from start or resumption to its end."""
+
+    config: TrainConfig
+    parts: Parts
+    run: Run
+    stop: threading.Event
+
+    def events(self, state: State, resumed: bool) -> Iterator[TrainEvent]:
+        """Yield every event of the training, the last a RunFinished."""
+        yield RunStarted(
+            run=str(self.run.path),
+            device=_describe(self.parts.device),
+            parameters=sum(parameter.numel() for parameter in self.parts.model.parameters()),
+            train_cases=len(self.parts.loader) * self.config.optimisation.batch_size,
+            validation_cases=len(self.parts.validation),
+            epochs=self.config.optimisation.epochs,
+            steps_per_epoch=self.parts.steps_per_epoch,
+            epoch=state.epoch,
+            step=state.step,
+            resumed=resumed,
+        )
+        try:
+            while state.epoch < self.config.optimisation.epochs:
+                state = yield from self._epoch(state)
+                if self.stop.is_set() and state.epoch < self.config.optimisation.epochs:
+                    yield self._save_last(state)
+                    yield RunFinished(reason="stopped", message=f"Stopped. {_how_to_resume(self.run)}")
+                    return
+            yield RunFinished(reason="finished", message="Training Finished")
+        except RegStudioError as error:
+            yield RunFinished(reason="failed", message=str(error))
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            yield RunFinished(reason="failed", message=_out_of_memory(error))
+
+    def _epoch(self, state: State) -> Generator[TrainEvent, None, State]:
+        """Finish the epoch under way: steps, validation, checkpoints; return the state it ends in."""
+        state = yield from self._steps(state)
+        if self.stop.is_set():
+            return state
+        started = time.perf_counter()
+        metrics = yield from self._validate(state.epoch + 1)
+        if self.stop.is_set():
+            return state
+        losses = {name: total / state.step for name, total in state.sums.items()}
+        best = metrics.get("dice", -math.inf) > state.best_dice
+        seconds = state.seconds + time.perf_counter() - started
+        state = State(epoch=state.epoch + 1, best_dice=metrics["dice"] if best else state.best_dice)
+        result = Checkpoint(**self._trained(), epoch=state.epoch, metrics={**losses, **metrics})
+        save_checkpoint(self.run.epoch_path(state.epoch), result)
+        if best:
+            save_checkpoint(self.run.best_path, result)
+        saved = self._save_last(state)
+        epochs = self.config.optimisation.epochs
+        yield EpochDone(epoch=state.epoch, epochs=epochs, seconds=seconds, losses=losses, metrics=metrics, best=best)
+        yield replace(saved, path=str(self.run.epoch_path(state.epoch)))
+        return state
+
+    def _steps(self, state: State) -> Generator[TrainEvent, None, State]:
+        """Take the steps that the epoch still lacks; return the state after the last."""
+        parts, saved_at = self.parts, time.monotonic()
+        parts.model.train()
+        batches = parts.loader.epoch(state.epoch, skip=state.step)
+        while state.step < parts.steps_per_epoch and not self.stop.is_set():
+            started = time.perf_counter()
+            losses = self._step(next(batches), state)
+            seconds = time.perf_counter() - started
+            state = replace(
+                state,
+                step=state.step + 1,
+                sums={name: state.sums.get(name, 0.0) + value for name, value in losses.items()},
+                seconds=state.seconds + seconds,
+            )
+            yield StepDone(epoch=state.epoch + 1, step=state.step, losses=losses, seconds=seconds)
+            if time.monotonic() - saved_at > 60 * self.config.run.save_minutes:
+                yield self._save_last(state)
+                saved_at = time.monotonic()
+        return state
+
+    def _step(self, batch: Mapping[str, torch.Tensor], state: State) -> dict[str, float]:
+        """Forward, losses, backward, Adam; return the named losses."""
+        parts = self.parts
+        fixed = batch["fixed_image"].to(parts.device, non_blocking=True)
+        moving = batch["moving_image"].to(parts.device, non_blocking=True)
+        warped, flow = parts.model(fixed, moving)
+        losses = parts.losses(fixed, warped, flow)
+        parts.optimizer.zero_grad()
+        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parts.model.parameters() if p.grad is not None])
+        # One transfer for all numbers: each would make the CPU wait for the GPU.
+        *values, norm_value = torch.stack([*losses.values(), norm]).tolist()
+        named = dict(zip(losses, values, strict=True))
+        if not math.isfinite(named["loss"]) or not math.isfinite(norm_value):
+            self._fail_on_numbers(named, norm_value, batch, state)
+        parts.optimizer.step()
+        return named
+
+    def _fail_on_numbers(
+        self, losses: dict[str, float], norm: float, batch: Mapping[str, torch.Tensor], state: State
+    ) -> None:
+        """Save the weights and the images at hand, and give up; the weights are those before the bad step."""
+        images = {"fixed_image": batch["fixed_image"], "moving_image": batch["moving_image"]}
+        training = {"losses": losses, "gradient_norm": norm, "step": state.step, **images}
+        save_checkpoint(self.run.failed_path, Checkpoint(**self._trained(), epoch=state.epoch, training=training))
+        terms = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+        raise TrainingError(
+            f"Epoch {state.epoch + 1}, step {state.step + 1}: the loss or its gradient is not a finite number "
+            f"({terms}, gradient norm {norm:g}). Weights and images are in {self.run.failed_path}; the last good "
+            "checkpoint is untouched. A lower --lr usually helps; so do images that are affinely aligned to the atlas."
+        )
+
+    def _validate(self, epoch: int) -> Generator[TrainEvent, None, dict[str, float]]:
+        """Measure every validation pair, if it is this epoch's turn; return the mean metrics."""
+        parts = self.parts
+        if not parts.validation or epoch % self.config.validation.validation_freq:
+            return {}
+        parts.model.eval()
+        measured: list[dict[str, float]] = []
+        for case in parts.validation:
+            if self.stop.is_set():
+                return {}
+            measured.append(validate_pair(parts, case))
+            yield PairValidated(
+                epoch=epoch,
+                number=len(measured),
+                total=len(parts.validation),
+                case=case.id,
+                dice_before=measured[-1].get("dice_before"),
+                dice=measured[-1].get("dice"),
+                njd_percent=measured[-1]["njd_percent"],
+            )
+        return mean_metrics(measured)
+
+    def _save_last(self, state: State) -> CheckpointSaved:
+        training = {
+            "state": asdict(state),
+            "optimizer": self.parts.optimizer.state_dict(),
+            "cases": self.parts.cases_digest,
+        }
+        save_checkpoint(self.run.last_path, Checkpoint(**self._trained(), epoch=state.epoch, training=training))
+        return CheckpointSaved(path=str(self.run.last_path), epoch=state.epoch, step=state.step)
+
+    def _trained(self) -> dict[str, Any]:
+        network = self.config.network.model_dump(exclude={"gradient_checkpointing"})
+        config = self.config.model_dump(mode="json")
+        return {"weights": self.parts.model.state_dict(), "network": network, "config": config}
+
+
+def _describe(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({torch.get_num_threads()} threads)"
+
+
+def _how_to_resume(run: Run) -> str:
+    return f"Go on with: regstudio train --resume {run.path}"
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    # The CPU's allocator raises a plain RuntimeError.
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _out_of_memory(error: RuntimeError) -> str:
+    return (
+        f"The device has too little memory ({str(error).splitlines()[0]}). Lower --batch_size, or use "
+        "--gradient_checkpointing."
+    )
