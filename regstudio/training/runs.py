@@ -113,17 +113,22 @@ class Run:
 
 def create_run(config: TrainConfig) -> Run:
     """Make the folder of a new run and record its config, paths made absolute; RunError where the name is taken."""
-    name = config.run.run_name or f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    run = Run((config.run.runs_dir / name).resolve())
-    try:
-        (run.path / "checkpoints").mkdir(parents=True)
-    except FileExistsError:
+    wanted = config.run.run_name or f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    names = [wanted] if config.run.run_name else [wanted, *(f"{wanted}_{number}" for number in range(2, 100))]
+    for name in names:
+        run = Run((config.run.runs_dir / name).resolve())
+        try:
+            (run.path / "checkpoints").mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunError(f"{run.path}: the run's folder cannot be made ({error}).") from None
+        break
+    else:
         raise RunError(
             f"{run.path}: there is a run of this name already. Choose another --run_name, or go on with it: "
             f"regstudio train --resume {run.path}"
-        ) from None
-    except OSError as error:
-        raise RunError(f"{run.path}: the run's folder cannot be made ({error}).") from None
+        )
     run.log_path.parent.mkdir()
     paths = {knob.name: getattr(getattr(config, knob.section), knob.name) for knob in knobs() if knob.type is Path}
     run.write_config(build_config({name: path and path.resolve() for name, path in paths.items()}, config))

@@ -1,0 +1,116 @@
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from regstudio.config import TrainConfig
+from regstudio.data.layout import DataIndex
+from regstudio.errors import RunError
+from regstudio.training.events import RunFinished, RunStarted, StepDone
+from regstudio.training.job import JobState, TrainJob
+from regstudio.training.setup import check_data
+
+Configs = Callable[..., TrainConfig]
+PATIENCE = 60
+
+
+@pytest.fixture
+def job() -> Iterator[TrainJob]:
+    job = TrainJob()
+    yield job
+    job.stop()
+    assert job.join(PATIENCE)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.01)
+
+
+def started(job: TrainJob, config: TrainConfig) -> tuple[DataIndex, Callable[[], int]]:
+    """Start a job; return its index and a function that counts the steps in its record."""
+    index = check_data(config).index
+    run = job.start(config, index)
+    return index, lambda: sum(isinstance(event, StepDone) for event in run.events())
+
+
+def test_trains_in_the_background_to_the_end(job: TrainJob, quick_config: Configs) -> None:
+    assert job.state is JobState.IDLE
+    _, steps = started(job, quick_config())
+    assert job.join(PATIENCE)
+    assert job.state is JobState.FINISHED
+    assert job.message == "Training Finished"
+    assert steps() == 8
+
+
+def test_pauses_and_resumes_without_losing_a_step(job: TrainJob, quick_config: Configs) -> None:
+    _, steps = started(job, quick_config(epochs=4))
+    until(lambda: steps() >= 2)
+    job.pause()
+    assert job.state is JobState.PAUSED
+    time.sleep(0.3)
+    paused_at = steps()
+    time.sleep(0.5)
+    assert steps() == paused_at < 16
+    job.resume()
+    assert job.state is JobState.RUNNING
+    assert job.join(PATIENCE)
+    assert job.state is JobState.FINISHED
+    assert steps() == 16
+    assert job.run is not None
+    assert sum(isinstance(event, RunStarted) for event in job.run.events()) == 1
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_stops_saved_and_goes_on(job: TrainJob, quick_config: Configs, paused: bool) -> None:
+    config = quick_config(epochs=50)
+    index, steps = started(job, config)
+    until(lambda: steps() >= 2)
+    if paused:
+        job.pause()
+    job.stop()
+    assert job.join(PATIENCE)
+    assert job.state is JobState.STOPPED
+    run = job.run
+    assert run is not None
+    done = steps()
+    assert run.last_path.exists()
+    job.start(config, index, run)
+    until(lambda: steps() > done)
+    job.stop()
+    assert job.join(PATIENCE)
+
+
+def test_one_training_at_a_time(job: TrainJob, quick_config: Configs) -> None:
+    config = quick_config(epochs=50)
+    index, _ = started(job, config)
+    with pytest.raises(RunError, match="is being trained"):
+        job.start(config, index)
+
+
+def test_a_start_that_fails_is_told_and_recorded(job: TrainJob, quick_config: Configs) -> None:
+    started(job, quick_config(batch_size=5))
+    assert job.join(PATIENCE)
+    assert job.state is JobState.FAILED
+    assert "--batch_size" in job.message
+    assert job.run is not None
+    assert job.run.events() == [RunFinished(reason="failed", message=job.message)]
+
+
+def test_a_fault_of_the_program_is_told(job: TrainJob, quick_config: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*args: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("regstudio.training.setup.Losses.__call__", fault)
+    started(job, quick_config())
+    assert job.join(PATIENCE)
+    assert (job.state, job.message) == (JobState.FAILED, "ZeroDivisionError: oops")
+
+
+def test_pause_and_resume_do_nothing_when_idle(job: TrainJob) -> None:
+    job.pause()
+    job.resume()
+    job.stop()
+    assert job.state is JobState.IDLE
