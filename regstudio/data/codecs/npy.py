@@ -1,0 +1,75 @@
+"""NumPy's .npy files and .npz archives, without ever unpickling."""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from regstudio.data.codecs.stored import Stored, refuse_huge
+from regstudio.data.problems import FileError
+
+
+def decode(path: Path, key: str) -> Stored:
+    """Decode a .npy file; (H, W, 3) or (H, W, 4) of bytes counts as colour."""
+    with path.open("rb") as stream:
+        return _from_stream(path, stream)
+
+
+def decode_archive(path: Path, key: str) -> Stored:
+    """Decode the array named `key` of an archive, whose other arrays are not touched."""
+    with zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        if key not in names:
+            held = ", ".join(f"'{name}'" for name in names) or "none"
+            raise FileError(
+                path,
+                f"has no array named '{key}'; the arrays there: {held}",
+                "Name the right one with --image_key (for images) or --label_key (for labels).",
+            )
+        with archive.open(f"{key}.npy") as stream:
+            return _from_stream(path, stream)
+
+
+def _from_stream(path: Path, stream: IO[bytes]) -> Stored:
+    version = np.lib.format.read_magic(stream)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+    shape, column_major, dtype = read_header(stream)
+    if dtype.kind not in "buifc":
+        raise FileError(path, f"holds '{dtype}' values, not numbers", "Save a numeric array.")
+    if min(shape, default=1) < 0:
+        raise ValueError("a negative length")
+    refuse_huge(path, shape, dtype.itemsize)  # 400 KB of archive can hold 400 MB of zeros
+    raw = stream.read(prod(shape) * dtype.itemsize)
+    array = np.frombuffer(raw, dtype).reshape(shape, order="F" if column_major else "C")
+    return Stored(array=array, colour=dtype == np.uint8 and len(shape) == 3 and shape[-1] in (3, 4))
+
+
+def encode(path: Path, key: str, stored: Stored) -> None:
+    """Write a .npy file."""
+    path.write_bytes(_to_bytes(stored.array))
+
+
+def encode_archive(path: Path, key: str, stored: Stored) -> None:
+    """Write a .npz archive with one array in it, named `key`."""
+    write_arrays(path, {key: stored.array})
+
+
+def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write a compressed .npz archive whose bytes depend on the arrays alone: no time, no system is noted in it."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            entry.create_system, entry.external_attr = 3, 0o644 << 16  # Unix, wherever it is written
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, _to_bytes(array))
+
+
+def _to_bytes(array: npt.NDArray[Any]) -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+    return stream.getvalue()

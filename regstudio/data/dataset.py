@@ -1,0 +1,224 @@
+"""Pairs of images to register: the data set, the order of an epoch, and the batches of a training.
+
+An item is a dict of tensors (1, H, W): `fixed_image`, `moving_image` and, where labels are asked for, `fixed_label`,
+`moving_label`.
+"""
+
+import signal
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal, NotRequired, TypedDict, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from regstudio.data.formats import SMALLEST_SIDE
+from regstudio.data.layout import Case
+from regstudio.data.loaders import ImageLoader, LabelLoader
+from regstudio.data.problems import FileError
+from regstudio.errors import DataError
+
+Item = dict[str, torch.Tensor]
+
+
+class ValidationPair(TypedDict):
+    """A case's images and, where both have one, labels, each (1, H, W)."""
+
+    id: str
+    fixed_image: torch.Tensor
+    moving_image: torch.Tensor
+    fixed_label: NotRequired[torch.Tensor]
+    moving_label: NotRequired[torch.Tensor]
+
+
+class RegistrationDataset(Dataset[Item]):
+    """Pairs of a fixed and a moving image out of some cases, all of one size.
+
+    In mode 'atlas' item i is (atlas, case i), and the atlas is loaded once. In mode 'pair' the items are all n (n - 1)
+    ordered pairs of different cases, of which an epoch draws n: each case is the moving image once, its partner chance.
+    With a `label_loader`, every case must have a label. Raises DataError, naming the file, where one cannot be used.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        *,
+        atlas: Case | None = None,
+        mode: Literal["atlas", "pair"] = "atlas",
+        image_loader: ImageLoader | None = None,
+        label_loader: LabelLoader | None = None,
+    ) -> None:
+        self.cases, self.mode = tuple(cases), mode
+        self._image_loader, self._label_loader = image_loader or ImageLoader(), label_loader
+        if mode == "atlas" and atlas is None:
+            raise DataError("There is no atlas to register to. Give one, or use mode 'pair'.")
+        if len(self.cases) < (1 if mode == "atlas" else 2):
+            raise DataError(f"Mode '{mode}' needs more images than {len(self.cases)}. Add some.")
+        self._reference = atlas if mode == "atlas" and atlas is not None else self.cases[0]
+        reference = _load(self._reference, self._image_loader, label_loader)
+        self._atlas = reference if mode == "atlas" else None
+        self._shape = reference["image"].shape
+        if min(self._shape[1:]) < SMALLEST_SIDE:
+            what = f"is smaller than {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels"
+            raise FileError(self._reference.image, what, "Save it in a higher resolution.")
+
+    def __len__(self) -> int:
+        """Return the number of different items, which in mode 'pair' is more than an epoch has."""
+        return len(self.cases) * (1 if self.mode == "atlas" else len(self.cases) - 1)
+
+    def __getitem__(self, index: int) -> Item:
+        """Return item `index`; in mode 'pair' index / (n - 1) is the moving case, and the rest its partner."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        if self._atlas is not None:
+            return _pair(self._atlas, self._case(index))
+        moving, other = divmod(index, len(self.cases) - 1)
+        return _pair(self._case(other + (other >= moving)), self._case(moving))
+
+    def epoch_order(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Draw the items of one epoch in their order: as many as there are cases."""
+        order = generator.permutation(len(self.cases))
+        if self.mode == "pair":
+            order = order * (len(self.cases) - 1) + generator.integers(len(self.cases) - 1, size=len(self.cases))
+        return order
+
+    def _case(self, index: int) -> Item:
+        case = self.cases[index]
+        loaded = _load(case, self._image_loader, self._label_loader)
+        for path, tensor in zip((case.image, case.label), loaded.values(), strict=False):
+            _refuse_other_size(path, tensor.shape, self._reference.image, self._shape)
+        return loaded
+
+
+def load_validation_pair(
+    case: Case, atlas: Case, image_loader: ImageLoader, label_loader: LabelLoader | None = None
+) -> ValidationPair:
+    """Load a case and the atlas, with both labels where there are both; raises DataError if a size differs."""
+    labelled = label_loader is not None and case.label is not None and atlas.label is not None
+    fixed = _load(atlas, image_loader, label_loader if labelled else None)
+    moving = _load(case, image_loader, label_loader if labelled else None)
+    for path, tensor in zip((case.image, case.label), moving.values(), strict=False):
+        _refuse_other_size(path, tensor.shape, atlas.image, fixed["image"].shape)
+    return cast(ValidationPair, {"id": case.id, **_pair(fixed, moving)})
+
+
+def _load(case: Case, image_loader: ImageLoader, label_loader: LabelLoader | None) -> Item:
+    loaded = {"image": torch.from_numpy(image_loader(case.image))}
+    if label_loader is not None:
+        if case.label is None:
+            raise FileError(case.image, "has no label, though labels are asked for", "Add it, or train without labels.")
+        loaded["label"] = torch.from_numpy(label_loader(case.label))
+    return loaded
+
+
+def _pair(fixed: Item, moving: Item) -> Item:
+    return {f"fixed_{k}": v for k, v in fixed.items()} | {f"moving_{k}": v for k, v in moving.items()}
+
+
+def _refuse_other_size(path: Path | None, shape: torch.Size, reference: Path, wanted: torch.Size) -> None:
+    if path is not None and shape != wanted:
+        own, other = (f"{height} x {width}" for _, height, width in (shape, wanted))
+        what = f"its size is {own} pixels, but that of {reference.name} is {other}"
+        raise FileError(path, what, "Resize it, or let --resize_to_atlas do so.")
+
+
+class EpochSampler(Sampler[int]):
+    """The items of an epoch in an order that depends on seed and epoch alone, from any place in it onwards."""
+
+    def __init__(self, dataset: RegistrationDataset, *, seed: int) -> None:
+        self._dataset, self._seed = dataset, seed
+        self.start(0)
+
+    def start(self, epoch: int, skip: int = 0) -> None:
+        """Make the next iteration that of `epoch`, without its first `skip` items."""
+        self._epoch, self._skip = epoch, skip
+
+    def __len__(self) -> int:
+        """Return the number of items left in the epoch."""
+        return max(0, len(self._dataset.cases) - self._skip)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the indices of the items."""
+        order = self._dataset.epoch_order(np.random.default_rng([self._seed, self._epoch]))
+        yield from order[self._skip :].tolist()
+
+
+class TrainingLoader:
+    """The batches of a training, epoch by epoch, each a function of seed, epoch and step alone.
+
+    Images are (B, 1, H, W); the atlas, being the same for all, comes as (1, 1, H, W). The last short batch of an epoch
+    is dropped. With `num_workers` > 0, processes load ahead: they are spawned, not forked, since a fork of a program
+    with threads (a browser's, a training's) may hang, and so a script needs its `if __name__ == "__main__"`.
+    """
+
+    def __init__(
+        self,
+        dataset: RegistrationDataset,
+        *,
+        batch_size: int,
+        seed: int,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        images = len(dataset.cases)
+        if images < batch_size:
+            raise DataError(
+                f"There are {images} images for batches of {batch_size}. Lower --batch_size, or add images."
+            )
+        self._steps, self._batch_size = images // batch_size, batch_size
+        self._sampler = EpochSampler(dataset, seed=seed)
+        self._loader: DataLoader[Item | DataError] = DataLoader(
+            _Outcomes(dataset),
+            batch_size=batch_size,
+            sampler=self._sampler,
+            drop_last=True,
+            collate_fn=partial(_collate, once=("fixed_image", "fixed_label") if dataset.mode == "atlas" else ()),
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            multiprocessing_context="spawn" if num_workers > 0 else None,
+            worker_init_fn=_ignore_interrupt,
+            pin_memory=pin_memory,
+            generator=torch.Generator(),  # or it would draw from the global one, and an exact resume would be lost
+        )
+
+    def __len__(self) -> int:
+        """Return the number of steps in a whole epoch."""
+        return self._steps
+
+    def epoch(self, number: int, *, skip: int = 0) -> Iterator[Item]:
+        """Yield the batches of epoch `number`, without its first `skip`; raises DataError where a file fails."""
+        self._sampler.start(number, skip * self._batch_size)
+        for batch in self._loader:
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+
+
+class _Outcomes(Dataset[Item | DataError]):
+    """Items, or the errors met instead: raised in a loading process, they would arrive wrapped in a traceback."""
+
+    def __init__(self, dataset: RegistrationDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, index: int) -> Item | DataError:
+        try:
+            return self._dataset[index]
+        except DataError as error:
+            return error
+
+
+def _collate(outcomes: list[Item | DataError], *, once: tuple[str, ...]) -> Item | DataError:
+    items = []
+    for outcome in outcomes:
+        if isinstance(outcome, DataError):
+            return outcome
+        items.append(outcome)
+    return {key: items[0][key][None] if key in once else torch.stack([i[key] for i in items]) for key in items[0]}
+
+
+def _ignore_interrupt(worker: int) -> None:
+    # Ctrl-C reaches every process of the terminal; the training alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,209 @@
+"""Reading one file as a 2-D picture: which formats there are, and what counts as an image or a label.
+
+Axes are never exchanged: the first axis of the array that a file's own library returns is the rows. For NIfTI that
+is nibabel's first axis, so what other viewers show may look transposed; images and labels agree in it.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from regstudio.data.codecs import itk, nifti, npy, pillow
+from regstudio.data.codecs.stored import Stored
+from regstudio.data.problems import FileError
+
+SMALLEST_SIDE = 32  # pixels; smaller pictures have no place for the network's coarsest level
+
+_DECODERS: dict[str, Callable[[Path, str], Stored]] = {
+    ".png": pillow.decode,
+    ".jpg": pillow.decode,
+    ".jpeg": pillow.decode,
+    ".tif": pillow.decode,
+    ".tiff": pillow.decode,
+    ".bmp": pillow.decode,
+    ".npy": npy.decode,
+    ".npz": npy.decode_archive,
+    ".nii": nifti.decode,
+    ".nii.gz": nifti.decode,
+    ".mha": itk.decode,
+    ".nrrd": itk.decode,
+    ".dcm": itk.decode,
+}
+EXTENSIONS = tuple(_DECODERS)
+_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's own conversion to grey
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One 2-D picture as read: array (H, W) in the file's own dtype, and where it lies in the world.
+
+    `affine` (4, 4) takes (row, column, slice, 1) to RAS+ coordinates, or is None where the format knows none. `header`
+    is whatever a writer needs to keep the rest of the file's header.
+    """
+
+    array: npt.NDArray[Any]
+    path: Path
+    affine: npt.NDArray[np.float64] | None = None
+    header: Any = None
+
+    @property
+    def spacing(self) -> tuple[float, float] | None:
+        """The distance between neighbouring rows and columns, in mm; None where the file does not say."""
+        if self.affine is None:
+            return None
+        rows, columns = np.linalg.norm(self.affine[:3, :2], axis=0)
+        return float(rows), float(columns)
+
+
+def extension(path: str | Path) -> str:
+    """Return a file name's extension in lower case, with `.nii.gz` as one; `""` if it is not a supported one."""
+    name = str(path).lower()  # not Path(path).name: 100,000 files pass through here
+    return next((ending for ending in EXTENSIONS if name.endswith(ending)), "")
+
+
+def stem(path: str | Path) -> str:
+    """Return a file's name without its extension: `a.b.nii.gz` -> `a.b`."""
+    name = path.name if isinstance(path, Path) else Path(path).name
+    return name.removesuffix(name[len(name) - len(extension(name)) :])
+
+
+def read_image(
+    path: str | Path, *, key: str = "img", slice_axis: int | None = None, slice_index: int | None = None
+) -> Picture:
+    """Read an image as a `Picture` of finite numbers; colour becomes grey.
+
+    `key` is the name of the array in an npz file. `slice_axis` and `slice_index` take a slice out of a volume; files
+    that are 2-D already are read as they are. Raises DataError, naming the file, for whatever cannot be used.
+    """
+    path = Path(path)
+    with _told_to_the_user(path):
+        plane = _read_plane(path, key, slice_axis, slice_index)
+        array = plane.array
+        if plane.palette is not None:
+            array = plane.palette[array]
+        if plane.colour or plane.palette is not None:
+            array = np.rint(array[..., :3] @ _LUMINANCE).astype(array.dtype)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            bad = int(np.count_nonzero(~np.isfinite(array)))
+            raise FileError(path, f"holds NaN or infinity in {bad} pixels", "Replace them, for instance by 0.")
+        return Picture(array=array, path=path, affine=plane.affine, header=plane.header)
+
+
+def read_label(
+    path: str | Path, *, key: str = "label", slice_axis: int | None = None, slice_index: int | None = None
+) -> Picture:
+    """Read a label map as a `Picture` of integer ids; a palette gives its indices, not its colours.
+
+    Arguments and errors are those of `read_image`; numbers that are not whole and colours are errors too.
+    """
+    path = Path(path)
+    with _told_to_the_user(path):
+        plane = _read_plane(path, key, slice_axis, slice_index)
+        array = plane.array
+        if plane.colour:
+            if (array[..., 1:3] != array[..., :1]).any():
+                raise FileError(
+                    path,
+                    "is a colour picture, and colours are no label ids",
+                    "Save it with a palette, or with one channel that holds the ids 0, 1, 2, ...",
+                )
+            array = np.ascontiguousarray(array[..., 0])
+        return Picture(array=_as_ids(path, array), path=path, affine=plane.affine, header=plane.header)
+
+
+def _as_ids(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    if array.dtype.kind != "f":
+        return array
+    whole = np.isfinite(array) & (np.rint(array) == array) & (np.abs(array) < 2**31)
+    if not whole.all():
+        raise FileError(
+            path,
+            f"a label map holds whole numbers, this one holds {array[~whole].flat[0]:g}",
+            "Save the ids as integers, and resample labels with nearest neighbour only.",
+        )
+    return array.astype(np.int64)
+
+
+def _read_plane(path: Path, key: str, slice_axis: int | None, slice_index: int | None) -> Stored:
+    decode = _DECODERS.get(extension(path))
+    if decode is None:
+        raise FileError(path, "this format is not supported", f"Supported are {', '.join(EXTENSIONS)}.")
+    if path.stat().st_size == 0:
+        raise FileError(path, "is empty (0 bytes)", "Copy or export it again.")
+    stored = decode(path, key)
+    shape = stored.array.shape[:-1] if stored.colour else stored.array.shape
+    axes, at = _plane(path, shape, slice_axis, slice_index)
+    array = np.asarray(stored.array[tuple(slice(None) if axis in axes else i for axis, i in enumerate(at))])
+    if array.dtype.kind not in "buif":
+        raise FileError(path, f"holds {array.dtype} numbers, which are no picture", "Save real numbers.")
+    # torch takes numbers in the machine's own byte order only
+    array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    return replace(stored, array=array, affine=_plane_affine(stored.affine, axes, at))
+
+
+def _plane(
+    path: Path, shape: tuple[int, ...], slice_axis: int | None, slice_index: int | None
+) -> tuple[list[int], list[int]]:
+    """Return the two axes that become rows and columns, and the index to take along every other one."""
+    at = [0] * len(shape)
+    axes = [axis for axis, length in enumerate(shape) if length > 1 or len(shape) == 2]
+    lengths = [shape[axis] for axis in axes]
+    sizes = " x ".join(str(length) for length in lengths or shape)
+    if 0 in shape:
+        raise FileError(path, f"holds no pixels (its size is {' x '.join(map(str, shape))})", "Export it again.")
+    if len(axes) == 3:
+        if slice_axis is None or slice_index is None:
+            raise FileError(
+                path,
+                f"is a volume of {sizes} pixels, not a 2-D picture",
+                "Take a slice with --slice_axis (0, 1 or 2) and --slice_index (counted from 0).",
+            )
+        if not 0 <= slice_axis <= 2 or not 0 <= slice_index < lengths[slice_axis]:
+            raise FileError(
+                path,
+                f"its size is {sizes}, so there is no slice {slice_index} along axis {slice_axis}",
+                "Choose a --slice_axis of 0, 1 or 2 and a --slice_index below the size along it.",
+            )
+        at[axes.pop(slice_axis)] = slice_index
+    if len(axes) != 2:
+        raise FileError(path, f"has the size {sizes or 1}, which is no 2-D picture", "Save one with rows and columns.")
+    return axes, at
+
+
+def _plane_affine(
+    affine: npt.NDArray[np.float64] | None, axes: list[int], at: list[int]
+) -> npt.NDArray[np.float64] | None:
+    if affine is None or max(axes) > 2 or not np.isfinite(affine).all() or np.linalg.det(affine) == 0:
+        return None  # nothing is known about where these axes lie in space
+    rows, columns = axes
+    across = 3 - rows - columns
+    plane = affine[:, [rows, columns, across, 3]]
+    plane[:3, 3] += affine[:3, across] * [*at, 0][across]
+    return plane
+
+
+@contextmanager
+def _told_to_the_user(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder raises into a DataError that names the file, what is wrong, and what to do."""
+    try:
+        yield
+    except FileError:
+        raise
+    except FileNotFoundError:
+        raise FileError(path, "there is no such file", "Check the name.") from None
+    except IsADirectoryError:
+        raise FileError(path, "is a folder, not a file", "Name one of the files in it.") from None
+    except PermissionError:
+        raise FileError(path, "may not be read (permission denied)", "Change its permissions.") from None
+    except MemoryError:
+        raise FileError(path, "does not fit in memory", "Save it in a lower resolution.") from None
+    except Exception as error:  # decoders raise whatever they like at bytes that make no sense
+        what = f"cannot be read as {extension(path)}; it is damaged, or not what its name says"
+        raise FileError(path, what, "Copy or export it again.") from error

@@ -1,0 +1,130 @@
+"""Writing pictures that other programs open, in the format that the file's name asks for, with the header kept."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from regstudio.data.codecs import itk, nifti, npy, pillow
+from regstudio.data.codecs.stored import Stored
+from regstudio.data.formats import Picture, extension
+from regstudio.data.problems import FileError
+from regstudio.files import atomic_path
+
+_ENCODERS: dict[str, Callable[[Path, str, Stored], None]] = {
+    ".png": pillow.encode,
+    ".tif": pillow.encode,
+    ".tiff": pillow.encode,
+    ".bmp": pillow.encode,
+    ".jpg": pillow.encode,
+    ".jpeg": pillow.encode,
+    ".npy": npy.encode,
+    ".npz": npy.encode_archive,
+    ".nii": nifti.encode,
+    ".nii.gz": nifti.encode,
+    ".mha": itk.encode,
+    ".nrrd": itk.encode,
+}
+_SIXTEEN_BITS = (".png", ".tif", ".tiff")
+_EIGHT_BITS = (".bmp", ".jpg", ".jpeg")
+_OUTPUT_OF = {".jpg": ".png", ".jpeg": ".png", ".dcm": ".mha"}
+
+
+def output_extension(path: str | Path) -> str:
+    """Return the extension to write results of this input in: its own, but .png for .jpg and .mha for .dcm."""
+    own = extension(path)
+    return _OUTPUT_OF.get(own, own)
+
+
+def write_image(path: str | Path, array: npt.NDArray[Any], *, like: Picture | None = None, key: str = "img") -> None:
+    """Write an image (H, W) atomically; the same array gives the same bytes.
+
+    Floats keep their values as 32-bit floats, except in the formats that hold whole numbers only: there they must lie
+    in [0, 1], which becomes 0 to 65535 in PNG and TIFF and 0 to 255 in BMP and JPEG. Whole numbers are written as they
+    are. `like` gives affine and header; if it has another size, it is taken to show the same field of view. `key` names
+    the array in an npz file. Raises DataError for values that the format cannot hold.
+    """
+    path, array = Path(path), np.asarray(array)
+    if extension(path) in _SIXTEEN_BITS:
+        array = _as_whole_numbers(path, array, np.uint16)
+    elif extension(path) in _EIGHT_BITS:
+        array = _as_whole_numbers(path, array, np.uint8)
+    elif array.dtype.kind == "f":
+        array = array.astype(np.float32)
+    elif array.dtype.kind == "b" or array.dtype.itemsize > 4:
+        array = array.astype(_smallest_type(array))
+    _write(path, array, like, key)
+
+
+def write_label(path: str | Path, array: npt.NDArray[Any], *, like: Picture | None = None, key: str = "label") -> None:
+    """Write a label map (H, W) of whole numbers atomically, in the smallest integer type that holds its ids.
+
+    `like` gives affine, header and palette. Raises DataError for ids that the format cannot hold, and for JPEG, which
+    would change them.
+    """
+    path, array = Path(path), np.asarray(array)
+    if array.dtype.kind == "f" and (np.rint(array) == array).all():
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "bui":
+        raise FileError(path, "a label map holds whole numbers, and these are not", "Round them, or write an image.")
+    array = array.astype(_smallest_type(array))
+    allowed = {**dict.fromkeys(_SIXTEEN_BITS, "HB"), ".bmp": "B", ".jpg": "", ".jpeg": ""}.get(extension(path))
+    if allowed is not None and array.dtype.char not in allowed:
+        what = f"this format cannot hold the label ids {array.min()} to {array.max()} unchanged"
+        raise FileError(path, what, "Write .nii.gz, .npy or .mha instead.")
+    palette = like.header if like is not None and isinstance(like.header, np.ndarray) else None
+    _write(path, array, like, key, palette)
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write several named arrays of any shape to an .npz file, atomically; the same arrays give the same bytes."""
+    with atomic_path(Path(path)) as temporary:
+        npy.write_arrays(temporary, arrays)
+
+
+def _write(
+    path: Path, array: npt.NDArray[Any], like: Picture | None, key: str, palette: npt.NDArray[np.uint8] | None = None
+) -> None:
+    if array.ndim != 2:
+        raise ValueError(f"a picture has two axes, not the shape {array.shape}")
+    encode = _ENCODERS.get(extension(path))
+    if encode is None:
+        raise FileError(path, "this format cannot be written", f"Choose one of {', '.join(_ENCODERS)}.")
+    affine, header = (None, None) if like is None else (_affine_at(like, array.shape), like.header)
+    with atomic_path(path) as temporary:
+        encode(temporary, key, Stored(array=array, palette=palette, affine=affine, header=header))
+
+
+def _affine_at(like: Picture, shape: tuple[int, ...]) -> npt.NDArray[np.float64] | None:
+    """Return the affine of `like` for a picture of another size with the same field of view."""
+    if like.affine is None or like.array.shape == shape:
+        return like.affine
+    resized = np.eye(4)
+    for axis, (before, after) in enumerate(zip(like.array.shape, shape, strict=True)):
+        resized[axis, axis] = before / after
+        resized[axis, 3] = (before / after - 1) / 2  # the outer edges of the outer pixels stay where they are
+    affine: npt.NDArray[np.float64] = like.affine @ resized
+    return affine
+
+
+def _as_whole_numbers(path: Path, array: npt.NDArray[Any], dtype: type[np.unsignedinteger[Any]]) -> npt.NDArray[Any]:
+    top = np.iinfo(dtype).max
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8) * np.uint8(255)
+    lowest, highest = array.min(), array.max()
+    # A little beyond is the rounding of an interpolation; much beyond is another scale, which clipping would destroy.
+    if array.dtype.kind == "f" and lowest >= -1e-3 and highest <= 1 + 1e-3:
+        scaled: npt.NDArray[Any] = np.rint(np.clip(array, 0, 1).astype(np.float64) * top).astype(dtype)
+        return scaled
+    if array.dtype.kind in "ui" and lowest >= 0 and highest <= top:
+        return array.astype(np.uint8 if array.dtype == np.uint8 else dtype)
+    what = f"this format cannot hold the values {lowest:g} to {highest:g} of the image"
+    raise FileError(path, what, "Write .nii.gz, .npy or .mha instead.")
+
+
+def _smallest_type(array: npt.NDArray[Any]) -> np.dtype[Any]:
+    lowest, highest = int(array.min()), int(array.max())
+    types = (np.uint8, np.uint16, np.uint32, np.uint64) if lowest >= 0 else (np.int16, np.int32, np.int64)
+    return next(np.dtype(t) for t in types if np.iinfo(t).min <= lowest and highest <= np.iinfo(t).max)

@@ -1,0 +1,131 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from regstudio.cli import main
+from regstudio.config import knobs
+
+QUICK = ["--encoder_channels", "2", "--decoder_channels", "4", "--device", "cpu", "--lr", "1e-3"]
+
+
+def regstudio(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def train(demo: Path, tmp_path: Path, *arguments: object) -> Result:
+    return regstudio("train", "--data_base_dir", demo, "--runs_dir", tmp_path / "runs", *QUICK, *arguments)
+
+
+def test_trains_and_says_so(demo: Path, tmp_path: Path) -> None:
+    result = train(demo, tmp_path, "--epochs", 2, "--run_name", "mine")
+    assert result.exit_code == 0
+    assert "4 training and 2 validation images" in result.output
+    assert "Epoch 002/002" in result.output
+    assert result.output.rstrip().endswith("Training Finished")
+    assert (tmp_path / "runs" / "mine" / "checkpoints" / "best_model.pt").exists()
+
+
+def test_bars_show_the_current_losses_and_the_validation(demo: Path, tmp_path: Path) -> None:
+    result = train(demo, tmp_path, "--epochs", 1)
+    assert "Epoch 1/1: 100%" in result.stderr
+    assert "loss=" in result.stderr
+    assert "Validation: 100%" in result.stderr
+
+
+def test_flags_take_hyphens_as_well(demo: Path, tmp_path: Path) -> None:
+    result = train(demo, tmp_path, "--epochs", 1, "--batch-size", 2, "--no-run-validation", "--run-name", "mine")
+    assert result.exit_code == 0
+    config = json.loads((tmp_path / "runs" / "mine" / "config.json").read_text())
+    assert config["optimisation"]["batch_size"] == 2
+    assert config["validation"]["run_validation"] is False
+
+
+def test_every_knob_is_a_flag_with_its_default_and_bounds() -> None:
+    text = " ".join(regstudio("train", "--help").output.split())
+    for knob in knobs():
+        assert f"--{knob.name}" in text
+        assert " ".join(knob.help.split()) in text
+    assert "[default: 0.0001; > 0]" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epoch", "3"], "--epochs"),
+        (["--lr", "0"], "lr is 0.0: input should be greater than 0."),
+        (["--lr", "fast"], "'fast' is not a valid float"),
+        (["--ncc_win", "4"], "ncc_win is 4: must be odd"),
+        (["--device", "gpu"], "device is gpu: it should be: auto, cpu, cuda or cuda:N"),
+        (["--grad_penalty", "l3"], "'l3' is not one of 'l1', 'l2'"),
+        (["--batch_size", "5"], "Lower --batch_size"),
+        (["--load_model", "nowhere.pt"], "nowhere.pt: there is no such checkpoint"),
+        (["--resume", "nowhere"], "nowhere: is not a run"),
+        (["--train_moving_subdir", "images"], "images: there is no such folder"),
+        (["--atlas_name", "a.png", "--fixed_subdir", "moving"], "Name one with --atlas_name"),
+    ],
+)
+def test_a_mistake_gets_one_message_and_no_run(demo: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    result = train(demo, tmp_path, *arguments)
+    assert result.exit_code != 0
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert isinstance(result.exception, SystemExit)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_missing_data_folder(tmp_path: Path) -> None:
+    result = train(tmp_path / "nowhere", tmp_path)
+    assert result.exit_code == 1
+    assert "nowhere" in result.output
+    assert "--data_base_dir" in result.output
+
+
+def test_a_runs_folder_that_cannot_be_made(demo: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    result = train(demo, tmp_path)
+    assert result.exit_code == 1
+    assert "runs" in result.output
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_resume_changes_only_what_may_change(demo: Path, tmp_path: Path) -> None:
+    train(demo, tmp_path, "--epochs", 1, "--run_name", "mine")
+    run = tmp_path / "runs" / "mine"
+    refused = regstudio("train", "--resume", run, "--lr", "0.1")
+    assert refused.exit_code == 1
+    assert "--lr cannot change" in refused.output
+    longer = regstudio("train", "--resume", run, "--epochs", "2")
+    assert longer.exit_code == 0
+    assert "Goes on after epoch 1" in longer.output
+    assert (run / "checkpoints" / "epoch_002.pt").exists()
+    assert json.loads((run / "config.json").read_text())["optimisation"]["epochs"] == 2
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_says_how_to_go_on_and_exits(demo: Path, tmp_path: Path, number: int, code: int) -> None:
+    command = [sys.executable, "-m", "regstudio", "train", "--data_base_dir", demo, "--runs_dir", tmp_path, *QUICK]
+    process = subprocess.Popen(
+        [*map(str, command), "--run_name", "mine"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "Epoch 001" in line:
+            break
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert f"regstudio train --resume {tmp_path / 'mine'}" in output
+    assert (tmp_path / "mine" / "checkpoints" / "last.pt").exists()
+    assert "Traceback" not in errors
+    resumed = regstudio("train", "--resume", tmp_path / "mine", "--epochs", "1000", "--device", "cuda")
+    assert isinstance(resumed.exception, SystemExit)
