@@ -109,7 +109,9 @@ class RunSection(Section):
 
     runs_dir: Path = Field(Path("./runs"), description="folder of all runs")
     run_name: str | None = Field(
-        None, pattern=r"^[^/\\:*?\"<>|.][^/\\:*?\"<>|]*$", description="name of the run's folder, no slashes; date and time if not given"
+        None,
+        pattern=r"^[^/\\:*?\"<>|.][^/\\:*?\"<>|]*$",
+        description="name of the run's folder, no slashes; date and time if not given",
     )
     save_minutes: float = Field(
         10.0, gt=0, description="minutes between safety copies within an epoch", json_schema_extra=RESUMABLE

@@ -101,16 +101,12 @@ def build(config: TrainConfig, index: DataIndex) -> Parts:
         num_workers=config.reading.num_workers,
         pin_memory=device.type == "cuda",
     )
-    model = _network(config).to(device)
+    model = network_of(config).to(device)
     return Parts(
         device=device,
         model=model,
-        optimizer=torch.optim.Adam(model.parameters(), lr=config.optimisation.lr, fused=True),
-        losses=Losses(
-            ncc=NCC(config.loss.ncc_win),
-            grad=Grad(config.loss.grad_penalty),
-            weights={"ncc": config.loss.ncc_weight, "grad": config.loss.grad_weight},
-        ),
+        optimizer=optimizer_of(config, model),
+        losses=losses_of(config),
         loader=loader,
         steps_per_epoch=min(len(loader), config.optimisation.steps_per_epoch or len(loader)),
         cases_digest=hashlib.sha256("\n".join(case.id for case in index.train).encode()).hexdigest(),
@@ -121,7 +117,8 @@ def build(config: TrainConfig, index: DataIndex) -> Parts:
     )
 
 
-def _network(config: TrainConfig) -> CorrMLP:
+def network_of(config: TrainConfig) -> CorrMLP:
+    """Return the network with its first weights: those of `load_model`, or drawn from the seed."""
     # The first weights depend on the seed alone, and what the program drew before is left as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.optimisation.seed)
@@ -130,6 +127,20 @@ def _network(config: TrainConfig) -> CorrMLP:
     if path is not None:
         load_weights(model, load_checkpoint(path), path)
     return model
+
+
+def losses_of(config: TrainConfig) -> Losses:
+    """Return what is minimised."""
+    return Losses(
+        ncc=NCC(config.loss.ncc_win),
+        grad=Grad(config.loss.grad_penalty),
+        weights={"ncc": config.loss.ncc_weight, "grad": config.loss.grad_weight},
+    )
+
+
+def optimizer_of(config: TrainConfig, model: CorrMLP) -> torch.optim.Adam:
+    """Return Adam for the weights of `model`."""
+    return torch.optim.Adam(model.parameters(), lr=config.optimisation.lr, fused=True)
 
 
 def _validation(config: TrainConfig, index: DataIndex, atlas: Case) -> tuple[Case, ...]:
