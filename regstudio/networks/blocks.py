@@ -27,8 +27,19 @@ def channels_first(x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2)
 
 
+def pointwise(x_last: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Apply a linear layer to each pixel: (B, H, W, C) -> (B, H, W, C'), weight (C', C).
+
+    As a 1x1 convolution over the image's rows as a batch: on the CPU up to 7 times faster than F.linear, which copies
+    the bias to each pixel first. A batch of at least 16 makes torch take its fast convolution on one thread, too.
+    """
+    batch, height, width, channels = x_last.shape
+    rows = channels_first(x_last.reshape(batch * height, 1, width, channels))
+    return channels_last(F.conv2d(rows, weight[:, :, None, None], bias)).reshape(batch, height, width, -1)
+
+
 class _Correlation(torch.autograd.Function):
-    """The nine shifted products with a backward pass that accumulates in place.
+    """The nine shifted products, through one buffer, with a backward pass that accumulates in place.
 
     Autograd's own would make a zero-filled map of full size for each of the nine slices: 4 times slower, measured
     forward and backward on 16 channels at 256x256.
@@ -36,11 +47,15 @@ class _Correlation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x1: Tensor, x2: Tensor) -> Tensor:
-        height, width = x1.shape[2:]
         padded = F.pad(x2, (1, 1, 1, 1))
         ctx.save_for_backward(x1, padded)
-        shifted = (padded[:, :, i : i + height, j : j + width] for i, j in SHIFTS)
-        return torch.cat([(x1 * x).mean(dim=1, keepdim=True) for x in shifted], dim=1)
+        batch, channels, height, width = x1.shape
+        maps = channels_first(x1.new_empty(batch, height, width, len(SHIFTS)))
+        product = torch.empty_like(x1)
+        for number, (i, j) in enumerate(SHIFTS):
+            torch.mul(x1, padded[:, :, i : i + height, j : j + width], out=product)
+            torch.sum(product, dim=1, out=maps[:, number])
+        return maps.div_(channels)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,8 +101,8 @@ class GatedMLP(nn.Module):
         # Two products rather than one that is then split: each half stays contiguous, forward and backward.
         weight_u, weight_v = (self.expand.weight * self.norm.weight).chunk(2)
         bias_u, bias_v = (self.expand.bias + self.expand.weight @ self.norm.bias).chunk(2)
-        u = F.gelu(F.linear(normalised, weight_u, bias_u))
-        v = self.gate_norm(F.gelu(F.linear(normalised, weight_v, bias_v)))
+        u = F.gelu(pointwise(normalised, weight_u, bias_u))
+        v = self.gate_norm(F.gelu(pointwise(normalised, weight_v, bias_v)))
         if pad_rows or pad_columns:
             # A window pads its input with zeros, which normalise to zero; all such pixels carry one same v.
             v = _pad_with(v, self.gate_norm(F.gelu(bias_v)), pad_rows, pad_columns)
@@ -138,22 +153,22 @@ class MultiWindow(nn.Module):
         batch, height, width, channels = x_last.shape
         y = self.norm(x_last)
         normalised = F.layer_norm(y, (channels,))
-        gated = [branch(normalised).view(batch, height * width, channels) for branch in self.branches]
+        gated = [branch(normalised) for branch in self.branches]
         projects = [cast(GatedMLP, branch).project for branch in self.branches]
 
         pooled = len(WINDOWS) * y.sum(dim=(1, 2))
         for h, project in zip(gated, projects, strict=True):
-            pooled = pooled + F.linear(h.sum(dim=1), project.weight)
+            pooled = pooled + F.linear(h.sum(dim=(1, 2)), project.weight)
         pooled = pooled / (height * width) + torch.stack([project.bias for project in projects]).sum(dim=0)
         weights = self.weigh(pooled).view(batch, len(WINDOWS), channels).softmax(dim=1)
 
-        mixed = F.linear(y, self.project.weight, self.project.bias).view(batch, height * width, channels)
+        mixed = x_last + pointwise(y, self.project.weight, self.project.bias)
         for h, project, weight in zip(gated, projects, weights.unbind(dim=1), strict=True):
             weighted = self.project.weight * weight[:, None]
-            mixed = mixed.baddbmm_(h, (weighted @ project.weight).transpose(1, 2))
-            mixed = mixed.add_((weighted @ project.bias)[:, None])
-        mixed = mixed.view(x_last.shape)
-        return mixed.add_(x_last)
+            matrices, biases = weighted @ project.weight, weighted @ project.bias
+            samples = [pointwise(*sample) for sample in zip(h.split(1), matrices, biases, strict=True)]
+            mixed = mixed + (torch.cat(samples) if batch > 1 else samples[0])
+        return mixed
 
 
 class RCAB(nn.Module):
@@ -173,7 +188,7 @@ class RCAB(nn.Module):
         y = channels_last(self.conv2(F.leaky_relu(self.conv1(y), LEAKY_SLOPE)))
         attention = torch.sigmoid(self.excite(F.relu(self.squeeze(y.mean(dim=(1, 2))))))
         scaled = y * attention[:, None, None]
-        return scaled.add_(x_last)
+        return x_last + scaled
 
 
 class CMW(nn.Module):
