@@ -1,0 +1,58 @@
+"""Train, watch, inspect and apply deformable registration of 2-D medical images.
+
+Imports point one way: cli > ui > training | inference | viewer > data | networks | losses | metrics | config
+> files | errors.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from regstudio.data.dataset import RegistrationDataset, load_validation_pair
+    from regstudio.data.loaders import ImageLoader, LabelLoader
+    from regstudio.inference.registrar import register
+    from regstudio.losses import NCC, Grad
+    from regstudio.metrics import dice, njd
+    from regstudio.networks.checkpoint import load_checkpoint
+    from regstudio.networks.corrmlp import CorrMLP
+    from regstudio.networks.warp import SpatialTransformer
+    from regstudio.training.trainer import train
+
+_HOMES = {
+    "CorrMLP": "regstudio.networks.corrmlp",
+    "Grad": "regstudio.losses",
+    "ImageLoader": "regstudio.data.loaders",
+    "LabelLoader": "regstudio.data.loaders",
+    "NCC": "regstudio.losses",
+    "RegistrationDataset": "regstudio.data.dataset",
+    "SpatialTransformer": "regstudio.networks.warp",
+    "dice": "regstudio.metrics",
+    "load_checkpoint": "regstudio.networks.checkpoint",
+    "load_validation_pair": "regstudio.data.dataset",
+    "njd": "regstudio.metrics",
+    "register": "regstudio.inference.registrar",
+    "train": "regstudio.training.trainer",
+}
+
+__all__ = [
+    "NCC",
+    "CorrMLP",
+    "Grad",
+    "ImageLoader",
+    "LabelLoader",
+    "RegistrationDataset",
+    "SpatialTransformer",
+    "dice",
+    "load_checkpoint",
+    "load_validation_pair",
+    "njd",
+    "register",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that the command line need not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'regstudio' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

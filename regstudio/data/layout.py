@@ -82,10 +82,10 @@ def index_folder(layout: Layout) -> DataIndex:
         return DataIndex(root=root, atlas=None, train=(), validation=(), problems=tuple(names.problems))
     atlas = _find_atlas(layout, names)
     train_dir, valid_dir = root / layout.train_moving_subdir, root / layout.valid_moving_subdir
-    train = _find_cases(names, train_dir, root / layout.train_moving_seg_subdir, layout.file_pattern)
+    train = find_cases(names, train_dir, root / layout.train_moving_seg_subdir, layout.file_pattern)
     if not train:
         _explain_no_images(names, train_dir, layout)
-    validation = _find_cases(names, valid_dir, root / layout.valid_moving_seg_subdir, layout.file_pattern)
+    validation = find_cases(names, valid_dir, root / layout.valid_moving_seg_subdir, layout.file_pattern)
     if names.pictures(valid_dir) is None:
         remedy = "Put images (and their labels) there to see how well unseen images are registered."
         names.add("note", valid_dir, "there is no such folder, so nothing is validated", remedy)
@@ -134,7 +134,8 @@ def _choose(names: Listing, wanted: Path, candidates: list[Path], flag: str) -> 
     return None
 
 
-def _find_cases(names: Listing, folder: Path, label_folder: Path, pattern: str) -> tuple[Case, ...]:
+def find_cases(names: Listing, folder: Path, label_folder: Path, pattern: str) -> tuple[Case, ...]:
+    """Return the images of a folder whose names match, each with its label; what is amiss is added to `names`."""
     images, strays = apart(names.pictures(folder) or [])
     if label_folder != folder:
         for path in strays:

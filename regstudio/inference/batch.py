@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.formats import EXTENSIONS, SMALLEST_SIDE, Picture, read_image, read_label, stem
-from regstudio.data.layout import Case, _find_cases
+from regstudio.data.layout import Case, find_cases
 from regstudio.data.listing import LABEL_SUFFIX, Listing
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.problems import FileError, Problem
@@ -46,7 +46,7 @@ def find_moving(moving: Path, labels: Path | None = None) -> tuple[tuple[Case, .
     if labels is not None and not labels.is_dir():
         raise FileError(labels, "is no folder, but the moving images are in one", "Name the folder of their labels.")
     names = Listing()
-    cases = _find_cases(names, moving, labels or moving, "*")
+    cases = find_cases(names, moving, labels or moving, "*")
     for problem in names.problems:
         if problem.severity == "error":
             raise FileError(problem.path, problem.what, problem.remedy)
