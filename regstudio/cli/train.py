@@ -1,5 +1,6 @@
 """`regstudio train`: the trainer's events as progress bars and lines."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -119,7 +120,8 @@ def _signals_set(stop: threading.Event) -> Iterator[list[int]]:
         received.append(number)
         stop.set()
         signal.signal(number, before[number])
-        click.echo("\nFinishing the step under way, then saving.", err=True)
+        # Past Python's buffers, in which a signal may find another line half written.
+        os.write(2, b"\nFinishing the step under way, then saving.\n")
 
     before = {int(number): signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -58,6 +58,8 @@ def train(
     run = run or create_run(config)
     with run.lock():
         state = _restore(parts, run) if resumed else State(epoch=config.optimisation.initial_epoch)
+        if state.epoch >= config.optimisation.epochs:
+            raise RunError(f"{run.path}: {state.epoch} epochs are done already. Train on with a larger --epochs.")
         course = _Course(config, parts, run, stop or threading.Event())
         try:
             for event in course.events(state, resumed):

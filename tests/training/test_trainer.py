@@ -219,6 +219,16 @@ def test_resuming_with_more_epochs_trains_on(quick_config: Configs) -> None:
     assert {epoch for epoch, _, _ in steps(events)} == {2}
 
 
+def test_a_run_with_all_its_epochs_done_says_how_to_train_on(quick_config: Configs) -> None:
+    config = quick_config(epochs=1)
+    index = index_of(config)
+    run = run_of(list(train(config, index)))
+    before = run.events_path.read_bytes()
+    with pytest.raises(RunError, match=r"1 epochs are done already\. Train on with a larger --epochs"):
+        next(train(config, index, run=run))
+    assert run.events_path.read_bytes() == before
+
+
 def test_resuming_refuses_other_training_images(quick_config: Configs) -> None:
     config = quick_config(epochs=1)
     index = index_of(config)
