@@ -107,7 +107,8 @@ class CorrMLP(nn.Module):
         flow: Tensor = self.heads[-1](x)
         for level in reversed(range(LEVELS - 1)):
             upsampled = upsample_flow(flow)
-            warped = self.warp(moving[level], upsampled)
+            # grid_sample leaves channels-last memory, in which everything from here on is faster.
+            warped = self.warp(moving[level], upsampled).contiguous(memory_format=torch.channels_last)
             joint = self._run(self.image_blocks[level], fixed[level], warped)
             x = self._run(self.step_blocks[level], joint, self.expands[level](x))
             flow = self.heads[level](x) + upsampled
