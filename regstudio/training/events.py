@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,14 @@ class CheckpointSaved:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PreviewSaved:
+    """How the network of `epoch` registers the preview's pair lies at `path`: see Run.preview_path."""
+
+    path: str
+    epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFinished:
     """The last event of a run: "finished", "stopped" by the user, or "failed"; `message` is for the user."""
 
@@ -76,10 +84,8 @@ class RunFinished:
     message: str
 
 
-TrainEvent = RunStarted | StepDone | PairValidated | EpochDone | CheckpointSaved | RunFinished
-_TYPES: dict[str, type[TrainEvent]] = {
-    kind.__name__: kind for kind in (RunStarted, StepDone, PairValidated, EpochDone, CheckpointSaved, RunFinished)
-}
+TrainEvent = RunStarted | StepDone | PairValidated | EpochDone | CheckpointSaved | PreviewSaved | RunFinished
+_TYPES: dict[str, type[TrainEvent]] = {kind.__name__: kind for kind in get_args(TrainEvent)}
 
 
 def progress(event: TrainEvent) -> tuple[float, float]:
@@ -89,7 +95,7 @@ def progress(event: TrainEvent) -> tuple[float, float]:
             return event.epoch - 1, event.step
         case PairValidated():
             return event.epoch - 1, math.inf
-        case EpochDone():
+        case EpochDone() | PreviewSaved():
             return event.epoch, 0
         case RunStarted() | CheckpointSaved():
             return event.epoch, event.step

@@ -37,6 +37,7 @@ class TrainJob:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._save = threading.Event()
         self._go_on = threading.Event()
         self._thread: threading.Thread | None = None
         self._state = JobState.IDLE
@@ -65,6 +66,7 @@ class TrainJob:
                 raise RunError(f"{self._run and self._run.path} is being trained. Stop it before starting another.")
             self._run = run or create_run(config)
             self._stop.clear()
+            self._save.clear()
             self._go_on.set()
             self._state, self._message = JobState.RUNNING, ""
             self._thread = threading.Thread(
@@ -80,6 +82,11 @@ class TrainJob:
     def resume(self) -> None:
         """Go on after a pause; nothing happens unless it is paused."""
         self._change(JobState.PAUSED, JobState.RUNNING, self._go_on.set)
+
+    def save(self) -> None:
+        """Save last.pt after the step under way, and go on; in a pause, once it is over."""
+        if self._state in ACTIVE:
+            self._save.set()
 
     def stop(self) -> None:
         """Finish the step under way, save last.pt and end; the run can be gone on with later."""
@@ -105,7 +112,7 @@ class TrainJob:
     def _work(self, config: TrainConfig, index: DataIndex, run: Run, fresh: bool) -> None:
         end = RunFinished(reason="failed", message="The training ended without saying why.")
         try:
-            for event in train(config, index, run=run, stop=self._stop):
+            for event in train(config, index, run=run, stop=self._stop, save=self._save):
                 if isinstance(event, RunFinished):
                     end = event
                 self._go_on.wait()

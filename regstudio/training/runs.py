@@ -3,7 +3,6 @@
 import json
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -53,6 +52,15 @@ class Run:
         """The state at a loss that was not finite, to look into."""
         return self.path / "checkpoints" / "failed.pt"
 
+    @property
+    def pair_path(self) -> Path:
+        """The pair of the previews: an .npz with fixed, moving and, with labels, fixed_label and moving_label."""
+        return self.path / "previews" / "pair.npz"
+
+    def preview_path(self, epoch: int) -> Path:
+        """What one epoch makes of that pair: an .npz with warped, flow and, with labels, warped_label."""
+        return self.path / "previews" / f"epoch_{epoch:03d}.npz"
+
     def epoch_path(self, epoch: int) -> Path:
         """The checkpoint of one epoch."""
         return self.path / "checkpoints" / f"epoch_{epoch:03d}.pt"
@@ -71,8 +79,15 @@ class Run:
     def append(self, event: TrainEvent) -> None:
         """Add one event to events.jsonl. Values that are not finite are written as null, as JSON has no NaN."""
         record = _finite({**event_to_dict(event), "time": round(time.time(), 3)})
-        with self.events_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, allow_nan=False) + "\n")
+        with self.events_path.open("ab") as file:
+            if file.tell() and not self._ends_with_newline():
+                file.write(b"\n")  # a crash cut the line before short
+            file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+
+    def _ends_with_newline(self) -> bool:
+        with self.events_path.open("rb") as file:
+            file.seek(-1, 2)
+            return file.read(1) == b"\n"
 
     def log(self, line: str) -> None:
         """Add a line, with date and time, to log/log.txt."""
@@ -80,26 +95,8 @@ class Run:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n")
 
     def events(self) -> list[TrainEvent]:
-        """Read the events as one course of training.
-
-        What a killed run did after the state it was resumed from is left out: it was done again. So is a line that a
-        crash cut short.
-        """
-        events: list[TrainEvent] = []
-        for event in self._recorded():
-            if isinstance(event, RunStarted):
-                events = [earlier for earlier in events if progress(earlier) <= progress(event)]
-            events.append(event)
-        return events
-
-    def _recorded(self) -> Iterator[TrainEvent]:
-        if not self.events_path.exists():
-            return
-        for line in self.events_path.read_text(encoding="utf-8").splitlines():
-            try:
-                yield event_from_dict(json.loads(line))
-            except (ValueError, KeyError, TypeError):
-                continue
+        """Read the events as one course of training; see Follower."""
+        return Follower(self).update()
 
     def lock(self) -> FileLock:
         """Return the held lock that keeps a second trainer out; raises RunError where there is one already."""
@@ -109,6 +106,49 @@ class Run:
         except Timeout:
             raise RunError(f"{self.path}: another process is training this run. Stop that one first.") from None
         return lock
+
+    def is_training(self) -> bool:
+        """Whether a process, this one or another, is training the run now."""
+        try:
+            self.lock().release()
+        except RunError:
+            return True
+        return False
+
+
+class Follower:
+    """Reads a run's events as they are written, each line once.
+
+    They make one course of training: what a killed run did after the state it was resumed from is left out, for it was
+    done again. So is a line that a crash cut short.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._path = run.events_path
+        self._offset = 0
+        self._events: list[TrainEvent] = []
+
+    def update(self) -> list[TrainEvent]:
+        """Read what was written since the last call; return all events so far."""
+        if not self._path.exists():
+            return self._events
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # still being written
+                self._offset += len(line)
+                self._take(line)
+        return self._events
+
+    def _take(self, line: bytes) -> None:
+        try:
+            event = event_from_dict(json.loads(line))
+        except (ValueError, KeyError, TypeError):
+            return
+        if isinstance(event, RunStarted):
+            self._events = [earlier for earlier in self._events if progress(earlier) <= progress(event)]
+        self._events.append(event)
 
 
 def create_run(config: TrainConfig) -> Run:

@@ -40,7 +40,8 @@ class Losses:
 class Parts:
     """What a training works with.
 
-    `validation` is empty where it is not to validate; `cases_digest` tells one list of training images from another.
+    `validation` is empty where it is not to validate; `preview` is the case that the previews show; `cases_digest`
+    tells one list of training images from another.
     """
 
     device: torch.device
@@ -52,6 +53,7 @@ class Parts:
     cases_digest: str
     atlas: Case
     validation: tuple[Case, ...]
+    preview: Case
     image_loader: ImageLoader
     label_loader: LabelLoader
 
@@ -112,6 +114,7 @@ def build(config: TrainConfig, index: DataIndex) -> Parts:
         cases_digest=hashlib.sha256("\n".join(case.id for case in index.train).encode()).hexdigest(),
         atlas=index.atlas,
         validation=_validation(config, index, index.atlas),
+        preview=(*index.validation, *index.train)[0],
         image_loader=image_loader,
         label_loader=label_loader,
     )

@@ -8,17 +8,14 @@ import math
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 
 from regstudio.config import TrainConfig, build_config
 from regstudio.data.layout import DataIndex
 from regstudio.errors import RegStudioError, RunError, TrainingError
-from regstudio.networks.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
 from regstudio.training.events import (
-    CheckpointSaved,
     EpochDone,
     PairValidated,
     RunFinished,
@@ -27,40 +24,38 @@ from regstudio.training.events import (
     TrainEvent,
 )
 from regstudio.training.runs import Run, create_run
+from regstudio.training.saving import Saver, State, restore
 from regstudio.training.setup import Parts, build
 from regstudio.training.summary import summary
 from regstudio.training.validation import mean_metrics, validate_pair
 
 
-@dataclass(frozen=True, kw_only=True)
-class State:
-    """What besides weights and optimizer makes a training go on exactly: `epoch` epochs and `step` steps are done."""
-
-    epoch: int
-    step: int = 0
-    sums: Mapping[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    best_dice: float = -math.inf
-
-
 def train(
-    config: TrainConfig, index: DataIndex, *, run: Run | None = None, stop: threading.Event | None = None
+    config: TrainConfig,
+    index: DataIndex,
+    *,
+    run: Run | None = None,
+    stop: threading.Event | None = None,
+    save: threading.Event | None = None,
 ) -> Iterator[TrainEvent]:
     """Train CorrMLP on `index` as `config` says, and yield what happens; go on with `run` if one is given.
 
     Every event is in the run's events.jsonl, and its summary in log/log.txt, before it is yielded. Setting `stop`
-    finishes the step, saves last.pt and ends with RunFinished("stopped"). What goes wrong once it runs (a file, a loss
-    that is not finite, no memory) ends with RunFinished("failed"). Raises a RegStudioError where it cannot start.
+    finishes the step, saves last.pt and ends with RunFinished("stopped"); setting `save` saves last.pt after the step
+    and goes on. What goes wrong once it runs (a file, a loss that is not finite, no memory) ends with
+    RunFinished("failed"). Raises a RegStudioError where it cannot start.
     """
     resumed = run is not None and run.last_path.exists()
     # What a resumed run started from may be gone by now; its weights are in last.pt.
     parts = build(build_config({"load_model": None}, config) if resumed else config, index)
     run = run or create_run(config)
     with run.lock():
-        state = _restore(parts, run) if resumed else State(epoch=config.optimisation.initial_epoch)
+        state = restore(parts, run) if resumed else State(epoch=config.optimisation.initial_epoch)
         if state.epoch >= config.optimisation.epochs:
             raise RunError(f"{run.path}: {state.epoch} epochs are done already. Train on with a larger --epochs.")
-        course = _Course(config, parts, run, stop or threading.Event())
+        course = _Course(
+            config, parts, Saver(config, parts, run), run, stop or threading.Event(), save or threading.Event()
+        )
         try:
             for event in course.events(state, resumed):
                 _record(run, event)
@@ -76,29 +71,16 @@ def _record(run: Run, event: TrainEvent) -> None:
         run.log(line)
 
 
-def _restore(parts: Parts, run: Run) -> State:
-    """Put the weights and optimizer of last.pt into `parts`; return the state to go on from."""
-    checkpoint = load_checkpoint(run.last_path)
-    load_weights(parts.model, checkpoint, run.last_path)
-    if "optimizer" not in checkpoint.training:
-        raise RunError(f"{run.last_path}: holds no optimizer to go on with. Start a new run with --load_model.")
-    if checkpoint.training["cases"] != parts.cases_digest:
-        raise RunError(
-            f"{run.path}: the training images are not those it was started with, so it cannot go on exactly. "
-            f"Put them back, or start a new run with --load_model {run.last_path}."
-        )
-    parts.optimizer.load_state_dict(checkpoint.training["optimizer"])
-    return State(**checkpoint.training["state"])
-
-
 @dataclass(frozen=True)
 class _Course:
     """One training from start or resumption to its end."""
 
     config: TrainConfig
     parts: Parts
+    saver: Saver
     run: Run
     stop: threading.Event
+    save: threading.Event
 
     def events(self, state: State, resumed: bool) -> Iterator[TrainEvent]:
         """Yield every event of the training, the last a RunFinished."""
@@ -118,7 +100,7 @@ class _Course:
             while state.epoch < self.config.optimisation.epochs:
                 state = yield from self._epoch(state)
                 if self.stop.is_set() and state.epoch < self.config.optimisation.epochs:
-                    yield self._save_last(state)
+                    yield self.saver.last(state)
                     yield RunFinished(reason="stopped", message=f"Stopped. {_how_to_resume(self.run)}")
                     return
             yield RunFinished(reason="finished", message="Training Finished")
@@ -142,14 +124,11 @@ class _Course:
         best = metrics.get("dice", -math.inf) > state.best_dice
         seconds = state.seconds + time.perf_counter() - started
         state = State(epoch=state.epoch + 1, best_dice=metrics["dice"] if best else state.best_dice)
-        result = Checkpoint(**self._trained(), epoch=state.epoch, metrics={**losses, **metrics})
-        save_checkpoint(self.run.epoch_path(state.epoch), result)
-        if best:
-            save_checkpoint(self.run.best_path, result)
-        saved = self._save_last(state)
+        saved = self.saver.epoch(state, {**losses, **metrics}, best=best)
         epochs = self.config.optimisation.epochs
         yield EpochDone(epoch=state.epoch, epochs=epochs, seconds=seconds, losses=losses, metrics=metrics, best=best)
-        yield replace(saved, path=str(self.run.epoch_path(state.epoch)))
+        yield saved
+        yield self.saver.preview(state)
         return state
 
     def _steps(self, state: State) -> Generator[TrainEvent, None, State]:
@@ -168,8 +147,9 @@ class _Course:
                 seconds=state.seconds + seconds,
             )
             yield StepDone(epoch=state.epoch + 1, step=state.step, losses=losses, seconds=seconds)
-            if time.monotonic() - saved_at > 60 * self.config.run.save_minutes:
-                yield self._save_last(state)
+            if self.save.is_set() or time.monotonic() - saved_at > 60 * self.config.run.save_minutes:
+                self.save.clear()
+                yield self.saver.last(state)
                 saved_at = time.monotonic()
         return state
 
@@ -194,10 +174,8 @@ class _Course:
     def _fail_on_numbers(
         self, losses: dict[str, float], norm: float, batch: Mapping[str, torch.Tensor], state: State
     ) -> None:
-        """Save the weights and the images at hand, and give up; the weights are those before the bad step."""
-        images = {"fixed_image": batch["fixed_image"], "moving_image": batch["moving_image"]}
-        training = {"losses": losses, "gradient_norm": norm, "step": state.step, **images}
-        save_checkpoint(self.run.failed_path, Checkpoint(**self._trained(), epoch=state.epoch, training=training))
+        """Save the weights, those before the bad step, and the images at hand, and give up."""
+        self.saver.failed(state, {"losses": losses, "gradient_norm": norm, "step": state.step, **batch})
         terms = ", ".join(f"{name} {value:g}" for name, value in losses.items())
         raise TrainingError(
             f"Epoch {state.epoch + 1}, step {state.step + 1}: the loss or its gradient is not a finite number "
@@ -226,20 +204,6 @@ class _Course:
                 njd_percent=measured[-1]["njd_percent"],
             )
         return mean_metrics(measured)
-
-    def _save_last(self, state: State) -> CheckpointSaved:
-        training = {
-            "state": asdict(state),
-            "optimizer": self.parts.optimizer.state_dict(),
-            "cases": self.parts.cases_digest,
-        }
-        save_checkpoint(self.run.last_path, Checkpoint(**self._trained(), epoch=state.epoch, training=training))
-        return CheckpointSaved(path=str(self.run.last_path), epoch=state.epoch, step=state.step)
-
-    def _trained(self) -> dict[str, Any]:
-        network = self.config.network.model_dump(exclude={"gradient_checkpointing"})
-        config = self.config.model_dump(mode="json")
-        return {"weights": self.parts.model.state_dict(), "network": network, "config": config}
 
 
 def _describe(device: torch.device) -> str:

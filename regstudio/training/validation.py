@@ -1,12 +1,13 @@
-"""How a network in training is measured on one validation pair, and over all of them."""
+"""How a network in training registers one pair, and how it is measured on it and over all of them."""
 
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from statistics import fmean
+from typing import Any
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from regstudio.data.dataset import load_validation_pair
 from regstudio.data.layout import Case
@@ -16,23 +17,36 @@ from regstudio.training.setup import Parts
 
 
 @torch.no_grad()
-def validate_pair(parts: Parts, case: Case) -> dict[str, float]:
-    """Return njd and njd_percent and, with labels, dice, dice_before and dice_ID of each label.
+def register_pair(parts: Parts, case: Case) -> dict[str, NDArray[Any]]:
+    """Return fixed, moving, warped (H, W) and flow (2, H, W) of a case as the network sees it now.
 
-    The label is warped with nearest neighbour. What cannot be scored is left out.
+    With labels on both sides also fixed_label, moving_label and warped_label (H, W), warped with nearest neighbour.
     """
     pair = load_validation_pair(case, parts.atlas, parts.image_loader, parts.label_loader)
     fixed, moving = (pair[name][None].to(parts.device) for name in ("fixed_image", "moving_image"))
-    _, flow = parts.model(fixed, moving)
-    folds = njd(flow[0].cpu().numpy())
-    metrics = {"njd": float(folds.count), "njd_percent": folds.percent}
+    warped, flow = parts.model(fixed, moving)
+    arrays = {"fixed": fixed[0, 0], "moving": moving[0, 0], "warped": warped[0, 0], "flow": flow[0]}
     if "moving_label" in pair and "fixed_label" in pair:
         # Ids are exact in float64, which grid_sample takes; the result goes back to their own type.
         label = pair["moving_label"][None].to(parts.device)
-        warped = SpatialTransformer("nearest")(label.double(), flow.double())
-        fixed_label = pair["fixed_label"][0].numpy()
-        after = dice(fixed_label, warped[0, 0].cpu().numpy().astype(np.int64))
-        metrics |= {"dice": after.mean, "dice_before": dice(fixed_label, pair["moving_label"][0].numpy()).mean}
+        warped_label = SpatialTransformer("nearest")(label.double(), flow.double())[0, 0].long()
+        labels = {"fixed_label": pair["fixed_label"][0], "moving_label": label[0, 0], "warped_label": warped_label}
+        arrays |= labels
+    return {name: array.cpu().numpy() for name, array in arrays.items()}
+
+
+def validate_pair(parts: Parts, case: Case) -> dict[str, float]:
+    """Return njd and njd_percent and, with labels, dice, dice_before and dice_ID of each label.
+
+    What cannot be scored is left out.
+    """
+    arrays = register_pair(parts, case)
+    folds = njd(arrays["flow"])
+    metrics = {"njd": float(folds.count), "njd_percent": folds.percent}
+    if "warped_label" in arrays:
+        after = dice(arrays["fixed_label"], arrays["warped_label"])
+        before = dice(arrays["fixed_label"], arrays["moving_label"])
+        metrics |= {"dice": after.mean, "dice_before": before.mean}
         metrics |= {f"dice_{label_id}": value for label_id, value in after.per_label.items()}
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
 

@@ -7,7 +7,7 @@ import pytest
 from regstudio.config import TrainConfig
 from regstudio.errors import RunError
 from regstudio.training.events import EpochDone, RunFinished, RunStarted, StepDone, TrainEvent
-from regstudio.training.runs import create_run, open_run
+from regstudio.training.runs import Follower, create_run, open_run
 
 Configs = Callable[..., TrainConfig]
 
@@ -61,6 +61,19 @@ def test_a_line_cut_short_by_a_crash_is_passed_over(quick_config: Configs) -> No
     with run.events_path.open("a") as file:
         file.write('{"event": "StepDone", "epo')
     assert run.events() == [step(1, 1)]
+    run.append(step(1, 2))
+    assert run.events() == [step(1, 1), step(1, 2)]
+
+
+def test_a_follower_reads_each_event_once(quick_config: Configs) -> None:
+    run = create_run(quick_config())
+    follower = Follower(run)
+    assert follower.update() == []
+    for number in (1, 2, 3):
+        run.append(step(1, number))
+        assert follower.update() == [step(1, n) for n in range(1, number + 1)]
+    run.append(start(epoch=0, step=1, resumed=True))
+    assert follower.update() == [step(1, 1), start(epoch=0, step=1, resumed=True)]
 
 
 def test_numbers_that_are_not_finite_stay_valid_json(quick_config: Configs) -> None:

@@ -2,6 +2,7 @@ import math
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from regstudio.training.events import (
     CheckpointSaved,
     EpochDone,
     PairValidated,
+    PreviewSaved,
     RunFinished,
     RunStarted,
     StepDone,
@@ -26,6 +28,7 @@ from regstudio.training.events import (
 from regstudio.training.runs import Run, open_run
 from regstudio.training.setup import build, check_data
 from regstudio.training.trainer import train
+from regstudio.training.validation import register_pair
 
 Configs = Callable[..., TrainConfig]
 
@@ -50,7 +53,7 @@ def test_a_whole_run(quick_config: Configs) -> None:
     run = run_of(events)
     assert [type(event) for event in events] == [
         RunStarted,
-        *(2 * [*4 * [StepDone], *2 * [PairValidated], EpochDone, CheckpointSaved]),
+        *(2 * [*4 * [StepDone], *2 * [PairValidated], EpochDone, CheckpointSaved, PreviewSaved]),
         RunFinished,
     ]
     assert events[-1] == RunFinished(reason="finished", message="Training Finished")
@@ -204,6 +207,33 @@ def test_killed_and_resumed_equals_straight_through(quick_config: Configs, after
         assert steps(second.events()) == steps(straight)
     else:
         assert_same_course(straight, first, resumed, second)
+
+
+def test_previews_show_one_pair_as_each_epoch_registers_it(quick_config: Configs) -> None:
+    config = quick_config()
+    events = list(train(config, index_of(config)))
+    run = run_of(events)
+    with np.load(run.pair_path) as pair:
+        assert pair["fixed"].shape == pair["moving"].shape == pair["moving_label"].shape == (48, 48)
+        assert (pair["fixed"] != pair["moving"]).any()
+    assert [event.epoch for event in events if isinstance(event, PreviewSaved)] == [1, 2]
+    model = load_checkpoint(run.epoch_path(2)).model().eval()
+    parts = replace(build(config, index_of(config)), model=model)
+    with np.load(run.preview_path(2)) as preview:
+        np.testing.assert_allclose(preview["flow"], register_pair(parts, parts.preview)["flow"], atol=0.01)
+        assert preview["warped"].dtype == np.uint8
+        assert set(np.unique(preview["warped_label"])) <= set(range(6))
+
+
+def test_saving_on_demand_goes_on(quick_config: Configs) -> None:
+    config = quick_config(epochs=1)
+    save = threading.Event()
+    events = []
+    for event in train(config, index_of(config), save=save):
+        events.append(event)
+        if len(events) == 2:
+            save.set()
+    assert [(event.epoch, event.step) for event in events if isinstance(event, CheckpointSaved)] == [(0, 1), (1, 0)]
 
 
 def test_safety_copies_within_an_epoch(quick_config: Configs) -> None:

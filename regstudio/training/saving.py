@@ -1,0 +1,102 @@
+"""What a training leaves on the disk besides its record, and how it takes up what it left."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from regstudio.config import TrainConfig
+from regstudio.data.writing import write_arrays
+from regstudio.errors import RunError
+from regstudio.networks.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
+from regstudio.training.events import CheckpointSaved, PreviewSaved
+from regstudio.training.runs import Run
+from regstudio.training.setup import Parts
+from regstudio.training.validation import register_pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What besides weights and optimizer makes a training go on exactly: `epoch` epochs and `step` steps are done."""
+
+    epoch: int
+    step: int = 0
+    sums: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    best_dice: float = -math.inf
+
+
+def restore(parts: Parts, run: Run) -> State:
+    """Put the weights and optimizer of last.pt into `parts`; return the state to go on from.
+
+    Raises RunError where last.pt cannot be gone on from exactly, CheckpointError where it cannot be read.
+    """
+    checkpoint = load_checkpoint(run.last_path)
+    load_weights(parts.model, checkpoint, run.last_path)
+    if "optimizer" not in checkpoint.training:
+        raise RunError(f"{run.last_path}: holds no optimizer to go on with. Start a new run with --load_model.")
+    if checkpoint.training["cases"] != parts.cases_digest:
+        raise RunError(
+            f"{run.path}: the training images are not those it was started with, so it cannot go on exactly. "
+            f"Put them back, or start a new run with --load_model {run.last_path}."
+        )
+    parts.optimizer.load_state_dict(checkpoint.training["optimizer"])
+    return State(**checkpoint.training["state"])
+
+
+@dataclass(frozen=True)
+class Saver:
+    """Writes checkpoints and previews of one training into its run, each atomically."""
+
+    config: TrainConfig
+    parts: Parts
+    run: Run
+
+    def last(self, state: State) -> CheckpointSaved:
+        """Save everything needed to go on."""
+        training = {
+            "state": asdict(state),
+            "optimizer": self.parts.optimizer.state_dict(),
+            "cases": self.parts.cases_digest,
+        }
+        save_checkpoint(self.run.last_path, self._checkpoint(state, training=training))
+        return CheckpointSaved(path=str(self.run.last_path), epoch=state.epoch, step=state.step)
+
+    def epoch(self, state: State, metrics: Mapping[str, float], *, best: bool) -> CheckpointSaved:
+        """Save the network of a whole epoch, as the best one too if it is, and everything needed to go on."""
+        checkpoint = self._checkpoint(state, metrics=metrics)
+        path = self.run.epoch_path(state.epoch)
+        save_checkpoint(path, checkpoint)
+        if best:
+            save_checkpoint(self.run.best_path, checkpoint)
+        self.last(state)
+        return CheckpointSaved(path=str(path), epoch=state.epoch)
+
+    def failed(self, state: State, evidence: Mapping[str, Any]) -> None:
+        """Save the network beside what helps to look into a failure."""
+        save_checkpoint(self.run.failed_path, self._checkpoint(state, training=evidence))
+
+    def preview(self, state: State) -> PreviewSaved:
+        """Save how the network registers the preview's pair: half precision, and bytes for grey values, are enough."""
+        self.parts.model.eval()
+        arrays = register_pair(self.parts, self.parts.preview)
+        for name in ("fixed", "moving", "warped"):
+            arrays[name] = (255 * arrays[name]).round().astype(np.uint8)
+        arrays["flow"] = arrays["flow"].astype(np.float16)
+        of_epoch = {name: array for name, array in arrays.items() if name in ("warped", "flow", "warped_label")}
+        if not self.run.pair_path.exists():
+            write_arrays(self.run.pair_path, {name: a for name, a in arrays.items() if name not in of_epoch})
+        path = self.run.preview_path(state.epoch)
+        write_arrays(path, of_epoch)
+        return PreviewSaved(path=str(path), epoch=state.epoch)
+
+    def _checkpoint(self, state: State, **values: Any) -> Checkpoint:
+        return Checkpoint(
+            weights=self.parts.model.state_dict(),
+            network=self.config.network.model_dump(exclude={"gradient_checkpointing"}),
+            config=self.config.model_dump(mode="json"),
+            epoch=state.epoch,
+            **values,
+        )
