@@ -1,0 +1,10 @@
+"""The Viewer tab."""
+
+import gradio as gr
+
+from regstudio.ui.studio import Studio
+
+
+def build(studio: Studio) -> None:
+    """Lay out the tab; called inside its gr.Tab."""
+    gr.Markdown("Viewer")
