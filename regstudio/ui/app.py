@@ -10,7 +10,8 @@ from regstudio.ui.studio import Studio
 def build_app(studio: Studio) -> gr.Blocks:
     """Return the whole page for one studio."""
     gr.set_static_paths([ASSETS])
-    with gr.Blocks(title="RegStudio", analytics_enabled=False, delete_cache=(600, 3600)) as app:
+    app = gr.Blocks(title="RegStudio", analytics_enabled=False, delete_cache=(600, 3600))
+    with app:
         gr.Markdown("# RegStudio", elem_id="title")
         with gr.Tabs(selected="data", elem_id="tabs"):
             with gr.Tab("Data", id="data"):
