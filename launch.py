@@ -1,9 +1,5 @@
-"""Opens RegStudio. The browser page is not there yet: this says what to run instead."""
+"""Opens RegStudio in the browser: python launch.py --help says how."""
 
-import click
+from regstudio.ui.launch import main
 
-click.echo("""RegStudio runs from the terminal until its browser page is there:
-
-  regstudio check                             what is in ./data (a demo data set), and what is wrong with it
-  regstudio train --epochs 10 --lr 1e-3       train on it, in about a minute on two cores
-  regstudio --help                            everything else""")
+main()

@@ -1,25 +1,88 @@
 """Composes the page: one function per tab, and what leads from one tab to another."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import gradio as gr
 
-from regstudio.ui import data_tab, runs_tab, train_tab, viewer_tab
-from regstudio.ui.assets import ASSETS
+from regstudio.errors import RunError
+from regstudio.ui import data_tab, runs_tab, share_tab, train_tab, viewer_tab
+from regstudio.ui.assets import ASSETS, read_asset
+from regstudio.ui.serving import Page, free_port, serve
+from regstudio.ui.share import Login, Share
 from regstudio.ui.studio import Studio
+from regstudio.ui.telling import told
+
+HEADER = """<h1>RegStudio</h1><p class="now" role="status"></p>"""
+SHARED_PORT = 7960
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
-def build_app(studio: Studio) -> gr.Blocks:
+def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
     """Return the whole page for one studio."""
-    gr.set_static_paths([ASSETS])
-    app = gr.Blocks(title="RegStudio", analytics_enabled=False, delete_cache=(600, 3600))
+    app = _blank("RegStudio")
     with app:
-        gr.Markdown("# RegStudio", elem_id="title")
-        with gr.Tabs(selected="data", elem_id="tabs"):
+        _header(studio)
+        with gr.Tabs(selected="data", elem_id="tabs") as tabs:
             with gr.Tab("Data", id="data"):
-                data_tab.build(studio)
+                data = data_tab.build(studio)
             with gr.Tab("Train", id="train"):
                 train_tab.build(studio)
             with gr.Tab("Runs", id="runs"):
-                runs_tab.build(studio)
+                runs = runs_tab.build(studio)
             with gr.Tab("Viewer", id="viewer"):
-                viewer_tab.build(studio)
+                viewer = viewer_tab.build(studio)
+            with gr.Tab("Share", id="share"):
+                share_tab.build(studio, share or Share(studio, serve_viewer))
+        _lead(data.train.click, tabs, "train")
+        _lead(runs.resumed.change, tabs, "train")
+        runs.view.click(first_of, runs.selected, [tabs, viewer.run], **QUIET)
     return app
+
+
+def build_viewer(studio: Studio) -> gr.Blocks:
+    """Return the page that others see: the viewer of a read-only studio, and nothing else."""
+    app = _blank("RegStudio viewer")
+    with app:
+        gr.HTML(html_template="<h1>RegStudio</h1><p class='now'>Shared to look at.</p>", elem_id="header")
+        viewer_tab.build(studio)
+    return app
+
+
+def serve_viewer(studio: Studio, login: Login) -> Page:
+    """Serve the page that others see on a free port of this machine, to those who know the login."""
+    return serve(build_viewer(studio), port=free_port(SHARED_PORT), login=login)
+
+
+@told()
+def first_of(selected: Sequence[str] | None) -> tuple[Any, Any]:
+    """Open the first of the selected runs in the viewer."""
+    if not selected:
+        raise RunError("Select a run first: click its line in the table.")
+    return gr.Tabs(selected="viewer"), str(selected[0])
+
+
+def now(studio: Studio) -> str:
+    """Say in a few words what is running."""
+    job = studio.known_job
+    if job is None or job.run is None:
+        return "Nothing is training."
+    words = {"idle": "Starting", "running": "Training", "paused": "Paused:", "stopping": "Stopping"}
+    name = job.run.path.name
+    return f"{words[job.state]} {name}" if job.state in words else f"{name}: {job.state}"
+
+
+def _blank(title: str) -> gr.Blocks:
+    gr.set_static_paths([ASSETS])
+    return gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600))
+
+
+def _lead(event: Callable[..., Any], tabs: gr.Tabs, to: str) -> None:
+    event(lambda: gr.Tabs(selected=to), None, tabs, **QUIET)
+
+
+def _header(studio: Studio) -> None:
+    def current(_: Any = None) -> str:
+        return now(studio)
+
+    gr.HTML(html_template=HEADER, js_on_load=read_asset("header.js"), server_functions=[current], elem_id="header")

@@ -1,10 +1,233 @@
-"""The Data tab."""
+"""The Data tab: choosing a data folder, seeing what is in it and what is wrong with it, and uploading one."""
+
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import gradio as gr
+from gradio.components import Component
+from gradio.context import Context
 
+from regstudio.config import Knob, knobs
+from regstudio.data.layout import Layout, index_folder
+from regstudio.errors import ConfigError, DataError
+from regstudio.ui import uploads
+from regstudio.ui.browsing import RecentFolders
+from regstudio.ui.overview import colours_of, first_look, overview, picture, problem_rows, sheet_page
 from regstudio.ui.studio import Studio
+from regstudio.ui.telling import told
+from regstudio.ui.widgets.folder import FolderField, build_folder, picked, recent_samples
+from regstudio.ui.widgets.form import field, from_field, to_field
+from regstudio.ui.widgets.found import SETS, Found, build_found
+from regstudio.ui.widgets.uploader import Uploader, build_uploader
+
+ATLAS_SIZE = 384  # pixels of the longer side
+
+Update = dict[Any, Any]
 
 
-def build(studio: Studio) -> None:
+@dataclass(frozen=True)
+class DataTab:
+    """What other tabs need: `chosen` holds {folder, ready, title} and changes with the data; `train` leads on."""
+
+    chosen: gr.JSON
+    train: gr.Button
+
+
+def looking_knobs() -> list[Knob]:
+    """Return the knobs that decide which files are found and what is seen in them, but for the folder itself."""
+    # What may change when a run is resumed (memory, processes) changes no picture.
+    return [knob for knob in knobs("layout", "reading") if not knob.resumable]
+
+
+def build(studio: Studio) -> DataTab:
     """Lay out the tab; called inside its gr.Tab."""
-    gr.Markdown("Data")
+    recent = RecentFolders()
+    folder = build_folder(studio, recent)
+    with gr.Accordion("Upload a data folder", open=False, elem_id="data-upload"):
+        uploader = build_uploader(studio)
+    with gr.Accordion("Advanced: names of folders and files, and how they are read", open=False, elem_id="data-names"):
+        fields, apply, reset = _build_fields()
+    found = build_found()
+    chosen = gr.JSON(visible=False, elem_id="data-chosen")
+    _Wiring(studio, recent, folder, uploader, fields, found, chosen).connect(apply, reset)
+    return DataTab(chosen=chosen, train=found.train)
+
+
+def _build_fields() -> tuple[list[Component], gr.Button, gr.Button]:
+    with gr.Row(elem_classes="knobs"):
+        fields = [field(knob) for knob in looking_knobs()]
+    for knob, component in zip(looking_knobs(), fields, strict=True):
+        component.elem_id = f"data-{knob.name}"  # the training's form has some of these knobs, too
+    with gr.Row():
+        apply = gr.Button("Apply", variant="primary", elem_id="data-apply")
+        reset = gr.Button("Back to the documented names", elem_id="data-reset")
+    return fields, apply, reset
+
+
+class _Wiring:
+    """What happens on the tab: each handler validates what it gets, sets the studio, and shows what it finds."""
+
+    def __init__(
+        self,
+        studio: Studio,
+        recent: RecentFolders,
+        folder: FolderField,
+        uploader: Uploader,
+        fields: list[Component],
+        found: Found,
+        chosen: gr.JSON,
+    ) -> None:
+        self.studio, self.recent, self.folder, self.uploader = studio, recent, folder, uploader
+        self.fields, self.found, self.chosen = fields, found, chosen
+        self.outputs: list[Any] = [
+            folder.box, folder.recent, uploader.files, *fields, found.overview, found.train, found.atlas,
+            found.problems, found.sheet, found.which, *self._sheet_outputs(), chosen,
+        ]  # fmt: skip
+
+    def connect(self, apply: gr.Button, reset: gr.Button) -> None:
+        folder, found, uploader = self.folder, self.found, self.uploader
+        common: dict[str, Any] = {
+            "outputs": self.outputs,
+            "show_progress": "hidden",  # the verdict itself says what is going on
+            "api_visibility": "private",
+            "concurrency_limit": None,
+        }
+        names = [folder.box, *self.fields]
+        gr.on([folder.box.submit, folder.open.click, apply.click], self.choose, inputs=names, **common)
+        folder.use.click(self.choose, inputs=[folder.place, *self.fields], **common)
+        folder.recent.select(self.choose_recent, inputs=self.fields, **common)
+        folder.demo.click(self.choose_demo, **common)
+        reset.click(self.choose_documented, inputs=folder.box, **common)
+        uploader.send.click(self.upload, inputs=[uploader.files, uploader.name, uploader.role], **common)
+        if Context.root_block is not None:
+            Context.root_block.load(self.show, **common)
+        turning: dict[str, Any] = {"outputs": self._sheet_outputs(), "api_visibility": "private"}
+        found.which.input(lambda which: self.sheet(which, 0), inputs=found.which, **turning)
+        found.previous.click(lambda which, page: self.sheet(which, page - 1), [found.which, found.page], **turning)
+        found.next.click(lambda which, page: self.sheet(which, page + 1), [found.which, found.page], **turning)
+
+    def choose(self, folder: str, *raw: Any) -> Iterator[Update]:
+        """Take a folder and the names in it, and show what it holds."""
+        with told():
+            values = {k.name: from_field(k, value) for k, value in zip(looking_knobs(), raw, strict=True)}
+            self._take(folder, values)
+        yield from self.show()
+
+    def choose_recent(self, event: gr.SelectData, *raw: Any) -> Iterator[Update]:
+        yield from self.choose(picked(event, self.recent.read(self.studio.allowed)), *raw)
+
+    def choose_documented(self, folder: str) -> Iterator[Update]:
+        with told():
+            self._take(folder, _documented())
+        yield from self.show()
+
+    def choose_demo(self) -> Iterator[Update]:
+        with told():
+            demo = self.studio.demo_dir
+            if not demo.is_dir() or not any(demo.iterdir()):
+                from regstudio.data.phantom import make_demo
+
+                make_demo(demo)
+            self._take(str(demo), _documented())
+        yield from self.show()
+
+    def upload(self, files: Sequence[str] | None, name: str, role: str | None) -> Iterator[Update]:
+        with told():
+            done = _receive(self.studio, [Path(path) for path in files or []], name, role)
+            self._take(str(done.folder), {})
+            gr.Info(html.escape(str(done)))
+        yield {self.uploader.files: None}
+        yield from self.show()
+
+    def show(self) -> Iterator[Update]:
+        """Yield what the page shows of the chosen folder: at once what names tell, then what is in the files."""
+        with told():
+            config = self.studio.config
+            yield {
+                self.folder.box: str(config.layout.data_base_dir),
+                self.folder.recent: recent_samples(self.studio, self.recent),
+                **self._shown_fields(),
+                self.found.overview: first_look(index_folder(Layout(**config.layout.model_dump()))),
+            }
+            yield self._contents()
+
+    def sheet(self, which: str, page: int) -> Update:
+        """Return one page of the contact sheet."""
+        with told():
+            report = self.studio.report()
+            cases = report.index.validation if which == SETS[1] else report.index.train
+            page, shown, words = sheet_page(cases, int(page))
+            colours = colours_of(report)
+            pictures = [picture(case, self.studio.config.reading, colours, size=192) for case in shown]
+        found = self.found
+        return {
+            found.page: page,
+            found.range: gr.Button(words),
+            found.gallery: gr.Gallery(pictures, selected_index=None),
+            found.previous: gr.Button(interactive=page > 0),
+            found.next: gr.Button(interactive=sheet_page(cases, page + 1)[0] > page),
+        }
+
+    def _contents(self) -> Update:
+        report, found = self.studio.report(), self.found
+        words, index, rows = overview(report), report.index, problem_rows(report.index)
+        labelled = [name for name in SETS if report.sets[name].labels]
+        which = (labelled or [SETS[0]])[0]
+        update: Update = {
+            found.overview: words,
+            found.train: gr.Button(interactive=report.can_train),
+            found.atlas: gr.Image(visible=False),
+            found.problems: gr.Dataframe(
+                rows, visible=bool(rows) and index.root.is_dir(), label=f"Problems ({len(index.problems)})"
+            ),
+            found.sheet: gr.Column(visible=bool(index.train or index.validation)),
+            found.which: gr.Radio(value=which),
+            self.chosen: {"folder": str(index.root), "ready": report.can_train, "title": words["title"]},
+            **self.sheet(which, 0),
+        }
+        if index.atlas:
+            image, name = picture(index.atlas, self.studio.config.reading, colours_of(report), size=ATLAS_SIZE)
+            update[found.atlas] = gr.Image(image, visible=True, label=f"Atlas: {name}")
+        return update
+
+    def _take(self, folder: str, values: dict[str, Any]) -> None:
+        base = self.studio.allowed(folder)
+        if not base.is_dir():
+            raise DataError(f"{base}: there is no such folder. Choose another, or upload one.")
+        for name in _paths():
+            self.studio.allowed(str(base / str(values.get(name, ""))))  # names must not lead out of bounds either
+        self.studio.set_knobs({**values, "data_base_dir": base})
+        self.studio.forget_report()
+        self.recent.add(base)
+
+    def _shown_fields(self) -> Update:
+        config = self.studio.config
+        values = config.layout.model_dump() | config.reading.model_dump()
+        return {
+            component: to_field(knob, values[knob.name])
+            for knob, component in zip(looking_knobs(), self.fields, strict=True)
+        }
+
+    def _sheet_outputs(self) -> list[Component]:
+        found = self.found
+        return [found.page, found.range, found.gallery, found.previous, found.next]
+
+
+def _receive(studio: Studio, files: Sequence[Path], name: str, role: str | None) -> uploads.Upload:
+    target = uploads.target_folder(name, studio.roots[0], studio.allowed)
+    if len(files) == 1 and files[0].suffix.lower() == ".zip":
+        return uploads.unpack(files[0], target, studio.config.layout)
+    if role not in uploads.roles():
+        raise ConfigError("Say what the files are for: choose one of the folders of the layout.")
+    return uploads.add_files(files, target, str(getattr(studio.config.layout, role)))
+
+
+def _documented() -> dict[str, Any]:
+    return {knob.name: knob.default for knob in looking_knobs()}
+
+
+def _paths() -> list[str]:
+    return [knob.name for knob in looking_knobs() if knob.section == "layout"]

@@ -1,10 +1,256 @@
-"""The Runs tab."""
+"""The Runs tab: all runs in a table, curves of the selected ones, and what can be done with a run."""
+
+import atexit
+import html
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import gradio as gr
+from gradio.context import Context
 
+from regstudio.errors import RunError
+from regstudio.training.runs import Run
+from regstudio.ui import run_actions
+from regstudio.ui.assets import PLOTLY, read_asset
 from regstudio.ui.studio import Studio
+from regstudio.ui.telling import told
+
+REFRESH_SECONDS = 3.0
+WIDTHS: list[str | int] = ["190px", "100px", "80px", "100px", "80px", "90px", "120px", "230px", "220px"]
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+CLICK_LINK = "() => document.querySelector('#runs-zip')?.closest('a, button')?.click()"
+CURVES = """<p class="empty">Select runs, in the table or above, to compare their curves.</p>
+<div class="charts"><div class="chart" data-of="loss"></div><div class="chart" data-of="dice"></div>
+<div class="chart" data-of="njd"></div></div>"""
 
 
-def build(studio: Studio) -> None:
+@dataclass(frozen=True)
+class RunsTab:
+    """What other tabs need: `selected` holds the names of the selected runs; `resumed` changes as one is resumed."""
+
+    selected: gr.Dropdown
+    view: gr.Button
+    resume: gr.Button
+    resumed: gr.State
+
+
+@dataclass(frozen=True)
+class _Actions:
+    """The controls that act on the selected runs."""
+
+    view: gr.Button
+    resume: gr.Button
+    epochs: gr.Number
+    name: gr.Textbox
+    rename: gr.Button
+    note: gr.Textbox
+    keep: gr.Button
+    checkpoints: gr.Checkbox
+    pack: gr.Button
+    link: gr.DownloadButton
+    delete: gr.Button
+    confirm: gr.Row
+    really: gr.Button
+    cancel: gr.Button
+
+
+def build(studio: Studio) -> RunsTab:
     """Lay out the tab; called inside its gr.Tab."""
-    gr.Markdown("Runs")
+    handlers = _Handlers(studio)
+    empty = gr.Markdown(
+        "There are no runs yet. Choose images in the **Data** tab, then press Start in the **Train** tab: the run "
+        "appears here as soon as it begins.",
+        elem_id="runs-empty",
+    )
+    table = gr.Dataframe(
+        headers=list(run_actions.COLUMNS),
+        datatype=["str", "str", "str", "number", "number", "str", "str", "str", "str"],
+        type="array",
+        interactive=False,
+        show_label=False,
+        column_widths=WIDTHS,
+        max_height=360,
+        pinned_columns=1,
+        buttons=[],
+        elem_id="runs-table",
+    )
+    selected = gr.Dropdown(
+        [],
+        multiselect=True,
+        label="Selected runs",
+        info="click a line of the table, or choose here",
+        elem_id="runs-selected",
+    )
+    actions = _build_actions()
+    curves = gr.HTML(
+        "[]",
+        html_template=CURVES,
+        js_on_load=read_asset("runs.js"),
+        elem_id="runs-curves",
+        plotly=f"/gradio_api/file={PLOTLY.as_posix()}",
+    )
+    resumed = gr.State(0)
+    _connect(handlers, [table, empty, selected, curves], actions, resumed)
+    return RunsTab(selected=selected, view=actions.view, resume=actions.resume, resumed=resumed)
+
+
+def _build_actions() -> _Actions:
+    with gr.Row(elem_id="runs-actions"):
+        view = gr.Button("Open in viewer", variant="primary", size="md", elem_id="runs-view", min_width=120)
+        resume = gr.Button("Resume", size="md", elem_id="runs-resume", min_width=100)
+        pack = gr.Button("Download as zip", size="md", elem_id="runs-pack", min_width=120)
+        delete = gr.Button("Delete", variant="stop", size="md", elem_id="runs-delete", min_width=100)
+    with gr.Row(visible=False, elem_id="runs-confirm") as confirm:
+        really = gr.Button("Move to the trash", variant="stop", elem_id="runs-really")
+        cancel = gr.Button("Keep", elem_id="runs-cancel")
+    link = gr.DownloadButton("zip", elem_id="runs-zip", visible="hidden")
+    with gr.Accordion("Name, note and options of the selected run", open=False, elem_id="runs-more"):
+        with gr.Row(equal_height=True):
+            name = gr.Textbox(label="New name", max_lines=1, elem_id="runs-name")
+            rename = gr.Button("Rename", scale=0, min_width=120, elem_id="runs-rename")
+        with gr.Row(equal_height=True):
+            note = gr.Textbox(label="Note", lines=2, max_length=run_actions.LONGEST_NOTE, elem_id="runs-note")
+            keep = gr.Button("Keep note", scale=0, min_width=120, elem_id="runs-keep")
+        with gr.Row():
+            epochs = gr.Number(
+                None, label="Resume up to epoch", info="empty: as it was planned", precision=0, elem_id="runs-epochs"
+            )
+            checkpoints = gr.Checkbox(True, label="Checkpoints in the zip", elem_id="runs-checkpoints")
+    return _Actions(
+        view, resume, epochs, name, rename, note, keep, checkpoints, pack, link, delete, confirm, really, cancel
+    )
+
+
+def _connect(handlers: "_Handlers", shown: list[Any], act: _Actions, resumed: gr.State) -> None:
+    table, empty, selected, curves = shown
+    seen = gr.State([])
+    listed = [table, empty, selected, seen]
+    of_one: list[Any] = [curves, act.note, act.name, act.confirm]
+    tab = Context.block
+    if isinstance(tab, gr.Tab):
+        tab.select(handlers.look, [selected, seen], listed, **QUIET)
+    if Context.root_block is not None:
+        Context.root_block.load(handlers.look, [selected, seen], listed, **QUIET)
+    gr.Timer(REFRESH_SECONDS).tick(
+        handlers.look, [selected, seen], listed, queue=False, concurrency_limit=None, **QUIET
+    ).then(handlers.redraw, [selected, seen, curves], curves, queue=False, **QUIET)
+    table.select(handlers.toggle, selected, selected, **QUIET)
+    selected.change(handlers.open, selected, of_one, **QUIET)
+    act.rename.click(handlers.rename, [selected, act.name], selected, **QUIET).success(
+        handlers.look, [selected, seen], listed, **QUIET
+    )
+    act.keep.click(handlers.keep, [selected, act.note], None, **QUIET).success(
+        handlers.look, [selected, seen], listed, **QUIET
+    )
+    act.pack.click(handlers.pack, [selected, act.checkpoints], act.link, api_visibility="private").success(
+        None, js=CLICK_LINK
+    )
+    act.delete.click(handlers.ask, selected, [act.confirm, act.really], **QUIET)
+    act.cancel.click(lambda: gr.Row(visible=False), None, act.confirm, **QUIET)
+    act.really.click(handlers.delete, selected, [selected, act.confirm], **QUIET).success(
+        handlers.look, [selected, seen], listed, **QUIET
+    )
+    act.resume.click(handlers.resume, [selected, act.epochs, resumed], resumed, **QUIET)
+
+
+class _Handlers:
+    """What the events do; every argument comes from a browser and is validated."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._zips = Path(tempfile.mkdtemp(prefix="regstudio-runs-"))
+        atexit.register(shutil.rmtree, self._zips, ignore_errors=True)
+
+    @told()
+    def look(self, selected: Sequence[str] | None, seen: Any) -> tuple[Any, Any, Any, Any]:
+        """List the runs, if anything changed since this page last saw them."""
+        rows = [run_actions.row(run) for run in self._studio.runs()]
+        if rows == seen:
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        names = [str(row[0]) for row in rows]
+        still = [name for name in selected or [] if name in names]
+        choice = gr.Dropdown(choices=names, value=still) if still != selected else gr.Dropdown(choices=names)
+        return gr.Dataframe(value=rows, visible=bool(rows)), gr.Markdown(visible=not rows), choice, rows
+
+    def redraw(self, selected: Sequence[str] | None, seen: Any, curves: str) -> Any:
+        """Draw the curves anew where a selected run has come further."""
+        try:
+            now = run_actions.curves(self._runs(selected)) if selected else "[]"
+        except RunError:
+            return gr.skip()
+        return gr.skip() if now == curves else now
+
+    @told()
+    def toggle(self, selected: Sequence[str] | None, event: gr.SelectData) -> list[str]:
+        """Select the run whose line was clicked, or take it out of the selection."""
+        name = self._studio.run(str(event.row_value[0])).path.name
+        others = [other for other in selected or [] if other != name]
+        return others if name in (selected or []) else [*others, name]
+
+    @told()
+    def open(self, selected: Sequence[str] | None) -> tuple[Any, Any, Any, Any]:
+        """Show the curves of the selected runs, and name and note where it is one."""
+        runs = self._runs(selected)
+        single = runs[0] if len(runs) == 1 else None
+        note = run_actions.read_note(single) if single else ""
+        return run_actions.curves(runs), note, single.path.name if single else "", gr.Row(visible=False)
+
+    @told()
+    def rename(self, selected: Sequence[str] | None, name: str) -> Any:
+        """Rename the run."""
+        run = run_actions.rename(self._one(selected), str(name or ""))
+        return gr.Dropdown(choices=[run.path.name], value=[run.path.name])
+
+    @told()
+    def keep(self, selected: Sequence[str] | None, note: str) -> None:
+        """Keep the note."""
+        run_actions.write_note(self._one(selected), str(note or ""))
+        gr.Info("The note is kept in the run's folder.", duration=3)
+
+    @told()
+    def pack(self, selected: Sequence[str] | None, checkpoints: bool) -> str:
+        """Make a zip of the run, in a folder of the app's own."""
+        shutil.rmtree(self._zips, ignore_errors=True)
+        self._zips.mkdir(parents=True)
+        return str(run_actions.pack(self._one(selected), self._zips, checkpoints=bool(checkpoints)))
+
+    @told()
+    def ask(self, selected: Sequence[str] | None) -> tuple[Any, Any]:
+        """Ask again before the runs are deleted."""
+        names = [run.path.name for run in self._runs(selected)]
+        if not names:
+            raise RunError("Select the runs to delete first.")
+        what = names[0] if len(names) == 1 else f"{len(names)} runs"
+        return gr.Row(visible=True), gr.Button(f"Move {what} to the trash")
+
+    @told()
+    def delete(self, selected: Sequence[str] | None) -> tuple[Any, Any]:
+        """Move the runs to the trash."""
+        targets = [run_actions.delete(run) for run in self._runs(selected)]
+        if targets:
+            gr.Info(f"Moved to {html.escape(str(targets[0].parent))}; nothing is erased.", duration=5)
+        return gr.Dropdown(value=[]), gr.Row(visible=False)
+
+    @told()
+    def resume(self, selected: Sequence[str] | None, epochs: float | None, times: int) -> int:
+        """Go on with the run."""
+        wanted = int(epochs) if epochs else None
+        run = run_actions.resume(self._studio, self._one(selected), wanted)
+        gr.Info(f"{html.escape(run.path.name)} goes on.", duration=3)
+        return times + 1
+
+    def _one(self, selected: Sequence[str] | None) -> Run:
+        runs = self._runs(selected)
+        if len(runs) != 1:
+            raise RunError("Select one run first." if not runs else "Select one run only.")
+        return runs[0]
+
+    def _runs(self, selected: Sequence[str] | None) -> list[Run]:
+        names = [str(name) for name in selected or []]
+        if len(names) > run_actions.MOST_COMPARED:
+            raise RunError(f"Select {run_actions.MOST_COMPARED} runs at most.")
+        return [self._studio.run(name) for name in names]

@@ -1,16 +1,22 @@
-"""What the pages share: the one training, the chosen data, the runs, and which paths may be read. No gradio here."""
+"""What the pages share: the one training, the chosen data, the runs, and which paths may be read.
+
+No gradio here; and torch is imported by what needs it, when it needs it, so that the first page need not wait.
+"""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regstudio.config import TrainConfig, build_config
 from regstudio.data.report import Report
 from regstudio.errors import ConfigError, RunError
-from regstudio.training.job import TrainJob
+from regstudio.training.catalog import RunSummary
 from regstudio.training.runs import Run, open_run
-from regstudio.training.setup import check_data
+from regstudio.ui.run_list import RunList
+
+if TYPE_CHECKING:
+    from regstudio.training.job import TrainJob
 
 MOST_OPENED = 2000
 
@@ -18,17 +24,60 @@ MOST_OPENED = 2000
 class Studio:
     """One process, one training, one folder of runs; all pages and browser tabs see the same.
 
-    `roots` are the folders below which the page may read and write; `demo_dir` is the demo data set.
+    `roots` are the folders below which the page may read and write; `demo_dir` is the demo data set. A read-only
+    studio, for a page that others see, knows only the runs in `shown` and has no roots.
     """
 
-    def __init__(self, *, runs_dir: Path, roots: tuple[Path, ...], demo_dir: Path, data_base_dir: Path) -> None:
-        self.job = TrainJob()
+    def __init__(
+        self,
+        *,
+        runs_dir: Path,
+        roots: tuple[Path, ...],
+        demo_dir: Path,
+        data_base_dir: Path,
+        shown: frozenset[str] | None = None,
+    ) -> None:
         self.runs_dir = runs_dir.resolve()
-        self.roots = tuple(dict.fromkeys(root.resolve() for root in (*roots, runs_dir, data_base_dir)))
+        own = () if shown is not None else (runs_dir, data_base_dir, demo_dir)
+        self.roots = tuple(dict.fromkeys(root.resolve() for root in (*roots, *own)))
         self.demo_dir = demo_dir
+        self.shown = shown
+        self._runs = RunList(self.runs_dir)
         self._lock = threading.Lock()
+        self._job: TrainJob | None = None
         self._config = build_config({"data_base_dir": data_base_dir, "runs_dir": self.runs_dir})
         self._report: Report | None = None
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the page is one that others see: it shows the chosen runs and changes nothing."""
+        return self.shown is not None
+
+    @property
+    def job(self) -> "TrainJob":
+        """The one training of this process."""
+        from regstudio.training.job import TrainJob
+
+        with self._lock:
+            if self._job is None:
+                self._job = TrainJob()
+            return self._job
+
+    @property
+    def known_job(self) -> "TrainJob | None":
+        """The training if anyone has asked for it yet; unlike `job`, never waits for torch."""
+        return self._job
+
+    def shared(self, names: Iterable[str]) -> "Studio":
+        """Return a read-only studio that knows only the runs of these names; raises RunError where one is missing."""
+        shown = frozenset(self.run(name).path.name for name in names)
+        return Studio(
+            runs_dir=self.runs_dir,
+            roots=(),
+            demo_dir=self.demo_dir,
+            data_base_dir=self._config.layout.data_base_dir,
+            shown=shown,
+        )
 
     @property
     def config(self) -> TrainConfig:
@@ -40,16 +89,24 @@ class Studio:
         if "data_base_dir" in values:
             values = {**values, "data_base_dir": self.allowed(str(values["data_base_dir"]))}
         with self._lock:
-            before, self._config = self._config, build_config(values, self._config)
+            before, config = self._config, build_config(values, self._config)
+            for name, value in config.layout.model_dump().items():
+                if name.endswith("_subdir"):  # "/etc" or "../.." would lead out of the data folder
+                    self.allowed(str(config.layout.data_base_dir / value))
+            self._config = config
             if (before.layout, before.reading) != (self._config.layout, self._config.reading):
                 self._report = None
             return self._config
 
     def report(self) -> Report:
         """Return what the chosen data folder holds and what is wrong with it; opened once for each choice."""
-        report = self._report
+        report, config = self._report, self._config
         if report is None:
-            report = self._report = check_data(self._config, most=MOST_OPENED)
+            from regstudio.training.setup import check_data
+
+            report = check_data(config, most=MOST_OPENED)
+            if config is self._config:  # or another browser tab chose other data meanwhile
+                self._report = report
         return report
 
     def forget_report(self) -> None:
@@ -58,7 +115,10 @@ class Studio:
 
     def allowed(self, path: str) -> Path:
         """Return the path, resolved; raises ConfigError unless it lies below one of the roots, links followed."""
-        resolved = Path(path.strip()).expanduser().resolve()
+        try:
+            resolved = Path(path.strip()).expanduser().resolve()
+        except (ValueError, RuntimeError, OSError) as error:  # a null byte, no such home, a loop of links
+            raise ConfigError(f"{path!r} is not a path ({error}).") from None
         if not any(resolved.is_relative_to(root) for root in self.roots):
             places = ", ".join(map(str, self.roots))
             raise ConfigError(f"{resolved}: may not be opened from the page, only what lies below {places}.")
@@ -66,7 +126,12 @@ class Studio:
 
     def run(self, name: str) -> Run:
         """Return the run of that name in the runs folder; raises RunError where there is none."""
-        path = (self.runs_dir / name).resolve()
-        if not name or path.parent != self.runs_dir:
+        path = (self.runs_dir / name.replace("\0", "")).resolve()
+        hidden = self.shown is not None and path.name not in self.shown
+        if not name or path.parent != self.runs_dir or hidden:
             raise RunError(f"{name!r} is not the name of a run in {self.runs_dir}.")
         return open_run(path)
+
+    def runs(self) -> list[RunSummary]:
+        """Return a summary of every run that may be seen, the newest first."""
+        return [run for run in self._runs.summaries() if self.shown is None or run.name in self.shown]

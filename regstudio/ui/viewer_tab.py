@@ -1,10 +1,104 @@
-"""The Viewer tab."""
+"""The Viewer tab: choose a run, a checkpoint and a case, or own images; look, compare, download."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
 
 import gradio as gr
+from gradio.context import Context
 
+from regstudio.data.formats import EXTENSIONS
 from regstudio.ui.studio import Studio
+from regstudio.ui.viewer_events import OWN, Handlers
+from regstudio.ui.widgets.canvas import canvas
+
+CLICK_LINK = "() => document.querySelector('#viewer-zip')?.closest('a, button')?.click()"
 
 
-def build(studio: Studio) -> None:
-    """Lay out the tab; called inside its gr.Tab."""
-    gr.Markdown("Viewer")
+@dataclass(frozen=True)
+class ViewerTab:
+    """What other tabs need: setting `run` opens it."""
+
+    run: gr.Dropdown
+
+
+def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
+    """Lay out the tab; called inside its gr.Tab. Read-only, it takes neither paths nor files."""
+    handlers = Handlers(studio, read_only or studio.read_only)
+    with gr.Row():
+        run = gr.Dropdown([], label="Run", elem_id="viewer-run", min_width=160, allow_custom_value=True)
+        checkpoint = gr.Dropdown([], label="Checkpoint", elem_id="viewer-checkpoint", min_width=120)
+        case = gr.Dropdown([], label="Case", elem_id="viewer-case", min_width=160)
+        compare = gr.Dropdown([], label="Compare with", elem_id="viewer-compare", min_width=160)
+    with gr.Accordion("Own images, or a checkpoint file", open=False, visible=not handlers.read_only):
+        path, files, resize, register = _own_inputs(handlers.read_only)
+    picture = canvas(elem_id="viewer-canvas")
+    with gr.Row():
+        download = gr.Button("Download as zip", elem_id="viewer-download", scale=0, min_width=200)
+        # Out of sight: the browser follows its link once the file is made.
+        link = gr.DownloadButton("zip", elem_id="viewer-zip", visible="hidden")
+    source, shown = gr.State("case"), gr.State(None)
+
+    choice = [run, checkpoint, case, compare]
+    case_inputs, outputs = [shown, *choice, path], [picture, shown, source]
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    one_at_a_time: dict[str, Any] = {"concurrency_id": "viewer", "concurrency_limit": 1, **quiet}
+    _entering()(handlers.fill, choice, choice, **quiet).then(handlers.show, case_inputs, outputs, **one_at_a_time)
+    run.focus(handlers.refresh, None, run, **quiet)
+    run.change(handlers.fill, choice, choice, **quiet).then(handlers.show, case_inputs, outputs, **one_at_a_time)
+    chosen = [checkpoint.input, case.input, compare.input, path.submit]
+    gr.on(chosen, handlers.show, case_inputs, outputs, **one_at_a_time)
+    for event, by in ((picture.previous, -1), (picture.next, 1)):
+        event(
+            functools.partial(handlers.step, by),
+            case_inputs,
+            [case, *outputs],
+            trigger_mode="always_last",
+            **one_at_a_time,
+        )
+    own_inputs = [run, checkpoint, compare, path, resize, *files]
+    register.click(handlers.register, own_inputs, outputs, **{**one_at_a_time, "show_progress": "minimal"})
+    download.click(
+        handlers.download, [source, case, *own_inputs], link, **{**one_at_a_time, "show_progress": "minimal"}
+    ).success(None, js=CLICK_LINK)
+    return ViewerTab(run=run)
+
+
+def _entering() -> Callable[..., Any]:
+    """Return the event of the tab being opened or, on a page without tabs, of the page being opened."""
+    if isinstance(Context.block, gr.Tab):
+        return cast(Callable[..., Any], Context.block.select)
+    return cast(Callable[..., Any], Context.root_block.load)  # type: ignore[union-attr]
+
+
+def _own_inputs(read_only: bool) -> tuple[gr.Textbox, list[gr.File], gr.Checkbox, gr.Button]:
+    visible = not read_only
+    path = gr.Textbox(
+        label="Checkpoint file",
+        placeholder="/path/to/checkpoint.pt, then Enter; empty: the run's checkpoint chosen above",
+        elem_id="viewer-path",
+        visible=visible,
+    )
+    labels = {
+        "fixed": "Fixed image (none: the atlas)",
+        "moving": "Moving image",
+        "fixed_label": "Fixed label (optional)",
+        "moving_label": "Moving label (optional)",
+    }
+    with gr.Row(visible=visible):
+        files = [
+            gr.File(
+                label=labels[name],
+                file_types=list(EXTENSIONS),
+                elem_id=f"viewer-{name.replace('_', '-')}",
+                height=150,
+                min_width=180,
+                visible=visible,
+            )
+            for name in OWN
+        ]
+    with gr.Row(visible=visible):
+        resize = gr.Checkbox(False, label="Resample to the fixed image's size", elem_id="viewer-resize")
+        register = gr.Button("Register", variant="primary", elem_id="viewer-register")
+    return path, files, resize, register

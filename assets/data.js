@@ -1,0 +1,49 @@
+// The verdict on a data folder, its counts and the legend of its labels. Text goes in as text, never as markup.
+const SIGNS = { ready: "✓", blocked: "✕", empty: "○", looking: "…" };
+const COLUMNS = ["", "images", "usable", "labels", "sizes (height x width)", "formats"];
+
+function make(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function row(cells, tag) {
+  const made = make("tr");
+  cells.forEach((cell, place) => {
+    const one = made.appendChild(make(place ? tag : "th", "", cell));
+    one.scope = place ? (tag === "th" ? "col" : "") : "row";
+  });
+  return made;
+}
+
+function draw() {
+  const root = element.querySelector(".data-overview");
+  const shown = props.value;
+  if (!root || !shown || !shown.state) return;
+  const verdict = make("div", "verdict " + shown.state);
+  verdict.setAttribute("role", "status");
+  const sign = verdict.appendChild(make("span", "sign", SIGNS[shown.state] ?? ""));
+  sign.setAttribute("aria-hidden", "true");
+  const words = verdict.appendChild(make("div"));
+  words.append(make("strong", "", shown.title), make("p", "", shown.text));
+  root.replaceChildren(verdict);
+  if (shown.sets.length) {
+    const table = root.appendChild(make("div", "scroll")).appendChild(make("table"));
+    table.appendChild(make("thead")).appendChild(row(COLUMNS, "th"));
+    const body = table.appendChild(make("tbody"));
+    shown.sets.forEach((cells) => body.appendChild(row(cells, "td")));
+  }
+  if (shown.labels.length) {
+    const legend = root.appendChild(make("ul", "legend"));
+    shown.labels.forEach(({ name, colour }) => {
+      const item = legend.appendChild(make("li"));
+      item.appendChild(make("span", "chip")).style.background = colour;
+      item.append(name);
+    });
+  }
+}
+
+watch("value", draw);
+draw();

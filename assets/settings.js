@@ -1,0 +1,8 @@
+// Hands the settings to the person as a file, made in the browser.
+(text) => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  link.download = "regstudio_settings.json";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}

@@ -1,0 +1,158 @@
+"""`python launch.py`: serves the page on this machine, opens the browser, and ends without losing a training."""
+
+import os
+import signal
+import threading
+import webbrowser
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from regstudio.errors import RegStudioError
+
+if TYPE_CHECKING:
+    from regstudio.training.runs import Run
+    from regstudio.ui.share import Share
+    from regstudio.ui.studio import Studio
+
+CHECKOUT_DATA = Path(__file__).resolve().parents[2] / "data"
+QUICK = {"epochs": 10, "lr": 1e-3}
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command(
+    # --data_base_dir and --data-base-dir are the same flag.
+    context_settings={"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 110},
+)
+@click.option("--data_base_dir", type=FOLDER, default=Path("./data/"), show_default=True, help="data folder to open")
+@click.option("--runs_dir", type=FOLDER, default=Path("./runs"), show_default=True, help="folder of all runs")
+@click.option("--host", default="127.0.0.1", show_default=True, help="address to listen on")
+@click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True, help="or the next free one")
+@click.option("--browser/--no-browser", default=True, help="open the page in the browser  [default: on]")
+@click.option("--share", is_flag=True, help="share the runs through a public link, to look at only")
+@click.option("--share_studio", is_flag=True, help="share the whole studio, training and files included")
+@click.option("--demo", is_flag=True, help="train on the demo data at once, with a quick setting")
+@click.option("--root", "roots", type=FOLDER, multiple=True, help="one more folder that the page may read (repeatable)")
+def main(*, host: str, port: int, browser: bool, share: bool, share_studio: bool, **values: Any) -> None:
+    """Open RegStudio in the browser: choose images, train, watch and inspect.
+
+    Ctrl-C saves a training that is under way and ends.
+    """
+    stopping = _Signals()
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read as gradio is imported
+    from regstudio.ui.app import build_app, serve_viewer
+    from regstudio.ui.serving import LOCAL_HOSTS, free_port, serve
+    from regstudio.ui.share import Share, new_login
+
+    studio = _studio(**values)
+    link = Share(studio, serve_viewer)
+    login = new_login() if share_studio else None
+    page = serve(build_app(studio, link), host=host, port=_said(free_port(port), port), login=login)
+    click.echo(f"RegStudio: {page.url}\nCtrl-C ends it; a training under way is saved first.")
+    if host not in LOCAL_HOSTS and login is None:
+        click.echo("Warning: everyone who can reach this machine can use the page and read your files.", err=True)
+    if browser:
+        threading.Thread(target=webbrowser.open, args=(page.url,), daemon=True).start()
+    begin = threading.Thread(target=_begin, args=(studio, values["demo"], stopping), name="begin")
+    begin.start()
+    if login:
+        link.open_studio(page.port, login)
+    elif share:
+        _share(link)
+    number = stopping.wait()
+    begin.join()
+    _end(studio)
+    link.stop()
+    page.close()
+    raise SystemExit(128 + number)
+
+
+def _said(port: int, wanted: int) -> int:
+    if port != wanted:
+        click.echo(f"Port {wanted} is in use; taking {port}.")
+    return port
+
+
+def _share(link: "Share") -> None:
+    try:
+        link.start()
+    except RegStudioError as error:
+        click.echo(f"Nothing is shared: {error} Then share it in the Share tab.", err=True)
+
+
+def _studio(*, data_base_dir: Path, runs_dir: Path, roots: tuple[Path, ...], demo: bool) -> "Studio":
+    """Return the studio; the demo data are those of the checkout, or go where the user keeps data."""
+    from regstudio.ui.studio import Studio
+
+    demo_dir = CHECKOUT_DATA if (CHECKOUT_DATA / "fixed").is_dir() else data_base_dir
+    return Studio(
+        runs_dir=runs_dir,
+        roots=(Path.cwd(), Path.home(), *roots),
+        demo_dir=demo_dir,
+        data_base_dir=demo_dir if demo else data_base_dir,
+    )
+
+
+def _begin(studio: "Studio", demo: bool, stopping: "_Signals") -> None:
+    """Do what the first page need not wait for: import torch, and start the demo's training."""
+    import torch
+
+    # One core stays with the page, so that it answers while the network trains.
+    torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 2) - 1)))
+    if not demo or stopping.is_set():
+        return
+    try:
+        run = start_demo(studio)
+        click.echo(f"Training on the demo data: {run.path}")
+    except RegStudioError as error:
+        click.echo(f"The demo's training did not start: {error}", err=True)
+
+
+def start_demo(studio: "Studio") -> "Run":
+    """Start a short training on the demo data, which are made if they are not there; return its run."""
+    from regstudio.data.phantom import make_demo
+
+    if not (studio.demo_dir / "fixed").is_dir():
+        make_demo(studio.demo_dir)
+    studio.forget_report()
+    config = studio.set_knobs({"data_base_dir": studio.demo_dir, **QUICK})
+    return studio.job.start(config, studio.report().index)
+
+
+def _end(studio: "Studio") -> None:
+    """Finish the step under way and save, where something is training."""
+    job = studio.known_job
+    if job is None:
+        return
+    if not job.join(0):
+        click.echo("\nFinishing the step under way, then saving.")
+    job.stop()
+    job.join()
+    if job.message:
+        click.echo(job.message)
+
+
+class _Signals:
+    """The first SIGINT or SIGTERM, to be waited for; a second one acts as it would without us."""
+
+    def __init__(self) -> None:
+        self._received: list[int] = []
+        self._event = threading.Event()
+        self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._received.append(number)
+        signal.signal(number, self._before[signal.Signals(number)])
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether the program is asked to end."""
+        return self._event.is_set()
+
+    def wait(self) -> int:
+        """Wait for the signal and return its number."""
+        while not self._event.wait(0.5):  # on Windows, a wait without a limit cannot be interrupted
+            pass
+        return self._received[0]

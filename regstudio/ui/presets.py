@@ -1,0 +1,70 @@
+"""Configurations as people pass them on: named presets, JSON files, and the command line that does the same."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from regstudio.config import TrainConfig, knobs, read_config
+from regstudio.errors import ConfigError
+
+LARGEST_FILE = 100_000  # bytes; a configuration has about two thousand
+
+# Each is what differs from the defaults; all other knobs but names and places go back to theirs.
+PRESETS: dict[str, Mapping[str, Any]] = {
+    # Ten times the paper's step: rough, but small data shows within a minute whether it registers at all.
+    "quick look": {"epochs": 10, "lr": 1e-3},
+    "paper": {},
+    # Three times as many small steps. At the paper's learning rate Dice still creeps up after epoch 100, and what is
+    # validated every epoch keeps the best, so that the only cost of the rest is time.
+    "thorough": {"epochs": 300},
+}
+
+# What names a run, or says where things lie, is no part of how it is trained.
+PLACES = frozenset({"data_base_dir", "runs_dir", "run_name", "device", "load_model"})
+
+
+def preset(name: str) -> dict[str, Any]:
+    """Return every knob that the preset sets, flat by name; raises ConfigError where there is none of that name."""
+    if name not in PRESETS:
+        raise ConfigError(f"{name}: there is no such preset. Choose one of {', '.join(PRESETS)}.")
+    ours = [knob for knob in knobs() if knob.section not in ("layout", "reading") and knob.name not in PLACES]
+    return {knob.name: knob.default for knob in ours} | dict(PRESETS[name])
+
+
+def flat(config: TrainConfig) -> dict[str, Any]:
+    """Return every knob's value by its name."""
+    return {knob.name: getattr(getattr(config, knob.section), knob.name) for knob in knobs()}
+
+
+def to_json(config: TrainConfig) -> str:
+    """Return the configuration as a run's config.json holds it."""
+    return config.model_dump_json(indent=2) + "\n"
+
+
+def from_json(content: bytes) -> TrainConfig:
+    """Return the configuration that `to_json` or a run wrote; raises ConfigError where it is none."""
+    if len(content) > LARGEST_FILE:
+        raise ConfigError(f"The file has {len(content):,} bytes, too many for a configuration. Choose a config.json.")
+    try:
+        record = json.loads(content)
+    except (ValueError, RecursionError):
+        raise ConfigError("The file is not JSON. Choose a config.json of a run, or one saved here.") from None
+    if not isinstance(record, dict):
+        raise ConfigError("The file is JSON, but no configuration. Choose a config.json of a run, or one saved here.")
+    return read_config(record)
+
+
+def command_line(config: TrainConfig) -> str:
+    """Return the command that trains the same, with what differs from the defaults, quoted for a POSIX shell."""
+    values = flat(config)
+    words = ["regstudio", "train"]
+    for knob in knobs():
+        value = values[knob.name]
+        if value == knob.default:
+            continue
+        if knob.type is bool:
+            words.append(f"--{knob.name}" if value else f"--no-{knob.name}")
+        elif value is not None:
+            words += [f"--{knob.name}", str(value)]
+    return shlex.join(words)

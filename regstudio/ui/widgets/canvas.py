@@ -1,0 +1,89 @@
+"""The canvas viewer: one component that draws a registered case entirely in the browser.
+
+Its value is the JSON of regstudio.viewer.layers.to_payload, or of `empty` where there is nothing to draw. It triggers
+`previous` and `next` when the user asks for another case.
+"""
+
+import json
+from typing import Any
+
+import gradio as gr
+
+from regstudio.ui.assets import read_asset
+
+_MODES = ("Side by side", "Overlay", "Swipe", "Checkerboard", "Difference", "Magenta/green")
+
+
+def canvas(*, elem_id: str) -> gr.HTML:
+    """Return the component."""
+    return gr.HTML(
+        empty("Nothing is opened yet."),
+        html_template=_template(),
+        css_template=read_asset("canvas.css"),
+        js_on_load=read_asset("canvas.js"),
+        apply_default_css=False,
+        elem_id=elem_id,
+    )
+
+
+def filled(payload: dict[str, Any]) -> str:
+    """Return the component's value for a case."""
+    return json.dumps(payload, allow_nan=False, separators=(",", ":"))
+
+
+def empty(message: str) -> str:
+    """Return the component's value where there is nothing to draw; `message` says what to do next."""
+    return json.dumps({"empty": message})
+
+
+def _template() -> str:
+    modes = "".join(
+        f'<button type="button" class="mode" data-mode="{number}" aria-pressed="{str(number == 1).lower()}">'
+        f"<kbd>{number}</kbd> {name}</button>"
+        for number, name in enumerate(_MODES, start=1)
+    )
+    return f"""
+<div class="viewer" role="group" aria-label="Registration viewer">
+  <p class="empty"></p>
+  <div class="bar cases">
+    <button type="button" class="previous" aria-label="Previous case" title="Left arrow key">&#8592;</button>
+    <strong class="name"></strong>
+    <button type="button" class="next" aria-label="Next case" title="Right arrow key">&#8594;</button>
+    <span class="networks"></span>
+  </div>
+  <div class="bar modes" role="group" aria-label="How the images are shown">{modes}</div>
+  <div class="body">
+    <div class="stage">
+      <canvas tabindex="0" role="img" aria-label="Atlas, moving and warped image"></canvas>
+      <p class="readout">Point at a pixel to read its displacement, intensities and labels.</p>
+      <div class="scale"><span class="low"></span><span class="ramp"></span><span class="high"></span>
+        <span class="what"></span></div>
+    </div>
+    <div class="side">
+      <div class="controls">
+        <label class="blend"><span class="blend-name">Opacity</span>
+          <input type="range" class="blend-value" min="0" max="1" step="0.01" value="0.5"></label>
+        <button type="button" class="flicker" aria-pressed="false" title="Space bar">Show before</button>
+        <button type="button" class="reset" title="Double click">Reset view</button>
+        <fieldset><legend>Labels</legend>
+          <label><input type="checkbox" data-label="fixed" checked> atlas (dashed)</label>
+          <label><input type="checkbox" data-label="moving" checked> moving</label>
+          <label><input type="checkbox" data-label="warped" checked> warped</label>
+          <label>as <select class="style" aria-label="How labels are drawn">
+            <option value="outlines">outlines</option><option value="fills">fills</option></select></label>
+        </fieldset>
+        <fieldset><legend>Displacement</legend>
+          <label class="wide"><select class="flow" aria-label="How the displacement is drawn">
+            <option value="none">not shown</option><option value="arrows">arrows</option>
+            <option value="grid">deformed grid</option><option value="magnitude">magnitude</option></select></label>
+          <label><input type="checkbox" class="jacobian"> Jacobian, folds marked</label>
+          <label class="wide"><span>Strength of fills and maps</span>
+            <input type="range" class="strength" min="0" max="1" step="0.05" value="0.6"></label>
+        </fieldset>
+      </div>
+      <table class="numbers"><thead></thead><tbody></tbody></table>
+    </div>
+  </div>
+  <p class="keys">Arrow keys: previous and next case. 1 to 6: how it is shown. Space: before and after. Wheel or pinch:
+    zoom. Drag: move. Double click: whole image.</p>
+</div>"""

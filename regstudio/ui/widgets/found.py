@@ -1,0 +1,74 @@
+"""The components that show what is in a data folder: verdict, counts, atlas, problems and contact sheet."""
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from regstudio.ui.assets import read_asset
+
+SETS = ("training", "validation")
+HEADERS = ["severity", "file", "what is wrong", "what to do"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The components, by what they show."""
+
+    overview: gr.HTML
+    train: gr.Button
+    atlas: gr.Image
+    problems: gr.Dataframe
+    sheet: gr.Column
+    which: gr.Radio
+    page: gr.State
+    range: gr.Button
+    gallery: gr.Gallery
+    previous: gr.Button
+    next: gr.Button
+
+
+def build_found() -> Found:
+    """Lay them out, empty; all but the verdict wait unseen for something to show."""
+    with gr.Row():
+        with gr.Column(scale=3, min_width=320):
+            words = gr.HTML(
+                value={},
+                html_template="<div class='data-overview'></div>",
+                css_template=read_asset("data.css"),
+                js_on_load=read_asset("data.js"),
+                elem_id="data-overview",
+            )
+            train = gr.Button("Go to Train", variant="primary", interactive=False, elem_id="data-train")
+        atlas = gr.Image(
+            label="Atlas", format="png", interactive=False, buttons=[], visible=False, height=300, elem_id="data-atlas"
+        )
+    problems = gr.Dataframe(
+        headers=HEADERS,
+        datatype="str",
+        label="Problems",
+        interactive=False,
+        wrap=True,
+        column_widths=["10%", "25%", "35%", "30%"],
+        buttons=["fullscreen"],
+        max_height=360,
+        visible=False,
+        elem_id="data-problems",
+    )
+    with gr.Column(visible=False, elem_id="data-sheet") as sheet:
+        which = gr.Radio(list(SETS), value=SETS[0], label="Contact sheet", elem_id="data-which")
+        gallery = gr.Gallery(
+            format="png",
+            columns=8,
+            show_label=False,
+            object_fit="contain",
+            height="auto",
+            interactive=False,
+            buttons=[],
+            elem_id="data-gallery",
+        )
+        with gr.Row(equal_height=True):
+            previous = gr.Button("Previous", min_width=90, elem_id="data-previous")
+            spread = gr.Button("", variant="secondary", interactive=False, min_width=90, elem_id="data-range")
+            following = gr.Button("Show more", min_width=90, elem_id="data-next")
+    page = gr.State(0)
+    return Found(words, train, atlas, problems, sheet, which, page, spread, gallery, previous, following)

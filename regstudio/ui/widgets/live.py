@@ -1,0 +1,75 @@
+"""The live panel: progress, curves, preview and log of the run in training; assets/live.js draws it."""
+
+from typing import Any
+
+import gradio as gr
+
+from regstudio.ui.assets import PLOTLY, read_asset
+from regstudio.ui.feed import Feed
+
+# Static: text is filled in by the script with textContent.
+TEMPLATE = """
+<section class="live" aria-label="Live view of the training">
+  <header>
+    <strong class="state" role="status">Idle</strong> <span class="run"></span> <span class="device"></span>
+  </header>
+  <p class="empty">Nothing trains yet. Press Start; progress, curves and a preview appear here.</p>
+  <div class="failure" role="alert" hidden><p class="message"></p><p class="advice"></p></div>
+  <div class="body" hidden>
+    <div class="bars">
+      <span class="name">epoch</span>
+      <div class="bar" data-bar="epoch" role="progressbar" aria-label="progress of the epoch"><i></i></div>
+      <span class="of" data-of="epoch"></span>
+      <span class="name">run</span>
+      <div class="bar" data-bar="run" role="progressbar" aria-label="progress of the run"><i></i></div>
+      <span class="of" data-of="run"></span>
+    </div>
+    <dl class="facts">
+      <div><dt>steps per second</dt><dd data-fact="speed"></dd></div>
+      <div><dt>time left</dt><dd data-fact="left"></dd></div>
+      <div><dt>time trained</dt><dd data-fact="seconds"></dd></div>
+      <div><dt>memory</dt><dd data-fact="memory"></dd></div>
+      <div><dt>best epoch</dt><dd data-fact="best"></dd></div>
+    </dl>
+    <div class="settings">
+      <label>losses by <select class="by"><option value="steps">step</option><option value="epochs">epoch</option>
+      </select></label>
+      <label>smoothing <input class="smoothing" type="range" min="0" max="0.99" step="0.01" value="0.6"></label>
+      <label><input class="log-scale" type="checkbox"> logarithmic</label>
+    </div>
+    <div class="charts">
+      <figure><figcaption>Losses</figcaption><div class="chart" data-chart="loss"></div></figure>
+      <figure><figcaption>Validation</figcaption><div class="chart" data-chart="dice"></div></figure>
+    </div>
+    <div class="preview" hidden>
+      <div class="settings">
+        <span>One pair, as the network registers it after epoch <b class="shown"></b></span>
+        <label>epoch <input class="epoch" type="range" min="0" max="0" step="1" value="0"></label>
+      </div>
+      <div class="pictures"></div>
+      <p class="hint">Fixed is magenta, moving and warped are green; where they agree, the overlay is grey.</p>
+    </div>
+    <details class="log-box" open><summary>Log</summary><pre class="log" tabindex="0" aria-label="log"></pre></details>
+  </div>
+</section>
+"""
+
+
+def live_panel(feed: Feed) -> gr.HTML:
+    """Return the panel; it asks the feed by itself, and keeps nothing on the server."""
+
+    def poll(request: Any) -> dict[str, Any]:
+        return feed.poll(request)
+
+    def preview(request: Any) -> dict[str, Any]:
+        return feed.preview(request)
+
+    return gr.HTML(
+        html_template=TEMPLATE,
+        css_template=read_asset("live.css"),
+        js_on_load=read_asset("live.js"),
+        server_functions=[poll, preview],
+        apply_default_css=False,
+        elem_id="live",
+        plotly=f"/gradio_api/file={PLOTLY.as_posix()}",
+    )

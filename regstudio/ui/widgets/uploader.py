@@ -1,0 +1,40 @@
+"""The form with which files are uploaded into a data folder."""
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from regstudio.ui import uploads
+from regstudio.ui.studio import Studio
+
+
+@dataclass(frozen=True)
+class Uploader:
+    """The fields of the form; `send` asks for what they hold to be taken in."""
+
+    name: gr.Textbox
+    role: gr.Dropdown
+    files: gr.File
+    send: gr.Button
+
+
+def build_uploader(studio: Studio) -> Uploader:
+    """Lay out the form."""
+    gr.Markdown(
+        "A zip of a folder in the layout, or single files for one of its folders. They go into a folder of their own, "
+        "and nothing that is there is replaced."
+    )
+    with gr.Row():
+        files = gr.File(label="Zip or files", file_count="multiple", height=150, elem_id="upload-files")
+        with gr.Column():
+            name = gr.Textbox(
+                label="Name of the data folder",
+                info=f"in {studio.roots[0] / 'data_uploads'}, or a whole path" if studio.roots else None,
+                placeholder="my_data",
+                max_lines=1,
+                elem_id="upload-name",
+            )
+            choices = [(words, role) for role, words in uploads.roles().items()]
+            role = gr.Dropdown(choices, label="Single files are for the", elem_id="upload-role")
+            send = gr.Button("Upload", variant="primary", elem_id="upload-send")
+    return Uploader(name=name, role=role, files=files, send=send)

@@ -1,0 +1,170 @@
+import shutil
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from regstudio.data.layout import Case, DataIndex
+from regstudio.data.problems import Problem
+from regstudio.data.report import Report
+from regstudio.ui.overview import PAGE, first_look, on_the_page, overview, picture, problem_rows, sheet_page
+
+
+@pytest.fixture(autouse=True)
+def _own_memory(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def data(demo, tmp_path):
+    """A copy of the demo data that a test may damage; the studio may open it."""
+    return shutil.copytree(demo, tmp_path / "copy")
+
+
+def problem(severity, name="moving/a.png"):
+    return Problem(severity=severity, path=name, what="is odd", remedy="Mend it.")
+
+
+def test_good_data_are_ready(studio):
+    words = overview(studio.report())
+    assert words["state"] == "ready"
+    assert "4 images to train on and 2 to validate on (2 with labels)" in words["text"]
+    assert [row[:4] for row in words["sets"]][1] == ["training", "4", "4", "4"]
+    assert [entry["name"] for entry in words["labels"]] == [f"label {number}" for number in range(1, 6)]
+
+
+def test_data_with_errors_say_why_training_cannot_start(studio, data):
+    (data / "fixed" / "atlas.png").write_bytes(b"no picture")
+    studio.set_knobs({"data_base_dir": data})
+    words = overview(studio.report())
+    assert words["state"] == "blocked"
+    assert "1 error" in words["title"]
+    assert words["text"].startswith("fixed/atlas.png: ")
+
+
+def test_a_folder_that_is_not_there_says_what_to_do_next(studio, tmp_path):
+    studio.set_knobs({"data_base_dir": tmp_path / "none"})
+    words = overview(studio.report())
+    assert words["state"] == "empty"
+    assert "Use demo data" in words["text"]
+    assert words["sets"] == []
+
+
+def test_images_beyond_those_opened_are_counted(studio):
+    report = studio.report()
+    more = tuple(Case(id=f"more {n}", image=report.index.root / f"{n}.png") for n in range(3))
+    beyond = Report(index=replace(report.index, train=report.index.train + more), sets=report.sets)
+    assert overview(beyond)["sets"][1][1:3] == ["7 (4 opened)", "7"]
+
+
+def test_the_first_look_counts_by_name(studio):
+    assert first_look(studio.report().index)["title"].startswith("Opening 6 images")
+
+
+def test_what_stops_a_training_comes_first(tmp_path):
+    problems = tuple(
+        replace(problem(severity), path=tmp_path / "moving" / f"{severity}.png")
+        for severity in ("note", "warning", "error")
+    )
+    index = DataIndex(root=tmp_path, atlas=None, train=(), validation=(), problems=problems)
+    assert [row[:2] for row in problem_rows(index)] == [
+        [severity, f"moving/{severity}.png"] for severity in ("error", "warning", "note")
+    ]
+
+
+def test_remedies_name_the_fields_of_the_page():
+    assert on_the_page("Name one with --atlas_name.") == "Name one with “atlas name” under Advanced."
+    assert "Data folder" in on_the_page("Name it with --data_base_dir.")
+    assert on_the_page("Lower --batch_size.") == "Lower --batch_size."
+
+
+def test_a_file_that_cannot_be_read_is_a_blank_picture(studio, tmp_path):
+    shown, caption = picture(Case(id="gone", image=tmp_path / "gone.png"), studio.config.reading, {}, size=32)
+    assert shown.shape == (32, 32, 3)
+    assert len(np.unique(shown)) == 1
+    assert caption == "gone: cannot be read"
+
+
+def test_pages_of_the_contact_sheet_end_where_the_cases_do(tmp_path):
+    cases = [Case(id=str(n), image=tmp_path) for n in range(PAGE + 1)]
+    assert sheet_page(cases, 1)[1] == cases[PAGE:]
+    assert sheet_page(cases, 99)[0] == 1
+    assert sheet_page(cases, -1)[2] == f"1 to {PAGE} of {PAGE + 1}"
+    assert sheet_page([], 3) == (0, [], "There are none.")
+
+
+def choose(page, folder):
+    page.fill("#data-folder input, #data-folder textarea", str(folder))
+    page.click("#data-open")
+
+
+@pytest.mark.browser
+def test_choosing_a_folder_shows_it_and_a_reload_shows_it_again(studio_server, page, data):
+    page.goto(studio_server.url)
+    page.wait_for_selector("#data-overview .verdict.ready")
+    choose(page, data)
+    page.wait_for_selector("#data-recent >> text=/copy$/")
+    assert studio_server.studio.config.layout.data_base_dir == data
+    page.reload()
+    page.wait_for_selector("#data-gallery img")
+    assert page.input_value("#data-folder input, #data-folder textarea") == str(data)
+    assert page.locator("#data-atlas img").count() == 1
+
+
+@pytest.mark.browser
+def test_bad_data_close_the_way_to_train_and_names_are_shown_as_they_are(studio_server, page, data):
+    odd = data / "moving" / "<img src=x onerror=alert(1)>${1+1}.png"
+    shutil.copy(data / "fixed" / "atlas.png", odd)
+    (data / "fixed" / "atlas.png").write_bytes(odd.read_bytes()[:60])
+    page.goto(studio_server.url)
+    page.wait_for_selector("#data-overview .verdict.ready")
+    choose(page, data)
+    page.wait_for_selector("#data-overview .verdict.blocked")
+    assert "fixed/atlas.png" in page.inner_text("#data-overview .verdict")
+    assert page.is_disabled("#data-train")
+    page.wait_for_function("document.querySelector('#data-problems')?.innerText.includes('Copy or export it again.')")
+
+
+@pytest.mark.browser
+def test_folders_out_of_bounds_are_refused_with_a_reason(studio_server, page):
+    page.goto(studio_server.url)
+    page.wait_for_selector("#data-overview .verdict.ready")
+    before = studio_server.studio.config
+    choose(page, "/etc")
+    page.wait_for_selector("text=may not be opened from the page")
+    assert studio_server.studio.config == before
+
+
+@pytest.mark.browser
+def test_a_zip_becomes_the_data_folder(studio_server, page, data, tmp_path):
+    archive = tmp_path / "my set.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for path in data.rglob("*.*"):
+            opened.write(path, f"my set/{path.relative_to(data)}")
+    page.goto(studio_server.url)
+    page.wait_for_selector("#data-overview .verdict.ready")
+    page.click("#data-upload button")
+    page.set_input_files("#upload-files input[type=file]", str(archive))
+    page.wait_for_selector("#upload-files >> text=my set")
+    page.fill("#upload-name input, #upload-name textarea", "new")
+    page.click("#upload-send")
+    page.wait_for_selector("#data-recent >> text=data_uploads/new")
+    assert (tmp_path / "data_uploads" / "new" / "fixed" / "atlas.png").is_file()
+
+
+@pytest.mark.browser
+def test_one_goes_through_folders_by_clicking(studio_server, page, data, tmp_path):
+    page.goto(studio_server.url)
+    page.wait_for_selector("#data-overview .verdict.ready")
+    page.click("#data-browse button")
+    page.click(f"#data-start button:has-text('{tmp_path.name}')")
+    page.click("#data-inside button:has-text('copy')")
+    page.wait_for_selector("#data-inside button:has-text('validation_moving_seg')")
+    page.click("#data-use")
+    page.wait_for_selector("#data-recent >> text=/copy$/")
+    assert studio_server.studio.config.layout.data_base_dir == data
+    page.fill("#data-folder input, #data-folder textarea", "")
+    page.click("#data-recent button:has-text('copy')")
+    page.wait_for_function("document.querySelector('#data-folder input, #data-folder textarea').value != ''")
+    assert page.input_value("#data-folder input, #data-folder textarea") == str(data)

@@ -1,0 +1,118 @@
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from regstudio.config import Knob, build_config, knobs
+from regstudio.errors import ConfigError
+from regstudio.ui.data_tab import looking_knobs
+from regstudio.ui.widgets.form import (
+    IN_VIEW,
+    Form,
+    device_choices,
+    field,
+    form_knobs,
+    from_field,
+    to_field,
+    told,
+)
+
+KNOBS = {knob.name: knob for knob in knobs()}
+
+
+@pytest.fixture(scope="module")
+def form() -> Form:
+    ours = form_knobs()
+    return Form(tuple(ours), tuple(map(field, ours)))  # without a page, which would open sockets
+
+
+def test_every_knob_but_those_of_places_has_one_field(form: Form) -> None:
+    data_tab = {knob.name for knob in looking_knobs()} | {"data_base_dir"}
+    expected = {knob.name for knob in knobs()} - data_tab - {"runs_dir"}
+    assert [knob.name for knob in form.knobs][: len(IN_VIEW)] == list(IN_VIEW)
+    assert {knob.name for knob in form.knobs} == expected
+    assert len(form.components) == len(expected)
+
+
+def test_untouched_the_form_gives_the_defaults(form: Form) -> None:
+    raw = [component.value for component in form.components]
+    assert build_config(form.values(raw)) == build_config({})
+
+
+def test_a_configuration_goes_through_the_form_unchanged(form: Form) -> None:
+    config = build_config(
+        {
+            "lr": 3e-5,
+            "run_validation": False,
+            "num_workers": 1,
+            "run_name": "a",
+            "grad_penalty": "l1",
+            "load_model": "x",
+        }
+    )
+    assert build_config(form.values(form.fields(config))) == config
+
+
+@pytest.mark.parametrize("knob", form_knobs(), ids=lambda knob: knob.name)
+def test_help_bounds_and_default_are_told(knob: Knob) -> None:
+    text = told(knob)
+    assert text.startswith(knob.help)
+    assert knob.bounds.split(", ")[0] in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("epochs", 3.0, 3),
+        ("epochs", 3.5, 3.5),
+        ("slice_axis", None, None),
+        ("run_name", "  ", None),
+        ("run_name", " a ", "a"),
+        ("load_model", "", None),
+        ("run_validation", "", None),
+        ("run_validation", "yes", True),
+        ("run_validation", None, None),
+        ("run_validation", "perhaps", "perhaps"),
+        ("gradient_checkpointing", False, False),
+    ],
+)
+def test_a_field_becomes_a_value(name: str, value: Any, expected: Any) -> None:
+    assert from_field(KNOBS[name], value) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("epochs", None, "epochs is empty.*100"),
+        ("epochs", 0, "epochs is 0"),
+        ("epochs", 1.5, "epochs is 1.5"),
+        ("epochs", [1], "epochs"),
+        ("epochs", {"a": 1}, "epochs"),
+        ("run_validation", "perhaps", "run_validation"),
+        ("run_validation", ["yes"], "run_validation"),
+        ("device", "tpu", "device is tpu"),
+        ("device", "", "device"),
+        ("run_name", "a/b", "run_name is a/b"),
+        ("ncc_win", 8, "odd"),
+    ],
+)
+def test_what_is_no_value_is_refused_by_name(name: str, value: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        build_config({name: from_field(KNOBS[name], value)})
+
+
+def test_a_new_knob_needs_nothing_here() -> None:
+    facts = {"section": "optimisation", "help": "shrinks weights", "choices": (), "bounds": ">= 0", "resumable": False}
+    for kind, default, optional, component in (
+        (float, 0.0, False, gr.Number),
+        (str, None, True, gr.Textbox),
+        (bool, None, True, gr.Dropdown),
+        (bool, True, False, gr.Checkbox),
+    ):
+        knob = Knob(name="weight_decay", type=kind, default=default, optional=optional, **facts)
+        assert isinstance(field(knob), component)
+        assert from_field(knob, to_field(knob, default)) == default
+
+
+def test_the_cpu_is_always_a_choice() -> None:
+    assert {"auto", "cpu"} <= {value for _, value in device_choices()}

@@ -1,0 +1,130 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from regstudio.training.events import StepDone
+from regstudio.training.runs import Run
+from tests.ui.conftest import unused_port
+
+LAUNCH = Path(__file__).resolve().parents[2] / "launch.py"
+PATIENCE = 60
+
+
+class Launched:
+    """`python launch.py` as a process, and what it prints."""
+
+    def __init__(self, folder: Path, *flags: str) -> None:
+        self.port = unused_port()
+        self.output = folder / "output.txt"
+        command = [sys.executable, str(LAUNCH), "--no-browser", "--runs_dir", str(folder / "runs"), *flags]
+        if "--port" not in flags:
+            command += ["--port", str(self.port)]
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"}
+            )
+
+    def says(self, pattern: str) -> str:
+        """Wait until it has printed the pattern; return what the pattern's group holds."""
+        give_up = time.monotonic() + PATIENCE
+        while time.monotonic() < give_up:
+            found = re.search(pattern, self.output.read_text())
+            if found:
+                return found[1]
+            assert self.process.poll() is None, self.output.read_text()
+            time.sleep(0.05)
+        raise AssertionError(self.output.read_text())
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[object]:
+    started: list[Launched] = []
+
+    def start(*flags: str) -> Launched:
+        started.append(Launched(tmp_path, *flags))
+        return started[-1]
+
+    yield start
+    for launched in started:
+        if launched.process.poll() is None:
+            launched.process.kill()
+            launched.process.wait()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_the_training_and_ends(launch, number, code):
+    launched = launch("--demo")
+    run = Run(Path(launched.says(r"Training on the demo data: (.+)\n")))
+    wait_until(lambda: any(isinstance(event, StepDone) for event in run.events()))
+    launched.process.send_signal(number)
+    assert launched.process.wait(PATIENCE) == code
+    assert run.last_path.is_file()
+    assert run.events()[-1].reason == "stopped"
+    assert "Stopped." in launched.output.read_text()
+
+
+def test_it_ends_at_once_where_nothing_trains(launch):
+    launched = launch()
+    launched.says(r"RegStudio: (http\S+)")
+    launched.process.send_signal(signal.SIGTERM)
+    assert launched.process.wait(PATIENCE) == 143
+
+
+def test_a_port_in_use_gives_way_to_the_next(launch):
+    first = launch()
+    first.says(r"RegStudio: (http\S+)")
+    second = launch("--port", str(first.port))
+    assert second.says(r"in use; taking (\d+)") != str(first.port)
+    assert httpx.get(second.says(r"RegStudio: (http\S+)")).status_code == 200
+
+
+def test_the_demo_trains_with_the_quick_setting(launch):
+    launched = launch("--demo")
+    config = Run(Path(launched.says(r"Training on the demo data: (.+)\n"))).config()
+    assert (config.optimisation.epochs, config.optimisation.lr) == (10, 1e-3)
+
+
+def test_the_page_does_not_wait_for_torch():
+    """Tabs import torch, and what imports it, where they use it: inside their handlers."""
+    check = "import sys; import regstudio.ui.app; print(*[m for m in ('torch', 'matplotlib') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""
+
+
+def test_only_requests_that_name_this_machine_are_answered(studio_server):
+    assert httpx.get(studio_server.url).status_code == 200
+    assert httpx.get(studio_server.url, headers={"host": "evil.example"}).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["openapi.json", "docs", "redoc"])
+def test_the_description_of_the_interface_is_closed(studio_server, path):
+    assert "swagger" not in httpx.get(studio_server.url + path).text.lower()
+
+
+def test_flags_take_dashes_and_underscores():
+    result = subprocess.run([sys.executable, str(LAUNCH), "--help"], capture_output=True, text=True, check=True)
+    assert "--data" in result.stdout
+    assert "--share" in result.stdout
+
+
+@pytest.mark.browser
+def test_the_page_opens_with_its_tabs(studio_server, page):
+    page.goto(studio_server.url)
+    for name in ("Data", "Train", "Runs", "Viewer", "Share"):
+        page.get_by_role("tab", name=name).wait_for()
+    page.get_by_text("Nothing is training.").wait_for()
+
+
+def wait_until(holds) -> None:
+    give_up = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)

@@ -1,0 +1,197 @@
+"""The Train tab's actions without a page, and its path in a real browser."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regstudio.config import TrainConfig, build_config
+from regstudio.errors import ConfigError, DataError, DeviceError, RunError
+from regstudio.training.events import StepDone
+from regstudio.ui import starting
+from regstudio.ui.presets import command_line
+from regstudio.ui.studio import Studio
+from tests.ui.conftest import Served
+from tests.ui.test_presets import parsed
+
+SMALL: dict[str, Any] = {"encoder_channels": 2, "decoder_channels": 4, "device": "cpu", "lr": 1e-3}
+Configs = Callable[..., TrainConfig]
+
+
+def losses(studio: Studio, name: str) -> list[float]:
+    return [event.losses["loss"] for event in studio.run(name).events() if isinstance(event, StepDone)]
+
+
+def test_a_training_starts_is_stopped_and_goes_on(studio: Studio) -> None:
+    starting.start(studio, {**SMALL, "epochs": 3, "run_name": "a"})
+    assert starting.possible(starting.state(studio))["stop"]
+    with pytest.raises(RunError, match="a is being trained"):
+        starting.start(studio, {**SMALL, "run_name": "b"})
+    with pytest.raises(RunError, match="a is being trained"):
+        starting.go_on(studio, "a")
+    studio.job.stop()
+    assert studio.job.join(60)
+    assert [name for _, name in starting.resumable(studio)] == ["a"]
+    starting.go_on(studio, "a")
+    assert studio.job.join(60)
+    assert (starting.state(studio), starting.resumable(studio)) == ("finished", [])
+    assert len(losses(studio, "a")) == 12
+
+
+def test_the_copied_command_line_gives_the_same_losses(studio: Studio) -> None:
+    from regstudio.training.setup import check_data
+    from regstudio.training.trainer import train
+
+    starting.start(studio, {**SMALL, "epochs": 1, "seed": 5, "run_name": "browser"})
+    assert studio.job.join(60)
+    config = build_config({"run_name": "terminal"}, parsed(command_line(studio.config)))
+    list(train(config, check_data(config).index))
+    assert losses(studio, "browser") == losses(studio, "terminal")
+
+
+def test_bad_data_is_refused_with_the_reason(studio: Studio, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    studio.set_knobs({"data_base_dir": tmp_path / "empty"})
+    with pytest.raises(DataError, match=r"cannot be trained on(.|\n)*The Data tab lists"):
+        starting.start(studio, SMALL)
+    assert starting.state(studio) == "idle"
+    assert not studio.runs_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "words"),
+    [
+        ({"load_model": "/etc/passwd"}, ConfigError, "may not be opened"),
+        ({"epochs": 0}, ConfigError, "epochs is 0"),
+        ({"device": "cuda:99"}, DeviceError, "cuda:99"),
+        ({"epoch": 1}, ConfigError, "epochs"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_a_run_is_made(
+    studio: Studio, values: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        starting.start(studio, {**SMALL, **values})
+    assert not studio.runs_dir.exists()
+
+
+def test_a_missing_checkpoint_is_named(studio: Studio, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.pt: there is no such checkpoint"):
+        starting.start(studio, {**SMALL, "load_model": str(tmp_path / "gone.pt")})
+
+
+@pytest.mark.parametrize("name", [None, "", 3, "..", "none", ["a"]])
+def test_only_a_run_can_be_gone_on_with(studio: Studio, name: object) -> None:
+    with pytest.raises(RunError):
+        starting.go_on(studio, name)
+
+
+@pytest.mark.parametrize(
+    ("state", "actions"),
+    [
+        ("idle", {"start", "go_on"}),
+        ("running", {"pause", "stop", "save"}),
+        ("paused", {"resume", "stop"}),
+        ("stopping", set()),
+        ("failed", {"start", "go_on"}),
+    ],
+)
+def test_what_is_possible(state: str, actions: set[str]) -> None:
+    assert {action for action, allowed in starting.possible(state).items() if allowed} == actions
+
+
+def open_train_tab(page: Any, url: str) -> None:
+    page.goto(url)
+    page.get_by_role("tab", name="Train").click()
+    page.wait_for_selector("#live .live[data-state]")
+
+
+def fill(page: Any, **values: Any) -> None:
+    for name, value in values.items():
+        page.fill(f"#knob-{name} input, #knob-{name} textarea", str(value))
+
+
+def wait_for_state(page: Any, state: str) -> None:
+    page.wait_for_selector(f"#live .live[data-state={state}]", timeout=30_000)
+
+
+POINTS = "(document.querySelector('[data-chart=loss]').data?.[0]?.x.length ?? 0)"
+
+
+def wait_for_points(page: Any, number: int) -> None:
+    page.wait_for_function(f"{POINTS} >= {number}", timeout=30_000)
+
+
+@pytest.mark.browser
+def test_the_whole_path_in_a_browser(page: Any, studio_server: Served) -> None:
+    open_train_tab(page, studio_server.url)
+    page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--data_base_dir')")
+    fill(page, epochs=500, lr=0.002, run_name="mine")
+    page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--lr 0.002')")
+    page.click("#train-start")
+    wait_for_state(page, "running")
+    wait_for_points(page, 5)
+    page.wait_for_selector("#train-start:disabled")
+    page.evaluate("Plotly.relayout(document.querySelector('[data-chart=loss]'), {'xaxis.range': [1, 3]})")
+    seen = page.evaluate(POINTS)
+    wait_for_points(page, seen + 10)
+    assert page.evaluate("document.querySelector('[data-chart=loss]').layout.xaxis.range") == [1, 3]
+
+    page.reload()
+    page.get_by_role("tab", name="Train").click()
+    wait_for_points(page, seen + 10)
+    assert page.evaluate("document.querySelector('[data-chart=loss]').data[0].x.slice(0, 3)") == [1, 2, 3]
+    page.wait_for_selector("#live .pictures img")
+    assert page.input_value("#knob-lr input") == "0.002"
+
+    other = page.context.new_page()
+    open_train_tab(other, studio_server.url)
+    other.click("#train-pause:enabled")
+    wait_for_state(page, "paused")
+    page.click("#train-resume:enabled")
+    wait_for_state(other, "running")
+    other.close()
+    page.click("#train-save:enabled")
+    page.click("#train-stop:enabled")
+    wait_for_state(page, "stopped")
+    page.wait_for_selector("#train-start:enabled")
+    assert studio_server.studio.run("mine").last_path.is_file()
+
+
+@pytest.mark.browser
+def test_a_refusal_and_a_failure_are_seen(page: Any, studio_server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    from regstudio.training import job
+
+    open_train_tab(page, studio_server.url)
+    fill(page, epochs=0)
+    page.wait_for_function("document.querySelector('#train-command textarea').value.includes('# epochs is 0')")
+    page.click("#train-start")
+    page.locator(".toast-body").get_by_text("epochs is 0").wait_for()
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise ValueError("<b>boom</b>")
+
+    monkeypatch.setattr(job, "train", broken)
+    fill(page, epochs=2)
+    page.click("#train-start")
+    wait_for_state(page, "failed")
+    assert "<b>boom</b>" in page.inner_text("#live .failure")
+    assert "press Start" in page.inner_text("#live .failure")
+
+
+@pytest.mark.browser
+def test_settings_are_saved_and_loaded(page: Any, studio_server: Served, tmp_path: Path) -> None:
+    open_train_tab(page, studio_server.url)
+    page.click("#preset-thorough")
+    page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--epochs 300')")
+    with page.expect_download() as download:
+        page.click("#settings-save")
+    file = tmp_path / "settings.json"
+    download.value.save_as(file)
+    assert json.loads(file.read_text())["optimisation"]["epochs"] == 300
+    page.click("#preset-paper")
+    page.wait_for_function("!document.querySelector('#train-command textarea').value.includes('--epochs')")
+    page.set_input_files("input[data-testid^='Load settings']", file)
+    page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--epochs 300')")
