@@ -51,7 +51,7 @@ def build_viewer(studio: Studio) -> gr.Blocks:
 
 def serve_viewer(studio: Studio, login: Login) -> Page:
     """Serve the page that others see on a free port of this machine, to those who know the login."""
-    return serve(build_viewer(studio), port=free_port(SHARED_PORT), login=login)
+    return serve(build_viewer(studio), port=free_port(SHARED_PORT), login=login, most_bytes=1)
 
 
 @told()

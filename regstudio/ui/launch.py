@@ -51,6 +51,8 @@ def main(*, host: str, port: int, browser: bool, share: bool, share_studio: bool
     login = new_login() if share_studio else None
     page = serve(build_app(studio, link), host=host, port=_said(free_port(port), port), login=login)
     click.echo(f"RegStudio: {page.url}\nCtrl-C ends it; a training under way is saved first.")
+    if login:  # whoever opens the page here needs it too, with or without a link
+        click.echo(f"User {login[0]}, password {login[1]}")
     if host not in LOCAL_HOSTS and login is None:
         click.echo("Warning: everyone who can reach this machine can use the page and read your files.", err=True)
     if browser:

@@ -34,7 +34,6 @@ class RunsTab:
 
     selected: gr.Dropdown
     view: gr.Button
-    resume: gr.Button
     resumed: gr.State
 
 
@@ -62,8 +61,7 @@ def build(studio: Studio) -> RunsTab:
     """Lay out the tab; called inside its gr.Tab."""
     handlers = _Handlers(studio)
     empty = gr.Markdown(
-        "There are no runs yet. Choose images in the **Data** tab, then press Start in the **Train** tab: the run "
-        "appears here as soon as it begins.",
+        "There are no runs yet. Choose images in the **Data** tab, then press Start in the **Train** tab.",
         elem_id="runs-empty",
     )
     table = gr.Dataframe(
@@ -95,7 +93,7 @@ def build(studio: Studio) -> RunsTab:
     )
     resumed = gr.State(0)
     _connect(handlers, [table, empty, selected, curves], actions, resumed)
-    return RunsTab(selected=selected, view=actions.view, resume=actions.resume, resumed=resumed)
+    return RunsTab(selected=selected, view=actions.view, resumed=resumed)
 
 
 def _build_actions() -> _Actions:
@@ -140,20 +138,16 @@ def _connect(handlers: "_Handlers", shown: list[Any], act: _Actions, resumed: gr
     ).then(handlers.redraw, [selected, seen, curves], curves, queue=False, **QUIET)
     table.select(handlers.toggle, selected, selected, **QUIET)
     selected.change(handlers.open, selected, of_one, **QUIET)
-    act.rename.click(handlers.rename, [selected, act.name], selected, **QUIET).success(
-        handlers.look, [selected, seen], listed, **QUIET
-    )
-    act.keep.click(handlers.keep, [selected, act.note], None, **QUIET).success(
-        handlers.look, [selected, seen], listed, **QUIET
-    )
+    renamed = act.rename.click(handlers.rename, [selected, act.name], selected, **QUIET)
+    kept = act.keep.click(handlers.keep, [selected, act.note], None, **QUIET)
+    deleted = act.really.click(handlers.delete, selected, [selected, act.confirm], **QUIET)
+    for done in (renamed, kept, deleted):
+        done.success(handlers.look, [selected, seen], listed, **QUIET)
     act.pack.click(handlers.pack, [selected, act.checkpoints], act.link, api_visibility="private").success(
         None, js=CLICK_LINK
     )
     act.delete.click(handlers.ask, selected, [act.confirm, act.really], **QUIET)
     act.cancel.click(lambda: gr.Row(visible=False), None, act.confirm, **QUIET)
-    act.really.click(handlers.delete, selected, [selected, act.confirm], **QUIET).success(
-        handlers.look, [selected, seen], listed, **QUIET
-    )
     act.resume.click(handlers.resume, [selected, act.epochs, resumed], resumed, **QUIET)
 
 

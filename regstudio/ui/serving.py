@@ -12,6 +12,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from regstudio.errors import ConfigError
 from regstudio.ui.assets import ASSETS
+from regstudio.ui.uploads import MOST_BYTES
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 PORTS = 100  # tried from the wanted one on
@@ -43,11 +44,18 @@ class Page:
         self.app.close(verbose=False)
 
 
-def serve(app: gr.Blocks, *, host: str = "127.0.0.1", port: int, login: tuple[str, str] | None = None) -> Page:
+def serve(
+    app: gr.Blocks,
+    *,
+    host: str = "127.0.0.1",
+    port: int,
+    login: tuple[str, str] | None = None,
+    most_bytes: int = MOST_BYTES,
+) -> Page:
     """Serve the page, to those who know `login` if there is one; raises OSError where the port is taken.
 
-    A page on this machine answers only requests that name this machine, so that no site on the web can reach it under
-    a name of its own. One with a login may be reached by any name.
+    It takes no file larger than `most_bytes`. A page on this machine answers only requests that name this machine, so
+    that no site on the web can reach it under a name of its own; one with a login may be reached by any name.
     """
     names = [*LOCAL_HOSTS] if host in LOCAL_HOSTS and login is None else ["*"]
     closed: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None}
@@ -63,6 +71,7 @@ def serve(app: gr.Blocks, *, host: str = "127.0.0.1", port: int, login: tuple[st
         ssr_mode=False,
         run_history=False,
         footer_links=[],
+        max_file_size=most_bytes,
         theme=THEME,
         css_paths=[ASSETS / "studio.css"],
         app_kwargs={"middleware": middleware, **closed},

@@ -112,7 +112,9 @@ class Share:
                 return
             link = _tunnel(page if isinstance(page, int) else page.port, token)
         except Exception as error:
-            self._settle(token, "failed", problem=f"{error} ({type(error.__cause__ or error).__name__})")
+            self._settle(
+                token, "failed", problem=f"{str(error).rstrip('.')} ({type(error.__cause__ or error).__name__})"
+            )
         else:
             self._settle(token, "open", link=link.replace("http://", "https://", 1))
 

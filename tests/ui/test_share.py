@@ -145,6 +145,8 @@ def test_the_shared_page_asks_for_the_password(studio, run):
             assert client.post(page.url + "login", data={"username": USER, "password": "wrong"}).status_code == 400
             assert client.post(page.url + "login", data={"username": USER, "password": "secret"}).status_code == 200
             config = client.get(page.url + "config").json()
+            sent = client.post(page.url + "gradio_api/upload", files={"files": ("big.bin", b"x" * 1000)})
+            assert sent.status_code == 413
     finally:
         page.close()
     ids = {component["props"].get("elem_id") for component in config["components"]}
