@@ -14,7 +14,7 @@ from regstudio.data.formats import read_label
 from regstudio.data.loaders import ImageLoader, rescale
 from regstudio.errors import DataError, DeviceError
 from regstudio.metrics import dice, ncc, njd
-from regstudio.networks.checkpoint import Checkpoint, load_checkpoint, load_weights
+from regstudio.networks.checkpoint import Checkpoint, load_checkpoint
 from regstudio.networks.corrmlp import SMALLEST_SIZE, CorrMLP
 from regstudio.networks.device import find_device
 from regstudio.networks.warp import SpatialTransformer
@@ -136,10 +136,7 @@ def _read(source: Array | Path | str, *, label: bool) -> Array:
 def _load_model(checkpoint: Checkpoint | Path | str) -> CorrMLP:
     if isinstance(checkpoint, Checkpoint):
         return checkpoint.model()
-    loaded = load_checkpoint(checkpoint)
-    model = CorrMLP(**loaded.network)
-    load_weights(model, loaded, checkpoint)
-    return model
+    return load_checkpoint(checkpoint).model(checkpoint)
 
 
 def _check_arrays(arrays: dict[str, Array]) -> None:

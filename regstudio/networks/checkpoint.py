@@ -32,10 +32,10 @@ class Checkpoint:
     config: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
-    def model(self) -> CorrMLP:
-        """Return the network with these weights, on the CPU; raises CheckpointError where they do not fit."""
+    def model(self, source: Path | str = "the checkpoint") -> CorrMLP:
+        """Return the network with these weights, on the CPU; raises CheckpointError, naming `source`, for a misfit."""
         model = CorrMLP(**self.network)
-        load_weights(model, self, "the checkpoint")
+        load_weights(model, self, source)
         return model
 
 

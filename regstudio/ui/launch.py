@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from regstudio.ui.studio import Studio
 
 CHECKOUT_DATA = Path(__file__).resolve().parents[2] / "data"
-QUICK = {"epochs": 10, "lr": 1e-3}
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -115,11 +114,12 @@ def _begin(studio: "Studio", demo: bool, stopping: "_Signals") -> None:
 def start_demo(studio: "Studio") -> "Run":
     """Start a short training on the demo data, which are made if they are not there; return its run."""
     from regstudio.data.phantom import make_demo
+    from regstudio.ui.presets import PRESETS
 
     if not (studio.demo_dir / "fixed").is_dir():
         make_demo(studio.demo_dir)
     studio.forget_report()
-    config = studio.set_knobs({"data_base_dir": studio.demo_dir, **QUICK})
+    config = studio.set_knobs({"data_base_dir": studio.demo_dir, **PRESETS["quick look"]})
     return studio.job.start(config, studio.report().index)
 
 

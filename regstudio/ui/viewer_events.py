@@ -2,19 +2,19 @@
 
 import atexit
 import functools
-import html
 import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from regstudio.errors import ConfigError, RegStudioError, RunError
 from regstudio.ui.studio import Studio
+from regstudio.ui.telling import told
 from regstudio.ui.widgets.canvas import empty, filled
 
 if TYPE_CHECKING:  # it brings torch, which the first page does not wait for
@@ -25,26 +25,6 @@ NO_RUNS = "There is no checkpoint to look at yet. Train a run: its first checkpo
 KEPT_SECONDS = 600  # a zip is fetched at once
 
 log = logging.getLogger(__name__)
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def told(handler: Callable[P, R]) -> Callable[P, R]:
-    """Let every error reach the user: what is meant for them as it stands, the rest by its kind."""
-
-    @functools.wraps(handler)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return handler(*args, **kwargs)
-        except RegStudioError as error:
-            raise gr.Error(html.escape(str(error))) from error
-        except gr.Error:
-            raise
-        except Exception as error:
-            log.exception("the viewer failed")
-            raise gr.Error(html.escape(f"{type(error).__name__}: {error}")) from error
-
-    return wrapped
 
 
 class Handlers:
@@ -62,12 +42,12 @@ class Handlers:
 
         return Viewing(self._studio)
 
-    @told
+    @told()
     def refresh(self) -> Any:
         """List the runs anew."""
         return gr.Dropdown(choices=self._viewing.runs())
 
-    @told
+    @told()
     def fill(self, run: str | None, checkpoint: str | None, case: str | None, compare: str | None) -> list[Any]:
         """List what there is now, and keep what is chosen as far as it is still there; else take the first."""
         runs = self._viewing.runs()
@@ -111,7 +91,7 @@ class Handlers:
             log.exception("the viewer failed")
             return empty(f"{type(error).__name__}: {error}"), None, "case"
 
-    @told
+    @told()
     def step(
         self,
         by: int,
@@ -129,14 +109,14 @@ class Handlers:
         case = neighbour(self._viewing.cases(self._viewing.config(run, networks[0])), case, by)
         return case, *self.show(shown, run, checkpoint, case, compare, path)
 
-    @told
+    @told()
     def register(
         self, run: str | None, checkpoint: str | None, compare: str | None, path: str | None, resize: bool, *files: Any
     ) -> tuple[str, None, str]:
         """Register the user's own images."""
         return filled(self._own(run, checkpoint, compare, path, resize, files).payload()), None, "own"
 
-    @told
+    @told()
     def download(
         self,
         source: str,

@@ -18,12 +18,11 @@ from PIL import Image
 
 from regstudio.metrics import jacobian_determinant
 from regstudio.viewer.overlay import Comparison
+from regstudio.viewer.sheet import label_colours
 
 Array = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
 
-# Okabe and Ito's palette but for its black, which a dark image swallows; more labels than colours begin anew.
-LABEL_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 FOLD_COLOUR = "#000000"
 FINEST_STEP = 1 / 256  # pixels: what the readout's displacement is rounded to, unless it is so large that 16 bits end
 JACOBIAN_RANGE = 2.0  # powers of two from no change to the end of the colours: a quarter and four times the area
@@ -53,7 +52,7 @@ def to_payload(shown: Sequence[Shown]) -> dict[str, Any]:
         "width": width,
         "ids": ids.tolist(),
         "names": [f"label {number}" for number in ids],
-        "colours": [LABEL_COLOURS[number % len(LABEL_COLOURS)] for number in range(len(ids))],
+        "colours": ["#{:02x}{:02x}{:02x}".format(*colour) for colour in label_colours(ids).values()],
         "fixed": grey_png(case.fixed),
         "moving": grey_png(case.moving),
         "fixed_label": _label_plane(case.fixed_label, ids),
