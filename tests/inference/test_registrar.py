@@ -42,7 +42,8 @@ def test_a_fresh_network_returns_the_image(image: np.ndarray, label: np.ndarray)
     registrar = Registrar(Checkpoint(weights=model.state_dict(), network={}), device="cpu")
     result = registrar.register(image, image, moving_label=label)
     assert abs(result.flow).max() < 0.01
-    np.testing.assert_allclose(result.warped, image, atol=1e-3)
+    # The image changes by at most 1 from pixel to pixel, so a flow below 0.01 along both axes changes it by less than 0.02.
+    np.testing.assert_allclose(result.warped, image, atol=0.02)
     np.testing.assert_array_equal(result.warped_label, label)
     assert set(result.metrics) == {"njd", "njd_percent", "ncc_before", "ncc"}
 
