@@ -18,6 +18,21 @@ function row(cells, tag) {
   return made;
 }
 
+let asking;
+
+// While files are being opened: a bar and a count, asked for until the verdict takes their place.
+async function follow(words) {
+  if (!words.isConnected) return clearInterval(asking);
+  if (document.hidden) return;
+  const { share, text } = await server.opened({}).catch(() => ({}));
+  if (share === undefined) return;
+  const bar = words.querySelector("progress") ?? words.appendChild(make("progress"));
+  const count = words.querySelector(".count") ?? words.appendChild(make("span", "count"));
+  bar.value = share;
+  bar.setAttribute("aria-label", "files opened");
+  count.textContent = text;
+}
+
 function draw() {
   const root = element.querySelector(".data-overview");
   const shown = props.value;
@@ -29,6 +44,8 @@ function draw() {
   const words = verdict.appendChild(make("div"));
   words.append(make("strong", "", shown.title), make("p", "", shown.text));
   root.replaceChildren(verdict);
+  clearInterval(asking);
+  if (shown.state === "looking") asking = setInterval(() => follow(words), 300);
   if (shown.sets.length) {
     const table = root.appendChild(make("div", "scroll")).appendChild(make("table"));
     table.appendChild(make("thead")).appendChild(row(COLUMNS, "th"));

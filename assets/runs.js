@@ -2,6 +2,8 @@
 // run_actions.curves. The plot is drawn anew only when the selection or a run changes, so nothing leaks.
 const COLOURS = ["#0072B2", "#E69F00", "#CC79A7", "#009E73", "#56B4E9", "#D55E00", "#F0E442", "#999999"];
 const DASHES = ["solid", "dot", "dash"];
+const NO_RUNS = "Select runs, in the table or above, to compare their curves.";
+const NO_EPOCHS = "The selected runs have no whole epoch yet: their curves begin with the first.";
 
 function style(name) {
   return getComputedStyle(element).getPropertyValue(name).trim();
@@ -27,11 +29,12 @@ function layout(title) {
 function draw() {
   if (!element.isConnected || !window.Plotly) return;
   const runs = JSON.parse(props.value || "[]");
-  const empty = element.querySelector(".empty");
-  empty.hidden = runs.length > 0;
+  const empty = element.querySelector(".empty"), drawn = runs.some((run) => run.epoch.length > 0);
+  empty.textContent = runs.length ? NO_EPOCHS : NO_RUNS;
+  empty.hidden = drawn;
   for (const [name, title] of [["loss", "Loss"], ["dice", "Validation Dice"], ["njd", "Folded pixels (NJD), %"]]) {
     const chart = element.querySelector(`.chart[data-of="${name}"]`);
-    chart.hidden = runs.length === 0;
+    chart.hidden = !drawn;
     if (chart.hidden) {
       Plotly.purge(chart);
       continue;

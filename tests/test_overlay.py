@@ -2,12 +2,13 @@
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 
-from regstudio.viewer.overlay import Comparison, before_after, deformed_grid, label_outline, overlay
+from regstudio.viewer.overlay import Comparison, before_after, compare, deformed_grid, label_outline, overlay
 
 
 def test_an_overlay_is_grey_where_equal_magenta_and_green_elsewhere() -> None:
@@ -80,3 +81,12 @@ def test_figures_are_drawn_in_threads_and_leave_no_global_state() -> None:
         pictures = list(pool.map(draw, range(2)))
     assert pictures[0] == pictures[1]
     assert not mpl._pylab_helpers.Gcf.figs
+
+
+def test_a_case_and_its_registration_are_put_side_by_side() -> None:
+    fixed, moving, warped = np.random.default_rng(0).random((3, 4, 4))
+    flow, label = np.zeros((2, 4, 4)), np.ones((4, 4), int)
+    result = SimpleNamespace(warped=warped, flow=flow, warped_label=label, metrics={"dice": 0.5, "ncc": 0.1})
+    case = compare("a", fixed, moving, result, fixed_label=label)
+    assert (case.fixed is fixed, case.warped is warped, case.warped_label is label) == (True, True, True)
+    assert (case.moving_label, case.dice_before, case.dice) == (None, None, 0.5)

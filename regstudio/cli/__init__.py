@@ -15,8 +15,10 @@ COMMANDS = {
     "check": "regstudio.cli.data",
     "make-demo": "regstudio.cli.data",
     "train": "regstudio.cli.train",
-    "register": "regstudio.cli.apply",
-    "evaluate": "regstudio.cli.apply",
+    "register": "regstudio.cli.register",
+    "apply": "regstudio.cli.apply",
+    "evaluate": "regstudio.cli.evaluate",
+    "export-onnx": "regstudio.cli.export",
     "bench": "regstudio.cli.bench",
 }
 

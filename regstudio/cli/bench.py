@@ -53,28 +53,20 @@ def bench(size: int, batch_size: int, steps: int, device: str) -> None:
     click.echo(f"Peak memory        {memory}")
 
 
-def _training_step(size: int, batch_size: int, device: "torch.device") -> Callable[[], None]:
+def _training_step(size: int, batch_size: int, device: "torch.device") -> Callable[[], object]:
     """Return a function that takes one training step, with all settings at their defaults."""
     import torch
 
     from regstudio.config import TrainConfig
-    from regstudio.training.setup import losses_of, network_of, optimizer_of
+    from regstudio.training.setup import learner_of
 
-    config = TrainConfig()
-    model, losses = network_of(config).to(device), losses_of(config)
-    optimizer = optimizer_of(config, model)
+    learner = learner_of(TrainConfig(), steps_per_epoch=1, device=device)
     generator = torch.Generator().manual_seed(0)
-    fixed = torch.rand(1, 1, size, size, generator=generator).to(device)
-    moving = torch.rand(batch_size, 1, size, size, generator=generator).to(device)
-
-    def step() -> None:
-        warped, flow = model(fixed, moving)
-        loss = losses(fixed, warped, flow)["loss"]
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-    return step
+    batch = {
+        "fixed_image": torch.rand(1, 1, size, size, generator=generator).to(device),
+        "moving_image": torch.rand(batch_size, 1, size, size, generator=generator).to(device),
+    }
+    return lambda: learner.step(batch, 0)
 
 
 def _matrix_product(device: "torch.device") -> Callable[[], object]:

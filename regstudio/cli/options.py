@@ -1,13 +1,27 @@
 """Flags made from the knobs of the configuration."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
 from regstudio.config import Knob, knobs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+AffineChoice = Literal["none", "auto"] | None
+
+affine_option = click.option(
+    "--affine",
+    type=click.Choice(["none", "auto"]),
+    help="auto: align the images by an affine map first  [default: as the network was trained]",
+)
+refine_option = click.option(
+    "--refine",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="optimise each flow for its pair, N steps from the network's on; 20 to 100 are usual  [default: 0]",
+)
 
 
 def knob_options(*sections: str) -> Callable[[Command], Command]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from regstudio.cli.options import given, knob_options
-from regstudio.config import TrainConfig, build_config, knobs
+from regstudio.config import PRESETS, TrainConfig, build_config, knobs
+from regstudio.config import preset as preset_values
 from regstudio.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,11 +24,18 @@ if TYPE_CHECKING:
 MOST_OPENED = 2000
 
 
+def _purposes() -> str:
+    return "; ".join(f"{name}: {recipe.purpose}" for name, recipe in PRESETS.items())
+
+
 @click.command()
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)), help=f"settings to start from; flags go over them. {_purposes()}"
+)
 @knob_options()
 @click.option("--resume", type=click.Path(path_type=Path), help="go on with this run, exactly where it was left")
-def train(resume: Path | None, **values: Any) -> None:
-    """Train CorrMLP to warp every moving image onto the atlas.
+def train(resume: Path | None, preset: str | None, **values: Any) -> None:
+    """Train a network to warp every moving image onto the atlas.
 
     Ctrl-C finishes the step under way, saves, and says how to go on; a second Ctrl-C ends at once.
     """
@@ -35,7 +43,9 @@ def train(resume: Path | None, **values: Any) -> None:
     from regstudio.training.trainer import train as training
 
     run = open_run(resume) if resume else None
-    config = _changed(run.config(), given(values)) if run else build_config(given(values))
+    if run and preset:
+        raise ConfigError(f"--preset {preset}: a run that is resumed keeps its settings. Leave it out.")
+    config = _changed(run.config(), given(values)) if run else build_config(_over_preset(preset, given(values)))
     index = _checked(config)
     if run and given(values):
         run.write_config(config)
@@ -46,6 +56,14 @@ def train(resume: Path | None, **values: Any) -> None:
         raise SystemExit(1)
     if reason == "stopped" and received:
         raise SystemExit(128 + received[0])
+
+
+def _over_preset(name: str | None, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the knobs of a preset, if one is named, with the flags that were given over them."""
+    recipe = preset_values(name) if name else {}
+    if "steps_per_epoch" in values:  # which the preset's total would replace
+        recipe.pop("total_steps", None)
+    return recipe | values
 
 
 def _changed(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
@@ -77,7 +95,7 @@ def _show(events: "Iterable[TrainEvent]") -> str:
     """Print the events, with a bar for the steps and one for the validation of each epoch; return how it ended."""
     from tqdm import tqdm
 
-    from regstudio.training.events import EpochDone, PairValidated, RunFinished, RunStarted, StepDone
+    from regstudio.training.events import EpochDone, ImageAligned, PairValidated, RunFinished, RunStarted, StepDone
     from regstudio.training.summary import summary
 
     bar: tqdm[Any] | None = None
@@ -86,6 +104,14 @@ def _show(events: "Iterable[TrainEvent]") -> str:
         match event:
             case RunStarted():
                 epochs, steps = event.epochs, event.steps_per_epoch
+            case ImageAligned():
+                if event.number == 1:
+                    bar = tqdm(desc="Aligning", total=event.total, unit="image")
+                if bar is not None:
+                    bar.update()
+                if event.number == event.total:
+                    _close(bar)
+                    bar = None
             case StepDone():
                 if bar is None:
                     bar = tqdm(desc=f"Epoch {event.epoch}/{epochs}", total=steps, initial=event.step - 1, unit="step")

@@ -1,11 +1,12 @@
 """Pairs of images to register: the data set, the order of an epoch, and the batches of a training.
 
 An item is a dict of tensors (1, H, W): `fixed_image`, `moving_image` and, where labels are asked for, `fixed_label`,
-`moving_label`.
+`moving_label`; where images are aligned, also `affine` (2, 3), which maps a pixel (y, x, 1) of the fixed image to the
+moving one.
 """
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict, cast
@@ -39,7 +40,9 @@ class RegistrationDataset(Dataset[Item]):
 
     In mode 'atlas' item i is (atlas, case i), and the atlas is loaded once. In mode 'pair' the items are all n (n - 1)
     ordered pairs of different cases, of which an epoch draws n: each case is the moving image once, its partner chance.
-    With a `label_loader`, every case must have a label. Raises DataError, naming the file, where one cannot be used.
+    With a `label_loader`, every case must have a label, unless `partly_labelled`: what lacks one then has a label of
+    -1 everywhere. `aligned` holds the affine map of each image, and may be filled after this is made. Raises
+    DataError, naming the file, where one cannot be used.
     """
 
     def __init__(
@@ -50,7 +53,10 @@ class RegistrationDataset(Dataset[Item]):
         mode: Literal["atlas", "pair"] = "atlas",
         image_loader: ImageLoader | None = None,
         label_loader: LabelLoader | None = None,
+        partly_labelled: bool = False,
+        aligned: Mapping[Path, npt.NDArray[np.float64]] | None = None,
     ) -> None:
+        self._partly_labelled, self._aligned = partly_labelled, aligned
         self.cases, self.mode = tuple(cases), mode
         self._image_loader, self._label_loader = image_loader or ImageLoader(), label_loader
         if mode == "atlas" and atlas is None:
@@ -74,12 +80,15 @@ class RegistrationDataset(Dataset[Item]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         if self._atlas is not None:
-            return _pair(self._atlas, self._case(index))
+            pair = _pair(self._atlas, self._case(index))
+            if self._aligned is not None:
+                pair["affine"] = torch.from_numpy(self._aligned[self.cases[index].image].astype(np.float32))
+            return pair
         moving, other = divmod(index, len(self.cases) - 1)
         return _pair(self._case(other + (other >= moving)), self._case(moving))
 
     def epoch_order(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Draw the items of one epoch in their order: as many as there are cases."""
+        """Draw the items of one pass over the cases in their order: as many as there are cases."""
         order = generator.permutation(len(self.cases))
         if self.mode == "pair":
             order = order * (len(self.cases) - 1) + generator.integers(len(self.cases) - 1, size=len(self.cases))
@@ -87,7 +96,10 @@ class RegistrationDataset(Dataset[Item]):
 
     def _case(self, index: int) -> Item:
         case = self.cases[index]
-        loaded = _load(case, self._image_loader, self._label_loader)
+        labels = None if self._partly_labelled and case.label is None else self._label_loader
+        loaded = _load(case, self._image_loader, labels)
+        if self._label_loader is not None and labels is None:
+            loaded["label"] = torch.full(loaded["image"].shape, -1)
         for path, tensor in zip((case.image, case.label), loaded.values(), strict=False):
             _refuse_other_size(path, tensor.shape, self._reference.image, self._shape)
         return loaded
@@ -126,10 +138,13 @@ def _refuse_other_size(path: Path | None, shape: torch.Size, reference: Path, wa
 
 
 class EpochSampler(Sampler[int]):
-    """The items of an epoch in an order that depends on seed and epoch alone, from any place in it onwards."""
+    """The items of an epoch in an order that depends on seed and epoch alone, from any place in it onwards.
 
-    def __init__(self, dataset: RegistrationDataset, *, seed: int) -> None:
-        self._dataset, self._seed = dataset, seed
+    An epoch has `length` items, by default those of one pass over the cases.
+    """
+
+    def __init__(self, dataset: RegistrationDataset, *, seed: int, length: int | None = None) -> None:
+        self._dataset, self._seed, self._length = dataset, seed, length or len(dataset.cases)
         self.start(0)
 
     def start(self, epoch: int, skip: int = 0) -> None:
@@ -138,20 +153,23 @@ class EpochSampler(Sampler[int]):
 
     def __len__(self) -> int:
         """Return the number of items left in the epoch."""
-        return max(0, len(self._dataset.cases) - self._skip)
+        return max(0, self._length - self._skip)
 
     def __iter__(self) -> Iterator[int]:
         """Yield the indices of the items."""
-        order = self._dataset.epoch_order(np.random.default_rng([self._seed, self._epoch]))
-        yield from order[self._skip :].tolist()
+        random = np.random.default_rng([self._seed, self._epoch])
+        passes = -(-self._length // len(self._dataset.cases))
+        order = np.concatenate([self._dataset.epoch_order(random) for _ in range(passes)])
+        yield from order[self._skip : self._length].tolist()
 
 
 class TrainingLoader:
     """The batches of a training, epoch by epoch, each a function of seed, epoch and step alone.
 
-    Images are (B, 1, H, W); the atlas, being the same for all, comes as (1, 1, H, W). The last short batch of an epoch
-    is dropped. With `num_workers` > 0, processes load ahead: they are spawned, not forked, since a fork of a program
-    with threads (a browser's, a training's) may hang, and so a script needs its `if __name__ == "__main__"`.
+    Images are (B, 1, H, W); the atlas, being the same for all, comes as (1, 1, H, W). An epoch is `steps` batches, or
+    if that is None one pass over the cases, without a last short batch. With `num_workers` > 0, processes load ahead:
+    they are spawned, not forked, since a fork of a program with threads (a browser's, a training's) may hang, and so a
+    script needs its `if __name__ == "__main__"`.
     """
 
     def __init__(
@@ -162,14 +180,15 @@ class TrainingLoader:
         seed: int,
         num_workers: int = 0,
         pin_memory: bool = False,
+        steps: int | None = None,
     ) -> None:
         images = len(dataset.cases)
         if images < batch_size:
             raise DataError(
                 f"There are {images} images for batches of {batch_size}. Lower --batch_size, or add images."
             )
-        self._steps, self._batch_size = images // batch_size, batch_size
-        self._sampler = EpochSampler(dataset, seed=seed)
+        self._steps, self._batch_size = steps or images // batch_size, batch_size
+        self._sampler = EpochSampler(dataset, seed=seed, length=self._steps * batch_size)
         self._loader: DataLoader[Item | DataError] = DataLoader(
             _Outcomes(dataset),
             batch_size=batch_size,

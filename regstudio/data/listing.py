@@ -8,6 +8,7 @@ from pathlib import Path
 from regstudio.data.formats import EXTENSIONS, extension, stem
 from regstudio.data.problems import Problem, Severity
 
+POINTS_SUFFIX = "_points"
 LABEL_SUFFIX = "_seg"
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
 
@@ -41,6 +42,8 @@ class Listing:
             for entry in sorted(entries, key=lambda entry: natural(entry.name)):
                 path = folder / entry.name
                 if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_FILES:
+                    continue
+                if entry.name.endswith(f"{POINTS_SUFFIX}.csv"):  # landmarks, which evaluations look for
                     continue
                 if entry.is_dir():
                     self.add("note", path, "folders within this folder are not looked into", "Move its files up.")

@@ -92,21 +92,26 @@ def _write(
     encode = _ENCODERS.get(extension(path))
     if encode is None:
         raise FileError(path, "this format cannot be written", f"Choose one of {', '.join(_ENCODERS)}.")
-    affine, header = (None, None) if like is None else (_affine_at(like, array.shape), like.header)
+    affine, header = (None, None) if like is None else (affine_at(like, array.shape), like.header)
     with atomic_path(path) as temporary:
         encode(temporary, key, Stored(array=array, palette=palette, affine=affine, header=header))
 
 
-def _affine_at(like: Picture, shape: tuple[int, ...]) -> npt.NDArray[np.float64] | None:
+def affine_at(like: Picture, shape: tuple[int, ...]) -> npt.NDArray[np.float64] | None:
     """Return the affine of `like` for a picture of another size with the same field of view."""
     if like.affine is None or like.array.shape == shape:
         return like.affine
-    resized = np.eye(4)
-    for axis, (before, after) in enumerate(zip(like.array.shape, shape, strict=True)):
-        resized[axis, axis] = before / after
-        resized[axis, 3] = (before / after - 1) / 2  # the outer edges of the outer pixels stay where they are
-    affine: npt.NDArray[np.float64] = like.affine @ resized
+    affine: npt.NDArray[np.float64] = like.affine @ resizing(like.array.shape, shape)
     return affine
+
+
+def resizing(before: tuple[int, ...], after: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Return the matrix (4, 4) from pixels of a picture resized to `after` to its pixels at `before`, both (H, W)."""
+    matrix = np.eye(4)
+    for axis, ratio in enumerate(np.divide(before, after)):
+        matrix[axis, axis] = ratio
+        matrix[axis, 3] = (ratio - 1) / 2  # the outer edges of the outer pixels stay where they are
+    return matrix
 
 
 def _as_whole_numbers(path: Path, array: npt.NDArray[Any], dtype: type[np.unsignedinteger[Any]]) -> npt.NDArray[Any]:

@@ -2,37 +2,19 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from regstudio.data.formats import EXTENSIONS, SMALLEST_SIDE, Picture, read_image, read_label, stem
+from regstudio.data.formats import EXTENSIONS, stem
 from regstudio.data.layout import Case, find_cases
 from regstudio.data.listing import LABEL_SUFFIX, Listing
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.problems import FileError, Problem
-from regstudio.errors import DataError
 from regstudio.files import write_text
-from regstudio.inference.export import save_registration
+from regstudio.inference.journal import Journal
+from regstudio.inference.pipeline import FileResult, Job, Reader, overlapped, reading_options
 from regstudio.inference.registrar import Registrar
-
-Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileResult:
-    """One moving image: the files written for it and its metrics (see Registration), or the error met instead."""
-
-    case: Case
-    written: tuple[Path, ...] = ()
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    seconds: float | None = None
-    error: str | None = None
 
 
 def find_moving(moving: Path, labels: Path | None = None) -> tuple[tuple[Case, ...], tuple[Problem, ...]]:
@@ -68,6 +50,9 @@ def register_files(
     *,
     image_loader: ImageLoader | None = None,
     label_loader: LabelLoader | None = None,
+    refine: int = 0,
+    recipe: str | None = None,
+    overwrite: bool = False,
 ) -> Iterator[FileResult]:
     """Register each case to `fixed`, save the results in `out`, and yield after each; a table of the metrics is last.
 
@@ -75,91 +60,38 @@ def register_files(
     several cases, one that cannot be used is yielded with its error, and the rest go on; a single one raises. So does
     the fixed image, and so does a folder `out` that cannot be written to or holds the inputs of several cases
     (DataError). The table is metrics.csv, or NAME_metrics.csv for a single case.
+
+    `refine` is that of Registrar.register. `recipe` names all that the results depend on beside the files: the
+    checkpoint's digest, and settings. With it, several cases are taken up where an earlier call stopped: those that
+    are complete (see `journal`), from the same recipe and files, are yielded as they are. `overwrite` does all of
+    them again.
     """
-    reader = _Reader(image_loader=image_loader or ImageLoader(), label_loader=label_loader or LabelLoader())
-    job = _Job(registrar=registrar, fixed=reader.read(fixed), reader=reader, out=out)
+    reader = Reader(image_loader=image_loader or ImageLoader(), label_loader=label_loader or LabelLoader())
+    files = reader.read(fixed)
     if len(cases) > 1:
         _refuse_folder_of_inputs(out, (fixed, *cases))
-    results = []
+    done: dict[str, FileResult] = {}
     with _output_errors(out):
         out.mkdir(parents=True, exist_ok=True)
+        journal = Journal(out, fresh=overwrite) if recipe is not None and len(cases) > 1 else None
+        job = Job(
+            registrar=registrar,
+            fixed_case=fixed,
+            fixed=files,
+            reader=reader,
+            out=out,
+            alone=len(cases) == 1,
+            journal=journal,
+            recipe=f"{recipe}\n{reading_options(reader.image_loader)}\n{reading_options(reader.label_loader)}",
+            refine=refine,
+            done=done,
+        )
         try:
-            for case in cases:
-                results.append(job.run(case) if len(cases) == 1 else job.attempt(case))
-                yield results[-1]
+            yield from overlapped(job, cases)
         finally:  # a long job that is interrupted keeps the metrics of what it did
-            if results:
+            if done:
+                results = [done[case.id] for case in cases if case.id in done]
                 write_text(out / ("metrics.csv" if len(cases) > 1 else f"{cases[0].id}_metrics.csv"), _to_csv(results))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Files:
-    """A case as its files hold it, and as the network sees it."""
-
-    picture: Picture
-    label_picture: Picture | None
-    image: Array
-    label: Array | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Reader:
-    image_loader: ImageLoader
-    label_loader: LabelLoader
-
-    def read(self, case: Case) -> _Files:
-        """Read a case; raises DataError where image or label cannot be used."""
-        images, labels = self.image_loader, replace(self.label_loader, dtype=np.int64)
-        picture = read_image(case.image, **_options(images))
-        label_picture = None if case.label is None else read_label(case.label, **_options(labels))
-        size = picture.array.shape
-        if min(size) < SMALLEST_SIDE:
-            what = f"is {_by(size)} pixels, and less than {SMALLEST_SIDE} is too few"
-            raise FileError(case.image, what, "Save it in a higher resolution.")
-        if label_picture is not None and label_picture.array.shape != size:
-            what = f"is {_by(label_picture.array.shape)} pixels, unlike its image with {_by(size)}"
-            raise FileError(label_picture.path, what, "Export it again from the image.")
-        label = None if case.label is None else labels(case.label)[0]
-        return _Files(picture=picture, label_picture=label_picture, image=images(case.image)[0], label=label)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Job:
-    """What is the same for every case."""
-
-    registrar: Registrar
-    fixed: _Files
-    reader: _Reader
-    out: Path
-
-    def attempt(self, case: Case) -> FileResult:
-        """Run the case, or return the DataError met instead."""
-        try:
-            return self.run(case)
-        except DataError as error:
-            return FileResult(case=case, error=str(error))
-
-    def run(self, case: Case) -> FileResult:
-        """Register the case and save what comes of it."""
-        fixed, wanted = self.fixed, self.fixed.image.shape
-        moving = self.reader.read(case)
-        if moving.image.shape != wanted:
-            what = f"is {_by(moving.image.shape)} pixels, but {fixed.picture.path.name} is {_by(wanted)}"
-            raise FileError(case.image, what, "Resize it, or let --resize_to_atlas do so.")
-        registration = self.registrar.register(
-            fixed.image, moving.image, fixed_label=fixed.label, moving_label=moving.label
-        )
-        written = save_registration(
-            registration,
-            self.out,
-            case.id,
-            fixed=fixed.picture,
-            moving=moving.picture,
-            label=moving.label_picture,
-            image_key=self.reader.image_loader.key,
-            label_key=self.reader.label_loader.key,
-        )
-        return FileResult(case=case, written=written, metrics=registration.metrics, seconds=registration.seconds)
 
 
 def _label_of(image: Path, labels: Path | None) -> Path | None:
@@ -170,14 +102,6 @@ def _label_of(image: Path, labels: Path | None) -> Path | None:
         what = f"holds {len(found) or 'no'} labels named {stem(image)}{LABEL_SUFFIX}"
         raise FileError(labels, what, f"Name the label of {image.name} itself.")
     return found[0]
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
-
-
-def _options(loader: ImageLoader | LabelLoader) -> dict[str, Any]:
-    return {"key": loader.key, "slice_axis": loader.slice_axis, "slice_index": loader.slice_index}
 
 
 def _refuse_folder_of_inputs(out: Path, cases: Sequence[Case]) -> None:

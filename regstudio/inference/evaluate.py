@@ -1,178 +1,217 @@
-"""Measuring a trained network on labelled images: case by case, summed up, and as a table to read."""
+"""Measuring methods of registration on the same labelled images: case by case, and one method against another."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean, stdev
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-from regstudio.data.dataset import ValidationPair, load_validation_pair
-from regstudio.data.layout import Case
-from regstudio.data.loaders import ImageLoader, LabelLoader
-from regstudio.inference.registrar import Registrar, Registration
+import numpy as np
 
-MEASURES = ("dice_before", "dice", "njd", "njd_percent", "ncc_before", "ncc", "seconds")
-WORST_CASES = 3
+from regstudio.data.layout import Case, DataIndex
+from regstudio.errors import DataError
+from regstudio.inference.pairs import Array, Pair, PairReader, Transform
+from regstudio.inference.registrar import Registrar
+from regstudio.inference.scoring import COLUMNS, LABEL_RULE, CaseScores, score, warp
+from regstudio.metrics import Description, PairedTest, describe, wilcoxon
+from regstudio.networks.checkpoint import Checkpoint
 
-Summary = dict[str, Any]
+CONVENTIONS = {
+    "flow": "pull-back on the fixed grid in pixels, (dy, dx): warped(p) = moving(p + flow(p))",
+    "labels": LABEL_RULE,
+    "label_warp": "nearest neighbour",
+    "distances": "mm by the fixed image's spacing where its file knows it, else pixels; landmarks and inverse by the "
+    "moving image's",
+    "njd": "pixels with a Jacobian determinant <= 0 by central differences, as in the training log",
+    "njd_one_sided": "pixels with any of the four one-sided determinants <= 0 (Liu et al., IJCV 2024)",
+    "nda": "non-diffeomorphic area, 1/4 of the sum of max(0, -determinant) over the one-sided ones (Liu et al.)",
+    "sdlogj": "std(log(clip(determinant + 3, 1e-9, 1e9))), central, without two pixels at the border (Learn2Reg)",
+    "worst30": "mean of the worst 30 % of the cases, rounded up",
+    "std": "sample standard deviation, n - 1",
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Method:
+    """A way to register: its name, what takes a Pair and returns a Transform, and where it comes from, JSON-ready."""
+
+    name: str
+    register: Callable[[Pair], Transform]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CaseResult:
+    """One case of an evaluation: its arrays, what the method found, and the scores; viewer.overlay.compare draws it."""
+
+    pair: Pair
+    transform: Transform
+    scores: CaseScores
+
+    @property
+    def flow(self) -> Array:
+        """The displacement (2, H, W) in pixels."""
+        return self.transform.flow
+
+    @property
+    def warped(self) -> Array:
+        """The moving image (H, W) on the fixed grid."""
+        return warp(self.pair.moving, self.flow, "bilinear")
+
+    @property
+    def warped_label(self) -> Array | None:
+        """The moving label (H, W) on the fixed grid, or None."""
+        return None if self.pair.moving_label is None else warp(self.pair.moving_label, self.flow, "nearest")
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The scores of the case by column."""
+        return self.scores.values
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaseResult:
-    """How well one case was registered: metrics as in Registration, and the seconds of network and warping."""
+class Evaluation:
+    """The scores of one method on all cases, in their order, and where all of it comes from, JSON-ready.
 
-    id: str
-    metrics: Mapping[str, float]
-    seconds: float
-
-
-def evaluate(
-    registrar: Registrar,
-    cases: Sequence[Case],
-    atlas: Case,
-    image_loader: ImageLoader | None = None,
-    label_loader: LabelLoader | None = None,
-) -> Iterator[CaseResult]:
-    """Register each case to the atlas and yield its metrics; Dice where both have a label.
-
-    The first case is registered twice and the second time counts: the first pays for what a device does once. Raises
-    DataError, naming the file, where one cannot be used: a mean over fewer cases than asked for would mislead.
+    `provenance` holds regstudio (the version), method, data and conventions.
     """
-    images, labels = image_loader or ImageLoader(), label_loader or LabelLoader()
-    for number, case in enumerate(cases):
-        pair = load_validation_pair(case, atlas, images, labels)
-        if number == 0:
-            _register(registrar, pair)
-        registration = _register(registrar, pair)
-        yield CaseResult(id=case.id, metrics=registration.metrics, seconds=registration.seconds)
+
+    method: str
+    cases: tuple[CaseScores, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def unit(self) -> str:
+        """The unit of distances: "mm" or "pixels"."""
+        return self.cases[0].unit if self.cases else "pixels"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those of COLUMNS that any case has a value in."""
+        return tuple(column for column in COLUMNS if any(column in case.values for case in self.cases))
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The ids that any case is scored on."""
+        return tuple(sorted({label for case in self.cases for label in case.labels}))
+
+    def values(self, column: str, label: int | None = None) -> list[float | None]:
+        """Return a column's value for each case, or those of one label; None where there is none."""
+        if label is None:
+            return [case.values.get(column) for case in self.cases]
+        return [case.labels.get(label, {}).get(column) for case in self.cases]
+
+    def describe(self, column: str, label: int | None = None) -> Description:
+        """Sum up a column over the cases."""
+        return describe(self.values(column, label), higher_is_better=COLUMNS[column].higher_is_better)
 
 
-def _register(registrar: Registrar, pair: ValidationPair) -> Registration:
-    fixed_label, moving_label = pair.get("fixed_label"), pair.get("moving_label")
-    return registrar.register(
-        pair["fixed_image"][0].numpy(),
-        pair["moving_image"][0].numpy(),
-        fixed_label=None if fixed_label is None else fixed_label[0].long().numpy(),
-        moving_label=None if moving_label is None else moving_label[0].long().numpy(),
+def evaluate(method: Method, cases: Sequence[Case], read: PairReader) -> Iterator[CaseResult]:
+    """Register each case to the reader's atlas and yield it with its scores.
+
+    Raises DataError, naming the file, where one cannot be used: a mean over fewer cases than asked for would mislead.
+    """
+    for case in cases:
+        pair = read(case)
+        transform = method.register(pair)
+        yield CaseResult(pair=pair, transform=transform, scores=score(pair, transform))
+
+
+def collect(method: Method, results: Iterable[CaseResult], data: Mapping[str, Any] | None = None) -> Evaluation:
+    """Run an evaluation to its end and return it; `data` says what was evaluated on (see `data_provenance`)."""
+    cases = tuple(result.scores for result in results)
+    provenance = {
+        "regstudio": version("regstudio"),
+        "method": {"name": method.name, **method.provenance},
+        "data": dict(data or {}),
+        "conventions": CONVENTIONS,
+    }
+    return Evaluation(method=method.name, cases=cases, provenance=provenance)
+
+
+def unregistered() -> Method:
+    """Return the method that leaves every image as it is, the yardstick of all others."""
+    return Method(
+        name="none", register=lambda pair: Transform(flow=np.zeros((2, *pair.fixed.shape), np.float32), seconds=0.0)
     )
 
 
-def summarise(results: Iterable[CaseResult]) -> Summary:
-    """Sum up an evaluation as JSON-ready values: `cases`, `mean`, `std` and `labels`.
+def checkpoint_name(path: Path) -> str:
+    """Return what to call a checkpoint in tables: its run and file, as in "brains/best_model"."""
+    run = path.absolute().parent.parent
+    return f"{run.name}/{path.stem}" if path.absolute().parent.name == "checkpoints" else path.stem
 
-    A case's Dice is the mean over its labels, and `mean` is over the cases; both leave out what has nothing to score,
-    which is None. `std` is the sample standard deviation over the cases (n - 1), None for fewer than two. `labels`
-    has, for each label, mean and std of its Dice before and after over the cases that have it.
+
+def network(
+    registrar: Registrar, name: str = "network", provenance: Mapping[str, Any] | None = None, *, refine: int = 0
+) -> Method:
+    """Return a trained network as a method, timed by itself: affine map, network, refinement and warping.
+
+    `refine` is that of Registrar.register; its gain is in the metrics of the transforms. The first pair is
+    registered twice and the second time counts: the first pays for what a device does once.
     """
-    cases = [_case(result) for result in results]
-    columns = {name: [case[name] for case in cases] for name in MEASURES}
-    ids = sorted({label for case in cases for label in case["per_label"]}, key=int)
+    warm = False
+    origin = {"device": str(registrar.device), "affine": registrar.affine, "refine": refine}
+
+    def register(pair: Pair) -> Transform:
+        nonlocal warm
+        if not warm:
+            registrar.register(pair.fixed, pair.moving)
+            warm = True
+        found = registrar.register(
+            pair.fixed, pair.moving, fixed_label=pair.fixed_label, moving_label=pair.moving_label, refine=refine
+        )
+        return Transform(
+            flow=found.flow,
+            seconds=found.seconds,
+            affine_flow=found.affine_flow,
+            inverse_flow=found.inverse_flow,
+            metrics=found.metrics,
+        )
+
+    return Method(name=name, register=register, provenance=origin | dict(provenance or {}))
+
+
+def checkpoint_provenance(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return which checkpoint a network comes from: path, sha256, epoch, network, configuration and seed."""
+    config = dict(checkpoint.config)
     return {
-        "cases": cases,
-        "mean": {name: _mean(values) for name, values in columns.items()},
-        "std": {name: _std(values) for name, values in columns.items()},
-        "labels": {label: _label(case["per_label"].get(label, {}) for case in cases) for label in ids},
+        "checkpoint": str(path),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "epoch": checkpoint.epoch,
+        "network": dict(checkpoint.network),
+        "config": config,
+        "seed": config.get("optimisation", {}).get("seed"),
     }
 
 
-def _case(result: CaseResult) -> dict[str, Any]:
-    values = {**result.metrics, "seconds": result.seconds}
-    before, after = _per_label(values, "dice_before_"), _per_label(values, "dice_")
-    labels = sorted(before.keys() | after.keys(), key=int)
-    per_label = {label: {"before": before.get(label), "after": after.get(label)} for label in labels}
-    return {"id": result.id, **{name: values.get(name) for name in MEASURES}, "per_label": per_label}
+def data_provenance(index: DataIndex) -> dict[str, Any]:
+    """Return what an evaluation was done on: folder, atlas, and the ids of the data split."""
+    return {
+        "root": str(index.root),
+        "atlas": None if index.atlas is None else str(index.atlas.image),
+        "train": [case.id for case in index.train],
+        "validation": [case.id for case in index.validation],
+    }
 
 
-def _per_label(values: Mapping[str, float], prefix: str) -> dict[str, float]:
-    named = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
-    return {label: value for label, value in named.items() if label.lstrip("-").isdecimal()}
+def compare(first: Evaluation, second: Evaluation) -> dict[str, PairedTest]:
+    """Test each column of two evaluations on the cases, by id, that both have; differences are second - first.
 
-
-def _label(scores: Iterable[Mapping[str, float | None]]) -> dict[str, float | None]:
-    scored = list(scores)
-    summary: dict[str, float | None] = {}
-    for when in ("before", "after"):
-        values = [score.get(when) for score in scored]
-        summary |= {when: _mean(values), f"{when}_std": _std(values)}
-    return summary
-
-
-def _there(values: Iterable[float | None]) -> list[float]:
-    return [value for value in values if value is not None and math.isfinite(value)]
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    there = _there(values)
-    return fmean(there) if there else None
-
-
-def _std(values: Iterable[float | None]) -> float | None:
-    there = _there(values)
-    return stdev(there) if len(there) > 1 else None
-
-
-def to_text(summary: Summary) -> str:
-    """Return a summary as a table for the terminal: Dice before and after, NCC, folds, time, and the worst cases."""
-    cases, mean, std = summary["cases"], summary["mean"], summary["std"]
-    if not cases:
-        return "0 cases: there is nothing to evaluate."
-    lines = [
-        f"{len(cases)} cases: mean ± sample standard deviation" if len(cases) > 1 else "1 case",
-        "",
-        *_aligned(_before_after(summary)),
-        "",
-        f"Folded (NJD)  {_spread(mean['njd_percent'], std['njd_percent'])} % of the pixels",
-        f"Time a case   {_spread(mean['seconds'], std['seconds'])} s (network and warping)",
-    ]
-    scored = sorted((case for case in cases if case["dice"] is not None), key=lambda case: case["dice"])
-    if not scored:
-        lines += ["", "No Dice: the atlas or the cases have no labels to score."]
-    elif len(cases) > 1:
-        head = ("Lowest Dice", "before", "", "after", "folded")
-        lines += ["", *_aligned((head, *map(_case_row, scored[:WORST_CASES])))]
-    return "\n".join(lines)
-
-
-Row = tuple[str, str, str, str, str]
-
-
-def _row(name: str, before: float | None, before_std: float | None, after: float | None, std: float | None) -> Row:
-    change = "" if before is None or after is None else f"{after - before:+.3f}"
-    return name, _spread(before, before_std), "->", _spread(after, std), change
-
-
-def _before_after(summary: Summary) -> Iterator[Row]:
-    mean, std = summary["mean"], summary["std"]
-    yield "", "before", "", "after", "change"
-    if mean["dice"] is not None:
-        yield _row("Dice", mean["dice_before"], std["dice_before"], mean["dice"], std["dice"])
-        for label, of in summary["labels"].items():
-            yield _row(f"  label {label}", of["before"], of["before_std"], of["after"], of["after_std"])
-    yield _row("NCC", mean["ncc_before"], std["ncc_before"], mean["ncc"], std["ncc"])
-
-
-def _case_row(case: Mapping[str, Any]) -> Row:
-    return (
-        f"  {case['id']}",
-        _spread(case["dice_before"], None),
-        "->",
-        f"{case['dice']:.3f}",
-        f"{case['njd_percent']:.2f} %",
-    )
-
-
-def _spread(mean: float | None, std: float | None) -> str:
-    if mean is None:
-        return "-"
-    return f"{mean:.3f}" if std is None else f"{mean:.3f} ± {std:.3f}"
-
-
-def _aligned(table: Iterable[Row]) -> list[str]:
-    rows = list(table)
-    name, *others = (max(len(cell) for cell in column) for column in zip(*rows, strict=True))
-    return [
-        "  ".join(
-            [row[0].ljust(name), *(cell.rjust(width) for cell, width in zip(row[1:], others, strict=True))]
-        ).rstrip()
-        for row in rows
-    ]
+    Raises DataError where they have no case in common, or measure distances in different units.
+    """
+    others = {case.id: case for case in second.cases}
+    pairs = [(case, others[case.id]) for case in first.cases if case.id in others]
+    if not pairs:
+        raise DataError(f"{first.method} and {second.method} have no case in common. Evaluate both on the same images.")
+    if first.unit != second.unit:
+        raise DataError(
+            f"{first.method} is measured in {first.unit} and {second.method} in {second.unit}. "
+            "Evaluate both on the same files."
+        )
+    columns = [column for column in first.columns if column in second.columns]
+    return {
+        column: wilcoxon([a.values.get(column) for a, _ in pairs], [b.values.get(column) for _, b in pairs])
+        for column in columns
+    }

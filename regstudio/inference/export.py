@@ -1,30 +1,30 @@
-"""The files of one registration, in the inputs' own formats: NAME_warped, NAME_flow and NAME_warped_seg.
+"""The files of one registration: warped image and label in the inputs' own formats, and the flow for us and for ITK.
 
-All lie on the fixed image's grid, and at its place in the world where the fixed file tells one. A result that is
-already there is replaced, atomically; a file that was read never is.
+All lie on the fixed image's grid, and at its place in the world where the fixed file tells one; an inverse flow lies on
+the moving image's. A result that is already there is replaced, atomically; a file that was read never is.
 """
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from regstudio.data.codecs.nifti import nibabel
 from regstudio.data.formats import Picture, extension
 from regstudio.data.problems import FileError
-from regstudio.data.writing import output_extension, write_arrays, write_image, write_label
-from regstudio.files import atomic_path
-from regstudio.inference.registrar import Registration
-from regstudio.networks.warp import SpatialTransformer
+from regstudio.data.writing import affine_at, output_extension, write_image, write_label
+from regstudio.files import atomic_path, write_text
+from regstudio.inference.displacement import ENDING, place_of, write_field
+from regstudio.inference.registration import Registration
+from regstudio.inference.resampling import points_into, sample_linear
 
 Array = npt.NDArray[Any]
 
 _NIFTI = (".nii", ".nii.gz")
 _WHOLE_NUMBERS_ONLY = (".png", ".tif", ".tiff", ".bmp")  # and at most 16 bits of them
-FLOW_DESCRIPTION = "flow in pixels, (dy, dx), pull-back: warped(p) = moving(p + flow(p))"
+CONVENTION = "(2, H, W) in pixels, (dy, dx), on the grid of 'on'; pull-back: warped(p) = image(p + flow(p))"
 
 
 def save_registration(
@@ -38,101 +38,87 @@ def save_registration(
     image_key: str = "img",
     label_key: str = "label",
 ) -> tuple[Path, ...]:
-    """Write NAME_warped, NAME_flow and, with `label`, NAME_warped_seg into `out`; return their paths.
+    """Write the warped image, the flow and, with `label`, the warped label into `out`; return the paths written.
 
-    The warped image and label keep the format and header of `moving` and `label`, and take the place of `fixed` where
-    that has an affine. JPEG becomes PNG, DICOM becomes MHA, and so does a TIFF of other numbers than 16-bit ones. The
-    image keeps its intensities, see `warp_intensities`. The flow is a NIfTI vector image (H, W, 1, 1, 2) where the
-    image is NIfTI, `flow` in an npz file where it is npz, and else a .npy file: (2, H, W) float32, pixels, (dy, dx).
+    - NAME_warped, and with `label` NAME_warped_seg: format, type and header of `moving` and `label`, at the place of
+      `fixed` where that has an affine. JPEG becomes PNG, DICOM becomes MHA, and so does a TIFF of other numbers than
+      16-bit ones. The image keeps its intensities, see `sample_linear`.
+    - NAME_flow.npy: (2, H, W) float32, pixels, (dy, dx); NAME_flow.json beside it states that convention.
+    - NAME_displacement.nii.gz: the same for ITK and ANTs, see `write_field`.
+    - NAME_inverse_flow.npy, .json and NAME_inverse_displacement.nii.gz, where the registration has an inverse.
 
     Raises FileError where a result would take the place of a file that was read, or its format cannot hold it.
     """
-    warped = out / f"{name}_warped{_extension(moving)}"
-    flow = out / f"{name}_flow{extension(warped) if extension(warped) in (*_NIFTI, '.npz') else '.npy'}"
-    targets = [warped, flow]
-    if label is not None and registration.warped_label is not None:
-        targets.append(out / f"{name}_warped_seg{_extension(label)}")
+    warped, ids = out / f"{name}_warped{result_extension(moving)}", registration.warped_label
+    seg = None if label is None or ids is None else out / f"{name}_warped_seg{result_extension(label)}"
+    flows = [(out / f"{name}_", registration.flow, fixed, moving)]
+    inverse = getattr(registration, "inverse_flow", None)
+    if inverse is not None:
+        flows.append((out / f"{name}_inverse_", inverse, moving, fixed))
+    targets = [warped, *(path for start, *_ in flows for path in _flow_paths(start)), *([seg] if seg else [])]
+    inputs = [picture.path for picture in (fixed, moving, label) if picture is not None]
     for target in targets:
-        _refuse_input(target, [picture.path for picture in (fixed, moving, label) if picture is not None])
-    intensities = warp_intensities(moving.array, registration.flow)
-    write_image(warped, intensities, like=_placed(moving, fixed), key=image_key)
-    _write_flow(flow, registration.flow, warped)
-    if label is not None and registration.warped_label is not None:
-        write_label(targets[-1], registration.warped_label, like=_placed(label, fixed), key=label_key)
-    return tuple(targets)
+        refuse_input(target, inputs)
+    points = points_into(moving.array.shape, registration.flow)
+    write_image(warped, sample_linear(moving.array, points), like=placed(moving, fixed), key=image_key)
+    for start, flow, on, into in flows:
+        _write_flow(start, flow, on, into)
+    if label is not None and ids is not None and seg is not None:
+        write_label(seg, ids, like=placed(label, fixed), key=label_key)
+    return tuple(path for path in targets if path.exists())
 
 
-def warp_intensities(moving: Array, flow: Array) -> Array:
-    """Pull an image's own intensities back along `flow` (2, H, W): (H, W) in the image's own dtype.
-
-    Interpolated in float64, once, and rounded where the dtype has whole numbers only. What lies outside the image gets
-    the image's minimum, which is what 0 stands for after normalisation: air in a CT, where 0 would be water. `moving`
-    may have another size than the flow; it then shows the same field of view.
-    """
-    lowest = float(moving.min())
-    above = torch.from_numpy(moving.astype(np.float64) - lowest)[None, None]
-    points = torch.from_numpy(_flow_into(moving.shape, flow.astype(np.float64)))[None]
-    warped = SpatialTransformer("bilinear")(above, points)[0, 0].numpy() + lowest
-    result: Array = (np.rint(warped) if moving.dtype.kind in "bui" else warped).astype(moving.dtype)
-    return result
-
-
-def _flow_into(shape: tuple[int, ...], flow: Array) -> Array:
-    """Change the flow (2, H, W) to point into an image of `shape` that shows the same field of view."""
-    size = flow.shape[1:]
-    if shape == size:
-        return flow
-    grid = np.indices(size)
-    last, own_last = (np.reshape(lengths, (2, 1, 1)) - 1 for lengths in (size, shape))
-    scale = (own_last + 1) / (last + 1)
-    points = grid + flow
-    inside = np.clip(points, 0, last)
-    # The outer edges of the outer pixels coincide; between such an edge and its pixel's centre the pixel goes on.
-    moved: Array = np.clip((inside + 0.5) * scale - 0.5, 0, own_last) + (points - inside) * scale - grid
-    return moved
+def placed(picture: Picture, fixed: Picture) -> Picture:
+    """Return the header to write results with: the picture's own, at the fixed image's place where that is known."""
+    if fixed.affine is None:
+        return picture
+    header = picture.header
+    if extension(picture.path) in _NIFTI and header is not None:
+        header = header.copy()
+        # The codes name the space that an affine leads to, and come with it; 0 would say that it leads nowhere.
+        codes = 2, 0
+        if extension(fixed.path) in _NIFTI and fixed.header is not None:
+            codes = int(fixed.header["sform_code"]), int(fixed.header["qform_code"])
+            header.set_xyzt_units(*fixed.header.get_xyzt_units())
+        header["sform_code"], header["qform_code"] = codes if any(codes) else (2, 0)
+        if len(header.get_data_shape()) == 2 and not place_of(fixed).flat:
+            header.set_data_shape((*header.get_data_shape(), 1))  # as 2-D, ITK could not place it in space
+    return replace(picture, array=fixed.array, affine=fixed.affine, header=header)
 
 
-def _extension(picture: Picture) -> str:
+def refuse_input(target: Path, inputs: list[Path]) -> None:
+    """Raise FileError where writing `target` would replace one of `inputs`."""
+    if target.exists() and any(path.exists() and target.samefile(path) for path in inputs):
+        raise FileError(target, "is read from, and the result would take its place", "Choose another --out.")
+
+
+def result_extension(picture: Picture) -> str:
+    """Return the ending of what is written in the picture's own format, or in one that can hold its numbers."""
     ending, array = output_extension(picture.path), picture.array
     fits = array.dtype.kind in "bui" and array.min() >= 0 and array.max() < 2**16
     return ending if fits or ending not in _WHOLE_NUMBERS_ONLY else ".mha"
 
 
-def _placed(picture: Picture, fixed: Picture) -> Picture:
-    """Return the header to write: the picture's own, at the fixed image's place where that is known."""
-    if fixed.affine is None:
-        return picture
-    header = picture.header
-    if extension(picture.path) in _NIFTI:
-        # The codes name the space that an affine leads to, and come with it; 0 would say that it leads nowhere.
-        codes = (
-            [int(fixed.header[name]) for name in ("sform_code", "qform_code")]
-            if extension(fixed.path) in _NIFTI
-            else [0, 0]
-        )
-        header = header.copy()
-        header["sform_code"], header["qform_code"] = codes if any(codes) else (2, 0)
-    return replace(picture, array=fixed.array, affine=fixed.affine, header=header)
+def _flow_paths(start: Path) -> tuple[Path, Path, Path]:
+    names = ("flow.npy", "flow.json", f"displacement{ENDING}")
+    return tuple(start.with_name(start.name + name) for name in names)  # type: ignore[return-value]
 
 
-def _write_flow(path: Path, flow: Array, warped: Path) -> None:
-    if extension(path) == ".npz":
-        write_arrays(path, {"flow": flow})
-        return
-    with atomic_path(path) as temporary:
-        if extension(path) == ".npy":
-            np.save(temporary, flow)
-            return
-        nib = nibabel()
-        like = nib.load(warped, mmap=False)
-        header = like.header.copy()  # the flow lies where the warped image lies
-        header.set_intent("vector")
-        header["descrip"] = FLOW_DESCRIPTION.encode()
-        header.set_data_dtype(np.float32)
-        vectors = np.moveaxis(flow, 0, -1)[:, :, None, None, :]
-        nib.save(type(like)(vectors, None, header), temporary)
-
-
-def _refuse_input(target: Path, inputs: list[Path]) -> None:
-    if target.exists() and any(path.exists() and target.samefile(path) for path in inputs):
-        raise FileError(target, "is read from, and the result would take its place", "Choose another --out.")
+def _write_flow(start: Path, flow: Array, on: Picture, into: Picture) -> None:
+    """Write a flow on the grid of `on` that pulls `into` back: in pixels, in words, and for ITK."""
+    pixels, words, field = _flow_paths(start)
+    with atomic_path(pixels) as temporary:
+        np.save(temporary, flow)
+    shape = flow.shape[1:]
+    affine = affine_at(on, shape)
+    record = {
+        "convention": CONVENTION,
+        "on": on.path.name,
+        "image": into.path.name,
+        "image_size": list(into.array.shape),
+        "affine": None if affine is None else affine.tolist(),
+        "affine_convention": "(row, column, slice, 1) of 'on' to RAS+ in mm; null where the file knows no place",
+    }
+    write_text(words, json.dumps(record, indent=2) + "\n")
+    if not write_field(field, flow, place_of(on, shape), place_of(into, shape)):
+        field.unlink(missing_ok=True)  # one of an earlier registration

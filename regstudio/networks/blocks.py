@@ -75,6 +75,10 @@ def correlation(x1: Tensor, x2: Tensor) -> Tensor:
 
     Each map is the mean over channels of the product at one displacement, rows first; outside, `x2` is 0.
     """
+    # The ONNX exporter sees neither into an autograd Function nor through out=.
+    if torch.onnx.is_in_onnx_export():
+        padded, (height, width) = F.pad(x2, (1, 1, 1, 1)), x1.shape[2:]
+        return torch.stack([(x1 * padded[:, :, i : i + height, j : j + width]).mean(dim=1) for i, j in SHIFTS], dim=1)
     correlated: Tensor = _Correlation.apply(x1, x2)  # type: ignore[no-untyped-call]
     return correlated
 
@@ -152,7 +156,7 @@ class MultiWindow(nn.Module):
         """
         batch, height, width, channels = x_last.shape
         y = self.norm(x_last)
-        normalised = F.layer_norm(y, (channels,))
+        normalised = F.layer_norm(y, self.norm.normalized_shape)
         gated = [branch(normalised) for branch in self.branches]
         projects = [cast(GatedMLP, branch).project for branch in self.branches]
 

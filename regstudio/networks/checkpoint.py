@@ -10,7 +10,8 @@ from torch import Tensor
 
 from regstudio.errors import CheckpointError
 from regstudio.files import atomic_path
-from regstudio.networks.corrmlp import CorrMLP
+from regstudio.networks.build import build_network
+from regstudio.networks.registration import RegistrationNetwork
 
 FORMAT_VERSION = 1
 LISTED_LAYERS = 6
@@ -20,7 +21,7 @@ LISTED_LAYERS = 6
 class Checkpoint:
     """A trained network as it lies on the disk.
 
-    `network` holds the constructor's arguments of CorrMLP, `config` the TrainConfig as plain values (empty for a plain
+    `network` holds the arguments of `build_network`, `config` the TrainConfig as plain values (empty for a plain
     state_dict), `metrics` what was measured at `epoch`, `training` what is needed to go on training from here (empty
     where nothing is).
     """
@@ -32,11 +33,25 @@ class Checkpoint:
     config: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
-    def model(self, source: Path | str = "the checkpoint") -> CorrMLP:
+    def model(self, source: Path | str = "the checkpoint") -> RegistrationNetwork:
         """Return the network with these weights, on the CPU; raises CheckpointError, naming `source`, for a misfit."""
-        model = CorrMLP(**self.network)
+        try:
+            model = build_network(**self.network)
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"{source}: describes no network that this version knows ({error}).") from None
         load_weights(model, self, source)
         return model
+
+    @property
+    def affine(self) -> str:
+        """How images are aligned before this network sees them: "auto" or "none"."""
+        return str(self.config.get("alignment", {}).get("affine", "none"))
+
+    @property
+    def loss(self) -> Mapping[str, Any]:
+        """The knobs of the loss that this network was trained with; empty where nothing is known of it."""
+        loss: Mapping[str, Any] = self.config.get("loss", {})
+        return loss
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -78,7 +93,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         raise CheckpointError(f"{path}: is damaged or was changed by hand ({error}).") from None
 
 
-def load_weights(model: CorrMLP, checkpoint: Checkpoint, source: Path | str) -> None:
+def load_weights(model: RegistrationNetwork, checkpoint: Checkpoint, source: Path | str) -> None:
     """Put the checkpoint's weights into `model`; raises CheckpointError, which names the layers that do not fit."""
     wanted, given = model.state_dict(), checkpoint.weights
     problems = [
@@ -95,7 +110,7 @@ def load_weights(model: CorrMLP, checkpoint: Checkpoint, source: Path | str) -> 
         more = f"; and {len(problems) - LISTED_LAYERS} more" if len(problems) > LISTED_LAYERS else ""
         raise CheckpointError(
             f"{source}: its weights do not fit the network: {listed}{more}. "
-            "Set encoder_channels and decoder_channels to those it was trained with."
+            "Set network, encoder_channels and decoder_channels to those it was trained with."
         )
     model.load_state_dict(given)
 
@@ -105,6 +120,8 @@ def _from_state_dict(path: Path, content: Mapping[str, Any]) -> Checkpoint:
     weights = {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
     if not all(isinstance(tensor, Tensor) for tensor in weights.values()):
         raise CheckpointError(f"{path}: is neither a RegStudio checkpoint nor a plain state_dict of tensors.")
+    if any(name.startswith("unet.") for name in weights):
+        return Checkpoint(weights=weights, network={"network": "voxelmorph"})
     network = {"encoder_channels": "encoder.levels.0.0.bias", "decoder_channels": "step_blocks.0.conv.bias"}
     known = {argument: len(weights[name]) for argument, name in network.items() if name in weights}
     return Checkpoint(weights=weights, network=known)

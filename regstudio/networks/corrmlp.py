@@ -13,11 +13,10 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from regstudio.networks.blocks import CMW, LEAKY_SLOPE, Expand
-from regstudio.networks.warp import SpatialTransformer, upsample_flow
+from regstudio.networks.registration import RegistrationNetwork, Transform, start_from_zero
+from regstudio.networks.warp import upsample_flow
 
 LEVELS = 4
-MULTIPLE = 2 ** (LEVELS - 1)
-SMALLEST_SIZE = 32
 
 
 class Encoder(nn.Module):
@@ -54,25 +53,24 @@ def _instance_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(channels, channels, affine=False)
 
 
-def _flow_head(channels: int) -> nn.Conv2d:
-    head = nn.Conv2d(channels, 2, 3, padding=1)
-    # The first flow is to be almost zero: training starts from the identity.
-    nn.init.normal_(head.weight, std=1e-5)
-    nn.init.zeros_(head.bias)  # type: ignore[arg-type]
-    return head
-
-
-class CorrMLP(nn.Module):
-    """Predict the flow that warps `moving` onto `fixed`.
+class CorrMLP(RegistrationNetwork):
+    """Predict the flow that warps `moving` onto `fixed`, level by level.
 
     `encoder_channels` and `decoder_channels` are the widths at full size (the paper's defaults: 1,276,890
     parameters). `gradient_checkpointing` trades a second forward pass of each block for memory while training.
     """
 
+    multiple = 2 ** (LEVELS - 1)
+
     def __init__(
-        self, encoder_channels: int = 8, decoder_channels: int = 16, *, gradient_checkpointing: bool = False
+        self,
+        encoder_channels: int = 8,
+        decoder_channels: int = 16,
+        *,
+        transform: Transform = "displacement",
+        gradient_checkpointing: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(transform)
         self.gradient_checkpointing = gradient_checkpointing
         features = [encoder_channels * 2**level for level in range(LEVELS)]
         widths = [decoder_channels * 2**level for level in range(LEVELS)]
@@ -80,22 +78,14 @@ class CorrMLP(nn.Module):
         self.image_blocks = nn.ModuleList(CMW(inside, width) for inside, width in zip(features, widths, strict=True))
         self.step_blocks = nn.ModuleList(CMW(width, width) for width in widths[:-1])
         self.expands = nn.ModuleList(Expand(width) for width in widths[1:])
-        self.heads = nn.ModuleList(_flow_head(width) for width in widths)
-        self.warp = SpatialTransformer("bilinear")
+        self.heads = nn.ModuleList(nn.Conv2d(width, 2, 3, padding=1) for width in widths)
+        for head in self.heads:
+            start_from_zero(head)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
 
-    def forward(self, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the warped moving image (B, 1, H, W) and the flow (B, 2, H, W), in pixels on the fixed grid.
-
-        `moving` is (B, 1, H, W), any H and W of at least 32; `fixed` has the same shape, or batch size 1 and is then
-        encoded once for the whole batch. Raises ValueError for any other shapes.
-        """
-        _check_shapes(fixed, moving)
-        height, width = moving.shape[2:]
-        padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
-        flow = self._decode(*(self._encode(_pad(image, padding)) for image in (fixed, moving)))
-        flow = flow[:, :, :height, :width]
-        return self.warp(moving, flow), flow
+    def compute_field(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        """Return the decoder's last flow."""
+        return self._decode(self._encode(fixed), self._encode(moving))
 
     def _encode(self, image: Tensor) -> list[Tensor]:
         features: list[Tensor] = self._run(self.encoder, image.contiguous(memory_format=torch.channels_last))
@@ -118,18 +108,3 @@ class CorrMLP(nn.Module):
         if self.gradient_checkpointing and torch.is_grad_enabled():
             return checkpoint(block, *inputs, use_reentrant=False)
         return block(*inputs)
-
-
-def _check_shapes(fixed: Tensor, moving: Tensor) -> None:
-    if moving.ndim != 4 or moving.shape[1] != 1 or fixed.shape not in (moving.shape, (1, *moving.shape[1:])):
-        raise ValueError(
-            f"fixed is {tuple(fixed.shape)} and moving {tuple(moving.shape)}; "
-            "both must be (B, 1, H, W) of one size, where fixed may have batch size 1"
-        )
-    if min(moving.shape[2:]) < SMALLEST_SIZE:
-        raise ValueError(f"images of {tuple(moving.shape[2:])} pixels; at least {SMALLEST_SIZE} are needed each way")
-
-
-def _pad(image: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
-    """Repeat the last row and column, so that the padding adds no edge of its own."""
-    return F.pad(image, padding, mode="replicate") if any(padding) else image

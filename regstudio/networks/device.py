@@ -1,5 +1,8 @@
 """The device that a name stands for."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from regstudio.errors import DeviceError
@@ -19,3 +22,14 @@ def find_device(name: str) -> torch.device:
     if (device.index or 0) >= count:
         raise DeviceError(f"device {name}: there are only {count} CUDA devices, cuda:0 to cuda:{count - 1}.")
     return device
+
+
+@contextmanager
+def cpu_threads(most: int | None) -> Iterator[None]:
+    """Take at most that many CPU threads: another number takes sums in another order, and ends in other digits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(most or before, before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,11 +1,11 @@
-"""Warping with a dense flow, and changing a flow's resolution.
+"""Warping with a dense flow, and what is done to flows: resizing, integrating, composing.
 
 The conventions everything rests on:
 
 - A flow has shape (B, 2, H, W), in pixels: channel 0 is dy (rows, down), channel 1 is dx (columns, right).
 - It is a pull-back on the fixed grid: warped(p) = moving(p + flow(p)). Zero flow returns the moving image unchanged.
 - grid_sample runs with align_corners=True, so pixel index i lies at 2 * i / (size - 1) - 1; it wants (x, y) where
-  flows are (y, x), and `SpatialTransformer` is the one place where that order is reversed.
+  flows are (y, x), and `_sample` is the one place where that order is reversed.
 - What lies outside the moving image is 0.
 """
 
@@ -30,15 +30,63 @@ class SpatialTransformer(nn.Module):
 
     def forward(self, moving: Tensor, flow: Tensor) -> Tensor:
         """Return moving(p + flow(p)): (B, C, H, W), `moving` (B, C, H, W) floating, `flow` (B, 2, H, W) in pixels."""
-        height, width = moving.shape[2:]
-        rows = torch.arange(flow.shape[2], device=flow.device, dtype=flow.dtype)
-        columns = torch.arange(flow.shape[3], device=flow.device, dtype=flow.dtype)
-        y = (rows[:, None] + flow[:, 0]) * (2 / (height - 1)) - 1
-        x = (columns + flow[:, 1]) * (2 / (width - 1)) - 1
-        grid = torch.stack((x, y), dim=-1)
-        return F.grid_sample(moving, grid, self.mode, padding_mode="zeros", align_corners=True)
+        return _sample(moving, flow, self.mode, "zeros")
 
 
 def upsample_flow(flow: Tensor) -> Tensor:
     """Return the same flow on a grid of twice the height and width: (B, 2, H, W) -> (B, 2, 2H, 2W), in its pixels."""
     return 2 * F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=True)
+
+
+def integrate(velocity: Tensor, steps: int = 7) -> Tensor:
+    """Return the flow of a stationary velocity field after unit time, by scaling and squaring: (B, 2, H, W), pixels.
+
+    The velocity is divided by 2^steps, and the small flow composed with itself `steps` times. That of -velocity is the
+    inverse flow. Source: Arsigny et al., "A Log-Euclidean Framework for Statistics on Diffeomorphisms", MICCAI 2006.
+    """
+    flow: Tensor = velocity / 2**steps
+    for _ in range(steps):
+        flow = flow + _at(flow, flow)
+    return flow
+
+
+def affine_after(matrix: Tensor, flow: Tensor) -> Tensor:
+    """Return the flow p -> A(p + flow(p)) - p: first `flow`, then the affine map (y, x) -> `matrix` (y, x, 1).
+
+    `matrix` (B, 2, 3) and `flow` (B, 2, H, W), in pixels. With zero flow it is the affine map's own flow.
+    """
+    grid = pixel_grid(flow)
+    moved = torch.einsum("bij,bjhw->bihw", matrix[:, :, :2], grid + flow)
+    return moved + matrix[:, :, 2, None, None] - grid
+
+
+def inverse_affine_after(matrix: Tensor, inverse: Tensor) -> Tensor:
+    """Return the inverse of `affine_after(matrix, flow)`, given the inverse of `flow`, in the same shapes."""
+    linear = torch.linalg.inv(matrix[:, :, :2])
+    grid = pixel_grid(inverse)
+    moved = torch.einsum("bij,bjhw->bihw", linear, grid - matrix[:, :, 2, None, None])
+    return moved - grid + _at(inverse, moved - grid)
+
+
+def pixel_grid(flow: Tensor) -> Tensor:
+    """Return the pixels' own coordinates, (2, H, W), rows first, in the type and on the device of a flow."""
+    sides = (torch.arange(side, device=flow.device, dtype=flow.dtype) for side in flow.shape[2:])
+    return torch.stack(torch.meshgrid(*sides, indexing="ij"))
+
+
+def _at(flow: Tensor, displacement: Tensor) -> Tensor:
+    """Return flow(p + displacement(p)); beyond the border a flow goes on as it is there."""
+    return _sample(flow, displacement, "bilinear", "border")
+
+
+def _sample(
+    image: Tensor, flow: Tensor, mode: Literal["bilinear", "nearest"], padding: Literal["zeros", "border"]
+) -> Tensor:
+    height, width = image.shape[2:]
+    rows = torch.arange(flow.shape[2], device=flow.device, dtype=flow.dtype)
+    columns = torch.arange(flow.shape[3], device=flow.device, dtype=flow.dtype)
+    y = (rows[:, None] + flow[:, 0]) * (2 / (height - 1)) - 1
+    x = (columns + flow[:, 1]) * (2 / (width - 1)) - 1
+    grid = torch.stack((x, y), dim=-1)
+    sampled: Tensor = F.grid_sample(image, grid, mode, padding_mode=padding, align_corners=True)
+    return sampled

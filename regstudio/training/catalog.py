@@ -48,7 +48,7 @@ def list_runs(runs_dir: Path) -> list[RunSummary]:
 
 def summarise_run(run: Run) -> RunSummary:
     """Return the run in a few figures; raises RunError where its config cannot be read."""
-    config, events = run.config(), run.events()
+    config, events = run.config(), run.milestones()
     epochs = [event for event in events if isinstance(event, EpochDone)]
     scored = [event for event in epochs if "dice" in event.metrics]
     best = max(scored, key=lambda event: event.metrics["dice"], default=None)

@@ -22,6 +22,15 @@ class RunStarted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImageAligned:
+    """The affine map of an image, number `number` of `total`, is known; this comes before the first step."""
+
+    number: int
+    total: int
+    image: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepDone:
     """One optimisation step; `step` counts within `epoch`, `losses` are the named terms and their weighted total."""
 
@@ -84,7 +93,9 @@ class RunFinished:
     message: str
 
 
-TrainEvent = RunStarted | StepDone | PairValidated | EpochDone | CheckpointSaved | PreviewSaved | RunFinished
+TrainEvent = (
+    RunStarted | ImageAligned | StepDone | PairValidated | EpochDone | CheckpointSaved | PreviewSaved | RunFinished
+)
 _TYPES: dict[str, type[TrainEvent]] = {kind.__name__: kind for kind in get_args(TrainEvent)}
 
 
@@ -99,6 +110,8 @@ def progress(event: TrainEvent) -> tuple[float, float]:
             return event.epoch, 0
         case RunStarted() | CheckpointSaved():
             return event.epoch, event.step
+        case ImageAligned():
+            return 0, 0
         case RunFinished():
             return math.inf, 0
 

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,15 @@ from filelock import FileLock, Timeout
 from regstudio.config import TrainConfig, build_config, knobs, read_config
 from regstudio.errors import ConfigError, RunError
 from regstudio.files import write_text
-from regstudio.training.events import RunStarted, TrainEvent, event_from_dict, event_to_dict, progress
+from regstudio.training.events import (
+    PairValidated,
+    RunStarted,
+    StepDone,
+    TrainEvent,
+    event_from_dict,
+    event_to_dict,
+    progress,
+)
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,10 @@ class Run:
         """Read the events as one course of training; see Follower."""
         return Follower(self).update()
 
+    def milestones(self) -> list[TrainEvent]:
+        """Read the events but for steps and pairs, which are nearly all of a long run; takes a tenth of the time."""
+        return Follower(self, without=(StepDone, PairValidated)).update()
+
     def lock(self) -> FileLock:
         """Return the held lock that keeps a second trainer out; raises RunError where there is one already."""
         lock = FileLock(self.path / ".lock")
@@ -120,11 +133,12 @@ class Follower:
     """Reads a run's events as they are written, each line once.
 
     They make one course of training: what a killed run did after the state it was resumed from is left out, for it was
-    done again. So is a line that a crash cut short.
+    done again. So is a line that a crash cut short. Lines of the kinds `without` are not even parsed.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, without: Collection[type[TrainEvent]] = ()) -> None:
         self._path = run.events_path
+        self._without = tuple(json.dumps({"event": kind.__name__})[:-1].encode() for kind in without)
         self._offset = 0
         self._events: list[TrainEvent] = []
 
@@ -138,7 +152,8 @@ class Follower:
                 if not line.endswith(b"\n"):
                     break  # still being written
                 self._offset += len(line)
-                self._take(line)
+                if not line.startswith(self._without):
+                    self._take(line)
         return self._events
 
     def _take(self, line: bytes) -> None:

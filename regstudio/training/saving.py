@@ -34,7 +34,7 @@ def restore(parts: Parts, run: Run) -> State:
     Raises RunError where last.pt cannot be gone on from exactly, CheckpointError where it cannot be read.
     """
     checkpoint = load_checkpoint(run.last_path)
-    load_weights(parts.model, checkpoint, run.last_path)
+    load_weights(parts.learner.averaged, checkpoint, run.last_path)
     if "optimizer" not in checkpoint.training:
         raise RunError(f"{run.last_path}: holds no optimizer to go on with. Start a new run with --load_model.")
     if checkpoint.training["cases"] != parts.cases_digest:
@@ -42,7 +42,7 @@ def restore(parts: Parts, run: Run) -> State:
             f"{run.path}: the training images are not those it was started with, so it cannot go on exactly. "
             f"Put them back, or start a new run with --load_model {run.last_path}."
         )
-    parts.optimizer.load_state_dict(checkpoint.training["optimizer"])
+    parts.learner.load_state_dict(checkpoint.training)
     return State(**checkpoint.training["state"])
 
 
@@ -58,8 +58,8 @@ class Saver:
         """Save everything needed to go on."""
         training = {
             "state": asdict(state),
-            "optimizer": self.parts.optimizer.state_dict(),
             "cases": self.parts.cases_digest,
+            **self.parts.learner.state_dict(),
         }
         save_checkpoint(self.run.last_path, self._checkpoint(state, training=training))
         return CheckpointSaved(path=str(self.run.last_path), epoch=state.epoch, step=state.step)
@@ -80,7 +80,6 @@ class Saver:
 
     def preview(self, state: State) -> PreviewSaved:
         """Save how the network registers the preview's pair: half precision, and bytes for grey values, are enough."""
-        self.parts.model.eval()
         arrays = register_pair(self.parts, self.parts.preview)
         for name in ("fixed", "moving", "warped"):
             arrays[name] = (255 * arrays[name]).round().astype(np.uint8)
@@ -94,7 +93,7 @@ class Saver:
 
     def _checkpoint(self, state: State, **values: Any) -> Checkpoint:
         return Checkpoint(
-            weights=self.parts.model.state_dict(),
+            weights=self.parts.learner.averaged.state_dict(),
             network=self.config.network.model_dump(exclude={"gradient_checkpointing"}),
             config=self.config.model_dump(mode="json"),
             epoch=state.epoch,

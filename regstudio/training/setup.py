@@ -1,39 +1,30 @@
 """The composition root: turns a TrainConfig into the objects that train; nothing below it knows the config."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from regstudio.config import ReadingSection, TrainConfig
+from regstudio.data.affine import Matrix
 from regstudio.data.check import Reading, check
 from regstudio.data.dataset import RegistrationDataset, TrainingLoader
 from regstudio.data.layout import Case, DataIndex, Layout, index_folder
 from regstudio.data.loaders import Cache, ImageLoader, LabelLoader
 from regstudio.data.report import Report
 from regstudio.errors import ConfigError, DataError
-from regstudio.losses import NCC, Grad
+from regstudio.losses import Objective
+from regstudio.networks.build import build_network
 from regstudio.networks.checkpoint import load_checkpoint, load_weights
-from regstudio.networks.corrmlp import CorrMLP
 from regstudio.networks.device import find_device
-
-
-@dataclass(frozen=True, kw_only=True)
-class Losses:
-    """The named terms of what is minimised, and their weights."""
-
-    ncc: NCC
-    grad: Grad
-    weights: Mapping[str, float]
-
-    def __call__(self, fixed: torch.Tensor, warped: torch.Tensor, flow: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the terms and, as "loss", their weighted sum: scalars."""
-        terms = {"ncc": self.ncc(fixed, warped), "grad": self.grad(flow)}
-        total = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
-        return {"loss": total, **terms}
+from regstudio.training.augmentation import Augmentation
+from regstudio.training.learner import Learner
+from regstudio.training.schedule import Schedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,21 +32,23 @@ class Parts:
     """What a training works with.
 
     `validation` is empty where it is not to validate; `preview` is the case that the previews show; `cases_digest`
-    tells one list of training images from another.
+    tells one list of training images from another; `aligned` holds the affine map of each moving image, once it is
+    known, where there are to be any.
     """
 
     device: torch.device
-    model: CorrMLP
-    optimizer: torch.optim.Adam
-    losses: Losses
+    learner: Learner
     loader: TrainingLoader
+    epochs: int
     steps_per_epoch: int
     cases_digest: str
     atlas: Case
+    training: tuple[Case, ...]
     validation: tuple[Case, ...]
     preview: Case
     image_loader: ImageLoader
     label_loader: LabelLoader
+    aligned: dict[Path, Matrix] | None
 
 
 def check_data(
@@ -96,54 +89,103 @@ def build(config: TrainConfig, index: DataIndex) -> Parts:
         raise DataError("\n".join(["The data cannot be trained on:", *map(str, index.errors)]))
     device = find_device(config.optimisation.device)
     image_loader, label_loader = loaders(config.reading, index.atlas)
+    label_ids = _label_ids(config, index, label_loader)
+    aligned: dict[Path, Matrix] | None = {} if config.alignment.affine == "auto" else None
     loader = TrainingLoader(
-        RegistrationDataset(index.train, atlas=index.atlas, image_loader=image_loader),
+        RegistrationDataset(
+            index.train,
+            atlas=index.atlas,
+            image_loader=image_loader,
+            label_loader=label_loader if label_ids else None,
+            partly_labelled=True,
+            aligned=aligned,
+        ),
         batch_size=config.optimisation.batch_size,
         seed=config.optimisation.seed,
         num_workers=config.reading.num_workers,
         pin_memory=device.type == "cuda",
+        steps=_steps_per_epoch(config),
     )
-    model = network_of(config).to(device)
+    steps = len(loader) if config.optimisation.total_steps else _at_most(config, len(loader))
     return Parts(
         device=device,
-        model=model,
-        optimizer=optimizer_of(config, model),
-        losses=losses_of(config),
+        learner=learner_of(config, steps_per_epoch=steps, device=device, label_ids=label_ids),
         loader=loader,
-        steps_per_epoch=min(len(loader), config.optimisation.steps_per_epoch or len(loader)),
+        epochs=config.optimisation.epochs,
+        steps_per_epoch=steps,
         cases_digest=hashlib.sha256("\n".join(case.id for case in index.train).encode()).hexdigest(),
         atlas=index.atlas,
+        training=index.train,
         validation=_validation(config, index, index.atlas),
         preview=(*index.validation, *index.train)[0],
         image_loader=image_loader,
         label_loader=label_loader,
+        aligned=aligned,
     )
 
 
-def network_of(config: TrainConfig) -> CorrMLP:
-    """Return the network with its first weights: those of `load_model`, or drawn from the seed."""
+def learner_of(
+    config: TrainConfig, *, steps_per_epoch: int, device: torch.device, label_ids: Sequence[int] = ()
+) -> Learner:
+    """Return the network with its first weights, those of `load_model` or drawn from the seed, ready to learn."""
     # The first weights depend on the seed alone, and what the program drew before is left as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.optimisation.seed)
-        model = CorrMLP(**config.network.model_dump())
+        model = build_network(**config.network.model_dump())
     path: Path | None = config.optimisation.load_model
     if path is not None:
         load_weights(model, load_checkpoint(path), path)
-    return model
-
-
-def losses_of(config: TrainConfig) -> Losses:
-    """Return what is minimised."""
-    return Losses(
-        ncc=NCC(config.loss.ncc_win),
-        grad=Grad(config.loss.grad_penalty),
-        weights={"ncc": config.loss.ncc_weight, "grad": config.loss.grad_weight},
+    model = model.to(device)
+    knobs, varied = config.optimisation, config.augmentation
+    return Learner(
+        model,
+        torch.optim.Adam(model.parameters(), lr=knobs.lr, fused=True),
+        Objective(**config.loss.model_dump()),
+        Schedule(
+            total=knobs.epochs * steps_per_epoch,
+            lr=knobs.lr,
+            lr_schedule=knobs.lr_schedule,
+            warmup_steps=knobs.warmup_steps,
+            start_scale=knobs.start_scale,
+            coarse_share=knobs.coarse_share,
+        ),
+        augmentation=Augmentation(
+            affine=varied.augment_affine, smooth=varied.augment_smooth, intensity=varied.augment_intensity
+        ),
+        both_directions=varied.both_directions,
+        ema=knobs.ema,
+        label_ids=label_ids,
+        seed=knobs.seed,
     )
 
 
-def optimizer_of(config: TrainConfig, model: CorrMLP) -> torch.optim.Adam:
-    """Return Adam for the weights of `model`."""
-    return torch.optim.Adam(model.parameters(), lr=config.optimisation.lr, fused=True)
+def _at_most(config: TrainConfig, steps: int) -> int:
+    return min(steps, config.optimisation.steps_per_epoch or steps)
+
+
+def _steps_per_epoch(config: TrainConfig) -> int | None:
+    """How many steps an epoch has whatever the number of images; None for a pass over them."""
+    total: int | None = config.optimisation.total_steps
+    return None if total is None else math.ceil(total / config.optimisation.epochs)
+
+
+def _label_ids(config: TrainConfig, index: DataIndex, label_loader: LabelLoader) -> tuple[int, ...]:
+    """The atlas's labels, if the overlap of labels is to be trained on."""
+    if not config.loss.dice_weight:
+        return ()
+    if index.atlas is None or index.atlas.label is None or not any(case.label for case in index.train):
+        layout = config.layout
+        raise ConfigError(
+            f"dice_weight is {config.loss.dice_weight:g}, but there are no labels to train on. Put the atlas's in "
+            f"{layout.fixed_seg_subdir}/ and some images' in {layout.train_moving_seg_subdir}/, or set it to 0."
+        )
+    ids = tuple(int(label) for label in np.unique(label_loader(index.atlas.label)) if label != 0)
+    if not ids:
+        raise ConfigError(
+            f"dice_weight is {config.loss.dice_weight:g}, but {index.atlas.label} holds background alone. "
+            "Save the atlas's label with its ids, or set it to 0."
+        )
+    return ids
 
 
 def _validation(config: TrainConfig, index: DataIndex, atlas: Case) -> tuple[Case, ...]:

@@ -8,21 +8,27 @@ import math
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import torch
 
 from regstudio.config import TrainConfig, build_config
+from regstudio.data.affine_cache import affine_matrices
 from regstudio.data.layout import DataIndex
-from regstudio.errors import RegStudioError, RunError, TrainingError
+from regstudio.errors import DataError, RegStudioError, RunError, TrainingError
+from regstudio.networks.device import cpu_threads
 from regstudio.training.events import (
     EpochDone,
+    ImageAligned,
     PairValidated,
     RunFinished,
     RunStarted,
     StepDone,
     TrainEvent,
 )
+from regstudio.training.learner import NotFiniteError
 from regstudio.training.runs import Run, create_run
 from regstudio.training.saving import Saver, State, restore
 from regstudio.training.setup import Parts, build
@@ -49,7 +55,7 @@ def train(
     # What a resumed run started from may be gone by now; its weights are in last.pt.
     parts = build(build_config({"load_model": None}, config) if resumed else config, index)
     run = run or create_run(config)
-    with run.lock():
+    with run.lock(), cpu_threads(config.optimisation.threads):
         state = restore(parts, run) if resumed else State(epoch=config.optimisation.initial_epoch)
         if state.epoch >= config.optimisation.epochs:
             raise RunError(f"{run.path}: {state.epoch} epochs are done already. Train on with a larger --epochs.")
@@ -87,8 +93,8 @@ class _Course:
         yield RunStarted(
             run=str(self.run.path),
             device=_describe(self.parts.device),
-            parameters=sum(parameter.numel() for parameter in self.parts.model.parameters()),
-            train_cases=len(self.parts.loader) * self.config.optimisation.batch_size,
+            parameters=sum(parameter.numel() for parameter in self.parts.learner.model.parameters()),
+            train_cases=len(self.parts.training),
             validation_cases=len(self.parts.validation),
             epochs=self.config.optimisation.epochs,
             steps_per_epoch=self.parts.steps_per_epoch,
@@ -97,6 +103,7 @@ class _Course:
             resumed=resumed,
         )
         try:
+            yield from self._align()
             while state.epoch < self.config.optimisation.epochs:
                 state = yield from self._epoch(state)
                 if self.stop.is_set() and state.epoch < self.config.optimisation.epochs:
@@ -110,6 +117,22 @@ class _Course:
             if not _is_out_of_memory(error):
                 raise
             yield RunFinished(reason="failed", message=_out_of_memory(error))
+
+    def _align(self) -> Iterator[TrainEvent]:
+        """Find the affine map of every moving image, where there are to be any."""
+        parts = self.parts
+        if parts.aligned is None:
+            return
+        cases = list(dict.fromkeys((*parts.training, *parts.validation, parts.preview)))
+        fixed = parts.image_loader(parts.atlas.image)[0]
+        with closing(affine_matrices(fixed, [case.image for case in cases], parts.image_loader)) as found:
+            for number, (path, affine) in enumerate(found, 1):
+                if isinstance(affine, DataError):
+                    raise affine
+                parts.aligned[path] = affine.matrix
+                yield ImageAligned(number=number, total=len(cases), image=path.name)
+                if self.stop.is_set():
+                    return
 
     def _epoch(self, state: State) -> Generator[TrainEvent, None, State]:
         """Finish the epoch under way: steps, validation, checkpoints; return the state it ends in."""
@@ -134,7 +157,6 @@ class _Course:
     def _steps(self, state: State) -> Generator[TrainEvent, None, State]:
         """Take the steps that the epoch still lacks; return the state after the last."""
         parts, saved_at = self.parts, time.monotonic()
-        parts.model.train()
         batches = parts.loader.epoch(state.epoch, skip=state.step)
         while state.step < parts.steps_per_epoch and not self.stop.is_set():
             started = time.perf_counter()
@@ -154,33 +176,24 @@ class _Course:
         return state
 
     def _step(self, batch: Mapping[str, torch.Tensor], state: State) -> dict[str, float]:
-        """Forward, losses, backward, Adam; return the named losses."""
+        """Take one step on a batch; return the named losses."""
         parts = self.parts
-        fixed = batch["fixed_image"].to(parts.device, non_blocking=True)
-        moving = batch["moving_image"].to(parts.device, non_blocking=True)
-        warped, flow = parts.model(fixed, moving)
-        losses = parts.losses(fixed, warped, flow)
-        parts.optimizer.zero_grad()
-        losses["loss"].backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parts.model.parameters() if p.grad is not None])
-        # One transfer for all numbers: each would make the CPU wait for the GPU.
-        *values, norm_value = torch.stack([*losses.values(), norm]).tolist()
-        named = dict(zip(losses, values, strict=True))
-        if not math.isfinite(named["loss"]) or not math.isfinite(norm_value):
-            self._fail_on_numbers(named, norm_value, batch, state)
-        parts.optimizer.step()
-        return named
+        on_device = {name: tensor.to(parts.device, non_blocking=True) for name, tensor in batch.items()}
+        try:
+            return parts.learner.step(on_device, state.epoch * parts.steps_per_epoch + state.step)
+        except NotFiniteError as error:
+            self._fail_on_numbers(error, state)
 
-    def _fail_on_numbers(
-        self, losses: dict[str, float], norm: float, batch: Mapping[str, torch.Tensor], state: State
-    ) -> None:
+    def _fail_on_numbers(self, error: NotFiniteError, state: State) -> NoReturn:
         """Save the weights, those before the bad step, and the images at hand, and give up."""
-        self.saver.failed(state, {"losses": losses, "gradient_norm": norm, "step": state.step, **batch})
-        terms = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+        self.saver.failed(
+            state, {"losses": error.losses, "gradient_norm": error.norm, "step": state.step, **error.images}
+        )
+        terms = ", ".join(f"{name} {value:g}" for name, value in error.losses.items())
         raise TrainingError(
             f"Epoch {state.epoch + 1}, step {state.step + 1}: the loss or its gradient is not a finite number "
-            f"({terms}, gradient norm {norm:g}). Weights and images are in {self.run.failed_path}; the last good "
-            "checkpoint is untouched. A lower --lr usually helps; so do images that are affinely aligned to the atlas."
+            f"({terms}, gradient norm {error.norm:g}). Weights and images are in {self.run.failed_path}; the last good "
+            "checkpoint is untouched. A lower --lr usually helps; so does --affine auto on images that lie askew."
         )
 
     def _validate(self, epoch: int) -> Generator[TrainEvent, None, dict[str, float]]:
@@ -188,7 +201,6 @@ class _Course:
         parts = self.parts
         if not parts.validation or epoch % self.config.validation.validation_freq:
             return {}
-        parts.model.eval()
         measured: list[dict[str, float]] = []
         for case in parts.validation:
             if self.stop.is_set():

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from regstudio.data.dataset import load_validation_pair
 from regstudio.data.layout import Case
-from regstudio.metrics import dice, njd
+from regstudio.metrics import dice, njd, shared_labels
 from regstudio.networks.warp import SpatialTransformer
 from regstudio.training.setup import Parts
 
@@ -24,8 +25,12 @@ def register_pair(parts: Parts, case: Case) -> dict[str, NDArray[Any]]:
     """
     pair = load_validation_pair(case, parts.atlas, parts.image_loader, parts.label_loader)
     fixed, moving = (pair[name][None].to(parts.device) for name in ("fixed_image", "moving_image"))
-    warped, flow = parts.model(fixed, moving)
-    arrays = {"fixed": fixed[0, 0], "moving": moving[0, 0], "warped": warped[0, 0], "flow": flow[0]}
+    affine = None
+    if parts.aligned is not None:
+        affine = torch.from_numpy(parts.aligned[case.image].astype(np.float32))[None].to(parts.device)
+    prediction = parts.learner.averaged.eval().predict(fixed, moving, affine)
+    flow = prediction.flow
+    arrays = {"fixed": fixed[0, 0], "moving": moving[0, 0], "warped": prediction.warped[0, 0], "flow": flow[0]}
     if "moving_label" in pair and "fixed_label" in pair:
         # Ids are exact in float64, which grid_sample takes; the result goes back to their own type.
         label = pair["moving_label"][None].to(parts.device)
@@ -44,8 +49,9 @@ def validate_pair(parts: Parts, case: Case) -> dict[str, float]:
     folds = njd(arrays["flow"])
     metrics = {"njd": float(folds.count), "njd_percent": folds.percent}
     if "warped_label" in arrays:
-        after = dice(arrays["fixed_label"], arrays["warped_label"])
-        before = dice(arrays["fixed_label"], arrays["moving_label"])
+        scored = shared_labels(arrays["fixed_label"], arrays["moving_label"])
+        after = dice(arrays["fixed_label"], arrays["warped_label"], scored)
+        before = dice(arrays["fixed_label"], arrays["moving_label"], scored)
         metrics |= {"dice": after.mean, "dice_before": before.mean}
         metrics |= {f"dice_{label_id}": value for label_id, value in after.per_label.items()}
     return {name: value for name, value in metrics.items() if not math.isnan(value)}

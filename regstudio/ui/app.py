@@ -37,6 +37,7 @@ def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
         _lead(data.train.click, tabs, "train")
         _lead(runs.resumed.change, tabs, "train")
         runs.view.click(first_of, runs.selected, [tabs, viewer.run], **QUIET)
+        app.load(None, js=read_asset("names.js"))
     return app
 
 

@@ -11,11 +11,11 @@ from gradio.components import Component
 from gradio.context import Context
 
 from regstudio.config import Knob, knobs
-from regstudio.data.layout import Layout, index_folder
-from regstudio.errors import ConfigError, DataError
+from regstudio.data.layout import DataIndex
+from regstudio.errors import DataError
 from regstudio.ui import uploads
 from regstudio.ui.browsing import RecentFolders
-from regstudio.ui.overview import colours_of, first_look, overview, picture, problem_rows, sheet_page
+from regstudio.ui.overview import Colours, colours_of, first_look, overview, picture, problem_rows, sheet_page
 from regstudio.ui.studio import Studio
 from regstudio.ui.telling import told
 from regstudio.ui.widgets.folder import FolderField, build_folder, picked, recent_samples
@@ -24,6 +24,7 @@ from regstudio.ui.widgets.found import SETS, Found, build_found
 from regstudio.ui.widgets.uploader import Uploader, build_uploader
 
 ATLAS_SIZE = 384  # pixels of the longer side
+QUICK = 150  # files that are opened before anyone gets impatient
 
 Update = dict[Any, Any]
 
@@ -50,7 +51,7 @@ def build(studio: Studio) -> DataTab:
         uploader = build_uploader(studio)
     with gr.Accordion("Advanced: names of folders and files, and how they are read", open=False, elem_id="data-names"):
         fields, apply, reset = _build_fields()
-    found = build_found()
+    found = build_found(studio)
     chosen = gr.JSON(visible=False, elem_id="data-chosen")
     _Wiring(studio, recent, folder, uploader, fields, found, chosen).connect(apply, reset)
     return DataTab(chosen=chosen, train=found.train)
@@ -94,6 +95,7 @@ class _Wiring:
             "show_progress": "hidden",  # the verdict itself says what is going on
             "api_visibility": "private",
             "concurrency_limit": None,
+            "trigger_mode": "multiple",  # another folder may be chosen while a large one is being opened
         }
         names = [folder.box, *self.fields]
         gr.on([folder.box.submit, folder.open.click, apply.click], self.choose, inputs=names, **common)
@@ -136,7 +138,7 @@ class _Wiring:
 
     def upload(self, files: Sequence[str] | None, name: str, role: str | None) -> Iterator[Update]:
         with told():
-            done = _receive(self.studio, [Path(path) for path in files or []], name, role)
+            done = uploads.receive(self.studio, [Path(path) for path in files or []], name, role)
             self._take(str(done.folder), {})
             gr.Info(html.escape(str(done)))
         yield {self.uploader.files: None}
@@ -146,22 +148,29 @@ class _Wiring:
         """Yield what the page shows of the chosen folder: at once what names tell, then what is in the files."""
         with told():
             config = self.studio.config
+            index = self.studio.index(config)
             yield {
                 self.folder.box: str(config.layout.data_base_dir),
                 self.folder.recent: recent_samples(self.studio, self.recent),
                 **self._shown_fields(),
-                self.found.overview: first_look(index_folder(Layout(**config.layout.model_dump()))),
+                self.found.overview: first_look(index),
             }
-            yield self._contents()
+            large = self.studio.known_report is None and len(index.train) + len(index.validation) > QUICK
+            if large:  # what can be seen already is shown before all is opened
+                yield self._pictures(index, None)
+            yield self._contents(index if large else None)
 
     def sheet(self, which: str, page: int) -> Update:
         """Return one page of the contact sheet."""
         with told():
-            report = self.studio.report()
-            cases = report.index.validation if which == SETS[1] else report.index.train
-            page, shown, words = sheet_page(cases, int(page))
-            colours = colours_of(report)
-            pictures = [picture(case, self.studio.config.reading, colours, size=192) for case in shown]
+            report = self.studio.known_report
+            index = report.index if report else self.studio.index(self.studio.config)
+            return self._sheet(index, colours_of(report) if report else None, which, int(page))
+
+    def _sheet(self, index: DataIndex, colours: Colours | None, which: str, page: int) -> Update:
+        cases = index.validation if which == SETS[1] else index.train
+        page, shown, words = sheet_page(cases, page)
+        pictures = [picture(case, self.studio.config.reading, colours, size=192) for case in shown]
         found = self.found
         return {
             found.page: page,
@@ -171,25 +180,35 @@ class _Wiring:
             found.next: gr.Button(interactive=sheet_page(cases, page + 1)[0] > page),
         }
 
-    def _contents(self) -> Update:
+    def _contents(self, seen: DataIndex | None) -> Update:
+        """Return the verdict once all is opened; and the pictures, unless they are those of `seen` already."""
         report, found = self.studio.report(), self.found
         words, index, rows = overview(report), report.index, problem_rows(report.index)
-        labelled = [name for name in SETS if report.sets[name].labels]
-        which = (labelled or [SETS[0]])[0]
         update: Update = {
             found.overview: words,
             found.train: gr.Button(interactive=report.can_train),
-            found.atlas: gr.Image(visible=False),
             found.problems: gr.Dataframe(
                 rows, visible=bool(rows) and index.root.is_dir(), label=f"Problems ({len(index.problems)})"
             ),
+            self.chosen: {"folder": str(index.root), "ready": report.can_train, "title": words["title"]},
+        }
+        if seen is None or (seen.atlas, seen.train, seen.validation) != (index.atlas, index.train, index.validation):
+            update |= self._pictures(index, colours_of(report))
+        return update
+
+    def _pictures(self, index: DataIndex, colours: Colours | None) -> Update:
+        """Return the atlas and the first page of the contact sheet, of a set with labels if there is one."""
+        found = self.found
+        cases = {SETS[0]: index.train, SETS[1]: index.validation}
+        which = next((name for name in SETS if any(case.label for case in cases[name])), SETS[0])
+        update: Update = {
+            found.atlas: gr.Image(visible=False),
             found.sheet: gr.Column(visible=bool(index.train or index.validation)),
             found.which: gr.Radio(value=which),
-            self.chosen: {"folder": str(index.root), "ready": report.can_train, "title": words["title"]},
-            **self.sheet(which, 0),
+            **self._sheet(index, colours, which, 0),
         }
         if index.atlas:
-            image, name = picture(index.atlas, self.studio.config.reading, colours_of(report), size=ATLAS_SIZE)
+            image, name = picture(index.atlas, self.studio.config.reading, colours, size=ATLAS_SIZE)
             update[found.atlas] = gr.Image(image, visible=True, label=f"Atlas: {name}")
         return update
 
@@ -214,15 +233,6 @@ class _Wiring:
     def _sheet_outputs(self) -> list[Component]:
         found = self.found
         return [found.page, found.range, found.gallery, found.previous, found.next]
-
-
-def _receive(studio: Studio, files: Sequence[Path], name: str, role: str | None) -> uploads.Upload:
-    target = uploads.target_folder(name, studio.roots[0], studio.allowed)
-    if len(files) == 1 and files[0].suffix.lower() == ".zip":
-        return uploads.unpack(files[0], target, studio.config.layout)
-    if role not in uploads.roles():
-        raise ConfigError("Say what the files are for: choose one of the folders of the layout.")
-    return uploads.add_files(files, target, str(getattr(studio.config.layout, role)))
 
 
 def _documented() -> dict[str, Any]:

@@ -52,6 +52,7 @@ def main(*, host: str, port: int, browser: bool, share: bool, share_studio: bool
     click.echo(f"RegStudio: {page.url}\nCtrl-C ends it; a training under way is saved first.")
     if login:  # whoever opens the page here needs it too, with or without a link
         click.echo(f"User {login[0]}, password {login[1]}")
+        click.echo("Warning: whoever has the password can train, delete runs, and read your files.", err=True)
     if host not in LOCAL_HOSTS and login is None:
         click.echo("Warning: everyone who can reach this machine can use the page and read your files.", err=True)
     if browser:
@@ -88,20 +89,22 @@ def _studio(*, data_base_dir: Path, runs_dir: Path, roots: tuple[Path, ...], dem
     from regstudio.ui.studio import Studio
 
     demo_dir = CHECKOUT_DATA if (CHECKOUT_DATA / "fixed").is_dir() else data_base_dir
-    return Studio(
+    studio = Studio(
         runs_dir=runs_dir,
         roots=(Path.cwd(), Path.home(), *roots),
         demo_dir=demo_dir,
         data_base_dir=demo_dir if demo else data_base_dir,
     )
+    # One core stays with the page, so that it answers while the network trains. A knob, not a setting of this process:
+    # the copied command line carries it, and with it come the same losses to the last digit.
+    studio.set_knobs({"threads": max(1, (os.cpu_count() or 2) - 1)})
+    return studio
 
 
 def _begin(studio: "Studio", demo: bool, stopping: "_Signals") -> None:
     """Do what the first page need not wait for: import torch, and start the demo's training."""
-    import torch
+    import torch  # noqa: F401
 
-    # One core stays with the page, so that it answers while the network trains.
-    torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 2) - 1)))
     if not demo or stopping.is_set():
         return
     try:

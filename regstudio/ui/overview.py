@@ -23,6 +23,7 @@ MOST_LABELS = 40  # in the legend
 SEVERITIES = ("error", "warning", "note")
 
 Captioned = tuple[Picture, str]
+Colours = dict[int, Colour]  # by label id
 
 
 def first_look(index: DataIndex) -> dict[str, Any]:
@@ -35,6 +36,13 @@ def first_look(index: DataIndex) -> dict[str, Any]:
         "sets": [],
         "labels": [],
     }
+
+
+def progress(opened: tuple[int, int] | None) -> dict[str, Any]:
+    """Say how far the opening of files is, as a share of 1 and in words; nothing where none are being opened."""
+    if opened is None:
+        return {}
+    return {"share": opened[0] / max(1, opened[1]), "text": f"{opened[0]:,} of {opened[1]:,} opened"}
 
 
 def overview(report: Report) -> dict[str, Any]:
@@ -60,13 +68,16 @@ def problem_rows(index: DataIndex) -> list[list[str]]:
     return [_row(problem, index.root) for problem in ordered[:MOST_ROWS]]
 
 
-def colours_of(report: Report) -> dict[int, Colour]:
+def colours_of(report: Report) -> Colours:
     """Return the colour of each label id in the data set."""
     return label_colours(number for found in report.sets.values() for number in found.label_pixels)
 
 
-def picture(case: Case, reading: ReadingSection, colours: dict[int, Colour], *, size: int) -> Captioned:
-    """Return a case's image with its label outlined, and a caption; a file that cannot be read is a blank one."""
+def picture(case: Case, reading: ReadingSection, colours: Colours | None, *, size: int) -> Captioned:
+    """Return a case's image with its label outlined, and a caption; a file that cannot be read is a blank one.
+
+    Without `colours`, as long as not all labels are known, they are those of this label.
+    """
     from regstudio.data.loaders import rescale
 
     where = {"slice_axis": reading.slice_axis, "slice_index": reading.slice_index}

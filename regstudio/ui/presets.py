@@ -5,23 +5,22 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from regstudio.config import TrainConfig, knobs, read_config
+from regstudio.config import PRESETS as DECLARED
+from regstudio.config import Preset, TrainConfig, knobs, read_config
 from regstudio.errors import ConfigError
 
 LARGEST_FILE = 100_000  # bytes; a configuration has about two thousand
 
-# Each is what differs from the defaults; all other knobs but names and places go back to theirs.
-PRESETS: dict[str, Mapping[str, Any]] = {
-    # Ten times the paper's step: rough, but small data shows within a minute whether it registers at all.
-    "quick look": {"epochs": 10, "lr": 1e-3},
-    "paper": {},
-    # Three times as many small steps. At the paper's learning rate Dice still creeps up after epoch 100, and what is
-    # validated every epoch keeps the best, so that the only cost of the rest is time.
-    "thorough": {"epochs": 300},
-}
+# The declared recipes, and one for the first minute: ten times the paper's step is rough, but shows on small data
+# whether it registers at all.
+QUICK_LOOK = Preset(purpose="whether small data registers at all, in a minute", values={"epochs": 10, "lr": 1e-3})
+RECIPES: dict[str, Preset] = {"quick look": QUICK_LOOK, **DECLARED}
 
-# What names a run, or says where things lie, is no part of how it is trained.
-PLACES = frozenset({"data_base_dir", "runs_dir", "run_name", "device", "load_model"})
+# Each is what differs from the defaults; all other knobs but names and places go back to theirs.
+PRESETS: dict[str, Mapping[str, Any]] = {name: recipe.values for name, recipe in RECIPES.items()}
+
+# What names a run, or says where things lie and how much of the machine it takes, is no part of how it is trained.
+PLACES = frozenset({"data_base_dir", "runs_dir", "run_name", "device", "threads", "load_model"})
 
 
 def preset(name: str) -> dict[str, Any]:
@@ -30,6 +29,11 @@ def preset(name: str) -> dict[str, Any]:
         raise ConfigError(f"{name}: there is no such preset. Choose one of {', '.join(PRESETS)}.")
     ours = [knob for knob in knobs() if knob.section not in ("layout", "reading") and knob.name not in PLACES]
     return {knob.name: knob.default for knob in ours} | dict(PRESETS[name])
+
+
+def purposes() -> str:
+    """Say in a line what each preset is for."""
+    return "; ".join(f"{name}: {recipe.purpose}" for name, recipe in RECIPES.items())
 
 
 def flat(config: TrainConfig) -> dict[str, Any]:

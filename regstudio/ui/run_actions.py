@@ -13,7 +13,7 @@ from regstudio.files import atomic_path, write_text
 from regstudio.training.catalog import RunSummary
 from regstudio.training.events import EpochDone
 from regstudio.training.runs import Run
-from regstudio.ui.studio import MOST_OPENED, Studio
+from regstudio.ui.studio import Studio
 
 TRASH = ".trash"
 LONGEST_NOTE = 2000
@@ -47,7 +47,7 @@ def curves(runs: Iterable[Run]) -> str:
     """Return loss, Dice and NJD by epoch of each run, as JSON."""
     compared = []
     for run in runs:
-        epochs = [event for event in run.events() if isinstance(event, EpochDone)]
+        epochs = [event for event in run.milestones() if isinstance(event, EpochDone)]
         compared.append(
             {
                 "name": run.path.name,
@@ -117,8 +117,6 @@ def pack(run: Run, folder: Path, *, checkpoints: bool) -> Path:
 
 def resume(studio: Studio, run: Run, epochs: int | None = None) -> Run:
     """Go on with the run in the studio's job, up to epoch `epochs` if that is given; raises where it cannot."""
-    from regstudio.training.setup import check_data
-
     if studio.read_only:
         raise RunError("This page only shows runs.")
     _refuse_training(run, "resumed")
@@ -126,10 +124,10 @@ def resume(studio: Studio, run: Run, epochs: int | None = None) -> Run:
     studio.allowed(str(config.layout.data_base_dir))
     if epochs is not None:
         config = build_config({"epochs": epochs}, config)
-    done = max((event.epoch for event in run.events() if isinstance(event, EpochDone)), default=0)
+    done = max((event.epoch for event in run.milestones() if isinstance(event, EpochDone)), default=0)
     if done >= config.optimisation.epochs:
         raise RunError(f"{run.path.name}: {done} epochs are done already. Ask for more to train on.")
-    report = check_data(config, most=MOST_OPENED)
+    report = studio.check(config)
     if not report.can_train:
         raise DataError("\n".join(["The run's data cannot be trained on:", *map(str, report.index.errors)]))
     started = studio.job.start(config, report.index, run)

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 import gradio as gr
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from regstudio.errors import ConfigError
 from regstudio.ui.assets import ASSETS
+from regstudio.ui.guard import Guard
 from regstudio.ui.uploads import MOST_BYTES
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
@@ -54,12 +54,14 @@ def serve(
 ) -> Page:
     """Serve the page, to those who know `login` if there is one; raises OSError where the port is taken.
 
-    It takes no file larger than `most_bytes`. A page on this machine answers only requests that name this machine, so
-    that no site on the web can reach it under a name of its own; one with a login may be reached by any name.
+    It takes no file larger than `most_bytes`. It answers only requests that name this machine, so that no site on the
+    web can reach it under a name of its own; one with a login may be reached by any name.
     """
-    names = [*LOCAL_HOSTS] if host in LOCAL_HOSTS and login is None else ["*"]
+    names = {*LOCAL_HOSTS, host, socket.gethostname(), f"{socket.gethostname()}.local"}
+    local = host in LOCAL_HOSTS
     closed: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None}
-    middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=names)]
+    allowed = None if login else LOCAL_HOSTS if local else frozenset(map(str.lower, names))
+    middleware = [Middleware(Guard, allowed, addresses=not local)]
     _, url, _ = app.launch(
         server_name=host,
         server_port=port,
@@ -73,7 +75,8 @@ def serve(
         footer_links=[],
         max_file_size=most_bytes,
         theme=THEME,
-        css_paths=[ASSETS / "studio.css"],
+        css_paths=[ASSETS / "studio.css", ASSETS / "data_tab.css"],
+        _frontend=False,  # or it asks itself first, which fails behind a proxy and on a machine that is busy
         app_kwargs={"middleware": middleware, **closed},
     )
     return Page(app, str(url))

@@ -6,7 +6,7 @@ from typing import Any
 from regstudio.data.report import Report
 from regstudio.errors import ConfigError, DataError, RunError
 from regstudio.training.runs import Run
-from regstudio.ui.studio import MOST_OPENED, Studio
+from regstudio.ui.studio import Studio
 
 MOST_SHOWN = 3  # problems in a refusal; the Data tab lists them all
 RESUMABLE = ("stopped", "interrupted", "failed")
@@ -69,8 +69,6 @@ def start(studio: Studio, values: Mapping[str, Any]) -> Run:
 
 def go_on(studio: Studio, name: object) -> Run:
     """Go on with a run that was stopped, with its own settings; raises a RegStudioError where it cannot."""
-    from regstudio.training.setup import check_data
-
     _refuse_second(studio)
     if not isinstance(name, str) or not name:
         raise RunError("Choose the run to go on with.")
@@ -79,7 +77,7 @@ def go_on(studio: Studio, name: object) -> Run:
         raise RunError(f"{run.path}: nothing was saved to go on from. Start a new run.")
     config = run.config()
     studio.allowed(str(config.layout.data_base_dir))
-    report = check_data(config, most=MOST_OPENED)
+    report = studio.check(config)
     _refuse_bad(report)
     return studio.job.start(config, report.index, run=run)
 

@@ -3,12 +3,16 @@
 No gradio here; and torch is imported by what needs it, when it needs it, so that the first page need not wait.
 """
 
+import functools
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regstudio.config import TrainConfig, build_config
+from regstudio.data.layout import DataIndex, Layout, index_folder
+from regstudio.data.problems import Problem
 from regstudio.data.report import Report
 from regstudio.errors import ConfigError, RunError
 from regstudio.training.catalog import RunSummary
@@ -19,6 +23,11 @@ if TYPE_CHECKING:
     from regstudio.training.job import TrainJob
 
 MOST_OPENED = 2000
+UNSEEN = {"cache_gb", "num_workers"}  # knobs of reading that change nothing in what is read
+
+
+class _ChosenAnewError(Exception):
+    """Other data were chosen while some were being opened."""
 
 
 class Studio:
@@ -47,6 +56,9 @@ class Studio:
         self._job: TrainJob | None = None
         self._config = build_config({"data_base_dir": data_base_dir, "runs_dir": self.runs_dir})
         self._report: Report | None = None
+        self._choice = 0  # counts the choices of data, to tell whether what was opened is still what is chosen
+        self._opening = threading.Lock()
+        self._opened: tuple[int, int] | None = None
 
     @property
     def read_only(self) -> bool:
@@ -94,24 +106,68 @@ class Studio:
                 if name.endswith("_subdir"):  # "/etc" or "../.." would lead out of the data folder
                     self.allowed(str(config.layout.data_base_dir / value))
             self._config = config
-            if (before.layout, before.reading) != (self._config.layout, self._config.reading):
-                self._report = None
-            return self._config
+            if (before.layout, _read(before)) != (config.layout, _read(config)):
+                self._forget()
+            return config
 
     def report(self) -> Report:
-        """Return what the chosen data folder holds and what is wrong with it; opened once for each choice."""
-        report, config = self._report, self._config
-        if report is None:
-            from regstudio.training.setup import check_data
+        """Return what the chosen data folder holds and what is wrong with it; opened once for each choice.
 
-            report = check_data(config, most=MOST_OPENED)
-            if config is self._config:  # or another browser tab chose other data meanwhile
-                self._report = report
+        One folder is opened at a time, and `opened` says how far it is: a second caller waits for the first. Whoever
+        waits while other data are chosen gets the report on those.
+        """
+        while (report := self._report) is None:
+            with self._opening, suppress(_ChosenAnewError):
+                choice, config = self._choice, self._config
+                if self._report is None:
+                    try:
+                        self._keep(choice, self.check(config, functools.partial(self._counted, choice)))
+                    finally:
+                        self._opened = None
         return report
+
+    @property
+    def opened(self) -> tuple[int, int] | None:
+        """How many files of how many `report` has opened by now; None where it is not at work."""
+        return self._opened
+
+    @property
+    def known_report(self) -> Report | None:
+        """The report if the files have been opened already; unlike `report`, never waits."""
+        return self._report
 
     def forget_report(self) -> None:
         """Look at the data folder anew the next time, because its files changed."""
-        self._report = None
+        with self._lock:
+            self._forget()
+
+    def index(self, config: TrainConfig) -> DataIndex:
+        """Return what the names of the files of `config` tell; where one links out of the roots, only that error."""
+        index = index_folder(Layout(**config.layout.model_dump()))
+        strays = list(self._strays(index))
+        if not strays:
+            return index
+        target = strays[0].resolve()
+        more = f", and so do {len(strays) - 1:,} more files" if len(strays) > 1 else ""
+        problem = Problem(
+            severity="error",
+            path=strays[0],
+            what=f"leads to {target}, which the page may not read{more}",
+            remedy=f"Copy the files here, or start RegStudio with --root {target.parent}.",
+        )
+        return DataIndex(root=index.root, atlas=None, train=(), validation=(), problems=(problem,))
+
+    def check(
+        self, config: TrainConfig, progress: Callable[[Sequence[Any]], Iterable[Any]] = lambda jobs: jobs
+    ) -> Report:
+        """Open the data of `config` and report; nothing is opened where a file links out of the roots."""
+        from regstudio.data.check import check
+        from regstudio.training.setup import check_data
+
+        index = self.index(config)
+        if not (index.atlas or index.train or index.validation):
+            return check(index)
+        return check_data(config, most=MOST_OPENED, progress=progress)
 
     def allowed(self, path: str) -> Path:
         """Return the path, resolved; raises ConfigError unless it lies below one of the roots, links followed."""
@@ -135,3 +191,42 @@ class Studio:
     def runs(self) -> list[RunSummary]:
         """Return a summary of every run that may be seen, the newest first."""
         return [run for run in self._runs.summaries() if self.shown is None or run.name in self.shown]
+
+    def _forget(self) -> None:
+        self._choice += 1
+        self._report = None
+
+    def _keep(self, choice: int, report: Report) -> None:
+        with self._lock:
+            if choice == self._choice:
+                self._report = report
+
+    def _counted(self, choice: int, jobs: Sequence[Any]) -> Iterator[Any]:
+        """Yield the jobs and keep count, until other data are chosen."""
+        for done, job in enumerate(jobs):
+            if choice != self._choice:
+                raise _ChosenAnewError
+            self._opened = done, len(jobs)
+            yield job
+
+    def _strays(self, index: DataIndex) -> Iterator[Path]:
+        """Yield the files that lie outside the roots, links followed."""
+        cases = (*([index.atlas] if index.atlas else []), *index.train, *index.validation)
+        inside: dict[Path, bool] = {}
+        for path in (path for case in cases for path in (case.image, case.label) if path):
+            folder = path.parent
+            if folder not in inside:
+                inside[folder] = self._is_inside(folder)
+            if not inside[folder] or (path.is_symlink() and not self._is_inside(path)):
+                yield path
+
+    def _is_inside(self, path: Path) -> bool:
+        try:
+            self.allowed(str(path))
+        except ConfigError:
+            return False
+        return True
+
+
+def _read(config: TrainConfig) -> dict[str, Any]:
+    return config.reading.model_dump(exclude=UNSEEN)

@@ -1,5 +1,6 @@
 """The Train tab: set the knobs, start and steer the one training, and watch it."""
 
+import html
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,9 +96,10 @@ def _settings(studio: Studio, folder: gr.Textbox) -> Form:
     """Lay out presets, the form, and a configuration's ways in and out."""
     with gr.Row():
         chosen = {
-            name: gr.Button(name.capitalize(), size="sm", min_width=90, elem_id=f"preset-{name.replace(' ', '-')}")
+            name: gr.Button(name.capitalize(), size="sm", min_width=70, elem_id=f"preset-{name.replace(' ', '-')}")
             for name in presets.PRESETS
         }
+    gr.HTML(html.escape(presets.purposes()), padding=False, elem_id="preset-purposes")
     form = build_form()
     for name, button in chosen.items():
         button.click(_preset_fields(form, name), outputs=list(form.components), **QUIET)

@@ -20,6 +20,7 @@ from regstudio.config import LayoutSection, knobs
 from regstudio.data.formats import EXTENSIONS, extension
 from regstudio.data.listing import some
 from regstudio.errors import ConfigError, DataError
+from regstudio.ui.studio import Studio
 
 MOST_FILES = 20_000  # in one upload
 MOST_BYTES = 4 * 2**30  # of one upload, unpacked
@@ -48,6 +49,16 @@ class Upload:
 def roles() -> dict[str, str]:
     """Return what an uploaded file can be: the knob that names its folder -> that folder in words."""
     return {knob.name: knob.help for knob in knobs("layout") if knob.name.endswith("_subdir")}
+
+
+def receive(studio: Studio, files: Sequence[Path], name: str, role: str | None) -> Upload:
+    """Make a data folder of an uploaded zip, or put single files into the folder of their `role`."""
+    target = target_folder(name, studio.roots[0], studio.allowed)
+    if len(files) == 1 and files[0].suffix.lower() == ".zip":
+        return unpack(files[0], target, studio.config.layout)
+    if role not in roles():
+        raise ConfigError("Say what the files are for: choose one of the folders of the layout.")
+    return add_files(files, target, str(getattr(studio.config.layout, role)))
 
 
 def target_folder(name: str, root: Path, allowed: Callable[[str], Path]) -> Path:

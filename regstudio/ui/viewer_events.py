@@ -12,175 +12,115 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from regstudio.errors import ConfigError, RegStudioError, RunError
+from regstudio.errors import ConfigError, RegStudioError
+from regstudio.ui.ahead import Ahead
 from regstudio.ui.studio import Studio
 from regstudio.ui.telling import told
 from regstudio.ui.widgets.canvas import empty, filled
 
 if TYPE_CHECKING:  # it brings torch, which the first page does not wait for
-    from regstudio.ui.viewing import Network, View, Viewing
+    from regstudio.ui.opening import Choice, Opening
+    from regstudio.ui.viewing import View
 
+WARM_UP = 1.0  # seconds that a page is left alone to start in
 OWN = ("fixed", "moving", "fixed_label", "moving_label")
-NO_RUNS = "There is no checkpoint to look at yet. Train a run: its first checkpoint comes with the first epoch."
 KEPT_SECONDS = 600  # a zip is fetched at once
 
 log = logging.getLogger(__name__)
 
 
 class Handlers:
-    """What the events do; every argument comes from a browser and is validated by Viewing."""
+    """What the events do; every argument comes from a browser, and what opens files validates it."""
 
     def __init__(self, studio: Studio, read_only: bool) -> None:
         self._studio = studio
         self.read_only = read_only
+        self._ahead = Ahead()
         self._zips = Path(tempfile.mkdtemp(prefix="regstudio-"))
         atexit.register(shutil.rmtree, self._zips, ignore_errors=True)
 
     @functools.cached_property
-    def _viewing(self) -> "Viewing":
-        from regstudio.ui.viewing import Viewing
+    def _opening(self) -> "Opening":
+        from regstudio.ui.opening import Opening
 
-        return Viewing(self._studio)
+        return Opening(self._studio, self.read_only, self._ahead)
+
+    def warm_up(self) -> None:
+        """Get ready, in the background, what opens first."""
+        self._ahead.wish([lambda: self._opening.warm_up()], pause=WARM_UP)
 
     @told()
     def refresh(self) -> Any:
         """List the runs anew."""
-        return gr.Dropdown(choices=self._viewing.runs())
+        return gr.Dropdown(choices=self._opening.viewing.runs())
 
     @told()
-    def fill(self, run: str | None, checkpoint: str | None, case: str | None, compare: str | None) -> list[Any]:
-        """List what there is now, and keep what is chosen as far as it is still there; else take the first."""
-        runs = self._viewing.runs()
-        run = run if run in runs else next(iter(runs), None)
-        if run is None:
-            return [gr.Dropdown(choices=[], value=None) for _ in range(4)]
-        checkpoints, others = self._viewing.checkpoints(run), self._viewing.others(run)
-        try:
-            cases = self._viewing.cases(self._viewing.config(run))
-        except RegStudioError:  # `show` says why
-            cases = []
+    def enter(self, shown: Any, *boxes: Any) -> list[Any]:
+        """List what there is to choose from now, and open what is chosen."""
+        lists = self._opening.lists(_choice(boxes))
+        choice = lists.choice
         return [
-            gr.Dropdown(choices=runs, value=run),
-            gr.Dropdown(choices=[(_named(name), name) for name in checkpoints], value=_kept(checkpoint, checkpoints)),
-            gr.Dropdown(choices=cases, value=_kept(case, cases)),
-            gr.Dropdown(
-                choices=[("nothing", ""), *((name, name) for name in others)], value=_kept(compare, ["", *others])
-            ),
+            gr.Dropdown(choices=lists.runs, value=choice.run),
+            gr.Dropdown(choices=[(_named(name), name) for name in lists.checkpoints], value=choice.checkpoint),
+            gr.Dropdown(choices=lists.cases, value=choice.case),
+            gr.Dropdown(choices=[(name or "nothing", name) for name in lists.others], value=choice.compare),
+            *self._open(choice, shown)[1:],
         ]
 
-    def show(
-        self,
-        shown: Any,
-        run: str | None,
-        checkpoint: str | None,
-        case: str | None,
-        compare: str | None,
-        path: str | None = None,
-    ) -> tuple[Any, Any, Any]:
-        """Open a case: return the canvas's value, what it shows, and that it is a case."""
-        try:
-            networks = self._networks(run, checkpoint, compare, path)
-            key = [run, case, *((str(network.path), _modified(network.path)) for network in networks)]
-            if shown == key:
-                return gr.skip(), gr.skip(), gr.skip()
-            view = self._case(run, case, networks)
-            return filled(view.payload()), key, "case"
-        except RegStudioError as error:
-            return empty(str(error)), None, "case"
-        except Exception as error:
-            log.exception("the viewer failed")
-            return empty(f"{type(error).__name__}: {error}"), None, "case"
+    @told()
+    def show(self, shown: Any, *boxes: Any) -> list[Any]:
+        """Open what is chosen: return the case, the canvas's value, what it shows, and that it is a case."""
+        return self._open(_choice(boxes), shown)
 
     @told()
-    def step(
-        self,
-        by: int,
-        shown: Any,
-        run: str | None,
-        checkpoint: str | None,
-        case: str | None,
-        compare: str | None,
-        path: str | None = None,
-    ) -> tuple[Any, Any, Any, Any]:
-        """Open the case `by` places on."""
-        from regstudio.ui.viewing import neighbour
-
-        networks = self._networks(run, checkpoint, compare, path)
-        case = neighbour(self._viewing.cases(self._viewing.config(run, networks[0])), case, by)
-        return case, *self.show(shown, run, checkpoint, case, compare, path)
+    def step(self, event: gr.EventData, shown: Any, *boxes: Any) -> list[Any]:
+        """Open the case at the place in the list that the canvas asks for; from own images, the chosen case again."""
+        asked = event._data if isinstance(event._data, dict) else {}
+        place = asked.get("place")
+        onward = -1 if asked.get("by") == -1 else 1
+        return self._open(_choice(boxes), shown, place=place if isinstance(place, int) else None, onward=onward)
 
     @told()
-    def register(
-        self, run: str | None, checkpoint: str | None, compare: str | None, path: str | None, resize: bool, *files: Any
-    ) -> tuple[str, None, str]:
+    def register(self, resize: bool, *rest: Any) -> tuple[str, None, str]:
         """Register the user's own images."""
-        return filled(self._own(run, checkpoint, compare, path, resize, files).payload()), None, "own"
+        return filled(self._own(resize, rest).payload()), None, "own"
 
     @told()
-    def download(
-        self,
-        source: str,
-        case: str | None,
-        run: str | None,
-        checkpoint: str | None,
-        compare: str | None,
-        path: str | None,
-        resize: bool,
-        *files: Any,
-    ) -> str:
+    def download(self, source: str, resize: bool, *rest: Any) -> str:
         """Make a zip of what is shown, in a folder of the app's own; return its path."""
         from regstudio.ui.bundle import write_bundle
 
-        if source == "own":
-            view = self._own(run, checkpoint, compare, path, resize, files)
-        else:
-            view = self._case(run, case, self._networks(run, checkpoint, compare, path))
+        view = self._own(resize, rest) if source == "own" else self._opening.view(_choice(rest[len(OWN) :]))
         for old in self._zips.iterdir():
             if old.stat().st_mtime < time.time() - KEPT_SECONDS:
                 shutil.rmtree(old, ignore_errors=True)
         return str(write_bundle(view, self._zips))
 
-    def _case(self, run: str | None, case: str | None, networks: "Sequence[Network]") -> "View":
-        config = self._viewing.config(run, networks[0])
-        return self._viewing.view(self._viewing.pair(config, case), networks)
+    def _open(self, choice: "Choice", shown: Any, **way: Any) -> list[Any]:
+        """Open a case; what goes wrong is said where its images would be."""
+        try:
+            opened = self._opening.open(choice, shown, **way)
+        except RegStudioError as error:
+            return [gr.skip(), empty(str(error)), None, "case"]
+        except Exception as error:
+            log.exception("the viewer failed")
+            return [gr.skip(), empty(f"{type(error).__name__}: {error}"), None, "case"]
+        drawing = gr.skip() if opened.drawing is None else filled(opened.drawing)
+        return [opened.case, drawing, opened.key, "case"]
 
-    def _own(
-        self,
-        run: str | None,
-        checkpoint: str | None,
-        compare: str | None,
-        path: str | None,
-        resize: bool,
-        files: Sequence[str | None],
-    ) -> "View":
-        if self.read_only:
-            raise ConfigError("This page only shows what is there: it takes no files.")
-        networks = self._networks(run, checkpoint, compare, path)
+    def _own(self, resize: bool, rest: Sequence[Any]) -> "View":
+        files, boxes = rest[: len(OWN)], rest[len(OWN) :]
         given = {name: Path(file) if file else None for name, file in zip(OWN, files, strict=True)}
-        pair = self._viewing.own_pair(self._viewing.config(run, networks[0]), given, resize=bool(resize))
-        return self._viewing.view(pair, networks)
-
-    def _networks(
-        self, run: str | None, checkpoint: str | None, compare: str | None, path: str | None
-    ) -> "list[Network]":
-        if path and path.strip():
-            if self.read_only:
-                raise ConfigError("This page only shows what is there: it opens no paths.")
-            first = self._viewing.network_at(path)
-        elif run:
-            first = self._viewing.network(run, checkpoint)
-        else:
-            raise RunError(NO_RUNS)
-        return [first, *([self._viewing.other(compare)] if compare else [])]
+        return self._opening.own(_choice(boxes), given, resize=bool(resize))
 
 
-def _kept(value: str | None, choices: Sequence[str]) -> str | None:
-    return value if value in choices else next(iter(choices), None)
+def _choice(boxes: Sequence[Any]) -> "Choice":
+    from regstudio.ui.opening import Choice
+
+    if not all(box is None or isinstance(box, str) for box in boxes):
+        raise ConfigError("The boxes of the viewer hold text.")
+    return Choice(*boxes)
 
 
 def _named(checkpoint: str) -> str:
     return f"epoch {checkpoint}" if checkpoint.isdecimal() else checkpoint
-
-
-def _modified(path: Path) -> float:
-    return path.stat().st_mtime if path.is_file() else 0.0

@@ -1,6 +1,5 @@
 """The Viewer tab: choose a run, a checkpoint and a case, or own images; look, compare, download."""
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -41,35 +40,31 @@ def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
     source, shown = gr.State("case"), gr.State(None)
 
     choice = [run, checkpoint, case, compare]
-    case_inputs, outputs = [shown, *choice, path], [picture, shown, source]
+    inputs, outputs = [shown, *choice, path], [picture, shown, source]
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     one_at_a_time: dict[str, Any] = {"concurrency_id": "viewer", "concurrency_limit": 1, **quiet}
-    _entering()(handlers.fill, choice, choice, **quiet).then(handlers.show, case_inputs, outputs, **one_at_a_time)
+    slow = {**one_at_a_time, "show_progress": "minimal"}
+    _page_opened()(handlers.warm_up, **quiet)
+    gr.on([_entering(), run.change], handlers.enter, inputs, [*choice, *outputs], **one_at_a_time)
     run.focus(handlers.refresh, None, run, **quiet)
-    run.change(handlers.fill, choice, choice, **quiet).then(handlers.show, case_inputs, outputs, **one_at_a_time)
     chosen = [checkpoint.input, case.input, compare.input, path.submit]
-    gr.on(chosen, handlers.show, case_inputs, outputs, **one_at_a_time)
-    for event, by in ((picture.previous, -1), (picture.next, 1)):
-        event(
-            functools.partial(handlers.step, by),
-            case_inputs,
-            [case, *outputs],
-            trigger_mode="always_last",
-            **one_at_a_time,
-        )
-    own_inputs = [run, checkpoint, compare, path, resize, *files]
-    register.click(handlers.register, own_inputs, outputs, **{**one_at_a_time, "show_progress": "minimal"})
-    download.click(
-        handlers.download, [source, case, *own_inputs], link, **{**one_at_a_time, "show_progress": "minimal"}
-    ).success(None, js=CLICK_LINK)
+    gr.on(chosen, handlers.show, inputs, [case, *outputs], **one_at_a_time)
+    picture.step(handlers.step, inputs, [case, *outputs], trigger_mode="multiple", **one_at_a_time)
+    own_inputs = [resize, *files, *choice, path]
+    register.click(handlers.register, own_inputs, outputs, **slow)
+    download.click(handlers.download, [source, *own_inputs], link, **slow).success(None, js=CLICK_LINK)
     return ViewerTab(run=run)
+
+
+def _page_opened() -> Callable[..., Any]:
+    return cast(Callable[..., Any], Context.root_block.load)  # type: ignore[union-attr]
 
 
 def _entering() -> Callable[..., Any]:
     """Return the event of the tab being opened or, on a page without tabs, of the page being opened."""
     if isinstance(Context.block, gr.Tab):
         return cast(Callable[..., Any], Context.block.select)
-    return cast(Callable[..., Any], Context.root_block.load)  # type: ignore[union-attr]
+    return _page_opened()
 
 
 def _own_inputs(read_only: bool) -> tuple[gr.Textbox, list[gr.File], gr.Checkbox, gr.Button]:

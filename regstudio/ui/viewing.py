@@ -1,8 +1,6 @@
 """What the Viewer tab does: find checkpoints and cases, register, and lay out the results. No gradio here."""
 
-import threading
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +13,16 @@ from regstudio.data.layout import Case, DataIndex, Layout, index_folder
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.problems import FileError
 from regstudio.errors import DataError, RunError
-from regstudio.inference.registrar import Registrar, Registration
+from regstudio.inference.registration import Registration
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.training.runs import Run
 from regstudio.training.setup import loaders
+from regstudio.ui.kept import Kept, Registrars, stamp
 from regstudio.ui.studio import Studio
 from regstudio.viewer.layers import Shown, to_payload
-from regstudio.viewer.overlay import Comparison
+from regstudio.viewer.overlay import compare
 
-KEPT_NETWORKS = 4
+KEPT_PIXELS = 4 * 1024 * 1024  # of drawings, at 7 bytes each
 MOST_PIXELS = 2048 * 2048  # of an image to register while someone waits
 LISTED_CASES = 500  # of each set; a list to choose from, not a file manager
 
@@ -61,33 +60,13 @@ class View:
         return to_payload([shown for shown, _ in self.shown])
 
 
-class Registrars:
-    """The networks used last, ready to register; safe to share between threads."""
-
-    def __init__(self, most: int = KEPT_NETWORKS) -> None:
-        self._most = most
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[Path, int, int], Registrar] = OrderedDict()
-
-    def get(self, path: Path) -> Registrar:
-        """Return the network of a checkpoint; one that has been written anew since is loaded anew."""
-        found = path.stat() if path.is_file() else None
-        key = (path, found.st_mtime_ns, found.st_size) if found else (path, 0, 0)
-        with self._lock:
-            if key not in self._kept:
-                self._kept[key] = Registrar(path)
-            self._kept.move_to_end(key)
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
-            return self._kept[key]
-
-
 class Viewing:
     """Everything that can be looked at in one studio."""
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
         self._registrars = Registrars()
+        self._drawings: Kept[dict[str, Any]] = Kept(KEPT_PIXELS, _pixels)
 
     def runs(self) -> list[str]:
         """Return the names of the runs that have a checkpoint, the newest first."""
@@ -190,20 +169,13 @@ class Viewing:
             result = self._registrars.get(network.path).register(
                 fixed, moving, fixed_label=fixed_label, moving_label=moving_label
             )
-            compared = Comparison(
-                name=pair.name,
-                fixed=fixed,
-                moving=moving,
-                warped=result.warped,
-                flow=result.flow,
-                fixed_label=fixed_label,
-                moving_label=moving_label,
-                warped_label=result.warped_label,
-                dice_before=result.metrics.get("dice_before"),
-                dice=result.metrics.get("dice"),
-            )
+            compared = compare(pair.name, fixed, moving, result, fixed_label=fixed_label, moving_label=moving_label)
             shown.append((Shown(title=network.title, case=compared, metrics=result.metrics), result))
         return View(pair=pair, shown=tuple(shown))
+
+    def drawing(self, pair: Pair, networks: Sequence[Network]) -> dict[str, Any]:
+        """Return the view of the pair as the canvas draws it; one that was drawn before, or ahead, at once."""
+        return self._drawings.get(drawing_key(pair, networks), lambda: self.view(pair, networks).payload())
 
     def _index(self, config: TrainConfig) -> DataIndex:
         self._check(config.layout.data_base_dir, config)
@@ -225,11 +197,20 @@ class Viewing:
             raise DataError(f"{path.name}: lies outside the run's data, and is not shown.")
 
 
-def neighbour(cases: Sequence[str], case: str | None, by: int) -> str | None:
-    """Return the case `by` places after `case`, from the end to the start again; None where there is none."""
-    if not cases:
-        return None
-    return cases[(cases.index(case) + by) % len(cases)] if case in cases else cases[0]
+def _pixels(drawing: dict[str, Any]) -> int:
+    pixels: int = drawing["height"] * drawing["width"] * len(drawing["results"])
+    return pixels
+
+
+def drawing_key(pair: Pair, networks: Sequence[Network]) -> Hashable:
+    """Return what changes when the drawing of a pair does."""
+    files = (pair.fixed.image, pair.fixed.label, pair.moving.image, pair.moving.label)
+    return (
+        pair.name,
+        tuple((network.title, stamp(network.path)) for network in networks),
+        tuple(stamp(path) for path in files if path is not None),
+        repr((pair.images, pair.labels)),
+    )
 
 
 def _usual(run: Run) -> dict[str, Path]:

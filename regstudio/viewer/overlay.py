@@ -4,9 +4,9 @@ Fixed is magenta and moving or warped is green throughout, which every kind of c
 agree, an overlay is grey.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,26 @@ LONGEST_NAME = 24  # characters that fit beside a square panel
 GRID_LINES = 24  # along the longer side, of an image of at least as many pixels
 
 
+class Registered(Protocol):
+    """What registering one case gave, as inference's Registration holds it."""
+
+    @property
+    def warped(self) -> Array:
+        """The moving image (H, W) on the fixed grid."""
+
+    @property
+    def flow(self) -> Array:
+        """The displacement (2, H, W) in pixels."""
+
+    @property
+    def warped_label(self) -> Array | None:
+        """The moving label (H, W) on the fixed grid."""
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Among others dice_before and dice, where there are labels."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison:
     """One case before and after registration: images (H, W) in [0, 1], `flow` (2, H, W) in pixels (dy, dx).
@@ -45,6 +65,30 @@ class Comparison:
     warped_label: Array | None = None
     dice_before: float | None = None
     dice: float | None = None
+
+
+def compare(
+    name: str,
+    fixed: Array,
+    moving: Array,
+    result: Registered,
+    *,
+    fixed_label: Array | None = None,
+    moving_label: Array | None = None,
+) -> Comparison:
+    """Put a case and what registering it gave side by side."""
+    return Comparison(
+        name=name,
+        fixed=fixed,
+        moving=moving,
+        warped=result.warped,
+        flow=result.flow,
+        fixed_label=fixed_label,
+        moving_label=moving_label,
+        warped_label=result.warped_label,
+        dice_before=result.metrics.get("dice_before"),
+        dice=result.metrics.get("dice"),
+    )
 
 
 def overlay(fixed: Array, other: Array) -> npt.NDArray[np.float32]:

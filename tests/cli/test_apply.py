@@ -55,7 +55,12 @@ def test_register_a_folder(run: Run, demo: Path, tmp_path: Path) -> None:
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert "metrics.csv" in names
     assert sum("_warped_seg." in name for name in names) == 2
-    assert sum("_flow." in name for name in names) == 2
+    assert sum(name.endswith("_flow.npy") for name in names) == 2
+    assert sum(name.endswith("_displacement.nii.gz") for name in names) == 2
+    again = regstudio("register", "--checkpoint", run.best_path, *arguments, "--out", tmp_path / "out")
+    assert "2 of 2 images registered, 2 of them before" in again.stdout
+    again = regstudio("register", "--checkpoint", run.best_path, *arguments, "--out", tmp_path / "out", "--overwrite")
+    assert "2 of 2 images registered; the results" in again.stdout
 
 
 def test_register_one_file_with_nothing_but_the_images(run: Run, tmp_path: Path) -> None:

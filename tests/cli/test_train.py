@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from regstudio.cli import main
-from regstudio.config import knobs
+from regstudio.config import PRESETS, TrainConfig, build_config, knobs
+from regstudio.training.events import StepDone
+from regstudio.training.runs import open_run
 
 QUICK = ["--encoder_channels", "2", "--decoder_channels", "4", "--device", "cpu", "--lr", "1e-3"]
 
@@ -65,6 +67,10 @@ def test_every_knob_is_a_flag_with_its_default_and_bounds() -> None:
         (["--grad_penalty", "l3"], "'l3' is not one of 'l1', 'l2'"),
         (["--batch_size", "5"], "Lower --batch_size"),
         (["--load_model", "nowhere.pt"], "nowhere.pt: there is no such checkpoint"),
+        (["--preset", "x"], "'x' is not one of 'paper', 'fast', 'best'"),
+        (["--ncc_weight", "0"], "No term compares the images"),
+        (["--start_scale", "3"], "start_scale is 3: must be 1, 2, 4 or 8."),
+        (["--dice_weight", "1", "--train_moving_seg_subdir", "fixed"], "dice_weight is 1, but there are no labels"),
         (["--resume", "nowhere"], "nowhere: is not a run"),
         (["--train_moving_subdir", "images"], "images: there is no such folder"),
         (["--atlas_name", "a.png", "--fixed_subdir", "moving"], "Name one with --atlas_name"),
@@ -105,6 +111,62 @@ def test_resume_changes_only_what_may_change(demo: Path, tmp_path: Path) -> None
     assert "Goes on after epoch 1" in longer.output
     assert (run / "checkpoints" / "epoch_002.pt").exists()
     assert json.loads((run / "config.json").read_text())["optimisation"]["epochs"] == 2
+
+
+def config_of(tmp_path: Path, name: str) -> TrainConfig:
+    return open_run(tmp_path / "runs" / name).config()
+
+
+def test_flags_go_over_a_preset_and_that_over_the_defaults(demo: Path, tmp_path: Path) -> None:
+    short = ["--epochs", 1, "--total_steps", 2, "--no-run_validation"]
+    result = train(demo, tmp_path, "--preset", "fast", *short, "--ema", 0.5, "--run_name", "mine")
+    assert result.exit_code == 0, result.output
+    config = config_of(tmp_path, "mine")
+    changed = {"encoder_channels": 2, "decoder_channels": 4, "device": "cpu", "lr": 1e-3, "ema": 0.5, "epochs": 1}
+    changed |= {"total_steps": 2, "run_validation": False, "run_name": "mine"}
+    changed |= {"data_base_dir": demo, "runs_dir": tmp_path / "runs"}
+    assert config == build_config({**PRESETS["fast"].values, **changed})
+    assert config.network.transform == PRESETS["fast"].values["transform"]
+
+
+def test_the_paper_is_what_is_done_without_a_preset(demo: Path, tmp_path: Path) -> None:
+    for name, more in (("paper", ["--preset", "paper"]), ("none", [])):
+        assert train(demo, tmp_path, "--epochs", 1, "--run_name", name, *more).exit_code == 0
+    paper, none = (config_of(tmp_path, name) for name in ("paper", "none"))
+    assert build_config({"run_name": "none"}, paper) == none
+
+
+def test_steps_per_epoch_go_over_a_presets_total(demo: Path, tmp_path: Path) -> None:
+    flags = ["--preset", "best", "--epochs", 2, "--steps_per_epoch", 1, "--run_name", "mine"]
+    result = train(demo, tmp_path, *flags)
+    assert result.exit_code == 0, result.output
+    events = open_run(tmp_path / "runs" / "mine").events()
+    assert sum(isinstance(event, StepDone) for event in events) == 2
+
+
+def test_the_help_tells_each_presets_purpose() -> None:
+    text = " ".join(regstudio("train", "--help").output.split())
+    assert "--preset [paper|fast|best]" in text
+    for name, recipe in PRESETS.items():
+        assert f"{name}: {recipe.purpose}" in text
+
+
+def test_a_run_that_is_resumed_keeps_its_preset(demo: Path, tmp_path: Path) -> None:
+    train(demo, tmp_path, "--epochs", 1, "--run_name", "mine")
+    result = regstudio("train", "--resume", tmp_path / "runs" / "mine", "--preset", "fast", "--epochs", 2)
+    assert result.exit_code == 1
+    assert "--preset fast: a run that is resumed keeps its settings. Leave it out." in result.output
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_a_bar_shows_the_alignment(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    result = train(demo, tmp_path, "--affine", "auto", "--epochs", 1)
+    assert result.exit_code == 0, result.output
+    assert "Aligning: 100%" in result.stderr
+    assert "6/6" in result.stderr
+    assert result.stderr.index("Aligning: 100%") < result.stderr.index("Epoch 1/1")
+    assert len(list((tmp_path / "cache").rglob("*.json"))) == 6
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -63,6 +63,54 @@ def test_items_with_labels(root: Path, cases: tuple[Case, ...], atlas: Case) -> 
         RegistrationDataset(cases, atlas=atlas, label_loader=LabelLoader())[0]
 
 
+def test_what_lacks_a_label_may_have_none_of_any_id(root: Path, cases: tuple[Case, ...], atlas: Case) -> None:
+    some = [labelled(root, cases)[0], *cases[1:]]
+    dataset = RegistrationDataset(some, atlas=atlas, label_loader=LabelLoader(), partly_labelled=True)
+    np.testing.assert_array_equal(dataset[0]["moving_label"][0], ids())
+    assert (dataset[1]["moving_label"] == -1).all()
+    assert dataset[1]["moving_label"].shape == SHAPE
+    batches = list(TrainingLoader(dataset, batch_size=2, seed=0).epoch(0))
+    assert [batch["moving_label"].dtype for batch in batches] == [torch.int64] * 2
+    assert sum((batch["moving_label"] != -1).any().item() for batch in batches) == 1
+
+
+def test_a_label_of_another_size_is_refused_by_its_own_name(root: Path, cases: tuple[Case, ...], atlas: Case) -> None:
+    some = labelled(root, cases)
+    write_label(some[0].label, ids(WIDTH, HEIGHT))
+    dataset = RegistrationDataset(some, atlas=atlas, label_loader=LabelLoader(), partly_labelled=True)
+    with pytest.raises(DataError, match=r"t1_seg\.png: its size is 56 x 40 pixels"):
+        dataset[0]
+
+
+def test_aligned_images_come_with_their_maps(cases: tuple[Case, ...], atlas: Case) -> None:
+    aligned: dict[Path, np.ndarray] = {}
+    dataset = RegistrationDataset(cases, atlas=atlas, aligned=aligned)
+    for number, case in enumerate(cases):  # once it is made
+        aligned[case.image] = np.array([[1, 0, number], [0, 1, -number]], float)
+    for number in range(4):
+        matrix = dataset[number]["affine"]
+        assert matrix.dtype == torch.float32
+        np.testing.assert_array_equal(matrix, aligned[cases[number].image])
+    batch = next(TrainingLoader(dataset, batch_size=3, seed=0).epoch(0))
+    assert batch["affine"].shape == (3, 2, 3)
+    for matrix, image in zip(batch["affine"], batch["moving_image"], strict=True):
+        np.testing.assert_array_equal(image, dataset[int(matrix[0, 2])]["moving_image"])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_an_epoch_of_a_given_number_of_steps(cases: tuple[Case, ...], atlas: Case, steps: int) -> None:
+    """As many batches as asked for, each pass over the cases in an order of its own, and resumed exactly."""
+    dataset = RegistrationDataset(cases, atlas=atlas)
+    loader = TrainingLoader(dataset, batch_size=2, seed=0, steps=steps)
+    whole = epoch(loader, 0)
+    assert len(loader) == len(whole) == steps
+    images = np.concatenate(whole)
+    for start in range(0, len(images) - 3, 4):
+        assert len({image.tobytes() for image in images[start : start + 4]}) == 4
+    rest = epoch(TrainingLoader(dataset, batch_size=2, seed=0, steps=steps), 0, skip=steps - 1)
+    np.testing.assert_array_equal(rest, whole[steps - 1 :])
+
+
 def test_pair_items_are_all_ordered_pairs(cases: tuple[Case, ...]) -> None:
     dataset = RegistrationDataset(cases, mode="pair")
     images = [ImageLoader()(case.image) for case in cases]

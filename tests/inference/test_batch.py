@@ -13,7 +13,9 @@ from regstudio.data.writing import write_image, write_label
 from regstudio.errors import DataError
 from regstudio.inference.batch import find_moving, register_files
 from regstudio.inference.registrar import Registrar
-from tests.inference.conftest import shifted
+from tests.inference.conftest import constant_flow, shifted
+
+FLOW_FILES = ("flow.npy", "flow.json", "displacement.nii.gz")
 
 
 @pytest.fixture
@@ -47,8 +49,9 @@ def test_a_folder_is_registered_file_by_file(folder: Path, shift: Registrar, lab
         assert all(path.is_file() for path in result.written)
         results.append(result)
     assert {path.name for path in out.iterdir()} == {
-        *("a2_warped.nii.gz", "a2_flow.nii.gz", "a2_warped_seg.nii.gz", "b_warped.npy", "b_flow.npy"),
-        *("a10_warped.png", "a10_flow.npy", "a10_warped_seg.npy", "metrics.csv"),
+        *("a2_warped.nii.gz", "a2_warped_seg.nii.gz", "b_warped.npy", "a10_warped.png", "a10_warped_seg.npy"),
+        *(f"{name}_{end}" for name in ("a2", "a10", "b") for end in FLOW_FILES),
+        "metrics.csv",
     }
     np.testing.assert_array_equal(read_label(out / "a10_warped_seg.npy").array, shifted(label))
     rows = table(out)
@@ -151,7 +154,10 @@ def test_interrupted_work_leaves_its_metrics(folder: Path, shift: Registrar) -> 
     work = register_files(shift, fixed_case(folder), find_moving(folder / "moving")[0], folder / "out")
     next(work)
     work.close()
-    assert len((folder / "out" / "metrics.csv").read_text(encoding="utf-8").splitlines()) == 2
+    # The second was registered while the first was written.
+    assert [row["id"] for row in table(folder / "out")] == ["a2", "a10"]
+    assert (folder / "out" / "a10_displacement.nii.gz").is_file()
+    assert not (folder / "out" / "b_displacement.nii.gz").exists()
 
 
 def test_what_cannot_be_found_is_named(folder: Path) -> None:
@@ -162,3 +168,70 @@ def test_what_cannot_be_found_is_named(folder: Path) -> None:
         find_moving(folder / "moving", folder / "fixed_seg.png")
     with pytest.raises(DataError, match=r"seg: holds no labels named b_seg"):
         find_moving(folder / "moving" / "b.npy", folder / "seg")
+
+
+def registered(folder: Path, registrar: Registrar, **options: object) -> dict[str, bool]:
+    """Register the folder and say which cases were kept from an earlier call."""
+    cases, _ = find_moving(folder / "moving", folder / "seg")
+    options = {"recipe": "one", **options}
+    return {
+        result.case.id: result.kept
+        for result in register_files(registrar, fixed_case(folder), cases, folder / "out", **options)
+    }
+
+
+def test_what_is_complete_and_unchanged_is_kept(folder: Path, shift: Registrar, image: np.ndarray) -> None:
+    assert registered(folder, shift) == {"a2": False, "a10": False, "b": False}
+    first = table(folder / "out")
+    times = {path.name: path.stat().st_mtime_ns for path in (folder / "out").glob("*_*")}
+    assert registered(folder, shift) == {"a2": True, "a10": True, "b": True}
+    assert table(folder / "out") == first
+    assert {path.name: path.stat().st_mtime_ns for path in (folder / "out").glob("*_*")} == times
+    assert registered(folder, shift, overwrite=True) == {"a2": False, "a10": False, "b": False}
+
+    (folder / "out" / "a2_flow.npy").unlink()
+    (folder / "out" / "b_flow.npy").write_bytes(b"half")
+    assert registered(folder, shift) == {"a2": False, "a10": True, "b": False}
+    write_image(folder / "moving" / "b.npy", image[::-1])
+    assert registered(folder, shift) == {"a2": True, "a10": True, "b": False}
+    write_label(folder / "seg" / "a10_seg.npy", np.zeros(image.shape, int))
+    assert registered(folder, shift) == {"a2": True, "a10": False, "b": True}
+
+
+def test_another_network_fixed_image_or_reading_is_another_job(
+    folder: Path, shift: Registrar, image: np.ndarray
+) -> None:
+    all_new = {"a2": False, "a10": False, "b": False}
+    registered(folder, shift)
+    assert registered(folder, Registrar(constant_flow(0, 0), "cpu"), recipe="two") == all_new
+    np.testing.assert_array_equal(np.load(folder / "out" / "b_flow.npy"), 0)
+    write_image(folder / "fixed.png", image)
+    assert registered(folder, shift, recipe="two") == all_new
+    assert registered(folder, shift, recipe="two", image_loader=ImageLoader(size=(40, 36), slice_index=1)) == all_new
+
+
+def test_a_job_that_was_cut_off_goes_on(folder: Path, shift: Registrar) -> None:
+    registered(folder, shift)
+    journal = folder / "out" / "registered.jsonl"
+    lines = journal.read_text().splitlines()
+    assert len(lines) == 3
+    journal.write_text("\n".join(lines[:2]) + "\n" + lines[2][:40])  # as a crash may leave it
+    (folder / "out" / "metrics.csv").unlink()
+    assert registered(folder, shift) == {"a2": True, "a10": True, "b": False}
+    assert [row["id"] for row in table(folder / "out")] == ["a2", "a10", "b"]
+    assert len(journal.read_text().splitlines()) == 3
+
+
+def test_what_failed_is_tried_again(folder: Path, shift: Registrar, image: np.ndarray) -> None:
+    (folder / "moving" / "b.npy").write_bytes(b"no array")
+    registered(folder, shift)
+    assert "cannot be read" in table(folder / "out")[2]["error"]
+    write_image(folder / "moving" / "b.npy", image)
+    assert registered(folder, shift) == {"a2": True, "a10": True, "b": False}
+    assert not table(folder / "out")[2]["error"]
+
+
+def test_without_a_recipe_nothing_is_kept(folder: Path, shift: Registrar) -> None:
+    for _ in range(2):
+        assert not any(registered(folder, shift, recipe=None).values())
+    assert not (folder / "out" / "registered.jsonl").exists()

@@ -1,6 +1,6 @@
-"""An evaluation against numbers computed by hand."""
+"""Evaluations against what is known of the flow, a training's own validation, and by hand."""
 
-import json
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,83 +13,29 @@ from regstudio.data.layout import Case
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.writing import write_image, write_label
 from regstudio.errors import DataError
-from regstudio.inference.evaluate import CaseResult, evaluate, summarise, to_text
+from regstudio.inference.evaluate import (
+    Evaluation,
+    Method,
+    checkpoint_name,
+    checkpoint_provenance,
+    collect,
+    compare,
+    data_provenance,
+    evaluate,
+    network,
+    unregistered,
+)
+from regstudio.inference.pairs import Pair, PairReader, Transform
 from regstudio.inference.registrar import Registrar
-from regstudio.metrics import dice, ncc
-from regstudio.networks.checkpoint import Checkpoint
+from regstudio.inference.scoring import CaseScores
+from regstudio.metrics import ncc
+from regstudio.networks.checkpoint import Checkpoint, save_checkpoint
 from regstudio.training.setup import build, check_data
 from regstudio.training.validation import mean_metrics, validate_pair
 from tests.inference.conftest import shifted
 
 
-def image_metrics(folds: int, before: float, after: float) -> dict[str, float]:
-    """Metrics of an image of 1000 pixels."""
-    return {"njd": folds, "njd_percent": folds / 10, "ncc_before": before, "ncc": after}
-
-
-DICE_A = {"dice_before": 0.5, "dice_before_1": 0.4, "dice_before_-2": 0.6, "dice": 0.8, "dice_1": 0.7, "dice_-2": 0.9}
-DICE_B = {"dice_before": 0.7, "dice_before_1": 0.7, "dice": 0.6, "dice_1": 0.6}
-RESULTS = [
-    CaseResult(id="a", metrics=DICE_A | image_metrics(0, 0.2, 0.4), seconds=0.1),
-    CaseResult(id="b", metrics=DICE_B | image_metrics(6, 0.4, 0.4), seconds=0.2),
-    CaseResult(id="c", metrics=image_metrics(3, 0.3, 0.4), seconds=0.3),
-]
-
-
-def test_a_summary_by_hand() -> None:
-    summary = summarise(RESULTS)
-    assert summary["mean"] == pytest.approx(
-        {"dice_before": 0.6, "dice": 0.7, "njd": 3, "njd_percent": 0.3, "ncc_before": 0.3, "ncc": 0.4, "seconds": 0.2}
-    )
-    root = 2**0.5 / 10  # the sample standard deviation of two numbers 0.2 apart
-    assert summary["std"] == pytest.approx(
-        {"dice_before": root, "dice": root, "njd": 3, "njd_percent": 0.3, "ncc_before": 0.1, "ncc": 0, "seconds": 0.1}
-    )
-    assert list(summary["labels"]) == ["-2", "1"]
-    assert summary["labels"]["1"] == pytest.approx(
-        {"before": 0.55, "before_std": 0.3 / 2**0.5, "after": 0.65, "after_std": 0.1 / 2**0.5}
-    )
-    assert summary["labels"]["-2"] == {"before": 0.6, "before_std": None, "after": 0.9, "after_std": None}
-    per_label = {"-2": {"before": 0.6, "after": 0.9}, "1": {"before": 0.4, "after": 0.7}}
-    own = {"id": "a", "dice_before": 0.5, "dice": 0.8, "per_label": per_label, "seconds": 0.1}
-    assert summary["cases"][0] == own | image_metrics(0, 0.2, 0.4)
-    assert summary["cases"][2]["dice"] is None
-    assert summary["cases"][2]["per_label"] == {}
-
-
-@pytest.mark.parametrize("results", [RESULTS, RESULTS[:1], RESULTS[2:], []])
-def test_a_summary_is_json_without_nan(results: list[CaseResult]) -> None:
-    summary = summarise(results)
-    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
-
-
-def test_a_summary_reads_well() -> None:
-    assert to_text(summarise(RESULTS)).splitlines() == [
-        "3 cases: mean ± sample standard deviation",
-        "",
-        "                   before              after  change",
-        "Dice        0.600 ± 0.141  ->  0.700 ± 0.141  +0.100",
-        "  label -2          0.600  ->          0.900  +0.300",
-        "  label 1   0.550 ± 0.212  ->  0.650 ± 0.071  +0.100",
-        "NCC         0.300 ± 0.100  ->  0.400 ± 0.000  +0.100",
-        "",
-        "Folded (NJD)  0.300 ± 0.300 % of the pixels",
-        "Time a case   0.200 ± 0.100 s (network and warping)",
-        "",
-        "Lowest Dice  before      after  folded",
-        "  b           0.700  ->  0.600  0.60 %",
-        "  a           0.500  ->  0.800  0.00 %",
-    ]
-
-
-def test_cases_without_labels_say_so() -> None:
-    text = to_text(summarise(RESULTS[2:]))
-    assert "No Dice: the atlas or the cases have no labels to score." in text
-    assert "Lowest" not in text
-    assert to_text(summarise([])) == "0 cases: there is nothing to evaluate."
-
-
-def write_cases(folder: Path, image: np.ndarray, label: np.ndarray) -> tuple[Case, list[Case]]:
+def write_cases(folder: Path, image: np.ndarray, label: np.ndarray) -> tuple[PairReader, list[Case]]:
     write_image(folder / "atlas.npy", shifted(image))
     write_label(folder / "atlas_seg.png", shifted(label))
     cases = []
@@ -97,54 +43,128 @@ def write_cases(folder: Path, image: np.ndarray, label: np.ndarray) -> tuple[Cas
         write_image(folder / f"{name}.npy", image)
         write_label(folder / f"{name}_seg.npy", np.where(label == 300, 300 * number, label))
         cases.append(Case(id=name, image=folder / f"{name}.npy", label=folder / f"{name}_seg.npy"))
-    return Case(id="atlas", image=folder / "atlas.npy", label=folder / "atlas_seg.png"), cases
+    atlas = Case(id="atlas", image=folder / "atlas.npy", label=folder / "atlas_seg.png")
+    return PairReader(atlas=atlas, image_loader=ImageLoader(), label_loader=LabelLoader()), cases
 
 
-@pytest.mark.parametrize("dtype", [np.int64, np.float32])
-def test_the_mean_dice_is_that_of_a_validation(
-    dtype: type, tmp_path: Path, shift: Registrar, image: np.ndarray, label: np.ndarray
-) -> None:
-    atlas, cases = write_cases(tmp_path, image, label)
-    summary = summarise(evaluate(shift, cases, atlas, ImageLoader(), LabelLoader(dtype=dtype)))
-    # Case a lacks label 300, which then counts 0.
-    assert [case["dice"] for case in summary["cases"]] == [0.5, 1]
-    expected = dice(shifted(label), np.where(label == 300, 0, label)).mean, dice(shifted(label), label).mean
-    assert [case["dice_before"] for case in summary["cases"]] == list(expected)
-    assert summary["mean"]["dice"] == 0.75
-    assert summary["labels"]["300"]["after"] == 0.5
-    assert summary["mean"]["ncc"] == pytest.approx(ncc(shifted(image), shifted(image)), abs=1e-5)
-    assert 0 < summary["mean"]["seconds"] < 5
+def scores(name: str, unit: str = "pixels", **values: float) -> CaseScores:
+    return CaseScores(id=name, unit=unit, values=values, labels={})
+
+
+def test_a_network_on_files(tmp_path: Path, shift: Registrar, image: np.ndarray, label: np.ndarray) -> None:
+    read, cases = write_cases(tmp_path, image, label)
+    results = list(evaluate(network(shift), cases, read))
+    evaluation = collect(network(shift), results)
+    # Case a lacks label 300, which is left out of it.
+    assert evaluation.values("dice") == [1, 1]
+    assert evaluation.values("dice", 300) == [None, 1]
+    assert evaluation.describe("dice_before", 300).count == 1
+    assert [case.left_out for case in evaluation.cases] == [(300,), ()]
+    assert evaluation.labels == (1, 300)
+    assert evaluation.values("ncc") == pytest.approx([ncc(shifted(image), shifted(image))] * 2, abs=1e-5)
+    assert 0 < evaluation.describe("seconds").mean < 5
+    np.testing.assert_allclose(results[0].warped, shifted(image), atol=1e-6)
+    np.testing.assert_array_equal(results[1].warped_label, shifted(label))
 
 
 def test_it_agrees_with_the_validation_of_a_training(quick_config: Callable[..., TrainConfig]) -> None:
     config = quick_config()
     parts = build(config, check_data(config).index)
-    for head in parts.model.heads:
+    model = parts.learner.averaged
+    for head in model.heads:
         torch.nn.init.normal_(head.weight, std=0.3)
     expected = mean_metrics(validate_pair(parts, case) for case in parts.validation)
-    network = {"encoder_channels": 2, "decoder_channels": 4}
-    registrar = Registrar(Checkpoint(weights=parts.model.state_dict(), network=network), device="cpu")
-    results = evaluate(registrar, parts.validation, parts.atlas, parts.image_loader, parts.label_loader)
-    summary = summarise(results)
+    arguments = {"encoder_channels": 2, "decoder_channels": 4}
+    method = network(Registrar(Checkpoint(weights=model.state_dict(), network=arguments), device="cpu"))
+    read = PairReader(atlas=parts.atlas, image_loader=parts.image_loader, label_loader=parts.label_loader)
+    evaluation = collect(method, evaluate(method, parts.validation, read))
     for name in ("dice_before", "dice", "njd", "njd_percent"):
-        assert summary["mean"][name] == pytest.approx(expected[name], abs=1e-12)
-    assert {label: of["after"] for label, of in summary["labels"].items()} == pytest.approx(
-        {name.removeprefix("dice_"): value for name, value in expected.items() if name[5:].isdecimal()}
+        assert evaluation.describe(name).mean == pytest.approx(expected[name], abs=1e-12)
+    assert {label: evaluation.describe("dice", label).mean for label in evaluation.labels} == pytest.approx(
+        {int(name.removeprefix("dice_")): value for name, value in expected.items() if name[5:].isdecimal()}
     )
-    assert summary["mean"]["njd"] > 0
+    assert evaluation.describe("njd_one_sided").mean >= evaluation.describe("njd").mean > 0
+
+
+def test_the_first_pair_is_timed_at_its_second_run(shift: Registrar, image: np.ndarray) -> None:
+    calls = []
+    method = network(shift)
+    original = shift.register
+    shift.register = lambda *images, **labels: calls.append(1) or original(*images, **labels)
+    pair = Pair(id="a", fixed=image, moving=image)
+    method.register(pair)
+    assert len(calls) == 2
+    method.register(pair)
+    assert len(calls) == 3
+
+
+def test_any_method_can_be_measured(tmp_path: Path, image: np.ndarray, label: np.ndarray) -> None:
+    read, cases = write_cases(tmp_path, image, label)
+
+    def known(pair: Pair) -> Transform:
+        flow = np.stack([np.full(pair.fixed.shape, 2.0), np.full(pair.fixed.shape, -3.0)])
+        return Transform(flow=flow, seconds=0.5, inverse_flow=-flow)
+
+    method = Method(name="known", register=known, provenance={"version": "1.2"})
+    best = collect(method, evaluate(method, cases, read), {"root": "here"})
+    none = collect(unregistered(), evaluate(unregistered(), cases, read))
+    assert best.describe("inverse_error").mean == pytest.approx(0)
+    assert none.values("dice") == none.values("dice_before") == best.values("dice_before")
+    assert best.provenance["method"] == {"name": "known", "version": "1.2"}
+    assert best.provenance["data"] == {"root": "here"}
+    assert "Learn2Reg" in best.provenance["conventions"]["labels"]
+    assert best.provenance["regstudio"]
+
+
+def test_two_methods_are_compared_on_the_cases_they_share() -> None:
+    first = Evaluation(method="first", cases=tuple(scores(str(n), dice=0.5, ncc=0.1) for n in range(8)))
+    second = Evaluation(method="second", cases=tuple(scores(str(n), dice=0.6 + n / 100) for n in range(2, 10)))
+    tests = compare(first, second)
+    assert list(tests) == ["dice"]
+    assert tests["dice"].count == 6
+    assert tests["dice"].p == pytest.approx(2 / 2**6)  # all six of one sign
+    assert tests["dice"].median_difference == pytest.approx(0.145)
+
+
+def test_what_cannot_be_compared() -> None:
+    first = Evaluation(method="first", cases=(scores("a", dice=0.5),))
+    with pytest.raises(DataError, match="first and second have no case in common"):
+        compare(first, Evaluation(method="second", cases=(scores("b", dice=0.5),)))
+    with pytest.raises(DataError, match="first is measured in pixels and second in mm"):
+        compare(first, Evaluation(method="second", cases=(scores("a", unit="mm", dice=0.5),)))
+
+
+def test_where_it_comes_from(quick_config: Callable[..., TrainConfig], tmp_path: Path, shift: Registrar) -> None:
+    config = quick_config(seed=7)
+    path = tmp_path / "brains" / "checkpoints" / "best_model.pt"
+    checkpoint = Checkpoint(weights={}, network={"encoder_channels": 2}, epoch=3, config=config.model_dump(mode="json"))
+    save_checkpoint(path, checkpoint)
+    found = checkpoint_provenance(path, checkpoint)
+    assert found["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (found["seed"], found["epoch"], found["network"]) == (7, 3, {"encoder_channels": 2})
+    assert found["config"]["optimisation"]["seed"] == 7
+    assert checkpoint_name(path) == "brains/best_model"
+    assert checkpoint_name(tmp_path / "mine.pt") == "mine"
+    index = check_data(config).index
+    split = data_provenance(index)
+    assert split["validation"] == [case.id for case in index.validation]
+    assert len(split["train"]) == 4
+    assert network(shift).provenance["device"] == "cpu"
 
 
 def test_cases_without_labels_are_evaluated(tmp_path: Path, shift: Registrar, image: np.ndarray) -> None:
     write_image(tmp_path / "a.npy", image)
     case = Case(id="a", image=tmp_path / "a.npy")
-    (result,) = evaluate(shift, [case], case)
-    assert set(result.metrics) == {"njd", "njd_percent", "ncc_before", "ncc"}
+    read = PairReader(atlas=case, image_loader=ImageLoader(), label_loader=LabelLoader())
+    (result,) = evaluate(network(shift), [case], read)
+    assert {"njd", "njd_percent", "ncc_before", "ncc", "seconds"} <= result.metrics.keys()
+    assert "dice" not in result.metrics
 
 
 def test_a_bad_case_is_never_left_out_silently(
     tmp_path: Path, shift: Registrar, image: np.ndarray, label: np.ndarray
 ) -> None:
-    atlas, cases = write_cases(tmp_path, image, label)
+    read, cases = write_cases(tmp_path, image, label)
     cases[1].image.write_bytes(b"")
     with pytest.raises(DataError, match=r"b\.npy: is empty"):
-        list(evaluate(shift, cases, atlas))
+        list(evaluate(network(shift), cases, read))

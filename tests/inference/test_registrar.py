@@ -42,7 +42,7 @@ def test_a_fresh_network_returns_the_image(image: np.ndarray, label: np.ndarray)
     registrar = Registrar(Checkpoint(weights=model.state_dict(), network={}), device="cpu")
     result = registrar.register(image, image, moving_label=label)
     assert abs(result.flow).max() < 0.01
-    # The image changes by at most 1 from pixel to pixel, so a flow below 0.01 along both axes changes it by less than 0.02.
+    # Neighbouring pixels differ by at most 1, so a flow below 0.01 along both axes changes the image by less than 0.02.
     np.testing.assert_allclose(result.warped, image, atol=0.02)
     np.testing.assert_array_equal(result.warped_label, label)
     assert set(result.metrics) == {"njd", "njd_percent", "ncc_before", "ncc"}
@@ -151,7 +151,7 @@ def test_a_full_device_is_an_error_of_the_device(
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(identity, "_model", full)
+    monkeypatch.setattr(identity._model, "predict", full)
     with pytest.raises(DeviceError, match="images of 40 x 36 pixels do not fit in its memory"):
         identity.register(image, image)
 

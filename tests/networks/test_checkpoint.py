@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,41 @@ def test_a_state_dict_of_another_network(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "linear.pt")
     with pytest.raises(CheckpointError, match=r"and \d+ more"):
         load_checkpoint(tmp_path / "linear.pt").model()
+
+
+def test_checkpoints_from_before_there_were_other_networks_load(checkpoint: Checkpoint) -> None:
+    """Their description is the widths alone: a CorrMLP that predicts displacements, without alignment."""
+    model = checkpoint.model()
+    assert isinstance(model, CorrMLP)
+    assert model.transform == "displacement"
+    assert checkpoint.affine == "none"
+    assert dict(checkpoint.loss) == {"ncc_win": 9}
+
+
+def test_the_alignment_is_that_of_the_configuration(checkpoint: Checkpoint) -> None:
+    aligned = replace(checkpoint, config={"alignment": {"affine": "auto"}})
+    assert aligned.affine == "auto"
+    assert replace(checkpoint, config={}).affine == "none"
+    assert not replace(checkpoint, config={}).loss
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ({"network": "transmorph"}, "transmorph"),
+        ({"transform": "rigid"}, "rigid"),
+        ({"depth": 3}, "depth"),
+    ],
+)
+def test_networks_that_this_version_does_not_know(
+    checkpoint: Checkpoint, network: dict[str, object], message: str
+) -> None:
+    unknown = replace(checkpoint, network={**checkpoint.network, **network})
+    with pytest.raises(CheckpointError, match=rf"new\.pt: describes no network that this version knows.*{message}"):
+        unknown.model("new.pt")
+
+
+def test_weights_of_another_network_say_how_to_mend_it(checkpoint: Checkpoint) -> None:
+    other = replace(checkpoint, network={"network": "voxelmorph"})
+    with pytest.raises(CheckpointError, match=r"more\. Set network, encoder_channels and decoder_channels"):
+        other.model()

@@ -71,7 +71,7 @@ def test_too_little_memory_says_what_to_do(quick_config: Configs, monkeypatch: p
         raise torch.OutOfMemoryError("Tried to allocate 20.00 GiB.")
 
     config = quick_config()
-    monkeypatch.setattr("regstudio.training.setup.Losses.__call__", exhaust)
+    monkeypatch.setattr("regstudio.losses.Objective.forward", exhaust)
     end = list(train(config, index_of(config)))[-1]
     assert isinstance(end, RunFinished)
     assert "too little memory" in end.message
@@ -83,7 +83,7 @@ def test_a_fault_of_the_program_is_recorded_and_raised(quick_config: Configs, mo
         raise ZeroDivisionError("oops")
 
     config = quick_config()
-    monkeypatch.setattr("regstudio.training.setup.Losses.__call__", fault)
+    monkeypatch.setattr("regstudio.losses.Objective.forward", fault)
     generator = train(config, index_of(config))
     run = run_of([next(generator)])
     with pytest.raises(ZeroDivisionError):

@@ -1,6 +1,5 @@
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +127,8 @@ def test_previews_show_one_pair_as_each_epoch_registers_it(quick_config: Configs
         assert (pair["fixed"] != pair["moving"]).any()
     assert [event.epoch for event in events if isinstance(event, PreviewSaved)] == [1, 2]
     model = load_checkpoint(run.epoch_path(2)).model().eval()
-    parts = replace(build(config, index_of(config)), model=model)
+    parts = build(config, index_of(config))
+    parts.learner.model.load_state_dict(model.state_dict())
     with np.load(run.preview_path(2)) as preview:
         np.testing.assert_allclose(preview["flow"], register_pair(parts, parts.preview)["flow"], atol=0.01)
         assert preview["warped"].dtype == np.uint8
@@ -169,7 +169,7 @@ def test_load_model_starts_from_our_checkpoint_or_a_plain_state_dict(quick_confi
     plain = tmp_path / "plain.pt"
     torch.save({f"module.{name}": tensor for name, tensor in load_checkpoint(run.best_path).weights.items()}, plain)
     for path in (run.best_path, plain):
-        started = build(quick_config(load_model=path), index).model.state_dict()
+        started = build(quick_config(load_model=path), index).learner.model.state_dict()
         wanted = load_checkpoint(run.best_path).weights
         assert started.keys() == wanted.keys()
         assert all(torch.equal(started[name], wanted[name]) for name in wanted)

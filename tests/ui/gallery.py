@@ -3,9 +3,10 @@
 import shutil
 import sys
 import tempfile
-import time
 from pathlib import Path
+from typing import Any
 
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from regstudio.data.phantom import make_demo
@@ -16,24 +17,28 @@ from regstudio.ui.studio import Studio
 from tests.ui.conftest import BROWSERS, FLAGS
 
 GALLERY = CHECKOUT_DATA.parent / "assets" / "gallery"
-WIDTH, HEIGHT = 1280, 800
+WIDTH, HEIGHT = 1280, 700
+LONGEST = 1200  # of a picture: what is further down is cut off
+MINUTES = 5  # that the training may take
+NARROW = 400
 
 
 def main() -> None:
     """Train on the demo data and photograph every tab, during and after the training."""
     GALLERY.mkdir(exist_ok=True)
     program = next(filter(None, map(shutil.which, BROWSERS)))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="studio_") as folder:
         place = Path(folder)
-        make_demo(place / "demo")
-        studio = Studio(runs_dir=place / "runs", roots=(place,), demo_dir=place / "demo", data_base_dir=place / "demo")
+        studio = Studio(runs_dir=place / "runs", roots=(place,), demo_dir=place / "data", data_base_dir=place / "data")
+        make_demo(studio.demo_dir)
         served = serve(build_app(studio), port=free_port(7860))
-        start_demo(studio)
         try:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
                 page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+                page.set_default_timeout(60_000 * MINUTES)
                 page.goto(served.url)
+                page.wait_for_selector("#tabs [role=tab]")
                 take_all(page, studio)
                 browser.close()
         finally:
@@ -44,22 +49,76 @@ def main() -> None:
 
 def take_all(page: Page, studio: Studio) -> None:
     """Go through the tabs as a newcomer would."""
-    take(page, "Data", "data", wait=4)
-    take(page, "Train", "train", wait=45)
-    take(page, "Runs", "runs", wait=3)
-    take(page, "Viewer", "viewer", wait=8)
-    for key, name in (("6", "viewer_magenta_green"), ("4", "viewer_checkerboard")):
-        page.locator("canvas").first.click()
+    open_tab(page, "Data")
+    page.locator("#data-gallery img").nth(7).wait_for()
+    take(page, "data")
+
+    start_demo(studio)
+    open_tab(page, "Train")
+    page.wait_for_function("Number(document.querySelector('#live .shown').textContent.split(' ')[0]) >= 4")
+    take(page, "train")
+    page.wait_for_selector("#live .live[data-state=finished]")
+    dark(page)
+    take(page, "train_dark")
+    dark(page)
+
+    fill(page, lr=1e30, epochs=2, run_name="learning rate too high")
+    page.click("#train-start")
+    page.wait_for_selector("#live .live[data-state=failed]")
+    take(page, "error")
+
+    compare_runs(page)
+    take(page, "runs")
+    open_tab(page, "Viewer")
+    page.wait_for_function("document.querySelector('#viewer-canvas .name').textContent.length > 2")
+    for key, name in (("1", "viewer"), ("6", "viewer_magenta_green"), ("4", "viewer_checkerboard")):
+        page.locator("#viewer-canvas canvas").focus()
         page.keyboard.press(key)
-        take(page, None, name, wait=1)
+        take(page, name)
+    open_tab(page, "Share")
+    take(page, "share")
+    page.set_viewport_size({"width": NARROW, "height": HEIGHT})
+    open_tab(page, "Viewer")
+    take(page, "phone")
 
 
-def take(page: Page, tab: str | None, name: str, *, wait: float) -> None:
-    """Open a tab, wait for it to be drawn, and photograph it."""
-    if tab is not None:
-        page.get_by_role("tab", name=tab, exact=True).click()
-    time.sleep(wait)
-    page.screenshot(path=GALLERY / f"{name}.png", full_page=True)
+def compare_runs(page: Page) -> None:
+    """Open the Runs tab and select the runs that have curves."""
+    open_tab(page, "Runs")
+    page.locator("#runs-table [role=gridcell]", has_text="finished").first.click()
+    page.wait_for_selector("#runs-curves .trace.scatter")
+
+
+def open_tab(page: Page, name: str) -> None:
+    """Open a tab; in a narrow window some of them are in a menu."""
+    tab = page.get_by_role("tab", name=name, exact=True)
+    if not tab.is_visible():
+        page.locator(".overflow-menu > button").click()
+        tab = page.locator(".overflow-dropdown button", has_text=name)
+    tab.click()
+
+
+def fill(page: Page, **values: Any) -> None:
+    """Type into the fields of knobs."""
+    for name, value in values.items():
+        page.fill(f"#knob-{name} input, #knob-{name} textarea", str(value))
+
+
+def dark(page: Page) -> None:
+    """Change from light to dark or back."""
+    page.evaluate("document.body.classList.toggle('dark')")
+
+
+def take(page: Page, name: str) -> None:
+    """Photograph the page once it is drawn. 256 colours, hard to tell from all, take a third of the bytes."""
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(1500)
+    path, size = GALLERY / f"{name}.png", page.viewport_size or {"width": WIDTH}
+    height = min(LONGEST, int(page.evaluate("document.documentElement.scrollHeight")))
+    page.screenshot(path=path, full_page=True, clip={"x": 0, "y": 0, "width": size["width"], "height": height})
+    with Image.open(path) as picture:
+        few = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
 
 
 if __name__ == "__main__":

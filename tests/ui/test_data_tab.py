@@ -1,5 +1,4 @@
 import shutil
-import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +8,6 @@ from regstudio.data.layout import Case, DataIndex
 from regstudio.data.problems import Problem
 from regstudio.data.report import Report
 from regstudio.ui.overview import PAGE, first_look, on_the_page, overview, picture, problem_rows, sheet_page
-
-
-@pytest.fixture(autouse=True)
-def _own_memory(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture
@@ -92,79 +86,3 @@ def test_pages_of_the_contact_sheet_end_where_the_cases_do(tmp_path):
     assert sheet_page(cases, 99)[0] == 1
     assert sheet_page(cases, -1)[2] == f"1 to {PAGE} of {PAGE + 1}"
     assert sheet_page([], 3) == (0, [], "There are none.")
-
-
-def choose(page, folder):
-    page.fill("#data-folder input, #data-folder textarea", str(folder))
-    page.click("#data-open")
-
-
-@pytest.mark.browser
-def test_choosing_a_folder_shows_it_and_a_reload_shows_it_again(studio_server, page, data):
-    page.goto(studio_server.url)
-    page.wait_for_selector("#data-overview .verdict.ready")
-    choose(page, data)
-    page.wait_for_selector("#data-recent >> text=/copy$/")
-    assert studio_server.studio.config.layout.data_base_dir == data
-    page.reload()
-    page.wait_for_selector("#data-gallery img")
-    assert page.input_value("#data-folder input, #data-folder textarea") == str(data)
-    assert page.locator("#data-atlas img").count() == 1
-
-
-@pytest.mark.browser
-def test_bad_data_close_the_way_to_train_and_names_are_shown_as_they_are(studio_server, page, data):
-    odd = data / "moving" / "<img src=x onerror=alert(1)>${1+1}.png"
-    shutil.copy(data / "fixed" / "atlas.png", odd)
-    (data / "fixed" / "atlas.png").write_bytes(odd.read_bytes()[:60])
-    page.goto(studio_server.url)
-    page.wait_for_selector("#data-overview .verdict.ready")
-    choose(page, data)
-    page.wait_for_selector("#data-overview .verdict.blocked")
-    assert "fixed/atlas.png" in page.inner_text("#data-overview .verdict")
-    assert page.is_disabled("#data-train")
-    page.wait_for_function("document.querySelector('#data-problems')?.innerText.includes('Copy or export it again.')")
-
-
-@pytest.mark.browser
-def test_folders_out_of_bounds_are_refused_with_a_reason(studio_server, page):
-    page.goto(studio_server.url)
-    page.wait_for_selector("#data-overview .verdict.ready")
-    before = studio_server.studio.config
-    choose(page, "/etc")
-    page.wait_for_selector("text=may not be opened from the page")
-    assert studio_server.studio.config == before
-
-
-@pytest.mark.browser
-def test_a_zip_becomes_the_data_folder(studio_server, page, data, tmp_path):
-    archive = tmp_path / "my set.zip"
-    with zipfile.ZipFile(archive, "w") as opened:
-        for path in data.rglob("*.*"):
-            opened.write(path, f"my set/{path.relative_to(data)}")
-    page.goto(studio_server.url)
-    page.wait_for_selector("#data-overview .verdict.ready")
-    page.click("#data-upload button")
-    page.set_input_files("#upload-files input[type=file]", str(archive))
-    page.wait_for_selector("#upload-files >> text=my set")
-    page.fill("#upload-name input, #upload-name textarea", "new")
-    page.click("#upload-send")
-    page.wait_for_selector("#data-recent >> text=data_uploads/new")
-    assert (tmp_path / "data_uploads" / "new" / "fixed" / "atlas.png").is_file()
-
-
-@pytest.mark.browser
-def test_one_goes_through_folders_by_clicking(studio_server, page, data, tmp_path):
-    page.goto(studio_server.url)
-    page.wait_for_selector("#data-overview .verdict.ready")
-    page.click("#data-browse button")
-    page.click(f"#data-start button:has-text('{tmp_path.name}')")
-    page.click("#data-inside button:has-text('copy')")
-    page.wait_for_selector("#data-inside button:has-text('validation_moving_seg')")
-    page.click("#data-use")
-    page.wait_for_selector("#data-recent >> text=/copy$/")
-    assert studio_server.studio.config.layout.data_base_dir == data
-    page.fill("#data-folder input, #data-folder textarea", "")
-    page.click("#data-recent button:has-text('copy')")
-    page.wait_for_function("document.querySelector('#data-folder input, #data-folder textarea').value != ''")
-    assert page.input_value("#data-folder input, #data-folder textarea") == str(data)

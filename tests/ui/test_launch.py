@@ -21,10 +21,10 @@ PATIENCE = 60
 class Launched:
     """`python launch.py` as a process, and what it prints."""
 
-    def __init__(self, folder: Path, *flags: str) -> None:
+    def __init__(self, folder: Path, *flags: str, program: Path = LAUNCH) -> None:
         self.port = unused_port()
         self.output = folder / "output.txt"
-        command = [sys.executable, str(LAUNCH), "--no-browser", "--runs_dir", str(folder / "runs"), *flags]
+        command = [sys.executable, str(program), "--no-browser", "--runs_dir", str(folder / "runs"), *flags]
         if "--port" not in flags:
             command += ["--port", str(self.port)]
         with self.output.open("wb") as output:
@@ -48,8 +48,8 @@ class Launched:
 def launch(tmp_path: Path) -> Iterator[object]:
     started: list[Launched] = []
 
-    def start(*flags: str) -> Launched:
-        started.append(Launched(tmp_path, *flags))
+    def start(*flags: str, **program: Path) -> Launched:
+        started.append(Launched(tmp_path, *flags, **program))
         return started[-1]
 
     yield start
@@ -86,6 +86,29 @@ def test_a_port_in_use_gives_way_to_the_next(launch):
     assert httpx.get(second.says(r"RegStudio: (http\S+)")).status_code == 200
 
 
+@pytest.mark.parametrize("flag", ["--share_studio", "--share-studio"])
+def test_the_whole_studio_is_shared_behind_a_password_and_with_a_warning(launch, tmp_path, flag):
+    frpc, program = tmp_path / "frpc", tmp_path / "program.py"
+    frpc.write_text("#!/bin/sh\necho 'start proxy success: http://fake.example'\nexec sleep 60\n")
+    frpc.chmod(0o755)
+    program.write_text(
+        "import gradio.networking, gradio.tunneling, regstudio.ui.launch\n"
+        f"gradio.tunneling.BINARY_PATH = {str(frpc)!r}\n"
+        "gradio.networking.GRADIO_SHARE_SERVER_ADDRESS = '127.0.0.1:1'\n"
+        "regstudio.ui.launch.main()\n"
+    )
+    launched = launch(flag, program=program)
+    launched.says(r"whole studio.*(https://fake\.example)")
+    url, password = launched.says(r"RegStudio: (http\S+)"), launched.says(r"User regstudio, password (\S+)")
+    assert "Warning: whoever has the password can train" in launched.output.read_text()
+    assert httpx.get(url + "config").status_code == 401
+    with httpx.Client() as client:
+        client.post(url + "login", data={"username": "regstudio", "password": password})
+        assert client.get(url + "config").status_code == 200
+    launched.process.send_signal(signal.SIGTERM)
+    assert launched.process.wait(PATIENCE) == 143
+
+
 def test_the_demo_trains_with_the_quick_setting(launch):
     launched = launch("--demo")
     config = Run(Path(launched.says(r"Training on the demo data: (.+)\n"))).config()
@@ -107,12 +130,6 @@ def test_only_requests_that_name_this_machine_are_answered(studio_server):
 @pytest.mark.parametrize("path", ["openapi.json", "docs", "redoc"])
 def test_the_description_of_the_interface_is_closed(studio_server, path):
     assert "swagger" not in httpx.get(studio_server.url + path).text.lower()
-
-
-def test_flags_take_dashes_and_underscores():
-    result = subprocess.run([sys.executable, str(LAUNCH), "--help"], capture_output=True, text=True, check=True)
-    assert "--data" in result.stdout
-    assert "--share" in result.stdout
 
 
 @pytest.mark.browser

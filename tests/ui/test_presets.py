@@ -33,7 +33,7 @@ def test_a_preset_leaves_data_places_and_device_alone(tmp_path: Path) -> None:
 
 def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(ConfigError, match="quick look"):
-        preset("fast")
+        preset("fastest")
 
 
 @pytest.mark.parametrize(

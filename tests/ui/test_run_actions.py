@@ -61,8 +61,8 @@ def test_runs_are_read_again_only_when_they_changed(studio, recorded, monkeypatc
     run = recorded("first")
     before = studio.runs()
     asked = []
-    events = Run.events
-    monkeypatch.setattr(Run, "events", lambda self: asked.append(self) or events(self))
+    milestones = Run.milestones
+    monkeypatch.setattr(Run, "milestones", lambda self: asked.append(self) or milestones(self))
     assert studio.runs() == before
     assert not asked
     run.append(EpochDone(epoch=3, epochs=3, seconds=1.0, losses={}))

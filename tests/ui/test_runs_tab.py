@@ -8,6 +8,7 @@ from regstudio.training.catalog import summarise_run
 from regstudio.training.setup import check_data
 from regstudio.training.trainer import train
 from regstudio.ui import run_actions
+from tests.ui.acting import fill
 
 pytestmark = pytest.mark.browser
 
@@ -56,10 +57,10 @@ def test_selected_runs_are_compared(trained, opened):
 def test_a_run_is_renamed_and_its_note_is_kept(trained, studio, opened):
     choose(opened, "first")
     opened.get_by_text("Name, note and options").click()
-    opened.locator("#runs-note textarea").fill("<b>good</b>")
+    fill(opened, "#runs-note textarea", "<b>good</b>")
     opened.locator("#runs-keep").click()
     opened.locator("#runs-table [role=gridcell]", has_text="<b>good</b>").wait_for()
-    opened.locator("#runs-name input, #runs-name textarea").first.fill("renamed")
+    fill(opened, "#runs-name :is(input, textarea)", "renamed")
     opened.locator("#runs-rename").click()
     opened.locator("#runs-table [role=gridcell]", has_text="renamed").wait_for()
     assert run_actions.read_note(studio.run("renamed")) == "<b>good</b>"
@@ -98,8 +99,7 @@ def test_a_finished_run_goes_on_with_more_epochs(trained, studio, opened):
     opened.locator("#runs-resume").click()
     opened.get_by_text("2 epochs are done already").wait_for()
     opened.get_by_text("Name, note and options").click()
-    opened.locator("#runs-epochs input").fill("3")
-    opened.locator("#runs-epochs input").blur()
+    fill(opened, "#runs-epochs input", "3")
     opened.locator("#runs-resume").click()
     opened.locator("#tabs").get_by_role("tab", name="Train", selected=True).wait_for()
     assert studio.job.join(60)

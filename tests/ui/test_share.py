@@ -10,6 +10,7 @@ from regstudio.training.runs import Run
 from regstudio.ui import share as share_module
 from regstudio.ui.app import serve_viewer
 from regstudio.ui.share import USER, Share
+from tests.ui.acting import fill
 
 # Stands for the tunnel's program: says what it says once it is through, and waits.
 FRPC = """#!/bin/sh
@@ -163,17 +164,57 @@ def _no_tunnel_left():
         share_module._kill(left.share_token)
 
 
-@pytest.mark.browser
-@pytest.mark.usefixtures("_no_tunnel_left")
-def test_the_tab_starts_and_stops_sharing(studio_server, run, page, tunnel):
-    tunnel(FRPC)
+@pytest.fixture
+def tab(studio_server, run, page):
+    """The Share tab of a studio with a run."""
     page.goto(studio_server.url)
     page.get_by_role("tab", name="Share").click()
-    page.locator("#share-start").click()
-    page.wait_for_function(
+    return page
+
+
+def value(page, name):
+    return page.locator(name).locator("input, textarea").input_value()
+
+
+@pytest.mark.browser
+@pytest.mark.usefixtures("_no_tunnel_left")
+def test_the_tab_starts_and_stops_sharing(tab, browser, tunnel):
+    tunnel(FRPC)
+    tab.locator("#share-start").click()
+    tab.wait_for_function(
         "document.querySelector('#share-link input, #share-link textarea')?.value.includes('fake.example')"
     )
-    password = page.locator("#share-password").locator("input, textarea").input_value()
+    port = tunneling.CURRENT_TUNNELS[-1].local_port
+    password = value(tab, "#share-password")
     assert len(password) >= 20
-    page.locator("#share-stop").click()
-    page.get_by_text("Nothing is shared.").wait_for()
+    look_as_a_guest(browser, f"http://127.0.0.1:{port}", value(tab, "#share-user"), password)
+    tab.locator("#share-stop").click()
+    tab.get_by_text("Nothing is shared.").wait_for()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{port}")
+
+
+def look_as_a_guest(browser, url, user, password):
+    """Log in, and find the viewer of the shared run without anything that changes or opens more."""
+    with browser.new_context() as context:
+        guest = context.new_page()
+        guest.goto(url)
+        fill(guest, "input", user)
+        fill(guest, "input[type=password]", password)
+        guest.get_by_role("button", name="Login").click()
+        guest.locator("#viewer-canvas").wait_for()
+        assert guest.get_by_role("tab").count() == 0
+        for name in ("viewer-path", "viewer-register", "data-folder", "train-start", "runs-delete", "share-start"):
+            assert not guest.locator(f"#{name}").is_visible(), name
+
+
+@pytest.mark.browser
+def test_offline_the_tab_says_why_there_is_no_link(tab, monkeypatch):
+    def offline(*args, **kwargs):
+        raise httpx.ConnectError("no route")
+
+    monkeypatch.setattr(gradio.networking.httpx, "get", offline)
+    tab.locator("#share-start").click()
+    tab.get_by_text("No public link: no route (ConnectError). The studio on this machine goes on.").wait_for()
+    assert tab.locator("#share-start").is_enabled()
+    assert not tab.locator("#share-link").is_visible()

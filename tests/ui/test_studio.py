@@ -1,8 +1,13 @@
+import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from regstudio.errors import ConfigError, RunError
+from regstudio.config import build_config
+from regstudio.errors import ConfigError, DataError, RunError
+from regstudio.training.runs import Run
+from regstudio.ui import starting
 from regstudio.ui.app import first_of, now
 from regstudio.ui.studio import Studio
 
@@ -59,3 +64,82 @@ def test_the_demo_data_may_always_be_read(tmp_path, demo):
 def test_the_viewer_needs_a_selected_run():
     with pytest.raises(Exception, match="Select a run first"):
         first_of([])
+
+
+@pytest.fixture
+def linked(demo, tmp_path, tmp_path_factory):
+    """A data folder in which one image is a link out of the roots."""
+    data = shutil.copytree(demo, tmp_path / "linked")
+    outside = tmp_path_factory.mktemp("outside") / "secret.png"
+    shutil.copy(demo / "fixed" / "atlas.png", outside)
+    (data / "moving" / "link.png").symlink_to(outside)
+    return data
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_images_that_link_out_of_the_roots_are_not_opened(studio, linked, folder):
+    if folder:
+        (linked / "moving" / "link.png").unlink()
+        outside = (linked / "moving").rename(linked.parents[1] / f"{linked.parent.name} outside")
+        (linked / "moving").symlink_to(outside)
+    config = build_config({"data_base_dir": linked}, studio.config)
+    report = studio.check(config)
+    assert not report.can_train
+    assert not (report.index.atlas or report.index.train or report.index.validation)
+    assert "which the page may not read" in report.index.errors[0].what
+    assert "--root" in report.index.errors[0].remedy
+
+
+def test_links_within_the_roots_are_followed(studio, demo, tmp_path):
+    data = shutil.copytree(demo, tmp_path / "linked")
+    (data / "moving" / "link.png").symlink_to(demo / "fixed" / "atlas.png")
+    studio.set_knobs({"data_base_dir": data})
+    assert len(studio.report().index.train) == 5
+
+
+def test_one_more_root_is_one_more_place_to_read(studio, linked):
+    outside = (linked / "moving" / "link.png").resolve().parent
+    more = Studio(
+        runs_dir=studio.runs_dir, roots=(*studio.roots, outside), demo_dir=studio.demo_dir, data_base_dir=linked
+    )
+    assert more.report().can_train
+
+
+def test_a_run_whose_data_link_out_of_the_roots_does_not_go_on(studio, linked, quick_config):
+    run = Run(studio.runs_dir / "run")
+    run.last_path.parent.mkdir(parents=True)
+    run.last_path.touch()
+    run.write_config(quick_config(data_base_dir=linked))
+    with pytest.raises(DataError, match="may not read"):
+        starting.go_on(studio, "run")
+
+
+def test_the_data_are_opened_once_for_all_who_ask(studio, monkeypatch):
+    checks = []
+    check = studio.check
+    monkeypatch.setattr(studio, "check", lambda *args: checks.append(1) or check(*args))
+    with ThreadPoolExecutor(4) as pool:
+        reports = list(pool.map(lambda _: studio.report(), range(4)))
+    assert len(checks) == 1
+    assert all(report is reports[0] for report in reports)
+    studio.set_knobs({"lr": 2e-4, "num_workers": 1})
+    assert studio.known_report is reports[0]
+
+
+def test_choosing_other_data_gives_up_those_being_opened(studio, demo, tmp_path, monkeypatch):
+    other = shutil.copytree(demo, tmp_path / "other")
+    check = studio.check
+
+    def choose_meanwhile(config, progress):
+        def watched(jobs):
+            for place, job in enumerate(progress(jobs)):
+                if config.layout.data_base_dir == demo and place == 2:
+                    assert studio.opened == (2, 7)
+                    studio.set_knobs({"data_base_dir": other})
+                yield job
+
+        return check(config, watched)
+
+    monkeypatch.setattr(studio, "check", choose_meanwhile)
+    assert studio.report().index.root == other
+    assert studio.opened is None

@@ -1,20 +1,26 @@
 """The Train tab's actions without a page, and its path in a real browser."""
 
 import json
-from collections.abc import Callable
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from regstudio.config import TrainConfig, build_config
+from regstudio.config import TrainConfig
 from regstudio.errors import ConfigError, DataError, DeviceError, RunError
-from regstudio.training.events import StepDone
+from regstudio.training.events import RunStarted, StepDone
 from regstudio.ui import starting
 from regstudio.ui.presets import command_line
 from regstudio.ui.studio import Studio
+from tests.ui.acting import fill
 from tests.ui.conftest import Served
-from tests.ui.test_presets import parsed
 
 SMALL: dict[str, Any] = {"encoder_channels": 2, "decoder_channels": 4, "device": "cpu", "lr": 1e-3}
 Configs = Callable[..., TrainConfig]
@@ -22,6 +28,18 @@ Configs = Callable[..., TrainConfig]
 
 def losses(studio: Studio, name: str) -> list[float]:
     return [event.losses["loss"] for event in studio.run(name).events() if isinstance(event, StepDone)]
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    yield
+    torch.set_num_threads(before)
+
+
+def device(studio: Studio, name: str) -> str:
+    return next(event.device for event in studio.run(name).events() if isinstance(event, RunStarted))
 
 
 def test_a_training_starts_is_stopped_and_goes_on(studio: Studio) -> None:
@@ -41,14 +59,15 @@ def test_a_training_starts_is_stopped_and_goes_on(studio: Studio) -> None:
 
 
 def test_the_copied_command_line_gives_the_same_losses(studio: Studio) -> None:
-    from regstudio.training.setup import check_data
-    from regstudio.training.trainer import train
-
-    starting.start(studio, {**SMALL, "epochs": 1, "seed": 5, "run_name": "browser"})
-    assert studio.job.join(60)
-    config = build_config({"run_name": "terminal"}, parsed(command_line(studio.config)))
-    list(train(config, check_data(config).index))
+    studio.set_knobs({"threads": 2})
+    with threads(3):  # what the program would take is not what the run takes
+        starting.start(studio, {**SMALL, "epochs": 1, "seed": 5, "run_name": "browser"})
+        line = command_line(studio.config).replace("browser", "terminal")
+        assert studio.job.join(300)
+    words = [sys.executable, "-m", *shlex.split(line)]
+    subprocess.run(words, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "4"}, timeout=300)
     assert losses(studio, "browser") == losses(studio, "terminal")
+    assert {device(studio, name) for name in ("browser", "terminal")} == {"cpu (2 threads)"}
 
 
 def test_bad_data_is_refused_with_the_reason(studio: Studio, tmp_path: Path) -> None:
@@ -108,9 +127,9 @@ def open_train_tab(page: Any, url: str) -> None:
     page.wait_for_selector("#live .live[data-state]")
 
 
-def fill(page: Any, **values: Any) -> None:
+def set_knobs(page: Any, **values: Any) -> None:
     for name, value in values.items():
-        page.fill(f"#knob-{name} input, #knob-{name} textarea", str(value))
+        fill(page, f"#knob-{name} :is(input, textarea)", str(value))
 
 
 def wait_for_state(page: Any, state: str) -> None:
@@ -128,7 +147,7 @@ def wait_for_points(page: Any, number: int) -> None:
 def test_the_whole_path_in_a_browser(page: Any, studio_server: Served) -> None:
     open_train_tab(page, studio_server.url)
     page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--data_base_dir')")
-    fill(page, epochs=500, lr=0.002, run_name="mine")
+    set_knobs(page, epochs=500, lr=0.002, run_name="mine")
     page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--lr 0.002')")
     page.click("#train-start")
     wait_for_state(page, "running")
@@ -165,7 +184,7 @@ def test_a_refusal_and_a_failure_are_seen(page: Any, studio_server: Served, monk
     from regstudio.training import job
 
     open_train_tab(page, studio_server.url)
-    fill(page, epochs=0)
+    set_knobs(page, epochs=0)
     page.wait_for_function("document.querySelector('#train-command textarea').value.includes('# epochs is 0')")
     page.click("#train-start")
     page.locator(".toast-body").get_by_text("epochs is 0").wait_for()
@@ -174,7 +193,7 @@ def test_a_refusal_and_a_failure_are_seen(page: Any, studio_server: Served, monk
         raise ValueError("<b>boom</b>")
 
     monkeypatch.setattr(job, "train", broken)
-    fill(page, epochs=2)
+    set_knobs(page, epochs=2)
     page.click("#train-start")
     wait_for_state(page, "failed")
     assert "<b>boom</b>" in page.inner_text("#live .failure")
@@ -182,16 +201,47 @@ def test_a_refusal_and_a_failure_are_seen(page: Any, studio_server: Served, monk
 
 
 @pytest.mark.browser
+def test_a_training_that_blows_up_says_why_and_what_to_do(page: Any, studio_server: Served) -> None:
+    open_train_tab(page, studio_server.url)
+    set_knobs(page, lr=1e30, epochs=5, run_name="wild")
+    page.click("#train-start")
+    wait_for_state(page, "failed")
+    words = page.inner_text("#live .failure")
+    assert "is not a finite number" in words
+    assert "lower --lr" in words
+    page.wait_for_selector("#train-start:enabled")
+    assert page.inner_text("#live .state") == "Failed"
+    page.reload()
+    page.get_by_role("tab", name="Train").click()
+    page.locator("#live .failure").get_by_text("is not a finite number").wait_for()
+
+
+@pytest.mark.browser
+def test_a_second_start_is_refused_with_the_reason(page: Any, studio_server: Served) -> None:
+    open_train_tab(page, studio_server.url)
+    set_knobs(page, epochs=500, run_name="mine")
+    page.click("#train-start")
+    wait_for_state(page, "running")
+    page.wait_for_selector("#train-start:disabled")
+    # As from a page that has not noticed yet.
+    page.evaluate(
+        "() => { const start = document.querySelector('#train-start'); start.disabled = false; start.click() }"
+    )
+    page.locator(".toast-body").get_by_text("mine is being trained. Stop it before starting another.").wait_for()
+    assert [path.name for path in studio_server.studio.runs_dir.iterdir()] == ["mine"]
+
+
+@pytest.mark.browser
 def test_settings_are_saved_and_loaded(page: Any, studio_server: Served, tmp_path: Path) -> None:
     open_train_tab(page, studio_server.url)
-    page.click("#preset-thorough")
-    page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--epochs 300')")
+    page.click("#preset-best")
+    page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--epochs 30 ')")
     with page.expect_download() as download:
         page.click("#settings-save")
     file = tmp_path / "settings.json"
     download.value.save_as(file)
-    assert json.loads(file.read_text())["optimisation"]["epochs"] == 300
+    assert json.loads(file.read_text())["optimisation"]["epochs"] == 30
     page.click("#preset-paper")
     page.wait_for_function("!document.querySelector('#train-command textarea').value.includes('--epochs')")
     page.set_input_files("input[data-testid^='Load settings']", file)
-    page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--epochs 300')")
+    page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--epochs 30 ')")

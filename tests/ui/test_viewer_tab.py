@@ -1,62 +1,113 @@
 import json
-import zipfile
-from collections.abc import Callable, Iterator
+import shutil
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
 
-from regstudio.config import TrainConfig
+from regstudio.config import build_config
 from regstudio.training.setup import check_data
 from regstudio.training.trainer import train
 from regstudio.ui.studio import Studio
 from regstudio.ui.viewer_events import Handlers
 from regstudio.ui.viewer_tab import build
 
-VIEWER = "#viewer-canvas .viewer"
+NO_FILES = (None, None, None, None)
+
+
+@pytest.fixture(scope="module")
+def one_run(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs, trained once for all of these tests."""
+    runs_dir = tmp_path_factory.mktemp("runs")
+    knobs = {"epochs": 2, "encoder_channels": 2, "decoder_channels": 4, "lr": 1e-3, "device": "cpu"}
+    config = build_config({"data_base_dir": demo, "runs_dir": runs_dir, "run_name": "first", **knobs})
+    list(train(config, check_data(config).index))
+    return runs_dir / "first"
 
 
 @pytest.fixture
-def trained(studio: Studio, quick_config: Callable[..., TrainConfig]) -> Studio:
-    config = quick_config(run_name="first")
-    list(train(config, check_data(config).index))
+def trained(studio: Studio, one_run: Path) -> Studio:
+    shutil.copytree(one_run, studio.runs_dir / "first")
     return studio
 
 
-@pytest.fixture
-def opened(trained: Studio, studio_server: Any, page: Any) -> Iterator[Any]:
-    page.goto(studio_server.url)
-    page.get_by_role("tab", name="Viewer").click()
-    page.wait_for_selector(f"{VIEWER}[data-state=open]", timeout=30_000)
-    yield page
+def shown_by(answer: list[Any]) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(answer[1])
+    return value
 
 
 def test_a_case_is_opened_with_nothing_chosen_but_the_run(trained: Studio) -> None:
-    value, shown, source = Handlers(trained, False).show(None, "first", None, None, None)
-    assert json.loads(value)["name"] == "phantom_05"
-    assert source == "case"
-    again = Handlers(trained, False).show(shown, "first", None, None, None)
-    assert again == (gr.skip(), gr.skip(), gr.skip())
+    case, value, shown, source = Handlers(trained, False).show(None, "first")
+    assert (case, json.loads(value)["name"], source) == ("validation/phantom_05", "phantom_05", "case")
+    again = Handlers(trained, False).show(shown, "first")
+    assert again[1] == gr.skip()
+
+
+def test_entering_the_tab_lists_what_there_is_and_opens_the_first_case(trained: Studio) -> None:
+    runs, checkpoints, cases, compared, *opened = Handlers(trained, False).enter(None, None, None, None, None, None)
+    assert runs.value == "first"
+    assert [name for _, name in checkpoints.choices] == ["best", "last", "2", "1"]
+    assert cases.value == "validation/phantom_05"
+    assert compared.value == ""
+    assert json.loads(opened[0])["places"] == 6
+
+
+def test_a_step_goes_to_the_place_that_the_canvas_asks_for(trained: Studio) -> None:
+    handlers = Handlers(trained, False)
+
+    def step(data: Any) -> dict[str, Any]:
+        return shown_by(handlers.step(gr.EventData(None, data), None, "first", "best", "validation/phantom_05"))
+
+    assert step({"place": 1, "by": 1})["name"] == "phantom_06"
+    assert step({"place": 7, "by": 1})["place"] == 1
+    for nonsense in (None, [], {"place": "x"}, {"by": 9}):
+        assert step(nonsense)["name"] == "phantom_05"
+
+
+def test_the_next_case_is_made_ready_before_it_is_asked_for(trained: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers = Handlers(trained, False)
+    handlers.show(None, "first", "best", "validation/phantom_05")
+    handlers._ahead.join()
+    monkeypatch.setattr("regstudio.ui.kept.Registrar.register", lambda *_, **__: pytest.fail("it was not ready"))
+    for name in ("validation/phantom_06", "training/phantom_04"):
+        assert shown_by(handlers.show(None, "first", "best", name))["name"] == name.partition("/")[2]
+
+
+def test_the_first_case_is_made_ready_when_the_page_opens(trained: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers = Handlers(trained, False)
+    handlers.warm_up()
+    handlers._ahead.join()
+    monkeypatch.setattr("regstudio.ui.kept.Registrar.register", lambda *_, **__: pytest.fail("it was not ready"))
+    assert json.loads(handlers.enter(None)[4])["name"] == "phantom_05"
+
+
+def test_warming_up_without_a_run_does_nothing(studio: Studio) -> None:
+    handlers = Handlers(studio, False)
+    handlers.warm_up()
+    handlers._ahead.join()
 
 
 def test_an_error_is_shown_where_the_images_would_be(studio: Studio) -> None:
     handlers = Handlers(studio, False)
-    assert "Train a run" in json.loads(handlers.show(None, None, None, None, None)[0])["empty"]
-    assert "<b>" in json.loads(handlers.show(None, "<b>", None, None, None)[0])["empty"]
+    assert "Train a run" in shown_by(handlers.show(None))["empty"]
+    assert "<b>" in shown_by(handlers.show(None, "<b>"))["empty"]
+    assert "Train a run" in json.loads(handlers.enter(None)[4])["empty"]
 
 
 def test_errors_of_buttons_are_escaped(studio: Studio) -> None:
     with pytest.raises(gr.Error, match="&lt;b&gt;"):
-        Handlers(studio, False).download("case", None, "<b>", None, None, None, False, None, None, None, None)
+        Handlers(studio, False).download("case", False, *NO_FILES, "<b>")
+    with pytest.raises(gr.Error, match="hold text"):
+        Handlers(studio, False).show(None, ["first"])
 
 
 def test_a_read_only_page_takes_no_paths_and_no_files(trained: Studio) -> None:
     handlers = Handlers(trained.shared(["first"]), True)
     path = str(trained.run("first").best_path)
-    assert "opens no paths" in json.loads(handlers.show(None, None, None, None, None, path)[0])["empty"]
+    assert "opens no paths" in shown_by(handlers.show(None, None, None, None, None, path))["empty"]
     with pytest.raises(gr.Error, match="takes no files"):
-        handlers.register("first", None, None, None, False, None, path, None, None)
+        handlers.register(False, None, path, None, None, "first")
 
 
 def test_a_read_only_page_shows_no_boxes_for_them(trained: Studio) -> None:
@@ -64,61 +115,3 @@ def test_a_read_only_page_shows_no_boxes_for_them(trained: Studio) -> None:
         build(trained, read_only=True)
     boxes = [block for block in app.blocks.values() if isinstance(block, gr.File | gr.Textbox)]
     assert not any(box.visible for box in boxes)
-
-
-@pytest.mark.browser
-def test_it_shows_warped_and_dice(opened: Any) -> None:
-    numbers = opened.inner_text(f"{VIEWER} .numbers")
-    assert "Dice, mean" in numbers
-    assert "label 1" in numbers
-    assert "warped (after)" in opened.get_attribute(f"{VIEWER} canvas", "aria-label")
-
-
-@pytest.mark.browser
-def test_modes_and_layers_do_not_ask_the_server(opened: Any) -> None:
-    opened.wait_for_timeout(500)
-    asked: list[str] = []
-    opened.on("request", lambda request: request.url.startswith("http") and asked.append(request.url))
-    pictures = set()
-    for key in "123456":
-        opened.keyboard.press(key)
-        opened.wait_for_timeout(60)
-        assert opened.get_attribute(f"{VIEWER} [aria-pressed=true].mode", "data-mode") == key
-        pictures.add(opened.evaluate("document.querySelector('#viewer-canvas canvas').toDataURL()"))
-    for layer in ("arrows", "grid", "magnitude"):
-        opened.select_option(f"{VIEWER} .flow", layer)
-        opened.wait_for_timeout(60)
-        pictures.add(opened.evaluate("document.querySelector('#viewer-canvas canvas').toDataURL()"))
-    opened.check(f"{VIEWER} .jacobian")
-    opened.hover(f"{VIEWER} canvas")
-    assert "Jacobian" in opened.inner_text(f"{VIEWER} .readout")
-    assert len(pictures) == 9
-    # The page's header asks what is training, viewer or not.
-    assert [url for url in asked if "component_server" not in url] == []
-
-
-@pytest.mark.browser
-def test_the_keyboard_leads_to_the_next_case_and_back(opened: Any) -> None:
-    opened.keyboard.press("ArrowRight")
-    opened.wait_for_selector(f"{VIEWER}[data-case=phantom_06]")
-    opened.keyboard.press("ArrowLeft")
-    opened.wait_for_selector(f"{VIEWER}[data-case=phantom_05]")
-    opened.keyboard.press(" ")
-    assert opened.get_attribute(f"{VIEWER} .flicker", "aria-pressed") == "true"
-
-
-@pytest.mark.browser
-def test_the_zip_can_be_downloaded(opened: Any, tmp_path: Path) -> None:
-    with opened.expect_download() as download:
-        opened.click("#viewer-download")
-    download.value.save_as(tmp_path / "case.zip")
-    with zipfile.ZipFile(tmp_path / "case.zip") as archive:
-        stems = {name.removeprefix("phantom_05_").partition(".")[0] for name in archive.namelist()}
-    assert {"figure", "warped", "flow"} <= stems
-
-
-@pytest.mark.browser
-def test_without_a_run_it_says_what_to_do(studio_server: Any, page: Any) -> None:
-    page.goto(studio_server.url)
-    page.get_by_role("tab", name="Viewer").click()
-    page.get_by_text("Train a run").wait_for()

@@ -1,4 +1,5 @@
 import json
+import shutil
 import threading
 import zipfile
 from collections.abc import Callable
@@ -7,23 +8,33 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regstudio.config import TrainConfig
+from regstudio.config import TrainConfig, build_config
 from regstudio.data.writing import write_image
 from regstudio.errors import CheckpointError, ConfigError, DataError, RunError
 from regstudio.training.runs import Run
 from regstudio.training.setup import check_data
 from regstudio.training.trainer import train
 from regstudio.ui.bundle import write_bundle
+from regstudio.ui.kept import Kept, Registrars
 from regstudio.ui.studio import Studio
-from regstudio.ui.viewing import Registrars, Viewing, neighbour
+from regstudio.ui.viewing import Viewing
 
 Config = Callable[..., TrainConfig]
 
 
-@pytest.fixture
-def viewing(studio: Studio, quick_config: Config) -> Viewing:
-    config = quick_config(run_name="first")
+@pytest.fixture(scope="module")
+def one_run(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs, trained once for all of these tests."""
+    runs_dir = tmp_path_factory.mktemp("runs")
+    knobs = {"epochs": 2, "encoder_channels": 2, "decoder_channels": 4, "lr": 1e-3, "device": "cpu"}
+    config = build_config({"data_base_dir": demo, "runs_dir": runs_dir, "run_name": "first", **knobs})
     list(train(config, check_data(config).index))
+    return runs_dir / "first"
+
+
+@pytest.fixture
+def viewing(studio: Studio, one_run: Path) -> Viewing:
+    shutil.copytree(one_run, studio.runs_dir / "first")
     return Viewing(studio)
 
 
@@ -85,11 +96,8 @@ def test_a_link_out_of_the_roots_is_refused(viewing: Viewing, studio: Studio, tm
         link.unlink()
 
 
-def test_a_read_only_studio_shows_its_runs_and_no_others(
-    viewing: Viewing, studio: Studio, quick_config: Config
-) -> None:
-    config = quick_config(run_name="other", epochs=1)
-    list(train(config, check_data(config).index))
+def test_a_read_only_studio_shows_its_runs_and_no_others(viewing: Viewing, studio: Studio) -> None:
+    shutil.copytree(studio.runs_dir / "first", studio.runs_dir / "other")
     shared = Viewing(studio.shared(["first"]))
     assert shared.runs() == ["first"]
     assert view_of(shared)["name"] == "phantom_05"
@@ -130,7 +138,7 @@ def test_the_zip_holds_figure_warped_image_flow_label_and_metrics(viewing: Viewi
     with zipfile.ZipFile(bundle) as archive:
         stems = {name.removeprefix("phantom_05_").partition(".")[0] for name in archive.namelist()}
         metrics = json.loads(archive.read("phantom_05_metrics.json"))["metrics"]
-    assert stems == {"figure", "warped", "flow", "warped_seg", "metrics"}
+    assert stems == {"figure", "warped", "flow", "displacement", "warped_seg", "metrics"}
     assert metrics["dice"] == pytest.approx(view.shown[0][0].metrics["dice"])
 
 
@@ -165,8 +173,30 @@ def test_a_run_without_a_checkpoint_says_when_there_will_be_one(studio: Studio, 
         Viewing(studio).network("empty")
 
 
-def test_neighbours_go_round() -> None:
-    assert neighbour(["a", "b", "c"], "c", 1) == "a"
-    assert neighbour(["a", "b", "c"], "a", -1) == "c"
-    assert neighbour(["a", "b", "c"], "gone", 1) == "a"
-    assert neighbour([], None, 1) is None
+def test_a_drawing_is_made_once_and_anew_when_a_file_changes(viewing: Viewing, studio: Studio) -> None:
+    network, pair = viewing.network("first", "best"), viewing.pair(viewing.config("first"))
+    drawing = viewing.drawing(pair, [network])
+    assert viewing.drawing(pair, [viewing.network("first", "best")]) is drawing
+    network.path.write_bytes(viewing.network("first", "last").path.read_bytes())
+    assert viewing.drawing(pair, [network]) is not drawing
+
+
+def test_what_was_used_last_is_kept() -> None:
+    kept: Kept[str] = Kept(3, len)
+    made = []
+
+    def get(name: str) -> str:
+        return kept.get(name, lambda: made.append(name) or name)
+
+    for name in ("a", "bb", "a", "c", "a", "bb"):
+        get(name)
+    assert made == ["a", "bb", "c", "bb"]
+    assert get("longer than three") == get("longer than three")
+    assert made[4:] == ["longer than three"]
+
+
+def test_what_could_not_be_made_is_tried_again() -> None:
+    kept: Kept[int] = Kept(3)
+    with pytest.raises(ZeroDivisionError):
+        kept.get("a", lambda: 1 // 0)
+    assert kept.get("a", lambda: 1) == 1

@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,16 @@ _DETACHED = {
     ".mha": re.compile(rb"^ElementDataFile\s*=(?!\s*LOCAL\b)", re.MULTILINE | re.IGNORECASE),
     ".nrrd": re.compile(rb"^data ?file:", re.MULTILINE | re.IGNORECASE),
 }
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's world axes to those of NIfTI; its own inverse
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's world axes to those of NIfTI; its own inverse
 _stderr_lock = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What is kept of a file beside its pixels and its place: its number of dimensions, and its metadata."""
+
+    dimension: int
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 def decode(path: Path, key: str) -> Stored:
@@ -42,7 +51,8 @@ def decode(path: Path, key: str) -> Stored:
     if channels > 1 and (channels not in (3, 4) or array.dtype.kind != "u"):
         raise FileError(path, f"holds {channels} values for each pixel", "Save a picture with one, or in colour.")
     metadata = {} if kind == ".dcm" else _own_metadata(image)  # a patient's name must not travel on
-    return Stored(array=array, colour=channels > 1, affine=_affine(image), header=metadata)
+    header = Header(dimension=min(3, image.GetDimension()), metadata=metadata)
+    return Stored(array=array, colour=channels > 1, affine=_affine(image), header=header)
 
 
 def _refuse_detached(path: Path, kind: str) -> None:
@@ -66,22 +76,23 @@ def _affine(image: Any) -> npt.NDArray[np.float64] | None:
     lps[:dimension, :dimension] = np.reshape(image.GetDirection(), (dimension, dimension)) * image.GetSpacing()
     lps[:dimension, 3] = image.GetOrigin()
     backwards = [*reversed(range(dimension)), *range(dimension, 4)]  # ITK counts x, y, z; arrays count z, y, x
-    affine: npt.NDArray[np.float64] = (_LPS_TO_RAS @ lps)[:, backwards] + 0.0  # turns -0.0 into 0.0
+    affine: npt.NDArray[np.float64] = (LPS_TO_RAS @ lps)[:, backwards] + 0.0  # turns -0.0 into 0.0
     return affine
 
 
 def encode(path: Path, key: str, stored: Stored) -> None:
-    """Write a .mha or .nrrd file: 2-D where the picture lies in the plane z = 0, else as a volume of one slice."""
+    """Write a .mha or .nrrd file: a volume of one slice where it came from a volume or leaves the plane z = 0."""
     sitk = simpleitk()
-    lps = np.eye(4) if stored.affine is None else _LPS_TO_RAS @ stored.affine[:, [1, 0, 2, 3]] + 0.0
-    flat = not (lps[2, [0, 1, 3]].any() or lps[:2, 2].any())
+    lps = np.eye(4) if stored.affine is None else LPS_TO_RAS @ stored.affine[:, [1, 0, 2, 3]] + 0.0
+    header = stored.header if isinstance(stored.header, Header) else Header(dimension=2)
+    flat = header.dimension == 2 and not (lps[2, [0, 1, 3]].any() or lps[:2, 2].any())
     dimension = 2 if flat else 3
     spacing = np.linalg.norm(lps[:dimension, :dimension], axis=0)
     image = sitk.GetImageFromArray(stored.array if flat else stored.array[None])
     image.SetSpacing(spacing.tolist())
     image.SetDirection((lps[:dimension, :dimension] / spacing).ravel().tolist())
     image.SetOrigin(lps[:dimension, 3].tolist())
-    for name, value in (stored.header if isinstance(stored.header, dict) else {}).items():
+    for name, value in header.metadata.items():
         image.SetMetaData(name, value)
     sitk.WriteImage(image, str(path))
 

@@ -18,7 +18,7 @@ MAX_HEADER = 2**24  # bytes of a header with its extensions
 
 def decode(path: Path, key: str) -> Stored:
     """Decode a .nii or .nii.gz file; the array is a proxy that applies the header's slope and intercept."""
-    _refuse_far_pixels(path)
+    refuse_far_pixels(path)
     image = nibabel().load(path, mmap=False)
     refuse_huge(path, image.shape, image.get_data_dtype().itemsize)
     affine, header = np.asarray(image.affine, np.float64), image.header
@@ -29,8 +29,9 @@ def decode(path: Path, key: str) -> Stored:
     return Stored(array=image.dataobj, affine=affine, header=header)
 
 
-def _refuse_far_pixels(path: Path) -> None:
-    # nibabel reads whatever lies between header and pixels: in a .nii.gz, a few bytes on disk can be gigabytes of it.
+def refuse_far_pixels(path: Path) -> None:
+    """Raise FileError for a file that says it holds more than MAX_HEADER bytes before its pixels."""
+    # Readers read whatever lies between header and pixels: in a .nii.gz, a few bytes on disk can be gigabytes of it.
     with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
         head = stream.read(540)
     for order in "<>":  # where NIfTI-1 and NIfTI-2 say how far into the file the pixels start

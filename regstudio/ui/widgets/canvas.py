@@ -1,7 +1,8 @@
 """The canvas viewer: one component that draws a registered case entirely in the browser.
 
-Its value is the JSON of regstudio.viewer.layers.to_payload, or of `empty` where there is nothing to draw. It triggers
-`previous` and `next` when the user asks for another case.
+Its value is the JSON of regstudio.viewer.layers.to_payload with the case's `place` in the list of `places` cases, or of
+`empty` where there is nothing to draw. When the user asks for another case it triggers `step`, with its place (none for
+own images, which are in no list) and `by`, the way there.
 """
 
 import json
@@ -11,6 +12,8 @@ import gradio as gr
 
 from regstudio.ui.assets import read_asset
 
+# One script in several files; the first names what the others share.
+_SCRIPTS = ("state", "reading", "panels", "layers", "numbers", "pointer", "controls", "opening")
 _MODES = ("Side by side", "Overlay", "Swipe", "Checkerboard", "Difference", "Magenta/green")
 
 
@@ -19,8 +22,8 @@ def canvas(*, elem_id: str) -> gr.HTML:
     return gr.HTML(
         empty("Nothing is opened yet."),
         html_template=_template(),
-        css_template=read_asset("canvas.css"),
-        js_on_load=read_asset("canvas.js"),
+        css_template=read_asset("canvas/canvas.css"),
+        js_on_load="\n".join(read_asset(f"canvas/{name}.js") for name in _SCRIPTS),
         apply_default_css=False,
         elem_id=elem_id,
     )
@@ -45,17 +48,17 @@ def _template() -> str:
     return f"""
 <div class="viewer" role="group" aria-label="Registration viewer">
   <p class="empty"></p>
-  <div class="bar cases">
+  <div class="bar">
     <button type="button" class="previous" aria-label="Previous case" title="Left arrow key">&#8592;</button>
-    <strong class="name"></strong>
+    <strong class="name"></strong> <span class="place"></span>
     <button type="button" class="next" aria-label="Next case" title="Right arrow key">&#8594;</button>
     <span class="networks"></span>
+    <span class="modes" role="group" aria-label="How the images are shown">{modes}</span>
   </div>
-  <div class="bar modes" role="group" aria-label="How the images are shown">{modes}</div>
   <div class="body">
     <div class="stage">
       <canvas tabindex="0" role="img" aria-label="Atlas, moving and warped image"></canvas>
-      <p class="readout">Point at a pixel to read its displacement, intensities and labels.</p>
+      <p class="readout">Point at or touch a pixel to read its displacement, intensities and labels.</p>
       <div class="scale"><span class="low"></span><span class="ramp"></span><span class="high"></span>
         <span class="what"></span></div>
     </div>
@@ -65,6 +68,7 @@ def _template() -> str:
           <input type="range" class="blend-value" min="0" max="1" step="0.01" value="0.5"></label>
         <button type="button" class="flicker" aria-pressed="false" title="Space bar">Show before</button>
         <button type="button" class="reset" title="Double click">Reset view</button>
+        <button type="button" class="save" title="What you see, as it is drawn here">Save PNG</button>
         <fieldset><legend>Labels</legend>
           <label><input type="checkbox" data-label="fixed" checked> atlas (dashed)</label>
           <label><input type="checkbox" data-label="moving" checked> moving</label>
@@ -85,5 +89,6 @@ def _template() -> str:
     </div>
   </div>
   <p class="keys">Arrow keys: previous and next case. 1 to 6: how it is shown. Space: before and after. Wheel or pinch:
-    zoom. Drag: move. Double click: whole image.</p>
+    zoom. Drag: move. Double
+    click: whole image.</p>
 </div>"""

@@ -1,5 +1,6 @@
 """The form of a training: one field for each knob, made from its declaration, so that a new knob needs nothing here."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -136,7 +137,7 @@ def device_choices() -> list[tuple[str, str]]:
     import torch  # heavy; not needed for the first page
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    cpu = f"CPU ({torch.get_num_threads()} threads)"
+    cpu = f"CPU ({os.cpu_count()} threads)"
     choices = [(f"auto: {'GPU' if count else cpu}", "auto"), (cpu, "cpu")]
     for index in range(count):
         facts = torch.cuda.get_device_properties(index)

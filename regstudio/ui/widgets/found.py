@@ -1,10 +1,13 @@
 """The components that show what is in a data folder: verdict, counts, atlas, problems and contact sheet."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
 from regstudio.ui.assets import read_asset
+from regstudio.ui.overview import progress
+from regstudio.ui.studio import Studio
 
 SETS = ("training", "validation")
 HEADERS = ["severity", "file", "what is wrong", "what to do"]
@@ -27,8 +30,12 @@ class Found:
     next: gr.Button
 
 
-def build_found() -> Found:
+def build_found(studio: Studio) -> Found:
     """Lay them out, empty; all but the verdict wait unseen for something to show."""
+
+    def opened(_: Any = None) -> dict[str, Any]:
+        return progress(studio.opened)
+
     with gr.Row():
         with gr.Column(scale=3, min_width=320):
             words = gr.HTML(
@@ -36,6 +43,7 @@ def build_found() -> Found:
                 html_template="<div class='data-overview'></div>",
                 css_template=read_asset("data.css"),
                 js_on_load=read_asset("data.js"),
+                server_functions=[opened],
                 elem_id="data-overview",
             )
             train = gr.Button("Go to Train", variant="primary", interactive=False, elem_id="data-train")
@@ -61,7 +69,7 @@ def build_found() -> Found:
             columns=8,
             show_label=False,
             object_fit="contain",
-            height="auto",
+            height="max-content",  # all of a page; "auto" stops at half a window
             interactive=False,
             buttons=[],
             elem_id="data-gallery",

@@ -1,6 +1,6 @@
-"""What training minimises: image similarity and flow smoothness, as modules that return one scalar each."""
+"""How alike two images are, as modules that return one scalar, smaller for a better match."""
 
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,37 +32,76 @@ class NCC(nn.Module):
 
     def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
         """Compare `fixed` (B or 1, C, H, W) with `warped` (B, C, H, W); return a scalar in [-1, 0]."""
-        if warped.ndim != 4 or fixed.shape[1:] != warped.shape[1:] or fixed.shape[0] not in (1, warped.shape[0]):
-            raise ValueError(
-                f"fixed has shape {tuple(fixed.shape)} and warped {tuple(warped.shape)}; "
-                "both are (B, C, H, W), the same but for a batch of one in fixed"
-            )
+        _check_shapes(fixed, warped)
         return -_local_ncc(fixed.double(), warped.double(), self.win).mean().float()
 
 
-class Grad(nn.Module):
-    """Roughness of a flow: the mean of its squared ('l2') or absolute ('l1') forward differences.
+class GlobalNCC(nn.Module):
+    """Normalised cross-correlation over the whole image, negated: -1 for a perfect match, 1 for an inverted one.
 
-    The mean is taken along rows and along columns, over both channels, and the two are averaged. Flows are in pixels,
-    so the unit is pixels per pixel (squared). Computed in float32. Raises ValueError for another penalty.
-    Source: Balakrishnan et al., "VoxelMorph: A Learning Framework for Deformable Medical Image Registration", TMI 2019.
+    Pearson's correlation of the grey values, averaged over batch and channels, in float32; a constant image has 0.
     """
 
-    Penalty = Literal["l1", "l2"]
+    def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
+        """Compare `fixed` (B or 1, C, H, W) with `warped` (B, C, H, W); return a scalar in [-1, 1]."""
+        _check_shapes(fixed, warped)
+        f, w = (image.float() - image.float().mean(dim=(2, 3), keepdim=True) for image in (fixed, warped))
+        cross = (f * w).mean(dim=(2, 3))
+        # Inside the root, so that its gradient is finite where an image is constant.
+        scale = (f.square().mean(dim=(2, 3)) * w.square().mean(dim=(2, 3)) + EPSILON**2).sqrt()
+        return -(cross / scale).mean()
 
-    def __init__(self, penalty: Penalty = "l2") -> None:
+
+class MSE(nn.Module):
+    """Mean squared difference of the grey values, in float32; for images of one modality and one scaling."""
+
+    def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
+        """Compare `fixed` (B or 1, C, H, W) with `warped` (B, C, H, W); return a scalar of at least 0."""
+        _check_shapes(fixed, warped)
+        return (fixed.float() - warped.float()).square().mean()
+
+
+class MutualInformation(nn.Module):
+    """Mutual information of the grey values in nats, negated: 0 for independent images; for other modalities.
+
+    The joint distribution is estimated with Gaussian Parzen windows on `bins` equally spaced values of [0, 1], each
+    half a bin wide, for each image of the batch. Raises ValueError for fewer than 2 bins.
+    Source: Wells et al., "Multi-modal volume registration by maximization of mutual information", MedIA 1996.
+    """
+
+    def __init__(self, bins: int = 32) -> None:
         super().__init__()
-        if penalty not in get_args(self.Penalty):
-            raise ValueError(f"penalty is 'l1' or 'l2'; got {penalty!r}")
-        self.penalty = penalty
+        if bins < 2:
+            raise ValueError(f"bins is the number of grey values that are told apart, at least 2; got {bins}")
+        self.bins = bins
 
-    def forward(self, flow: Tensor) -> Tensor:
-        """Measure `flow` (B, 2, H, W); return a scalar of at least 0."""
-        if flow.ndim != 4 or flow.shape[1] != 2 or min(flow.shape[2:]) < 2:
-            raise ValueError(f"a flow is (B, 2, H, W) with H and W of at least 2; got {tuple(flow.shape)}")
-        steps = [flow.float().diff(dim=axis) for axis in (2, 3)]
-        rows, columns = ((step.square() if self.penalty == "l2" else step.abs()).mean() for step in steps)
-        return (rows + columns) / 2
+    def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
+        """Compare `fixed` (B or 1, C, H, W) with `warped` (B, C, H, W), values in [0, 1]; return a scalar <= 0."""
+        _check_shapes(fixed, warped)
+        f, w = self._windows(fixed.expand_as(warped)), self._windows(warped)
+        joint = f.transpose(1, 2) @ w / f.shape[1]
+        shared = _entropy(joint.sum(dim=2)) + _entropy(joint.sum(dim=1)) - _entropy(joint.flatten(1))
+        return -shared.mean()
+
+    def _windows(self, image: Tensor) -> Tensor:
+        """How much each pixel counts for each bin: (B, pixels, bins), sums of 1 over the bins."""
+        centres = torch.linspace(0, 1, self.bins, device=image.device)
+        width = 0.5 / (self.bins - 1)
+        distances = (image.float().clamp(0, 1).flatten(1)[:, :, None] - centres) / width
+        return (-distances.square() / 2).softmax(dim=2)
+
+
+def _entropy(distribution: Tensor) -> Tensor:
+    """Entropy in nats of each row: (B, n) -> (B,); the floor keeps the gradient of what is improbable finite."""
+    return -(distribution * distribution.clamp(min=1e-12).log()).sum(dim=1)
+
+
+def _check_shapes(fixed: Tensor, warped: Tensor) -> None:
+    if warped.ndim != 4 or fixed.shape[1:] != warped.shape[1:] or fixed.shape[0] not in (1, warped.shape[0]):
+        raise ValueError(
+            f"fixed has shape {tuple(fixed.shape)} and warped {tuple(warped.shape)}; "
+            "both are (B, C, H, W), the same but for a batch of one in fixed"
+        )
 
 
 def _local_ncc(fixed: Tensor, warped: Tensor, win: int) -> Tensor:

@@ -1,11 +1,14 @@
-"""Losses against MONAI, float64 references, finite differences and closed forms."""
+"""Similarities against MONAI, NumPy, float64 references, finite differences and closed forms."""
 
+import numpy as np
 import pytest
 import torch
-from monai.losses import LocalNormalizedCrossCorrelationLoss
+from monai.losses import GlobalMutualInformationLoss, LocalNormalizedCrossCorrelationLoss
 from torch import Tensor
 
-from regstudio.losses import NCC, Grad, _box_sum, _local_ncc
+from regstudio.losses import MSE, NCC, GlobalNCC, Grad, MutualInformation
+from regstudio.losses.similarity import _box_sum, _local_ncc
+from tests.losses.gradients import with_gradient
 
 
 def texture(seed: int, batch: int = 1, height: int = 40, width: int = 28) -> Tensor:
@@ -24,13 +27,6 @@ def naive_ncc(fixed: Tensor, warped: Tensor, win: int) -> Tensor:
     f, w = windows(fixed), windows(warped)
     cross, var_f, var_w = ((a * b).sum((-2, -1)) for a, b in ((f, w), (f, f), (w, w)))
     return -(cross**2 / (var_f * var_w + 1e-5)).mean()
-
-
-def with_gradient(loss, fixed: Tensor, warped: Tensor) -> tuple[Tensor, Tensor]:
-    leaf = warped.clone().requires_grad_()
-    value = loss(fixed, leaf)
-    value.backward()
-    return value.detach(), leaf.grad
 
 
 @pytest.mark.parametrize("win", [3, 9, 11])
@@ -130,34 +126,61 @@ def test_ncc_names_shapes_that_do_not_fit(fixed_shape: tuple[int, ...]) -> None:
         NCC()(torch.zeros(fixed_shape), texture(0, batch=3))
 
 
-def test_grad_of_a_constant_flow_is_zero() -> None:
-    assert Grad("l2")(torch.full((2, 2, 5, 7), 3.0)).item() == 0
+def test_mutual_information_equals_monai() -> None:
+    fixed, warped = texture(0, batch=2), texture(0, batch=2) ** 2
+    monai = GlobalMutualInformationLoss(kernel_type="gaussian", num_bins=32, smooth_nr=1e-20, smooth_dr=1e-20)
+    ours, our_gradient = with_gradient(MutualInformation(32), fixed, warped)
+    theirs, their_gradient = with_gradient(lambda f, w: monai(w, f), fixed, warped)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=0)
+    torch.testing.assert_close(our_gradient, their_gradient, rtol=0, atol=1e-3 * float(their_gradient.abs().max()))
 
 
-@pytest.mark.parametrize(("penalty", "expected"), [("l2", (9 + 0.25) / 4), ("l1", (3 + 0.5) / 4)])
-def test_grad_of_a_ramp(penalty: Grad.Penalty, expected: float) -> None:
-    # dy rises by 3 along rows, dx falls by 0.5 along columns: each slope is one of two channels on one of two axes.
-    flow = torch.stack((3 * torch.arange(5.0)[:, None].expand(5, 7), -0.5 * torch.arange(7.0).expand(5, 7)))[None]
-    assert Grad(penalty)(flow).item() == pytest.approx(expected)
+def test_mutual_information_sees_what_grey_values_share_however_they_differ() -> None:
+    fixed = texture(0)
+    inverted, other, flat = 1 - fixed, texture(1), torch.full_like(fixed, 0.5)
+    loss = MutualInformation()
+    assert loss(fixed, inverted).item() == pytest.approx(loss(fixed, fixed).item(), rel=1e-4)
+    assert loss(fixed, inverted) < loss(fixed, other) < loss(fixed, flat) + 1e-6
+    assert loss(fixed, flat).item() == pytest.approx(0, abs=1e-5)
 
 
-@pytest.mark.parametrize("penalty", ["l1", "l2"])
-def test_grad_gradient_against_float64_autograd(penalty: Grad.Penalty) -> None:
-    def reference(flow: Tensor) -> Tensor:
-        power = {"l1": 1, "l2": 2}[penalty]
-        rows = (flow[:, :, 1:] - flow[:, :, :-1]).abs() ** power
-        columns = (flow[..., 1:] - flow[..., :-1]).abs() ** power
-        return (rows.mean() + columns.mean()) / 2
-
-    flow = torch.randn(2, 2, 6, 5, generator=torch.Generator().manual_seed(0))
-    value, gradient = with_gradient(lambda _, f: Grad(penalty)(f), flow, flow)
-    expected, expected_gradient = with_gradient(lambda _, f: reference(f.double()), flow, flow)
-    torch.testing.assert_close(value, expected.float())
-    torch.testing.assert_close(gradient, expected_gradient)
+def test_mutual_information_has_finite_gradients_where_grey_values_never_meet() -> None:
+    fixed = texture(0).round()
+    _, gradient = with_gradient(MutualInformation(), fixed, fixed.clone())
+    assert gradient.isfinite().all()
 
 
-def test_grad_refuses_what_it_does_not_know() -> None:
-    with pytest.raises(ValueError, match="'l1' or 'l2'; got 'l3'"):
-        Grad("l3")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"a flow is \(2, H, W\)|a flow is \(B, 2, H, W\)"):
-        Grad()(torch.zeros(2, 8, 8))
+def test_mutual_information_repeats_a_single_fixed_image_over_the_batch() -> None:
+    fixed, warped = texture(0), texture(1, batch=3)
+    expected = MutualInformation()(fixed.expand(3, -1, -1, -1), warped)
+    torch.testing.assert_close(MutualInformation()(fixed, warped), expected)
+
+
+def test_mutual_information_refuses_a_single_bin() -> None:
+    with pytest.raises(ValueError, match="at least 2; got 1"):
+        MutualInformation(1)
+
+
+def test_global_ncc_is_minus_the_correlation_of_the_grey_values() -> None:
+    fixed, warped = texture(0), texture(1, batch=2) + texture(0)
+    expected = -np.mean([np.corrcoef(fixed.ravel(), one.ravel())[0, 1] for one in warped])
+    assert GlobalNCC()(fixed, warped).item() == pytest.approx(expected, abs=1e-5)
+    assert GlobalNCC()(fixed, 3 - 2 * fixed).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_global_ncc_of_a_constant_image_is_zero_with_finite_gradients() -> None:
+    value, gradient = with_gradient(GlobalNCC(), texture(0), torch.full((1, 1, 40, 28), 0.7))
+    assert value.item() == pytest.approx(0, abs=1e-4)
+    assert gradient.isfinite().all()
+
+
+def test_mse_is_the_mean_squared_difference() -> None:
+    fixed, warped = texture(0), texture(1, batch=2)
+    expected = np.mean((fixed.numpy() - warped.numpy()) ** 2)
+    assert MSE()(fixed, warped).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [GlobalNCC(), MSE(), MutualInformation()])
+def test_every_similarity_names_shapes_that_do_not_fit(loss: torch.nn.Module) -> None:
+    with pytest.raises(ValueError, match=r"fixed has shape \(2, 1, 40, 28\) and warped \(3, 1, 40, 28\)"):
+        loss(texture(0, batch=2), texture(0, batch=3))

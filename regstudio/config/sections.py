@@ -1,15 +1,9 @@
 """Every knob, declared once: its default, bounds and help become the flag, the form field and the run's record."""
 
-import difflib
-import types
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-
-from regstudio.errors import ConfigError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 # Marks the knobs that a run may change when it is resumed without ceasing to be the same run.
 RESUMABLE: dict[str, Any] = {"resumable": True}
@@ -54,13 +48,25 @@ class ReadingSection(Section):
     )
 
 
-class NetworkSection(Section):
-    """The network's widths."""
+class AlignmentSection(Section):
+    """What is done before the network sees a pair."""
 
-    encoder_channels: int = Field(8, ge=1, le=256, description="channels of the encoder at full size")
-    decoder_channels: int = Field(16, ge=4, le=512, description="channels of the decoder at full size")
+    affine: Literal["none", "auto"] = Field(
+        "none", description="auto: align each moving image to the atlas by an affine map first"
+    )
+
+
+class NetworkSection(Section):
+    """What predicts the flow."""
+
+    network: Literal["corrmlp", "voxelmorph"] = Field("corrmlp", description="architecture of the network")
+    transform: Literal["displacement", "svf"] = Field(
+        "displacement", description="svf: a velocity field, whose flow has an inverse and practically no folds"
+    )
+    encoder_channels: int = Field(8, ge=1, le=256, description="channels of CorrMLP's encoder at full size")
+    decoder_channels: int = Field(16, ge=4, le=512, description="channels of CorrMLP's decoder at full size")
     gradient_checkpointing: bool = Field(
-        False, description="compute activations twice to save memory", json_schema_extra=RESUMABLE
+        False, description="compute CorrMLP's activations twice to save memory", json_schema_extra=RESUMABLE
     )
 
 
@@ -71,12 +77,38 @@ def _odd(value: int) -> int:
 
 
 class LossSection(Section):
-    """What is minimised: ncc_weight * NCC + grad_weight * Grad."""
+    """What is minimised: the sum of all terms, each times its weight; a weight of 0 leaves its term out."""
 
-    ncc_weight: float = Field(1.0, ge=0, description="weight of the image similarity")
-    grad_weight: float = Field(1.0, ge=0, description="weight of the flow's smoothness")
+    ncc_weight: float = Field(1.0, ge=0, description="weight of the local cross-correlation of the images")
     ncc_win: Annotated[int, AfterValidator(_odd)] = Field(9, ge=3, description="window of the NCC, in pixels")
+    global_ncc_weight: float = Field(0.0, ge=0, description="weight of the images' correlation as a whole")
+    mse_weight: float = Field(0.0, ge=0, description="weight of the mean squared difference of the images")
+    mi_weight: float = Field(0.0, ge=0, description="weight of the images' mutual information, for other modalities")
+    dice_weight: float = Field(0.0, ge=0, description="weight of the labels' overlap, where training images have some")
+    grad_weight: float = Field(1.0, ge=0, description="weight of the flow's smoothness")
     grad_penalty: Literal["l1", "l2"] = Field("l2", description="norm of the flow's gradient")
+    fold_weight: float = Field(0.0, ge=0, description="weight of the penalty on folds; 10 leaves practically none")
+
+    @model_validator(mode="after")
+    def _compares(self) -> Self:
+        if not any((self.ncc_weight, self.global_ncc_weight, self.mse_weight, self.mi_weight, self.dice_weight)):
+            raise ValueError("no term compares the images: give one of the similarities a weight, --ncc_weight 1")
+        return self
+
+
+class AugmentationSection(Section):
+    """How training images are varied, anew in each step."""
+
+    augment_affine: float = Field(
+        0.0, ge=0, le=5, description="random affine maps of the moving image; 1: up to 3 % shift, 10 % scale and shear"
+    )
+    augment_smooth: float = Field(
+        0.0, ge=0, le=5, description="random smooth deformations of the moving image; 1: by 2 % of its size"
+    )
+    augment_intensity: float = Field(
+        0.0, ge=0, le=5, description="random contrast of the moving image; 1: gamma from 0.67 to 1.5"
+    )
+    both_directions: bool = Field(False, description="in half of the steps, register the atlas to the image")
 
 
 class OptimisationSection(Section):
@@ -85,8 +117,24 @@ class OptimisationSection(Section):
     epochs: int = Field(100, ge=1, description="number of the last epoch", json_schema_extra=RESUMABLE)
     initial_epoch: int = Field(0, ge=0, description="number of epochs counted as already done")
     steps_per_epoch: int | None = Field(None, ge=1, description="most steps an epoch takes; all images if not given")
+    total_steps: int | None = Field(
+        None, ge=1, description="steps of all epochs together, however many images there are; replaces steps_per_epoch"
+    )
     batch_size: int = Field(1, ge=1, description="images in a step")
     lr: float = Field(1e-4, gt=0, description="learning rate of Adam")
+    lr_schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="cosine: the learning rate falls to a fiftieth over the epochs"
+    )
+    warmup_steps: int = Field(0, ge=0, description="steps in which the learning rate rises to its value")
+    ema: float = Field(
+        0.0, ge=0, lt=1, description="decay of the running mean of the weights, which is then saved; 0 is without"
+    )
+    start_scale: int = Field(
+        1, ge=1, le=8, description="train coarse to fine: first on images this many times smaller, a power of 2"
+    )
+    coarse_share: float = Field(
+        0.8, ge=0, le=1, description="share of the steps on smaller images, where start_scale is above 1"
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the first weights and of the order of the images")
     device: str = Field(
         "auto",
@@ -94,7 +142,21 @@ class OptimisationSection(Section):
         description="auto, cpu, cuda or cuda:N; auto takes CUDA where it is",
         json_schema_extra=RESUMABLE,
     )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="most CPU threads that the training takes; all cores if not given",
+        json_schema_extra=RESUMABLE,
+    )
     load_model: Path | None = Field(None, description="checkpoint or plain state_dict to start from")
+
+    @field_validator("start_scale")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError("must be 1, 2, 4 or 8")
+        return value
 
 
 class ValidationSection(Section):
@@ -123,105 +185,10 @@ class TrainConfig(Section):
 
     layout: LayoutSection = LayoutSection()
     reading: ReadingSection = ReadingSection()
+    alignment: AlignmentSection = AlignmentSection()
     network: NetworkSection = NetworkSection()
     loss: LossSection = LossSection()
+    augmentation: AugmentationSection = AugmentationSection()
     optimisation: OptimisationSection = OptimisationSection()
     validation: ValidationSection = ValidationSection()
     run: RunSection = RunSection()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Knob:
-    """One knob as a flag or a form shows it; `type` is bool, int, float, str or Path."""
-
-    name: str
-    section: str
-    type: type
-    default: Any
-    help: str
-    choices: tuple[str, ...]
-    optional: bool
-    bounds: str
-    resumable: bool
-
-
-def knobs(*sections: str) -> Iterator[Knob]:
-    """Yield every knob of the named sections, or of all, in the order they are declared."""
-    for section, section_info in TrainConfig.model_fields.items():
-        if sections and section not in sections:
-            continue
-        for name, info in section_info.default.__class__.model_fields.items():
-            kind, choices, optional = _kind(info.annotation)
-            yield Knob(
-                name=name,
-                section=section,
-                type=kind,
-                default=info.default,
-                help=info.description or "",
-                choices=choices,
-                optional=optional,
-                bounds=_bounds(info.metadata),
-                resumable=info.json_schema_extra == RESUMABLE,
-            )
-
-
-def build_config(values: Mapping[str, Any], base: TrainConfig | None = None) -> TrainConfig:
-    """Return `base` (or the defaults) with `values`, flat by knob name, put in.
-
-    Raises ConfigError for an unknown name, with the nearest known one, and for a value out of bounds.
-    """
-    section_of = {knob.name: knob.section for knob in knobs()}
-    nested = (base or TrainConfig()).model_dump()
-    for name, value in values.items():
-        if name not in section_of:
-            raise ConfigError(unknown_name(name, section_of))
-        nested[section_of[name]][name] = value
-    return _validated(nested)
-
-
-def read_config(record: Mapping[str, Any]) -> TrainConfig:
-    """Return the TrainConfig that was recorded as `record` (model_dump); raises ConfigError as `build_config` does."""
-    return _validated(record)
-
-
-def unknown_name(name: str, known: Mapping[str, Any]) -> str:
-    """Say that `name` is no knob, and which known one is nearest."""
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
-    return f"{name}: there is no such setting. Did you mean {nearest[0]}?"
-
-
-def _validated(nested: Mapping[str, Any]) -> TrainConfig:
-    try:
-        return TrainConfig.model_validate(nested)
-    except ValidationError as error:
-        problems = (_problem(details["loc"], details["type"], details) for details in error.errors())
-        raise ConfigError("\n".join(problems)) from None
-
-
-def _problem(location: tuple[int | str, ...], kind: str, details: Mapping[str, Any]) -> str:
-    name = str(location[-1]) if len(location) < 2 else str(location[1])
-    if kind == "extra_forbidden":
-        known = {knob.name: knob for knob in knobs()} if len(location) > 1 else TrainConfig.model_fields
-        return unknown_name(name, known)
-    what = details["msg"].removeprefix("Value error, ")
-    if kind == "string_pattern_mismatch":
-        what = "it should be: " + next(knob.help for knob in knobs() if knob.name == name)
-    return f"{name} is {details['input']!s}: {what[0].lower()}{what[1:]}."
-
-
-def _kind(annotation: Any) -> tuple[type, tuple[str, ...], bool]:
-    """Return (plain type, choices, whether None is a value) of a field's annotation."""
-    optional = False
-    if get_origin(annotation) in (Union, types.UnionType):
-        members = [member for member in get_args(annotation) if member is not type(None)]
-        annotation, optional = members[0], True
-    if get_origin(annotation) is Literal:
-        return str, get_args(annotation), optional
-    return annotation, (), optional
-
-
-def _bounds(metadata: list[Any]) -> str:
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    return ", ".join(
-        f"{sign} {getattr(item, name)}" for item in metadata for name, sign in signs.items() if hasattr(item, name)
-    )

@@ -1,0 +1,64 @@
+// Buttons, boxes, sliders and keys.
+
+function flicker() {
+  state.before = !state.before;
+  fillControls();
+}
+
+function key(event) {
+  if (!element.isConnected) { document.removeEventListener("keydown", key); return; }
+  // What is typed elsewhere, or moves a slider, is no order to the viewer; right after its tab is opened, keys are.
+  const target = event.target, is = (selector) => target.matches?.(selector);
+  const elsewhere = target !== document.body && !element.contains(target) && !is("[role=tab]");
+  const typing = is("input:not([type=checkbox]), select, textarea");
+  if (!scene || !canvas.offsetParent || elsewhere || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "ArrowLeft") step(-1);
+  else if (event.key === "ArrowRight") step(1);
+  else if (event.key >= "1" && event.key <= "6") { state.mode = event.key; fillControls(); }
+  else if (event.key === " " && (is("[role=tab]") || !is("button, input"))) flicker();
+  else return;
+  event.preventDefault();
+}
+document.addEventListener("keydown", key);
+
+// What is on the screen, on the background that it has there.
+async function save() {
+  let behind = element;
+  while (behind.parentElement && getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
+  draw();
+  const surface = new OffscreenCanvas(canvas.width, canvas.height), into = surface.getContext("2d");
+  into.fillStyle = getComputedStyle(behind).backgroundColor;
+  into.fillRect(0, 0, canvas.width, canvas.height);
+  into.drawImage(canvas, 0, 0);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await surface.convertToBlob({ type: "image/png" }));
+  link.download = `${scene.name}.png`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+const on = (selector, kind, act) => one(selector).addEventListener(kind, act);
+on(".previous", "click", () => step(-1));
+on(".next", "click", () => step(1));
+on(".flicker", "click", flicker);
+on(".reset", "click", reset);
+on(".save", "click", save);
+on(".blend-value", "input", (event) => { blend[state.mode] = Number(event.target.value); redraw(); });
+on(".style", "change", (event) => { state.style = event.target.value; redraw(); });
+on(".flow", "change", (event) => { state.flow = event.target.value; fillScale(); redraw(); });
+on(".jacobian", "change", (event) => { state.jacobian = event.target.checked; fillScale(); redraw(); });
+on(".strength", "input", (event) => { state.strength = Number(event.target.value); redraw(); });
+all(".mode").forEach((button) => button.addEventListener("click", () => {
+  state.mode = button.dataset.mode;
+  fillControls();
+}));
+all("[data-label]").forEach((box) => box.addEventListener("change", () => {
+  state.labels[box.dataset.label] = box.checked;
+  redraw();
+}));
+on(".numbers", "change", (event) => {
+  const place = Number(event.target.dataset.place);
+  if (event.target.checked) state.hidden.delete(place); else state.hidden.add(place);
+  redraw();
+});
+new ResizeObserver(redraw).observe(canvas);

@@ -1,0 +1,85 @@
+// Which panels there are, where they lie, and when they are drawn. All share one view, in pixels of the images.
+
+function redraw() {
+  if (waiting) return;
+  waiting = true;
+  requestAnimationFrame(() => { waiting = false; draw(); });
+}
+
+// What each way of laying one image over the other shows, in words.
+const WORDS = {
+  2: (other) => `${other} over the atlas`,
+  3: (other) => `left: atlas, right: ${other}`,
+  4: (other) => `tiles of atlas and ${other}`,
+  5: (other) => `difference of atlas and ${other}: black where they agree`,
+  6: (other) => `atlas magenta, ${other} green: grey where they agree`,
+};
+
+function panels() {
+  const other = state.before ? "moving (before)" : "warped (after)";
+  const named = (title, result) => (many() ? `${result.title}: ${title}` : title);
+  if (state.mode !== SIDE_BY_SIDE) {
+    return scene.results.map((result) => ({ title: named(WORDS[state.mode](other), result), kind: "blend", result }));
+  }
+  return [
+    { title: "atlas (fixed)", kind: FIXED, result: scene.results[0] },
+    { title: "moving (before)", kind: "moving", result: scene.results[0] },
+    ...scene.results.map((result) => ({ title: named(other, result), kind: "warped", result })),
+  ];
+}
+
+const many = () => scene.results.length > 1;
+
+function arrange() {
+  const list = panels(), width = canvas.clientWidth;
+  // Where it can, all of it fits into the window, what lies below it included; a phone's is scrolled.
+  const top = canvas.getBoundingClientRect().top + scrollY, below = 64;
+  const room = innerWidth < 760 ? 1.15 * innerHeight : Math.max(320, Math.min(innerHeight - top - below, 900));
+  let best = null;
+  for (let columns = 1; columns <= list.length; columns++) {
+    const rows = Math.ceil(list.length / columns), w = (width - GAP * (columns - 1)) / columns;
+    const h = Math.min(w * scene.height / scene.width, room / rows - TITLE);
+    const scale = Math.min(w / scene.width, h / scene.height);
+    if (!best || scale > best.scale) best = { columns, rows, w, h, scale };
+  }
+  list.forEach((panel, place) => {
+    panel.x = (place % best.columns) * (best.w + GAP);
+    panel.y = Math.floor(place / best.columns) * (best.h + TITLE + GAP) + TITLE;
+    Object.assign(panel, { w: best.w, h: best.h, scale: best.scale * state.zoom });
+  });
+  return { list, height: best.rows * (best.h + TITLE + GAP) };
+}
+
+function draw() {
+  if (!scene || !canvas.clientWidth) return;
+  const { list, height } = arrange(), ratio = devicePixelRatio || 1;
+  canvas.style.height = `${height}px`;
+  const size = [Math.round(canvas.clientWidth * ratio), Math.round(height * ratio)];
+  if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.clearRect(0, 0, canvas.clientWidth, height);
+  for (const panel of list) drawPanel(panel);
+}
+
+function drawPanel(panel) {
+  const style = getComputedStyle(canvas);
+  context.save();
+  context.fillStyle = style.color;
+  context.font = `13px ${style.fontFamily}`;
+  context.fillText(panel.title, panel.x, panel.y - 6, panel.w);
+  context.beginPath();
+  context.rect(panel.x, panel.y, panel.w, panel.h);
+  context.clip();
+  context.fillStyle = "#111";
+  context.fillRect(panel.x, panel.y, panel.w, panel.h);
+  context.translate(panel.x + panel.w / 2, panel.y + panel.h / 2);
+  context.scale(panel.scale, panel.scale);
+  context.translate(-scene.width / 2 - state.x, -scene.height / 2 - state.y);
+  context.imageSmoothingEnabled = false;
+  drawImages(panel);
+  drawMaps(panel);
+  drawLabels(panel);
+  drawFlow(panel);
+  drawCursor(panel);
+  context.restore();
+}

@@ -1,0 +1,92 @@
+// Mouse and fingers on the canvas: point, move, zoom.
+
+function pixel(event) {
+  const box = canvas.getBoundingClientRect(), px = event.clientX - box.left, py = event.clientY - box.top;
+  const panel = arrange().list.find((p) => px >= p.x && px < p.x + p.w && py >= p.y && py < p.y + p.h);
+  if (!panel) return null;
+  const x = scene.width / 2 + state.x + (px - panel.x - panel.w / 2) / panel.scale;
+  const y = scene.height / 2 + state.y + (py - panel.y - panel.h / 2) / panel.scale;
+  return { panel, x, y };
+}
+
+function point(event) {
+  const at = scene && pixel(event), x = Math.floor(at?.x), y = Math.floor(at?.y);
+  const inside = at && x >= 0 && y >= 0 && x < scene.width && y < scene.height;
+  state.cursor = inside ? { x, y, moving: at.panel.kind === "moving", result: at.panel.result } : null;
+  tell();
+  redraw();
+}
+
+function zoomAt(event, factor) {
+  const before = pixel(event);
+  if (!before) return;
+  const zoom = Math.min(40, Math.max(1, state.zoom * factor)), ratio = state.zoom / zoom;
+  const centre = [scene.width / 2 + state.x, scene.height / 2 + state.y];
+  state.x = before.x + (centre[0] - before.x) * ratio - scene.width / 2;
+  state.y = before.y + (centre[1] - before.y) * ratio - scene.height / 2;
+  state.zoom = zoom;
+  moved();
+}
+
+function moved() {
+  const reach = (size) => size / 2 * (1 - 1 / state.zoom);
+  state.x = Math.max(-reach(scene.width), Math.min(reach(scene.width), state.x));
+  state.y = Math.max(-reach(scene.height), Math.min(reach(scene.height), state.y));
+  // A finger on the whole image scrolls the page; on a part of it, it moves the image.
+  canvas.style.touchAction = state.zoom > 1 ? "none" : "pan-y";
+  redraw();
+}
+
+function reset() {
+  Object.assign(state, { zoom: 1, x: 0, y: 0 });
+  moved();
+}
+
+// The panel whose swipe edge lies below the pointer.
+function swipeAt(event) {
+  const at = scene && state.mode === "3" && pixel(event);
+  return at && Math.abs(onPanel(event, at.panel) - blend[3]) * at.panel.w < 12 ? at.panel : null;
+}
+
+const onPanel = (event, panel) => (event.clientX - canvas.getBoundingClientRect().left - panel.x) / panel.w;
+
+const fingers = new Map();
+let swiped = null;
+canvas.addEventListener("pointerdown", (event) => {
+  fingers.set(event.pointerId, event);
+  swiped = swipeAt(event);
+  canvas.setPointerCapture(event.pointerId);
+});
+canvas.addEventListener("pointermove", (event) => {
+  if (!scene) return;
+  const last = fingers.get(event.pointerId);
+  if (last && fingers.size === 2) {
+    const still = [...fingers.values()].find((finger) => finger.pointerId !== event.pointerId);
+    const reach = (finger) => Math.hypot(finger.clientX - still.clientX, finger.clientY - still.clientY);
+    zoomAt(still, reach(event) / Math.max(1, reach(last)));
+  } else if (last && swiped) {
+    blend[3] = Math.max(0, Math.min(1, onPanel(event, swiped)));
+    one(".blend-value").value = blend[3];
+  } else if (last) {
+    const { scale } = arrange().list[0];
+    state.x -= (event.clientX - last.clientX) / scale;
+    state.y -= (event.clientY - last.clientY) / scale;
+    moved();
+  }
+  if (last) fingers.set(event.pointerId, event);
+  canvas.style.cursor = swiped || swipeAt(event) ? "ew-resize" : "";
+  point(event);
+});
+for (const name of ["pointerup", "pointercancel"]) {
+  canvas.addEventListener(name, (event) => {
+    fingers.delete(event.pointerId);
+    swiped = null;
+  });
+}
+canvas.addEventListener("pointerleave", () => { if (scene) { state.cursor = null; tell(); redraw(); } });
+canvas.addEventListener("dblclick", () => scene && reset());
+canvas.addEventListener("wheel", (event) => {
+  if (!scene) return;
+  event.preventDefault();
+  zoomAt(event, Math.exp(-event.deltaY / 400));
+}, { passive: false });

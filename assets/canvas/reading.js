@@ -1,0 +1,76 @@
+// From the payload to a scene: pictures, planes of numbers, and outlines of labels.
+
+async function unpack(text, Kind) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Kind(await new Response(stream).arrayBuffer());
+}
+
+async function picture(uri, width, height) {
+  const image = new Image();
+  image.src = uri;
+  await image.decode();
+  const surface = new OffscreenCanvas(width, height), into = surface.getContext("2d", { willReadFrequently: true });
+  into.drawImage(image, 0, 0);
+  const grey = into.getImageData(0, 0, width, height).data.filter((_, place) => place % 4 === 0);
+  return { surface, grey };
+}
+
+async function labelled(text, width, height) {
+  if (!text) return null;
+  const map = await unpack(text, Uint16Array);
+  return { map, outlines: trace(map, width, height), fills: new Map() };
+}
+
+async function read(payload) {
+  const { width, height } = payload;
+  const read_picture = (uri) => picture(uri, width, height), read_label = (text) => labelled(text, width, height);
+  const [fixed, moving, fixedLabel, movingLabel] = await Promise.all([
+    read_picture(payload.fixed), read_picture(payload.moving),
+    read_label(payload.fixed_label), read_label(payload.moving_label)]);
+  const results = await Promise.all(payload.results.map(async (result) => {
+    const [warped, label, steps, magnitude, jacobian] = await Promise.all([
+      read_picture(result.warped), read_label(result.warped_label), unpack(result.flow, Int16Array),
+      unpack(result.magnitude, Uint8Array), unpack(result.jacobian, Uint8Array)]);
+    for (let i = 0; i < steps.length; i++) if (i % width) steps[i] += steps[i - 1];
+    const flow = Float32Array.from(steps, (step) => step * result.flow_step);
+    const folds = trace(jacobian.map((place) => (place === 0 ? 1 : 0)), width, height).get(1);
+    return {
+      ...result, warped: { ...warped, label }, flow, folds, cache: new Map(), places: { magnitude, jacobian },
+    };
+  }));
+  return { ...payload, fixed: { ...fixed, label: fixedLabel }, moving: { ...moving, label: movingLabel }, results };
+}
+
+// The border of every number but 0 as closed lines along the edges of pixels.
+function trace(map, width, height) {
+  const edges = new Map(), at = (x, y) => (x < 0 || y < 0 || x >= width || y >= height ? 0 : map[y * width + x]);
+  const add = (number, from, to) => {
+    if (!edges.has(number)) edges.set(number, new Map());
+    const own = edges.get(number);
+    if (own.has(from)) own.get(from).push(to); else own.set(from, [to]);
+  };
+  const corner = (x, y) => y * (width + 1) + x;
+  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {
+    const number = map[y * width + x];
+    if (!number) continue;
+    if (at(x, y - 1) !== number) add(number, corner(x, y), corner(x + 1, y));
+    if (at(x + 1, y) !== number) add(number, corner(x + 1, y), corner(x + 1, y + 1));
+    if (at(x, y + 1) !== number) add(number, corner(x + 1, y + 1), corner(x, y + 1));
+    if (at(x - 1, y) !== number) add(number, corner(x, y + 1), corner(x, y));
+  }
+  const paths = new Map();
+  for (const [number, own] of edges) {
+    const path = new Path2D();
+    for (const start of own.keys()) while (own.get(start).length) {
+      let point = start;
+      path.moveTo(point % (width + 1), Math.floor(point / (width + 1)));
+      while (own.get(point)?.length) {
+        point = own.get(point).pop();
+        path.lineTo(point % (width + 1), Math.floor(point / (width + 1)));
+      }
+    }
+    paths.set(number, path);
+  }
+  return paths;
+}

@@ -1,0 +1,20 @@
+// The canvas viewer draws one registered case (see regstudio/viewer/layers.py) without asking the server anything.
+// Its files share one scope, in the order of regstudio/ui/widgets/canvas.py; Gradio runs them with element, props, watch
+// and trigger. Here: what is shown, and how.
+
+const one = (selector) => element.querySelector(selector);
+const all = (selector) => [...element.querySelectorAll(selector)];
+const canvas = one("canvas"), context = canvas.getContext("2d");
+const GAP = 8, TITLE = 20, FIXED = "fixed", SIDE_BY_SIDE = "1";
+const BLEND = {
+  2: { name: "Opacity", min: 0, max: 1, step: 0.01, value: 0.5 },
+  3: { name: "Position", min: 0, max: 1, step: 0.005, value: 0.5 },
+  4: { name: "Tile, pixels", min: 4, max: 64, step: 1, value: 16 },
+  5: { name: "Gain", min: 1, max: 8, step: 0.1, value: 2 },
+};
+const blend = Object.fromEntries(Object.entries(BLEND).map(([mode, { value }]) => [mode, value]));
+const state = {
+  mode: SIDE_BY_SIDE, before: false, zoom: 1, x: 0, y: 0, style: "outlines", flow: "none", jacobian: false,
+  strength: 0.6, labels: { fixed: true, moving: true, warped: true }, hidden: new Set(), cursor: null,
+};
+let scene = null, opening = 0, waiting = false;

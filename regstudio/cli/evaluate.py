@@ -1,0 +1,219 @@
+"""`regstudio evaluate`: how good a checkpoint is on labelled images."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from regstudio.cli.options import AffineChoice, affine_option, given, knob_options, refine_option
+from regstudio.config import build_config, read_config
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from regstudio.data.layout import Case, DataIndex
+    from regstudio.inference.evaluate import CaseResult, Evaluation, Method
+    from regstudio.inference.pairs import PairReader
+    from regstudio.viewer.overlay import Comparison
+
+FILE = click.Path(path_type=Path)
+SHOWN_CASES = 3
+BASELINES = ("none", "demons", "syn", "elastix")  # regstudio.inference.baselines.NAMES, without its imports
+
+
+@click.command()
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    type=FILE,
+    required=True,
+    multiple=True,
+    help="a .pt file, such as RUN/checkpoints/best_model.pt; further ones are compared with the first",
+)
+@click.option("--json", "json_path", type=FILE, help="write the scores of every case to this file")
+@click.option("--csv", "csv_dir", type=FILE, help="write cases.csv, labels.csv and summary.csv to this folder")
+@click.option("--report", "report_dir", type=FILE, help="write one HTML page and the tables to this folder")
+@click.option(
+    "--baseline",
+    "baselines",
+    type=click.Choice(BASELINES),
+    multiple=True,
+    help="run this method on the same images, too; may be given several times",
+)
+@click.option("--compare", type=FILE, help="test against an earlier evaluation: a file that --json wrote")
+@click.option("--figure", type=FILE, help=f"write a picture of {SHOWN_CASES} cases before and after to this file")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
+@affine_option
+@refine_option
+@knob_options("layout", "reading")
+def evaluate(
+    checkpoints: tuple[Path, ...],
+    json_path: Path | None,
+    csv_dir: Path | None,
+    report_dir: Path | None,
+    baselines: tuple[str, ...],
+    compare: Path | None,
+    figure: Path | None,
+    device: str,
+    affine: AffineChoice,
+    refine: int,
+    **values: Any,
+) -> None:
+    """Measure a checkpoint on the validation images of a data folder.
+
+    Dice and distances of outlines before and after, landmarks where there are any, likeness, folds and time. How files
+    are named and read is taken from the first checkpoint, unless a flag says otherwise.
+    """
+    from regstudio.files import write_text
+    from regstudio.inference import tables
+    from regstudio.inference.baselines import baseline
+    from regstudio.inference.evaluate import compare as test
+    from regstudio.inference.pairs import PairReader
+    from regstudio.networks.checkpoint import load_checkpoint
+    from regstudio.training.setup import loaders
+
+    earlier = None if compare is None else _read_evaluation(compare)
+    recorded = load_checkpoint(checkpoints[0]).config
+    config = build_config(given(values), read_config(recorded) if recorded else None)
+    # All before any is at work, so that one that is missing is told at once.
+    methods = [_network(path, device, affine, refine) for path in checkpoints] + [baseline(name) for name in baselines]
+    index, atlas = _checked(config)
+    images, labels = loaders(config.reading, atlas)
+    read = PairReader(atlas=atlas, image_loader=images, label_loader=labels)
+    evaluations = []
+    for method in methods:
+        said: list[Mapping[str, float]] = []
+        evaluations.append(_measure(method, index, read, said))
+        click.echo(("\n" if evaluations[1:] else "") + tables.to_text(evaluations[-1]))
+        if any("refine_seconds" in metrics for metrics in said):
+            click.echo("\n" + _gain(refine, said))
+    first, *others = evaluations
+    for other in ([earlier] if earlier else []) + others:
+        click.echo("\n" + tables.comparison_text(other, first, test(other, first)))
+    if json_path:
+        write_text(json_path, json.dumps(tables.to_json(first), indent=2, allow_nan=False) + "\n")
+    if csv_dir:
+        tables.write_tables(csv_dir, evaluations)
+    if report_dir:
+        click.echo(f"\nReport: {_report(report_dir, methods[0], evaluations, index, read)}")
+    if figure:
+        _draw(figure, methods[0], first, index, read)
+
+
+def _network(path: Path, device: str, affine: AffineChoice, refine: int) -> "Method":
+    """Return a checkpoint as a method."""
+    from regstudio.inference.evaluate import checkpoint_name, checkpoint_provenance, network
+    from regstudio.inference.registrar import Registrar
+    from regstudio.networks.checkpoint import load_checkpoint
+
+    loaded = load_checkpoint(path)
+    # An affine map that was found before would cost no time.
+    registrar = Registrar(loaded, device, affine=affine, keep_affine=False)
+    name = checkpoint_name(path) + f" refined by {refine}" * bool(refine)
+    return network(registrar, name, checkpoint_provenance(path, loaded), refine=refine)
+
+
+def _measure(method: "Method", index: "DataIndex", read: "PairReader", said: list[Mapping[str, float]]) -> "Evaluation":
+    """Evaluate a method on all validation images, under a progress bar; put in `said` what it says of each."""
+    from tqdm import tqdm
+
+    from regstudio.inference.evaluate import collect, data_provenance
+    from regstudio.inference.evaluate import evaluate as measure
+
+    def heard() -> "Iterator[CaseResult]":
+        for result in measure(method, index.validation, read):
+            said.append(result.transform.metrics)
+            yield result
+
+    shown = tqdm(heard(), total=len(index.validation), desc="Evaluating", unit="image", leave=False)
+    return collect(method, shown, data_provenance(index))
+
+
+def _gain(steps: int, said: "Sequence[Mapping[str, float]]") -> str:
+    """Say what refining brought and cost, in the mean."""
+
+    def mean(name: str) -> float:
+        return fmean(metrics[name] for metrics in said if name in metrics)
+
+    gains = [
+        f"{title} {mean(f'{name}_unrefined'):.4f} -> {mean(name):.4f}"
+        for title, name in (("Dice", "dice"), ("NCC", "ncc"))
+        if any(name in metrics for metrics in said)
+    ]
+    return f"Refined by {steps} steps: {', '.join(gains)}, for {mean('refine_seconds'):.2f} s a pair"
+
+
+def _checked(config: Any) -> "tuple[DataIndex, Case]":
+    """Tell the problems of a data folder, return its index and atlas; raises DataError without validation images."""
+    from regstudio.errors import DataError
+    from regstudio.training.setup import check_data
+
+    index = check_data(config, most=0).index
+    for problem in index.problems:
+        if problem.severity != "note":
+            click.echo(f"{problem.severity.capitalize()}: {problem}", err=True)
+    if index.atlas is None or not index.validation:
+        raise DataError(f"{index.root}: there is no atlas with validation images to evaluate on.")
+    return index, index.atlas
+
+
+def _read_evaluation(path: Path) -> "Evaluation":
+    from regstudio.data.problems import FileError
+    from regstudio.inference.tables import from_json
+
+    try:
+        return from_json(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise FileError(path, "there is no such file", "Check the name.") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        what = "is no evaluation that this version reads"
+        raise FileError(path, what, "Write it anew with regstudio evaluate --json.") from None
+
+
+def _report(
+    folder: Path, method: "Method", evaluations: "Sequence[Evaluation]", index: "DataIndex", read: "PairReader"
+) -> Path:
+    """Write the report of the first evaluation, whose method is given, beside the others; return its page."""
+    from regstudio.report.page import worst_and_best, write_report
+
+    worst, best = worst_and_best(evaluations[0])
+    drawn = _comparisons(method, {*worst, *best}, index, read)
+    return write_report(folder, evaluations, worst=[drawn[case] for case in worst], best=[drawn[case] for case in best])
+
+
+def _draw(path: Path, method: "Method", evaluation: "Evaluation", index: "DataIndex", read: "PairReader") -> None:
+    """Draw the cases with the lowest, the middle and the highest Dice before registration."""
+    from regstudio.files import atomic_path
+    from regstudio.viewer.overlay import before_after
+
+    shown = _spread_out([case.id for case in sorted(evaluation.cases, key=lambda c: c.values.get("dice_before", 0))])
+    with atomic_path(path) as temporary:
+        before_after(list(_comparisons(method, shown, index, read).values())).savefig(temporary)
+
+
+def _comparisons(
+    method: "Method", shown: "Collection[str]", index: "DataIndex", read: "PairReader"
+) -> "dict[str, Comparison]":
+    """Register the named cases once more, and return what is drawn of each."""
+    from regstudio.inference.evaluate import evaluate as measure
+    from regstudio.viewer.overlay import compare
+
+    return {
+        result.pair.id: compare(
+            result.pair.id,
+            result.pair.fixed,
+            result.pair.moving,
+            result,
+            fixed_label=result.pair.fixed_label,
+            moving_label=result.pair.moving_label,
+        )
+        for result in measure(method, [case for case in index.validation if case.id in shown], read)
+    }
+
+
+def _spread_out(ranked: "Sequence[str]") -> set[str]:
+    """Return the first, the middle and the last."""
+    return {ranked[round(place * (len(ranked) - 1) / (SHOWN_CASES - 1))] for place in range(SHOWN_CASES)}

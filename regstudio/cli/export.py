@@ -1,0 +1,30 @@
+"""`regstudio export-onnx`: a trained network for programs that run it without PyTorch."""
+
+from pathlib import Path
+
+import click
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--checkpoint", type=FILE, required=True, help="a .pt file, such as RUN/checkpoints/best_model.pt")
+@click.option("--out", type=FILE, required=True, help="the .onnx file to write")
+@click.option("--fixed", type=FILE, help="image to check the exported network on, with --moving")
+@click.option("--moving", type=FILE, help="its partner, of the same size")
+def export_onnx(checkpoint: Path, out: Path, fixed: Path | None, moving: Path | None) -> None:
+    """Write a network as ONNX, for images of any size, and check it against the original.
+
+    Needs the packages of regstudio[onnx]. The file's metadata state how images go in and what the flow means.
+    """
+    from regstudio.data.loaders import ImageLoader
+    from regstudio.inference.onnx import export_onnx as write
+
+    if (fixed is None) != (moving is None):
+        raise click.UsageError("--fixed and --moving are given together.")
+    pairs = [] if fixed is None or moving is None else [(ImageLoader()(fixed)[0], ImageLoader()(moving)[0])]
+    if pairs and pairs[0][0].shape != pairs[0][1].shape:
+        raise click.UsageError("--fixed and --moving must have one size.")
+    for size, difference in write(checkpoint, out, pairs=pairs).items():
+        click.echo(f"{size}: the flow differs from the original's by at most {difference:.1e} pixels.")
+    click.echo(f"Wrote {out}, {out.stat().st_size / 1e6:.1f} MB.")

@@ -1,0 +1,84 @@
+"""`regstudio register`: new images through a trained network."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from regstudio.cli.options import AffineChoice, affine_option, given, knob_options, refine_option
+from regstudio.config import build_config
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--checkpoint", type=FILE, required=True, help="a .pt file, such as RUN/checkpoints/best_model.pt")
+@click.option("--fixed", type=FILE, required=True, help="image to register to")
+@click.option("--moving", type=FILE, required=True, help="image to warp, or a folder of them")
+@click.option("--out", type=FILE, required=True, help="folder for the results")
+@click.option("--fixed_seg", type=FILE, help="label of the fixed image")
+@click.option("--moving_seg", type=FILE, help="label of the moving image, or a folder of NAME_seg files")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
+@affine_option
+@refine_option
+@click.option("--overwrite", is_flag=True, help="do again what an earlier call has done")
+@knob_options("reading")
+def register(
+    checkpoint: Path,
+    fixed: Path,
+    moving: Path,
+    out: Path,
+    fixed_seg: Path | None,
+    moving_seg: Path | None,
+    device: str,
+    affine: AffineChoice,
+    refine: int,
+    overwrite: bool,
+    **values: Any,
+) -> None:
+    """Warp images onto a fixed image with a trained network.
+
+    Writes for each the warped image and label, in its own format, the flow in pixels and as an ITK displacement field,
+    and a table of metrics. A folder is taken up where an earlier call stopped, if checkpoint, settings and files are
+    the same.
+    """
+    from tqdm import tqdm
+
+    from regstudio.data.formats import stem
+    from regstudio.data.layout import Case
+    from regstudio.inference.batch import find_moving, register_files
+    from regstudio.inference.journal import file_digest
+    from regstudio.inference.registrar import Registrar
+    from regstudio.training.setup import loaders
+
+    registrar = Registrar(checkpoint, device, affine=affine)
+    cases, problems = find_moving(moving, moving_seg)
+    for problem in problems:
+        click.echo(f"{problem.severity.capitalize()}: {problem}", err=True)
+    target = Case(id=stem(fixed), image=fixed, label=fixed_seg)
+    images, labels = loaders(build_config(given(values)).reading, target)
+    results = register_files(
+        registrar,
+        target,
+        cases,
+        out,
+        image_loader=images,
+        label_loader=labels,
+        refine=refine,
+        recipe=f"{file_digest(checkpoint)}\naffine={affine}\nrefine={refine}",
+        overwrite=overwrite,
+    )
+    failures, kept = [], 0
+    for result in tqdm(results, total=len(cases), desc="Registering", unit="image"):
+        kept += result.kept
+        if result.kept:
+            continue
+        line = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
+        tqdm.write(f"{result.case.id}: {result.error or line}")
+        if result.error:
+            failures.append(result.error)
+    already = f", {kept} of them before" if kept else ""
+    click.echo(f"{len(cases) - len(failures)} of {len(cases)} images registered{already}; the results are in {out}.")
+    if failures:
+        click.echo("\n".join([f"{len(failures)} could not be registered:", *failures]), err=True)
+    raise SystemExit(1 if failures else 0)

@@ -1,0 +1,65 @@
+"""How regular a flow is, as modules that return one scalar, smaller for a more plausible flow."""
+
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Grad(nn.Module):
+    """Roughness of a flow: the mean of its squared ('l2') or absolute ('l1') forward differences.
+
+    The mean is taken along rows and along columns, over both channels, and the two are averaged. Flows are in pixels,
+    so the unit is pixels per pixel (squared). Computed in float32. Raises ValueError for another penalty.
+    Source: Balakrishnan et al., "VoxelMorph: A Learning Framework for Deformable Medical Image Registration", TMI 2019.
+    """
+
+    Penalty = Literal["l1", "l2"]
+
+    def __init__(self, penalty: Penalty = "l2") -> None:
+        super().__init__()
+        if penalty not in get_args(self.Penalty):
+            raise ValueError(f"penalty is 'l1' or 'l2'; got {penalty!r}")
+        self.penalty = penalty
+
+    def forward(self, flow: Tensor) -> Tensor:
+        """Measure `flow` (B, 2, H, W); return a scalar of at least 0."""
+        _check_flow(flow)
+        steps = [flow.float().diff(dim=axis) for axis in (2, 3)]
+        rows, columns = ((step.square() if self.penalty == "l2" else step.abs()).mean() for step in steps)
+        return (rows + columns) / 2
+
+
+class Folding(nn.Module):
+    """How near a flow is to folding space: the mean shortfall of its Jacobian determinant below `margin`.
+
+    Each square of four neighbouring pixels has four determinants, one for the triangle at each corner, and keeps its
+    orientation exactly where all four are positive. 0 where none is below the margin. Computed in float32.
+    Source: the criteria of Liu et al., "On Finite Difference Jacobian Computation in Deformable Image Registration",
+    IJCV 2024, as a hinge.
+    """
+
+    def __init__(self, margin: float = 0.1) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, flow: Tensor) -> Tensor:
+        """Measure `flow` (B, 2, H, W), in pixels; return a scalar of at least 0."""
+        _check_flow(flow)
+        by_row, by_column = (flow.float().diff(dim=axis) for axis in (2, 3))
+        shortfalls = [
+            functional.relu(self.margin - _determinant(down, right)).mean()
+            for down in (by_row[..., :-1], by_row[..., 1:])
+            for right in (by_column[:, :, :-1], by_column[:, :, 1:])
+        ]
+        return sum(shortfalls[1:], shortfalls[0]) / len(shortfalls)
+
+
+def _determinant(down: Tensor, right: Tensor) -> Tensor:
+    """Determinant of the identity plus the differences of a flow along rows and columns: (B, 2, h, w) -> (B, h, w)."""
+    return (1 + down[:, 0]) * (1 + right[:, 1]) - right[:, 0] * down[:, 1]
+
+
+def _check_flow(flow: Tensor) -> None:
+    if flow.ndim != 4 or flow.shape[1] != 2 or min(flow.shape[2:]) < 2:
+        raise ValueError(f"a flow is (B, 2, H, W) with H and W of at least 2; got {tuple(flow.shape)}")

@@ -1,0 +1,41 @@
+"""How good a registration is: plain functions on plain arrays, one file a family."""
+
+from regstudio.metrics.folding import (
+    FoldCount,
+    FoldedArea,
+    jacobian_determinant,
+    log_jacobian_std,
+    nda,
+    njd,
+    njd_one_sided,
+    one_sided_determinants,
+)
+from regstudio.metrics.landmarks import inverse_consistency, target_registration_error
+from regstudio.metrics.overlap import DiceScore, dice, shared_labels
+from regstudio.metrics.similarity import ncc, ssim
+from regstudio.metrics.statistics import Description, PairedTest, describe, wilcoxon
+from regstudio.metrics.surface import SurfaceDistance, surface_distance
+
+__all__ = [
+    "Description",
+    "DiceScore",
+    "FoldCount",
+    "FoldedArea",
+    "PairedTest",
+    "SurfaceDistance",
+    "describe",
+    "dice",
+    "inverse_consistency",
+    "jacobian_determinant",
+    "log_jacobian_std",
+    "ncc",
+    "nda",
+    "njd",
+    "njd_one_sided",
+    "one_sided_determinants",
+    "shared_labels",
+    "ssim",
+    "surface_distance",
+    "target_registration_error",
+    "wilcoxon",
+]

@@ -1,0 +1,56 @@
+"""Likeness of two images."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from regstudio.metrics.shapes import Array, check_images
+
+SSIM_WINDOW = 11
+SSIM_SIGMA = 1.5
+
+
+def ncc(fixed: Array, warped: Array, win: int = 9) -> float:
+    """Mean local squared normalised cross-correlation of two (H, W) images: in [0, 1], 1 for a perfect match.
+
+    The negative of `regstudio.losses.NCC`, where the formula and its source are; images in [0, 1].
+    Raises ValueError if the shapes differ, the images are not two-dimensional or `win` is not odd and at least 3.
+    """
+    check_images(fixed, warped)
+    if win < 3 or win % 2 == 0:
+        raise ValueError(f"win is the side of a window with a centre pixel, an odd number of at least 3; got {win}")
+
+    def window_sum(image: NDArray[np.float64]) -> NDArray[np.float64]:
+        total: NDArray[np.float64] = ndimage.uniform_filter(image, win, mode="constant") * win**2
+        return total
+
+    f, w = fixed.astype(np.float64), warped.astype(np.float64)
+    sum_f, sum_w = window_sum(f), window_sum(w)
+    cross = window_sum(f * w) - sum_f * sum_w / win**2
+    var_f = np.maximum(window_sum(f * f) - sum_f**2 / win**2, 0)
+    var_w = np.maximum(window_sum(w * w) - sum_w**2 / win**2, 0)
+    return float(np.minimum(cross**2 / (var_f * var_w + 1e-5), 1).mean())
+
+
+def ssim(fixed: Array, warped: Array) -> float:
+    """Mean structural similarity of two (H, W) images in [0, 1]: in [-1, 1], 1 for equal images.
+
+    As published: a Gaussian window of 11x11 pixels, sigma 1.5, k1 = 0.01, k2 = 0.03; averaged over the windows that lie
+    within the image. Raises ValueError if the shapes differ, or the images are not two-dimensional or smaller than it.
+    Source: Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", TIP 2004.
+    """
+    check_images(fixed, warped)
+    if min(fixed.shape) < SSIM_WINDOW:
+        raise ValueError(f"the window is {SSIM_WINDOW} x {SSIM_WINDOW} pixels; the images are {fixed.shape}")
+    radius = SSIM_WINDOW // 2
+
+    def mean(image: NDArray[np.float64]) -> NDArray[np.float64]:
+        blurred: NDArray[np.float64] = ndimage.gaussian_filter(image, SSIM_SIGMA, radius=radius)
+        return blurred[radius:-radius, radius:-radius]
+
+    f, w = fixed.astype(np.float64), warped.astype(np.float64)
+    mean_f, mean_w = mean(f), mean(w)
+    var_f, var_w, cross = mean(f * f) - mean_f**2, mean(w * w) - mean_w**2, mean(f * w) - mean_f * mean_w
+    brightness = (2 * mean_f * mean_w + 0.01**2) / (mean_f**2 + mean_w**2 + 0.01**2)
+    structure = (2 * cross + 0.03**2) / (var_f + var_w + 0.03**2)
+    return float((brightness * structure).mean())

@@ -1,0 +1,28 @@
+"""The networks by their names, as configurations and checkpoints have them."""
+
+from typing import Any
+
+from regstudio.networks.corrmlp import CorrMLP
+from regstudio.networks.registration import RegistrationNetwork
+from regstudio.networks.voxelmorph import VoxelMorph
+
+
+def build_network(
+    network: str = "corrmlp",
+    *,
+    transform: Any = "displacement",
+    encoder_channels: int = 8,
+    decoder_channels: int = 16,
+    gradient_checkpointing: bool = False,
+) -> RegistrationNetwork:
+    """Return a fresh network; the arguments are the knobs of the configuration's network section.
+
+    The widths and the checkpointing are CorrMLP's. Raises ValueError for a name or transform that there is not.
+    """
+    if network == "voxelmorph":
+        return VoxelMorph(transform=transform)
+    if network != "corrmlp":
+        raise ValueError(f"network is {network!r}; it must be 'corrmlp' or 'voxelmorph'")
+    return CorrMLP(
+        encoder_channels, decoder_channels, transform=transform, gradient_checkpointing=gradient_checkpointing
+    )

@@ -1,0 +1,1 @@
+"""The report of an evaluation: it sees inference (numbers) and viewer (pictures), and neither sees it."""

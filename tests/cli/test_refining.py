@@ -1,0 +1,121 @@
+"""--refine and --affine of `regstudio register` and `regstudio evaluate`."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from regstudio.cli import main
+from regstudio.inference.registrar import Registrar
+from regstudio.networks.checkpoint import save_checkpoint
+from tests.inference.conftest import constant_flow
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A network that leaves every image where it is."""
+    path = tmp_path / "brains" / "checkpoints" / "best_model.pt"
+    save_checkpoint(path, constant_flow(0, 0))
+    return path
+
+
+def regstudio(command: str, *arguments: object) -> Result:
+    return CliRunner().invoke(main, [command, "--device", "cpu", *(str(argument) for argument in arguments)])
+
+
+def register(checkpoint: Path, demo: Path, out: Path, *arguments: object) -> Result:
+    files = ["--fixed", demo / "fixed" / "atlas.png", "--fixed_seg", demo / "fixed_seg" / "atlas_seg.png"]
+    files += ["--moving", demo / "validation_moving", "--moving_seg", demo / "validation_moving_seg"]
+    result = regstudio("register", "--checkpoint", checkpoint, *files, "--out", out, *arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def table(out: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((out / "metrics.csv").read_text(encoding="utf-8").splitlines()))
+
+
+def test_register_refines_and_says_what_it_brought(checkpoint: Path, demo: Path, tmp_path: Path) -> None:
+    register(checkpoint, demo, tmp_path / "plain")
+    result = register(checkpoint, demo, tmp_path / "refined", "--refine", 20)
+    assert "dice_unrefined" in result.output
+    assert not any("refine" in name for name in table(tmp_path / "plain")[0])
+    for before, after in zip(table(tmp_path / "plain"), table(tmp_path / "refined"), strict=True):
+        assert after["dice_unrefined"] == before["dice"]
+        assert after["ncc_unrefined"] == before["ncc"]
+        assert float(after["ncc"]) > float(before["ncc"]) + 0.02
+        assert float(after["refine_seconds"]) > 0
+    flows = [np.load(next((tmp_path / name).glob("*_flow.npy"))) for name in ("plain", "refined")]
+    assert abs(flows[0]).max() == 0
+    assert abs(flows[1]).max() > 0.5
+
+
+def test_register_does_anew_what_was_done_with_other_settings(checkpoint: Path, demo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    register(checkpoint, demo, out)
+    assert "2 of them before" in register(checkpoint, demo, out).output
+    assert "of them before" not in register(checkpoint, demo, out, "--refine", 2).output
+    assert "2 of them before" in register(checkpoint, demo, out, "--refine", 2).output
+    assert "of them before" not in register(checkpoint, demo, out, "--refine", 2, "--affine", "auto").output
+
+
+@pytest.mark.parametrize("affine", ["auto", "none"])
+def test_register_aligns_if_asked(checkpoint: Path, demo: Path, tmp_path: Path, affine: str) -> None:
+    register(checkpoint, demo, tmp_path / "out", "--affine", affine)
+    flow = np.load(next((tmp_path / "out").glob("*_flow.npy")))
+    assert (abs(flow).max() > 0.1) == (affine == "auto")
+
+
+def test_evaluate_says_what_refining_brought_and_cost(checkpoint: Path, demo: Path, tmp_path: Path) -> None:
+    command = ["--checkpoint", checkpoint, "--data_base_dir", demo, "--json"]
+    plain = regstudio("evaluate", *command, tmp_path / "plain.json")
+    refined = regstudio("evaluate", *command, tmp_path / "refined.json", "--refine", 20)
+    assert (plain.exit_code, refined.exit_code) == (0, 0), refined.output
+    assert "Refined" not in plain.stdout
+    scores = [json.loads((tmp_path / f"{name}.json").read_text()) for name in ("plain", "refined")]
+    before, after = (record["mean"] for record in scores)
+    assert after["ncc"] > before["ncc"] + 0.02
+    line = next(line for line in refined.stdout.splitlines() if line.startswith("Refined by 20 steps"))
+    told = re.search(r"Dice (\S+) -> (\S+), NCC (\S+) -> (\S+), for (\S+) s a pair", line)
+    assert told is not None
+    dice_before, dice, ncc_before, ncc, seconds = map(float, told.groups())
+    assert dice_before == pytest.approx(before["dice"], abs=1e-4)
+    assert dice == pytest.approx(after["dice"], abs=1e-4)
+    assert (ncc_before, ncc) == pytest.approx((before["ncc"], after["ncc"]), abs=1e-4)
+    assert 0 <= seconds <= after["seconds"] + 0.01
+    assert scores[1]["method"] == "brains/best_model refined by 20"
+    method = scores[1]["provenance"]["method"]
+    assert (method["refine"], method["affine"]) == (20, "none")
+
+
+def test_evaluate_measures_the_affine_stage_too(checkpoint: Path, demo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.json"
+    result = regstudio(
+        "evaluate", "--checkpoint", checkpoint, "--data_base_dir", demo, "--affine", "auto", "--json", out
+    )
+    assert result.exit_code == 0, result.output
+    record = json.loads(out.read_text())
+    # The network adds nothing, so that all of the gain is the affine map's.
+    assert record["mean"]["dice"] == record["mean"]["dice_affine"] != record["mean"]["dice_before"]
+    assert record["provenance"]["method"]["affine"] == "auto"
+
+
+@pytest.mark.parametrize(("arguments", "message"), [(["--refine", -1], "-1"), (["--affine", "maybe"], "'maybe'")])
+@pytest.mark.parametrize("command", ["register", "evaluate"])
+def test_mistakes_are_named(command: str, arguments: list[object], message: str) -> None:
+    result = regstudio(command, *arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_without_a_flag_a_checkpoint_is_used_as_it_was_trained(checkpoint: Path) -> None:
+    assert Registrar(checkpoint, "cpu").affine == "none"

@@ -1,0 +1,173 @@
+"""What a run's configuration asks of its steps: labels, their number, averaged weights, the course of the recipe."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from regstudio.config import PRESETS, TrainConfig
+from regstudio.data.layout import DataIndex
+from regstudio.data.phantom import make_demo
+from regstudio.data.writing import write_label
+from regstudio.errors import ConfigError
+from regstudio.networks.checkpoint import load_checkpoint
+from regstudio.networks.voxelmorph import VoxelMorph
+from regstudio.training.events import EpochDone, RunFinished, RunStarted
+from regstudio.training.runs import Run
+from regstudio.training.setup import build
+from regstudio.training.trainer import train
+from tests.training.course import index_of, run_of, steps
+from tests.training.test_resuming import assert_same_course, straight_and_interrupted
+
+Configs = Callable[..., TrainConfig]
+EVERYTHING = {
+    "affine": "auto",
+    "transform": "svf",
+    "lr_schedule": "cosine",
+    "warmup_steps": 3,
+    "start_scale": 2,
+    "coarse_share": 0.5,
+    "ema": 0.9,
+    "augment_affine": 1.0,
+    "augment_smooth": 1.0,
+    "augment_intensity": 1.0,
+    "both_directions": True,
+    "dice_weight": 1.0,
+    "fold_weight": 1.0,
+    "total_steps": 15,
+}
+
+
+@pytest.mark.parametrize("after", [2, 7, 9, 14])
+def test_a_run_with_everything_goes_on_exactly(
+    quick_config: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """Averaged weights, a cosine, coarse to fine, all variation, labels and the affine map, at 64 x 64."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    make_demo(tmp_path / "data", size=64, train=3, validation=1)
+
+    def stop(config: TrainConfig, stop: threading.Event) -> Run:
+        events = []
+        for event in train(config, index_of(config), stop=stop):
+            events.append(event)
+            if len(steps(events)) == after:
+                stop.set()
+        assert isinstance(events[-1], RunFinished)
+        assert events[-1].reason == "stopped"
+        return run_of(events)
+
+    values = {**EVERYTHING, "data_base_dir": tmp_path / "data"}
+    straight, first, resumed, second = straight_and_interrupted(quick_config, stop, **values)
+    assert len(steps(straight)) == 15
+    assert_same_course(straight, first, resumed, second)
+
+
+def test_what_is_saved_are_the_averaged_weights(quick_config: Configs) -> None:
+    config = quick_config(ema=0.9, lr=0.01)
+    run = run_of(list(train(config, index_of(config))))
+    last = load_checkpoint(run.last_path)
+    assert all(torch.equal(last.weights[name], w) for name, w in load_checkpoint(run.epoch_path(2)).weights.items())
+    differences = [(last.weights[name] - w).abs().max() for name, w in last.training["weights"].items()]
+    assert max(differences) > 1e-4
+    assert last.training["averaged_steps"] == 8
+
+
+@pytest.mark.parametrize(("total", "each"), [(20, 10), (3, 2), (8, 4), (1, 1)])
+def test_a_number_of_steps_whatever_the_number_of_images(quick_config: Configs, total: int, each: int) -> None:
+    """Epochs that are longer than the data set's 4 images, shorter, and as long."""
+    config = quick_config(total_steps=total, steps_per_epoch=1, run_validation=False)
+    events = list(train(config, index_of(config)))
+    assert [(epoch, step) for epoch, step, _ in steps(events)] == [
+        (epoch, step) for epoch in (1, 2) for step in range(1, each + 1)
+    ]
+    assert isinstance(events[0], RunStarted)
+    assert (events[0].steps_per_epoch, events[0].train_cases) == (each, 4)
+
+
+def test_an_epoch_longer_than_the_data_set_takes_each_image_equally_often(quick_config: Configs) -> None:
+    config = quick_config(total_steps=24, run_validation=False)
+    parts = build(config, index_of(config))
+    images = [parts.image_loader(case.image) for case in parts.training]
+    order = [
+        next(k for k, image in enumerate(images) if np.array_equal(image, batch["moving_image"][0].numpy()))
+        for batch in parts.loader.epoch(0)
+    ]
+    assert len(order) == 12
+    assert all(sorted(order[start : start + 4]) == [0, 1, 2, 3] for start in (0, 4, 8))
+
+
+def test_the_schedule_is_over_all_steps(quick_config: Configs) -> None:
+    config = quick_config(epochs=5, total_steps=20, lr_schedule="cosine", start_scale=2)
+    schedule = build(config, index_of(config)).learner.schedule
+    assert schedule.total == 20
+    config = quick_config(epochs=5, batch_size=2, steps_per_epoch=7)
+    assert build(config, index_of(config)).learner.schedule.total == 5 * 2
+
+
+def partly_labelled(index: DataIndex) -> DataIndex:
+    cases = tuple(replace(case, label=None) if number % 2 else case for number, case in enumerate(index.train))
+    assert {case.label is None for case in cases} == {True, False}
+    return replace(index, train=cases)
+
+
+def test_data_with_labels_on_some_images_trains_on_them(quick_config: Configs) -> None:
+    config = quick_config(epochs=1, dice_weight=1.0)
+    index = partly_labelled(index_of(config))
+    unlabelled = sum(case.label is None for case in index.train)
+    told = steps(list(train(config, index)))
+    assert len(told) == 4
+    assert sum(losses["dice_loss"] == 0 for _, _, losses in told) == unlabelled
+    assert all(0.05 < losses["dice_loss"] < 1 for _, _, losses in told if losses["dice_loss"])
+
+
+def test_labels_alone_raise_the_dice(quick_config: Configs) -> None:
+    config = quick_config(epochs=6, lr=3e-3, ncc_weight=0, grad_weight=0.1, dice_weight=1, total_steps=60)
+    events = list(train(config, index_of(config)))
+    last = [event for event in events if isinstance(event, EpochDone)][-1]
+    assert "ncc" not in last.losses
+    assert last.metrics["dice"] > last.metrics["dice_before"] + 0.03
+
+
+def test_labels_wanted_where_there_are_none(quick_config: Configs) -> None:
+    config = quick_config(dice_weight=1.0)
+    index = index_of(config)
+    assert index.atlas is not None
+    bare = tuple(replace(case, label=None) for case in index.train)
+    for other in (replace(index, train=bare), replace(index, atlas=replace(index.atlas, label=None))):
+        with pytest.raises(ConfigError, match=r"dice_weight is 1, but there are no labels.*fixed_seg/.*moving_seg/"):
+            next(train(config, other))
+
+
+def test_an_atlas_label_without_ids(quick_config: Configs, tmp_path: Path) -> None:
+    config = quick_config(dice_weight=1.0)
+    index = index_of(config)
+    assert index.atlas is not None
+    write_label(tmp_path / "empty.png", np.zeros((48, 48), np.uint8))
+    empty = replace(index, atlas=replace(index.atlas, label=tmp_path / "empty.png"))
+    with pytest.raises(ConfigError, match=r"empty\.png holds background alone"):
+        next(train(config, empty))
+
+
+@pytest.mark.parametrize("name", ["fast", "best"])
+def test_the_presets_train(quick_config: Configs, name: str) -> None:
+    values = PRESETS[name].values
+    config = quick_config(**{**values, "epochs": 2, "total_steps": 4})
+    events = list(train(config, index_of(config)))
+    end = events[-1]
+    assert isinstance(end, RunFinished)
+    assert end.reason == "finished"
+    assert load_checkpoint(run_of(events).best_path).model().transform == values["transform"]
+
+
+def test_the_other_network_trains_and_comes_back(quick_config: Configs) -> None:
+    config = quick_config(epochs=1, network="voxelmorph", transform="svf")
+    events = list(train(config, index_of(config)))
+    checkpoint = load_checkpoint(run_of(events).best_path)
+    model = checkpoint.model()
+    assert isinstance(model, VoxelMorph)
+    assert model.transform == "svf"
+    assert checkpoint.network["network"] == "voxelmorph"

@@ -1,0 +1,203 @@
+"""The Data tab in a browser."""
+
+import shutil
+import threading
+import zipfile
+
+import pytest
+
+from regstudio.data.phantom import make_demo
+from regstudio.ui import data_tab
+from regstudio.ui.studio import Studio
+from tests.ui.acting import fill
+
+pytestmark = pytest.mark.browser
+
+FIELD = "#data-folder input, #data-folder textarea"
+ODD = "<img src=x onerror=alert(1)>${1+1}"
+
+
+@pytest.fixture(autouse=True)
+def _own_memory(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def data(demo, tmp_path):
+    """A copy of the demo data that a test may damage; the studio may open it."""
+    return shutil.copytree(demo, tmp_path / "copy")
+
+
+@pytest.fixture
+def opened(studio_server, page):
+    page.goto(studio_server.url)
+    page.wait_for_selector("#data-overview .verdict.ready")
+    return page
+
+
+def choose(page, folder):
+    fill(page, FIELD, str(folder))
+    page.click("#data-open")
+
+
+def verdict(page, state):
+    return page.wait_for_selector(f"#data-overview .verdict.{state}").inner_text()
+
+
+def toast(page, text):
+    """Wait for the message and close it, as it lies over the page."""
+    page.locator(".toast-body", has_text=text).wait_for()
+    page.locator(".toast-body", has_text=text).get_by_role("button").first.click()
+
+
+def test_bad_data_close_the_way_to_train_and_names_are_shown_as_they_are(studio, opened, data):
+    odd = data / "moving" / f"{ODD}.png"
+    shutil.copy(data / "fixed" / "atlas.png", odd)
+    (data / "fixed" / "atlas.png").write_bytes(odd.read_bytes()[:60])
+    (data / "moving" / "zz.png").write_bytes(b"no picture")
+    choose(opened, data)
+    assert "fixed/atlas.png" in verdict(opened, "blocked")
+    assert opened.is_disabled("#data-train")
+    opened.wait_for_function("document.querySelector('#data-problems')?.innerText.includes('Copy or export it again.')")
+    opened.locator("#data-gallery").get_by_text(ODD).wait_for()
+    assert opened.locator("img[src=x]").count() == 0
+    cells = opened.locator("#data-problems [role=gridcell]")
+    assert cells.first.inner_text() == "error"
+    opened.locator("#data-problems [role=columnheader]").first.hover()
+    opened.locator("#data-problems").get_by_label("Open cell menu").first.click()
+    opened.get_by_text("Sort descending").click()
+    cells.first.get_by_text("warning").wait_for()
+    opened.get_by_role("tab", name="Train").click()
+    opened.click("#train-start")
+    toast(opened, "The data cannot be trained on")
+    assert studio.job.run is None
+
+
+def test_names_are_changed_under_advanced_and_lead_nowhere_else(studio, opened, data, tmp_path, tmp_path_factory):
+    before = studio.config
+    (tmp_path / "link").symlink_to(tmp_path_factory.mktemp("outside"))
+    for folder in ("/etc", tmp_path / "link"):
+        choose(opened, folder)
+        toast(opened, "may not be opened from the page")
+    assert studio.config == before
+    (data / "moving").rename(data / "images")
+    choose(opened, data)
+    assert "moving" in verdict(opened, "blocked")
+    opened.click("#data-names button")
+    fill(opened, "#data-train_moving_subdir :is(input, textarea)", "images")
+    opened.click("#data-apply")
+    assert "4 images to train on" in verdict(opened, "ready")
+    assert studio.config.layout.train_moving_subdir == "images"
+    fill(opened, "#data-fixed_subdir :is(input, textarea)", "../../..")
+    opened.click("#data-apply")
+    toast(opened, "may not be opened from the page")
+    opened.click("#data-reset")
+    verdict(opened, "blocked")
+    assert studio.config.layout.train_moving_subdir == "moving"
+
+
+def test_uploads_become_the_data_folder_or_are_refused(opened, demo, data, tmp_path):
+    archive, bad = tmp_path / "my set.zip", tmp_path / "bad.zip"
+    with zipfile.ZipFile(archive, "w") as written:
+        for path in data.rglob("*.*"):
+            written.write(path, f"my set/{path.relative_to(data)}")
+    with zipfile.ZipFile(bad, "w") as written:
+        written.writestr("../moving/a.png", "x")
+    opened.click("#data-upload button")
+
+    def upload(path, name):
+        opened.set_input_files("#upload-files input[type=file]", str(path))
+        opened.wait_for_selector(f"#upload-files >> text={path.stem}")
+        fill(opened, "#upload-name :is(input, textarea)", name)
+        opened.click("#upload-send")
+
+    upload(bad, "bad")
+    toast(opened, "leads out of its folder. Nothing was unpacked.")
+    opened.locator("#upload-files").get_by_label("Clear").last.click()
+    upload(archive, "new")
+    opened.wait_for_selector("#data-recent >> text=data_uploads/new")
+    assert sorted(path.name for path in (tmp_path / "data_uploads").iterdir()) == ["new"]
+    upload(demo / "fixed" / "atlas.png", "new")  # for the first folder of the layout, in which it is already
+    toast(opened, "a file of that name is there already")
+
+
+def test_a_folder_is_found_by_clicking_and_a_reload_shows_it_again(studio, opened, data, tmp_path):
+    (tmp_path / ODD).mkdir()
+    opened.click("#data-browse button")
+    opened.click(f"#data-start button:has-text('{tmp_path.name}')")
+    opened.locator("#data-inside").get_by_text(ODD).wait_for()
+    opened.click("#data-inside button:has-text('copy')")
+    opened.wait_for_selector("#data-inside button:has-text('validation_moving_seg')")
+    opened.click("#data-use")
+    opened.wait_for_selector("#data-recent >> text=/copy$/")
+    assert studio.config.layout.data_base_dir == data
+    fill(opened, FIELD, "")
+    opened.click("#data-recent button:has-text('copy')")
+    opened.wait_for_function("field => document.querySelector(field).value != ''", arg=FIELD)
+    assert opened.input_value(FIELD) == str(data)
+    opened.reload()
+    opened.wait_for_selector("#data-gallery img")
+    assert opened.input_value(FIELD) == str(data)
+    assert opened.locator("#data-atlas img").count() == 1
+
+
+class TestEmpty:
+    """Of a studio with no data yet."""
+
+    @pytest.fixture
+    def studio(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("regstudio.data.phantom.make_demo", lambda folder: make_demo(folder, size=48, train=4))
+        empty = tmp_path / "data"
+        return Studio(runs_dir=tmp_path / "runs", roots=(tmp_path,), demo_dir=empty, data_base_dir=empty)
+
+    def test_demo_data_are_made_when_asked_for(self, studio_server, page):
+        page.goto(studio_server.url)
+        assert "Use demo data" in verdict(page, "empty")
+        page.click("#data-demo")
+        assert "4 images to train on" in verdict(page, "ready")
+
+
+def test_a_large_folder_shows_its_pictures_before_all_files_are_opened(studio, opened, data, monkeypatch):
+    monkeypatch.setattr(data_tab, "QUICK", 0)
+    check = studio.check
+    go_on = threading.Event()
+
+    def slow(config, progress):
+        def watched(jobs):
+            for job in progress(jobs):
+                yield job
+                go_on.wait(30)
+
+        return check(config, watched)
+
+    monkeypatch.setattr(studio, "check", slow)
+    choose(opened, data)
+    opened.locator("#data-overview").get_by_text("0 of 7 opened").wait_for()
+    opened.wait_for_selector("#data-gallery img")
+    opened.get_by_role("tab", name="Share").click()  # the page answers meanwhile
+    opened.locator("#share-start").wait_for()
+    opened.get_by_role("tab", name="Data").click()
+    go_on.set()
+    verdict(opened, "ready")
+
+
+def test_nothing_is_wider_than_a_phone(studio_server, page, data):
+    (data / "moving" / "a_rather_long_name_without_any_spaces_in_it.png").write_bytes(b"no picture")
+    studio_server.studio.set_knobs({"data_base_dir": data})
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.goto(f"{studio_server.url}?__theme=dark")
+    page.wait_for_selector("#data-gallery img")
+    assert page.evaluate("document.body.classList.contains('dark')")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    open_tab(page, "Share")
+    page.locator("#share-start").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def open_tab(page, name):
+    """Click it, or where the window is too narrow for it, its entry in the menu of tabs."""
+    if page.get_by_role("tab", name=name).is_visible():
+        page.get_by_role("tab", name=name).click()
+    else:
+        page.locator(".overflow-menu button").first.click()
+        page.locator(".overflow-dropdown").get_by_text(name).click()
