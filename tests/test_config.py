@@ -2,7 +2,7 @@ import inspect
 
 import pytest
 
-from regstudio.config import PRESETS, TrainConfig, build_config, knobs, preset, read_config
+from regstudio.config import PRESETS, TrainConfig, build_config, knobs, preset, prolonged, read_config
 from regstudio.data.check import Reading
 from regstudio.data.layout import Layout
 from regstudio.errors import ConfigError
@@ -121,3 +121,12 @@ def test_a_preset_is_a_copy() -> None:
 def test_an_unknown_preset_names_the_choices() -> None:
     with pytest.raises(ConfigError, match=r"x: there is no such preset\. Choose one of paper, fast, best\."):
         preset("x")
+
+
+def test_a_training_that_goes_on_keeps_its_epochs_and_stays_at_full_size() -> None:
+    before = build_config({"epochs": 4, "total_steps": 1000, "start_scale": 4, "coarse_share": 0.8})
+    after = prolonged(before, 10)
+    assert (after.optimisation.epochs, after.optimisation.total_steps) == (10, 2500)
+    assert after.optimisation.coarse_share * 2500 == pytest.approx(0.8 * 1000)
+    assert prolonged(before, 4) == before
+    assert prolonged(TrainConfig(), 200).optimisation.total_steps is None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from regstudio.cli.options import given, knob_options
-from regstudio.config import PRESETS, TrainConfig, build_config, knobs
+from regstudio.config import PRESETS, TrainConfig, build_config, knobs, prolonged
 from regstudio.config import preset as preset_values
 from regstudio.errors import ConfigError
 
@@ -72,7 +72,7 @@ def _changed(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
     if fixed:
         flags = ", ".join(f"--{name}" for name in fixed)
         raise ConfigError(f"{flags} cannot change in a run that is resumed. Start a new run, with --load_model.")
-    return build_config(values, config)
+    return build_config(values, prolonged(config, values.get("epochs", config.optimisation.epochs)))
 
 
 def _checked(config: TrainConfig) -> "DataIndex":

@@ -1,6 +1,7 @@
 """The knobs as flags, forms and records see them, and configurations made from plain values."""
 
 import difflib
+import math
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -59,6 +60,17 @@ def build_config(values: Mapping[str, Any], base: TrainConfig | None = None) -> 
             raise ConfigError(unknown_name(name, section_of))
         nested[section_of[name]][name] = value
     return _validated(nested)
+
+
+def prolonged(config: TrainConfig, epochs: int) -> TrainConfig:
+    """Return the configuration of a training that goes on to `epochs`: what is added is like what it was to end with.
+
+    Epochs keep their number of steps, and the steps on smaller images stay those they were.
+    """
+    before = config.optimisation
+    total = before.total_steps and math.ceil(before.total_steps / before.epochs) * epochs
+    coarse = before.coarse_share * min(1, before.epochs / epochs)
+    return build_config({"epochs": epochs, "total_steps": total, "coarse_share": coarse}, config)
 
 
 def read_config(record: Mapping[str, Any]) -> TrainConfig:

@@ -39,7 +39,6 @@ class Parts:
     device: torch.device
     learner: Learner
     loader: TrainingLoader
-    epochs: int
     steps_per_epoch: int
     cases_digest: str
     atlas: Case
@@ -111,7 +110,6 @@ def build(config: TrainConfig, index: DataIndex) -> Parts:
         device=device,
         learner=learner_of(config, steps_per_epoch=steps, device=device, label_ids=label_ids),
         loader=loader,
-        epochs=config.optimisation.epochs,
         steps_per_epoch=steps,
         cases_digest=hashlib.sha256("\n".join(case.id for case in index.train).encode()).hexdigest(),
         atlas=index.atlas,
