@@ -99,18 +99,18 @@ function show_state(state, message, advice = "") {
 }
 
 function show_progress(answer) {
-  const { progress } = answer;
+  const { progress, aligning } = answer;
   show_state(answer.state, answer.message, answer.advice);
   say(".run", answer.run);
   say(".device", answer.device ? `on ${answer.device}` : "is starting");
   const checking = progress.pair > 0;
   const done = progress.epochs > 0 && progress.epoch >= progress.epochs;
-  const of_epoch = done ? 1 : checking ? progress.pair / progress.pairs : progress.steps ? progress.step / progress.steps : 0;
+  const of_epoch = done ? 1 : aligning ? aligning.number / aligning.total : checking ? progress.pair / progress.pairs : progress.steps ? progress.step / progress.steps : 0;
   const of_run = progress.epochs ? (progress.epoch + (progress.steps ? progress.step / progress.steps : 0)) / progress.epochs : 0;
-  bar("epoch", of_epoch, done ? "done" : checking ? `validating ${progress.pair} of ${progress.pairs}`
+  bar("epoch", of_epoch, done ? "done" : aligning ? `aligning ${aligning.number} of ${aligning.total}` : checking ? `validating ${progress.pair} of ${progress.pairs}`
     : `step ${progress.step} of ${progress.steps}`);
   bar("run", Math.min(1, of_run), `epoch ${Math.min(progress.epoch + (done ? 0 : 1), progress.epochs)} of ${progress.epochs}`);
-  find("[data-bar=epoch]").classList.toggle("checking", checking && !done);
+  find("[data-bar=epoch]").classList.toggle("checking", Boolean(checking || aligning) && !done);
   const facts = {
     speed: answer.steps_per_second ? answer.steps_per_second.toPrecision(3) : "–",
     left: answer.state === "running" && answer.seconds_left != null ? duration(answer.seconds_left) : "–",

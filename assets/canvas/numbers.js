@@ -32,6 +32,10 @@ function fillNumbers() {
   row("NCC", "ncc_before", "ncc");
   row("Folds (NJD), pixels", "", "njd", 0);
   row("Folds (NJD), %", "", "njd_percent");
+  if (!scene.results.some((result) => result.metrics.refine_seconds !== undefined)) return;
+  if (scene.results[0].metrics.dice_unrefined !== undefined) row("Dice, not refined", "", "dice_unrefined");
+  row("NCC, not refined", "", "ncc_unrefined");
+  row("Refining, seconds", "", "refine_seconds", 2);
 }
 
 const EXPLAINED = {

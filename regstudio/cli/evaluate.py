@@ -12,12 +12,11 @@ from regstudio.cli.options import AffineChoice, affine_option, given, knob_optio
 from regstudio.config import build_config, read_config
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from regstudio.data.layout import Case, DataIndex
     from regstudio.inference.evaluate import CaseResult, Evaluation, Method
     from regstudio.inference.pairs import PairReader
-    from regstudio.viewer.overlay import Comparison
 
 FILE = click.Path(path_type=Path)
 SHOWN_CASES = 3
@@ -71,18 +70,17 @@ def evaluate(
     from regstudio.inference import tables
     from regstudio.inference.baselines import baseline
     from regstudio.inference.evaluate import compare as test
-    from regstudio.inference.pairs import PairReader
     from regstudio.networks.checkpoint import load_checkpoint
-    from regstudio.training.setup import loaders
+    from regstudio.report.compose import checkpoint_method, compose, pair_reader
 
     earlier = None if compare is None else _read_evaluation(compare)
     recorded = load_checkpoint(checkpoints[0]).config
     config = build_config(given(values), read_config(recorded) if recorded else None)
     # All before any is at work, so that one that is missing is told at once.
-    methods = [_network(path, device, affine, refine) for path in checkpoints] + [baseline(name) for name in baselines]
+    methods = [checkpoint_method(path, device, affine, refine) for path in checkpoints]
+    methods += [baseline(name) for name in baselines]
     index, atlas = _checked(config)
-    images, labels = loaders(config.reading, atlas)
-    read = PairReader(atlas=atlas, image_loader=images, label_loader=labels)
+    read = pair_reader(config, atlas)
     evaluations = []
     for method in methods:
         said: list[Mapping[str, float]] = []
@@ -98,38 +96,23 @@ def evaluate(
     if csv_dir:
         tables.write_tables(csv_dir, evaluations)
     if report_dir:
-        click.echo(f"\nReport: {_report(report_dir, methods[0], evaluations, index, read)}")
+        click.echo(f"\nReport: {compose(report_dir, methods[0], evaluations, index, read)}")
     if figure:
         _draw(figure, methods[0], first, index, read)
-
-
-def _network(path: Path, device: str, affine: AffineChoice, refine: int) -> "Method":
-    """Return a checkpoint as a method."""
-    from regstudio.inference.evaluate import checkpoint_name, checkpoint_provenance, network
-    from regstudio.inference.registrar import Registrar
-    from regstudio.networks.checkpoint import load_checkpoint
-
-    loaded = load_checkpoint(path)
-    # An affine map that was found before would cost no time.
-    registrar = Registrar(loaded, device, affine=affine, keep_affine=False)
-    name = checkpoint_name(path) + f" refined by {refine}" * bool(refine)
-    return network(registrar, name, checkpoint_provenance(path, loaded), refine=refine)
 
 
 def _measure(method: "Method", index: "DataIndex", read: "PairReader", said: list[Mapping[str, float]]) -> "Evaluation":
     """Evaluate a method on all validation images, under a progress bar; put in `said` what it says of each."""
     from tqdm import tqdm
 
-    from regstudio.inference.evaluate import collect, data_provenance
-    from regstudio.inference.evaluate import evaluate as measure
+    from regstudio.report.compose import measure
 
-    def heard() -> "Iterator[CaseResult]":
-        for result in measure(method, index.validation, read):
+    def heard(results: "Iterable[CaseResult]") -> "Iterator[CaseResult]":
+        for result in tqdm(results, total=len(index.validation), desc="Evaluating", unit="image", leave=False):
             said.append(result.transform.metrics)
             yield result
 
-    shown = tqdm(heard(), total=len(index.validation), desc="Evaluating", unit="image", leave=False)
-    return collect(method, shown, data_provenance(index))
+    return measure(method, index, read, heard)
 
 
 def _gain(steps: int, said: "Sequence[Mapping[str, float]]") -> str:
@@ -173,45 +156,15 @@ def _read_evaluation(path: Path) -> "Evaluation":
         raise FileError(path, what, "Write it anew with regstudio evaluate --json.") from None
 
 
-def _report(
-    folder: Path, method: "Method", evaluations: "Sequence[Evaluation]", index: "DataIndex", read: "PairReader"
-) -> Path:
-    """Write the report of the first evaluation, whose method is given, beside the others; return its page."""
-    from regstudio.report.page import worst_and_best, write_report
-
-    worst, best = worst_and_best(evaluations[0])
-    drawn = _comparisons(method, {*worst, *best}, index, read)
-    return write_report(folder, evaluations, worst=[drawn[case] for case in worst], best=[drawn[case] for case in best])
-
-
 def _draw(path: Path, method: "Method", evaluation: "Evaluation", index: "DataIndex", read: "PairReader") -> None:
     """Draw the cases with the lowest, the middle and the highest Dice before registration."""
     from regstudio.files import atomic_path
+    from regstudio.report.compose import comparisons
     from regstudio.viewer.overlay import before_after
 
     shown = _spread_out([case.id for case in sorted(evaluation.cases, key=lambda c: c.values.get("dice_before", 0))])
     with atomic_path(path) as temporary:
-        before_after(list(_comparisons(method, shown, index, read).values())).savefig(temporary)
-
-
-def _comparisons(
-    method: "Method", shown: "Collection[str]", index: "DataIndex", read: "PairReader"
-) -> "dict[str, Comparison]":
-    """Register the named cases once more, and return what is drawn of each."""
-    from regstudio.inference.evaluate import evaluate as measure
-    from regstudio.viewer.overlay import compare
-
-    return {
-        result.pair.id: compare(
-            result.pair.id,
-            result.pair.fixed,
-            result.pair.moving,
-            result,
-            fixed_label=result.pair.fixed_label,
-            moving_label=result.pair.moving_label,
-        )
-        for result in measure(method, [case for case in index.validation if case.id in shown], read)
-    }
+        before_after(list(comparisons(method, shown, index, read).values())).savefig(temporary)
 
 
 def _spread_out(ranked: "Sequence[str]") -> set[str]:

@@ -15,6 +15,7 @@ from regstudio.config import TrainConfig, build_config, knobs, read_config
 from regstudio.errors import ConfigError, RunError
 from regstudio.files import write_text
 from regstudio.training.events import (
+    ImageAligned,
     PairValidated,
     RunStarted,
     StepDone,
@@ -108,8 +109,8 @@ class Run:
         return Follower(self).update()
 
     def milestones(self) -> list[TrainEvent]:
-        """Read the events but for steps and pairs, which are nearly all of a long run; takes a tenth of the time."""
-        return Follower(self, without=(StepDone, PairValidated)).update()
+        """Read the events but for those of single steps and images, nearly all of a long run; ten times as fast."""
+        return Follower(self, without=(StepDone, PairValidated, ImageAligned)).update()
 
     def lock(self) -> FileLock:
         """Return the held lock that keeps a second trainer out; raises RunError where there is one already."""

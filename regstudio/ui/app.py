@@ -27,13 +27,14 @@ def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
             with gr.Tab("Data", id="data"):
                 data = data_tab.build(studio)
             with gr.Tab("Train", id="train"):
-                train_tab.build(studio)
+                train = train_tab.build(studio)
             with gr.Tab("Runs", id="runs"):
                 runs = runs_tab.build(studio)
             with gr.Tab("Viewer", id="viewer"):
                 viewer = viewer_tab.build(studio)
             with gr.Tab("Share", id="share"):
                 share_tab.build(studio, share or Share(studio, serve_viewer))
+        train.offer_short(data.demo.click)
         _lead(data.train.click, tabs, "train")
         _lead(runs.resumed.change, tabs, "train")
         runs.view.click(first_of, runs.selected, [tabs, viewer.run], **QUIET)

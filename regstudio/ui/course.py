@@ -9,7 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from regstudio.errors import RunError
-from regstudio.training.events import EpochDone, PairValidated, PreviewSaved, RunFinished, RunStarted, StepDone
+from regstudio.training.events import (
+    EpochDone,
+    ImageAligned,
+    PairValidated,
+    PreviewSaved,
+    RunFinished,
+    RunStarted,
+    StepDone,
+)
 from regstudio.training.runs import Follower, Run
 
 MOST_POINTS = 1000  # of a curve, in one answer
@@ -58,6 +66,7 @@ class Course:
         self._started: RunStarted | None = None
         self._end: RunFinished | None = None
         self._place = {"epoch": 0, "step": 0, "pair": 0, "pairs": 0}
+        self._aligning: Answer | None = None  # until the first step
         self._elapsed = self._before = 0.0
 
     def _take(self, event: Any) -> None:
@@ -66,7 +75,11 @@ class Course:
                 self._started, self._end = event, None
                 self._place = {"epoch": event.epoch, "step": event.step, "pair": 0, "pairs": event.validation_cases}
                 self._elapsed = self._before
+                self._aligning = None
+            case ImageAligned():
+                self._aligning = {"number": event.number, "total": event.total}
             case StepDone():
+                self._aligning = None
                 self._x.append((event.epoch - 1) * (self._started.steps_per_epoch if self._started else 0) + event.step)
                 for name, value in event.losses.items():
                     column = self._terms.setdefault(name, [math.nan] * (len(self._x) - 1))
@@ -161,6 +174,7 @@ class Course:
             left = max(0.0, (epochs - place["epoch"]) * epoch - place["step"] * step)
         return {
             "progress": {**place, "steps": steps, "epochs": epochs},
+            "aligning": self._aligning,
             "steps_per_second": 1 / step if step and active else None,
             "seconds_left": left,
             "seconds": self._elapsed,

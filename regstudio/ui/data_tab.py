@@ -31,9 +31,13 @@ Update = dict[Any, Any]
 
 @dataclass(frozen=True)
 class DataTab:
-    """What other tabs need: `chosen` holds {folder, ready, title} and changes with the data; `train` leads on."""
+    """What other tabs need: `chosen` holds {folder, ready, title} and changes with the data.
+
+    `demo` chooses the demo data, `train` leads on.
+    """
 
     chosen: gr.JSON
+    demo: gr.Button
     train: gr.Button
 
 
@@ -54,7 +58,7 @@ def build(studio: Studio) -> DataTab:
     found = build_found(studio)
     chosen = gr.JSON(visible=False, elem_id="data-chosen")
     _Wiring(studio, recent, folder, uploader, fields, found, chosen).connect(apply, reset)
-    return DataTab(chosen=chosen, train=found.train)
+    return DataTab(chosen=chosen, demo=folder.demo, train=found.train)
 
 
 def _build_fields() -> tuple[list[Component], gr.Button, gr.Button]:

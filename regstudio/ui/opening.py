@@ -25,6 +25,7 @@ class Choice:
     case: str | None = None
     compare: str | None = None
     path: str | None = None
+    refine: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,9 @@ class Opening:
         runs = self.viewing.runs()
         run = _kept(choice.run, runs)
         if run is None:
-            return Lists(runs=[], checkpoints=[], cases=[], others=[], choice=Choice(path=choice.path))
+            return Lists(
+                runs=[], checkpoints=[], cases=[], others=[], choice=Choice(path=choice.path, refine=choice.refine)
+            )
         checkpoints, others = self.viewing.checkpoints(run), ["", *self.viewing.others(run)]
         try:
             cases = self.viewing.cases(self.viewing.config(run))
@@ -72,6 +75,7 @@ class Opening:
             case=_kept(choice.case, cases),
             compare=_kept(choice.compare, others),
             path=choice.path,
+            refine=choice.refine,
         )
         return Lists(runs=runs, checkpoints=checkpoints, cases=cases, others=others, choice=kept)
 
@@ -85,12 +89,13 @@ class Opening:
         cases = self.viewing.cases(config)
         case = cases[place % len(cases)] if place is not None and cases else choice.case or next(iter(cases), None)
         pair = self.viewing.pair(config, case)
-        key = drawing_key(pair, networks)
+        key = drawing_key(pair, networks, choice.refine)
         if shown == key:
             return Opened(case=case, key=key, drawing=None)
-        drawing = self.viewing.drawing(pair, networks)
+        drawing = self.viewing.drawing(pair, networks, choice.refine)
         at = cases.index(case) if case in cases else None
-        if at is not None and drawing["height"] * drawing["width"] <= LARGEST_AHEAD:
+        # Refining takes long: that is left to who asks for it.
+        if at is not None and not choice.refine and drawing["height"] * drawing["width"] <= LARGEST_AHEAD:
             near = [cases[(at + by) % len(cases)] for by in (onward, -onward)]
             self._ahead.wish([functools.partial(self._draw, config, name, networks) for name in near])
         return Opened(case=case, key=key, drawing=drawing | {"place": at, "places": len(cases)})
@@ -104,7 +109,8 @@ class Opening:
     def view(self, choice: Choice) -> View:
         """Register the chosen case."""
         networks = self._networks(choice)
-        return self.viewing.view(self.viewing.pair(self.viewing.config(choice.run, networks[0]), choice.case), networks)
+        pair = self.viewing.pair(self.viewing.config(choice.run, networks[0]), choice.case)
+        return self.viewing.view(pair, networks, choice.refine)
 
     def own(self, choice: Choice, files: Mapping[str, Path | None], *, resize: bool) -> View:
         """Register the user's own images."""
@@ -112,12 +118,14 @@ class Opening:
             raise ConfigError("This page only shows what is there: it takes no files.")
         networks = self._networks(choice)
         pair = self.viewing.own_pair(self.viewing.config(choice.run, networks[0]), dict(files), resize=resize)
-        return self.viewing.view(pair, networks)
+        return self.viewing.view(pair, networks, choice.refine)
 
     def _draw(self, config: TrainConfig, case: str, networks: Sequence[Network]) -> None:
         self.viewing.drawing(self.viewing.pair(config, case), networks)
 
     def _networks(self, choice: Choice) -> list[Network]:
+        if choice.refine and self._read_only:
+            raise ConfigError("This page only shows what is there: it does not refine.")
         if choice.path and choice.path.strip():
             if self._read_only:
                 raise ConfigError("This page only shows what is there: it opens no paths.")

@@ -31,6 +31,12 @@ def preset(name: str) -> dict[str, Any]:
     return {knob.name: knob.default for knob in ours} | dict(PRESETS[name])
 
 
+def is_untouched(values: Mapping[str, Any]) -> bool:
+    """Whether these knobs, flat by name, are the defaults, but for names and places."""
+    defaults = preset("paper")
+    return all(value == defaults[name] for name, value in values.items() if name in defaults)
+
+
 def purposes() -> str:
     """Say in a line what each preset is for."""
     return "; ".join(f"{name}: {recipe.purpose}" for name, recipe in RECIPES.items())

@@ -12,7 +12,7 @@ import gradio as gr
 
 from regstudio.errors import RunError
 from regstudio.training.runs import Run
-from regstudio.ui import run_actions
+from regstudio.ui import reporting, run_actions
 from regstudio.ui.studio import Studio
 from regstudio.ui.telling import told
 
@@ -22,8 +22,9 @@ class Handlers:
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
-        self._zips = Path(tempfile.mkdtemp(prefix="regstudio-runs-"))
-        atexit.register(shutil.rmtree, self._zips, ignore_errors=True)
+        self._zips, self._reports = (Path(tempfile.mkdtemp(prefix="regstudio-runs-")) for _ in range(2))
+        for folder in (self._zips, self._reports):
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
     @told()
     def look(self, selected: Sequence[str] | None, seen: Any) -> tuple[Any, Any, Any, Any]:
@@ -52,12 +53,13 @@ class Handlers:
         return others if name in (selected or []) else [*others, name]
 
     @told()
-    def open(self, selected: Sequence[str] | None) -> tuple[Any, Any, Any, Any, Any]:
-        """Show the curves of the selected runs, and name and note where it is one; forget the epochs asked for."""
+    def open(self, selected: Sequence[str] | None) -> tuple[Any, ...]:
+        """Show the curves of the selected runs; name, note and report where it is one; forget the epochs asked for."""
         runs = self._runs(selected)
         single = runs[0] if len(runs) == 1 else None
         note = run_actions.read_note(single) if single else ""
-        return run_actions.curves(runs), note, single.path.name if single else "", None, gr.Row(visible=False)
+        name = single.path.name if single else ""
+        return run_actions.curves(runs), note, name, None, gr.Row(visible=False), self._report(single)
 
     @told()
     def rename(self, selected: Sequence[str] | None, name: str) -> Any:
@@ -77,6 +79,25 @@ class Handlers:
         shutil.rmtree(self._zips, ignore_errors=True)
         self._zips.mkdir(parents=True)
         return str(run_actions.pack(self._one(selected), self._zips, checkpoints=bool(checkpoints)))
+
+    @told()
+    def begin_report(self, selected: Sequence[str] | None) -> Any:
+        """Make room for the report, where its progress is seen, if there can be one."""
+        run = self._one(selected)
+        reporting.checkpoint_of(self._studio, run)
+        return gr.File(value=None, visible=True, label=f"Report of {run.path.name}")
+
+    @told()
+    def report(self, selected: Sequence[str] | None, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008
+        """Evaluate the run on its validation images, and offer the report."""
+        run = self._one(selected)
+        progress(0, desc="Opening the checkpoint")
+        reporting.write(
+            self._studio,
+            run,
+            lambda results, total: progress.tqdm(results, total=total, desc="Evaluating", unit="images"),
+        )
+        return self._report(run)
 
     @told()
     def ask(self, selected: Sequence[str] | None) -> tuple[Any, Any]:
@@ -102,6 +123,12 @@ class Handlers:
         run = run_actions.resume(self._studio, self._one(selected), wanted)
         gr.Info(f"{html.escape(run.path.name)} goes on.", duration=3)
         return times + 1
+
+    def _report(self, run: Run | None) -> Any:
+        # From the app's own folder: nothing of a run's folder is served by its path.
+        files = reporting.copied(run, self._reports) if run else []
+        label = f"Report of {run.path.name}, also in its folder" if run else "Report"
+        return gr.File(value=files or None, visible=bool(files), label=label)
 
     def _one(self, selected: Sequence[str] | None) -> Run:
         runs = self._runs(selected)

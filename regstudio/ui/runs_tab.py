@@ -41,6 +41,8 @@ class _Actions:
     note: gr.Textbox
     keep: gr.Button
     checkpoints: gr.Checkbox
+    report: gr.Button
+    files: gr.File
     pack: gr.Button
     link: gr.DownloadButton
     delete: gr.Button
@@ -92,11 +94,13 @@ def _build_actions() -> _Actions:
     with gr.Row(elem_id="runs-actions"):
         view = gr.Button("Open in viewer", variant="primary", size="md", elem_id="runs-view", min_width=120)
         resume = gr.Button("Resume", size="md", elem_id="runs-resume", min_width=100)
+        report = gr.Button("Report", size="md", elem_id="runs-report", min_width=100)
         pack = gr.Button("Download as zip", size="md", elem_id="runs-pack", min_width=120)
         delete = gr.Button("Delete", variant="stop", size="md", elem_id="runs-delete", min_width=100)
     with gr.Row(visible=False, elem_id="runs-confirm") as confirm:
         really = gr.Button("Move to the trash", variant="stop", elem_id="runs-really")
         cancel = gr.Button("Keep", elem_id="runs-cancel")
+    files = gr.File(visible=False, interactive=False, file_count="multiple", elem_id="runs-report-files")
     link = gr.DownloadButton("zip", elem_id="runs-zip", visible="hidden")
     with gr.Accordion("Name, note and options of the selected run", open=False, elem_id="runs-more"):
         with gr.Row(equal_height=True):
@@ -111,7 +115,22 @@ def _build_actions() -> _Actions:
             )
             checkpoints = gr.Checkbox(True, label="Checkpoints in the zip", elem_id="runs-checkpoints")
     return _Actions(
-        view, resume, epochs, name, rename, note, keep, checkpoints, pack, link, delete, confirm, really, cancel
+        view=view,
+        resume=resume,
+        epochs=epochs,
+        name=name,
+        rename=rename,
+        note=note,
+        keep=keep,
+        checkpoints=checkpoints,
+        report=report,
+        files=files,
+        pack=pack,
+        link=link,
+        delete=delete,
+        confirm=confirm,
+        really=really,
+        cancel=cancel,
     )
 
 
@@ -119,7 +138,7 @@ def _connect(handlers: Handlers, shown: list[Any], act: _Actions, resumed: gr.St
     table, empty, selected, curves = shown
     seen = gr.State([])
     listed = [table, empty, selected, seen]
-    of_one: list[Any] = [curves, act.note, act.name, act.epochs, act.confirm]
+    of_one: list[Any] = [curves, act.note, act.name, act.epochs, act.confirm, act.files]
     tab = Context.block
     if isinstance(tab, gr.Tab):
         tab.select(handlers.look, [selected, seen], listed, **QUIET)
@@ -138,6 +157,9 @@ def _connect(handlers: Handlers, shown: list[Any], act: _Actions, resumed: gr.St
         done.success(handlers.look, [selected, seen], listed, **QUIET)
     act.pack.click(handlers.pack, [selected, act.checkpoints], act.link, api_visibility="private").success(
         None, js=CLICK_LINK
+    )
+    act.report.click(handlers.begin_report, selected, act.files, **QUIET).success(
+        handlers.report, selected, act.files, concurrency_limit=1, api_visibility="private"
     )
     act.delete.click(handlers.ask, selected, [act.confirm, act.really], **QUIET)
     act.cancel.click(lambda: gr.Row(visible=False), None, act.confirm, **QUIET)

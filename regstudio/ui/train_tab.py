@@ -1,7 +1,7 @@
 """The Train tab: set the knobs, start and steer the one training, and watch it."""
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,23 @@ SECONDS = 0.5  # from one look at the job to the next
 TOLD: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
 QUIET: dict[str, Any] = {**TOLD, "queue": False}
 
+OFFER = "Quick look is set for the demo data: it shows a result in a minute. For your own images, choose another."
+
 Updates = list[Any]
 
 
 @dataclass(frozen=True)
 class TrainTab:
-    """What other tabs need: the form, and the run to go on with."""
+    """What other tabs need: the form, what is said of it for the demo data, and the run to go on with."""
 
     form: Form
+    offer: gr.HTML
     resumable: gr.Dropdown
+
+    def offer_short(self, event: Callable[..., Any]) -> None:
+        """Set the short training in the form at `event`, unless something was changed there by hand."""
+        inputs = list(self.form.components)
+        event(lambda *raw: _short(self.form, raw), inputs, [self.offer, *inputs], **QUIET)
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ def build(studio: Studio) -> TrainTab:
                 max_lines=1,
                 elem_id="train-data",
             )
-            form = _settings(studio, folder)
+            form, offer = _settings(studio, folder)
             with gr.Accordion("Go on with a run", open=False, elem_id="train-go-on-box"):
                 runs = gr.Dropdown(
                     [],
@@ -89,10 +97,10 @@ def build(studio: Studio) -> TrainTab:
                 buttons["go_on"] = gr.Button("Go on with this run", elem_id="train-go-on")
     controls = Controls(**buttons, runs=runs, folder=folder, seen=gr.State(""))
     _wire(studio, controls, form)
-    return TrainTab(form, runs)
+    return TrainTab(form, offer, runs)
 
 
-def _settings(studio: Studio, folder: gr.Textbox) -> Form:
+def _settings(studio: Studio, folder: gr.Textbox) -> tuple[Form, gr.HTML]:
     """Lay out presets, the form, and a configuration's ways in and out."""
     with gr.Row():
         chosen = {
@@ -100,6 +108,7 @@ def _settings(studio: Studio, folder: gr.Textbox) -> Form:
             for name in presets.PRESETS
         }
     gr.HTML(html.escape(presets.purposes()), padding=False, elem_id="preset-purposes")
+    offer = gr.HTML(OFFER, padding=False, visible=False, elem_id="train-offer")
     form = build_form()
     for name, button in chosen.items():
         button.click(_preset_fields(form, name), outputs=list(form.components), **QUIET)
@@ -135,10 +144,10 @@ def _settings(studio: Studio, folder: gr.Textbox) -> Form:
     gr.on([*changes, folder.change], command, inputs, line, trigger_mode="always_last", **QUIET)
     save.click(told()(saved), inputs, text, **TOLD).success(None, text, None, js=read_asset("settings.js"))
     load.upload(told()(loaded), load, inputs, **TOLD)
-    _on_page_load(lambda: form.fields(studio.config), inputs)
+    _on_page_load(lambda: _first(studio, form), [offer, *inputs])
     _on_page_load(command, line, inputs)
     _on_page_load(_devices, form.components[[knob.name for knob in form.knobs].index("device")])
-    return form
+    return form, offer
 
 
 def _preset_fields(form: Form, name: str) -> Callable[[], Updates]:
@@ -148,6 +157,25 @@ def _preset_fields(form: Form, name: str) -> Callable[[], Updates]:
         return [shown[knob.name] if knob.name in values else gr.skip() for knob in form.knobs]
 
     return fields
+
+
+def _short(form: Form, raw: Sequence[Any]) -> Updates:
+    try:
+        untouched = presets.is_untouched(form.values(raw))
+    except RegStudioError:  # something was, and starting says what is wrong with it
+        untouched = False
+    fields = _preset_fields(form, "quick look")() if untouched else [gr.skip() for _ in raw]
+    return [gr.HTML(visible=True) if untouched else gr.skip(), *fields]
+
+
+def _first(studio: Studio, form: Form) -> Updates:
+    """Return what the form shows first: the settings as they are or, for the demo data, the short training."""
+    fields = form.fields(studio.config)
+    if studio.config.layout.data_base_dir.resolve() != studio.demo_dir.resolve():
+        return [gr.HTML(visible=False), *fields]
+    offer, *short = _short(form, fields)
+    # What the short training does not set is as it is.
+    return [offer, *(mine if update == gr.skip() else update for mine, update in zip(fields, short, strict=True))]
 
 
 def _devices() -> Any:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # it brings torch, which the first page does not wait for
 
 WARM_UP = 1.0  # seconds that a page is left alone to start in
 OWN = ("fixed", "moving", "fixed_label", "moving_label")
+TEXTS = 5  # boxes of a Choice that hold text, which come first
+MOST_STEPS = 200  # of refining while someone waits
 KEPT_SECONDS = 600  # a zip is fetched at once
 
 log = logging.getLogger(__name__)
@@ -117,9 +119,18 @@ class Handlers:
 def _choice(boxes: Sequence[Any]) -> "Choice":
     from regstudio.ui.opening import Choice
 
-    if not all(box is None or isinstance(box, str) for box in boxes):
+    texts, steps = boxes[:TEXTS], boxes[TEXTS:]
+    if not all(text is None or isinstance(text, str) for text in texts):
         raise ConfigError("The boxes of the viewer hold text.")
-    return Choice(*boxes)
+    return Choice(*texts, *map(_steps, steps))
+
+
+def _steps(refine: Any) -> int:
+    if refine is None:  # an empty field
+        return 0
+    if not isinstance(refine, int | float) or not 0 <= refine <= MOST_STEPS or refine != int(refine):
+        raise ConfigError(f"Refine is a whole number of steps from 0 to {MOST_STEPS}.")
+    return int(refine)
 
 
 def _named(checkpoint: str) -> str:

@@ -9,7 +9,7 @@ from gradio.context import Context
 
 from regstudio.data.formats import EXTENSIONS
 from regstudio.ui.studio import Studio
-from regstudio.ui.viewer_events import OWN, Handlers
+from regstudio.ui.viewer_events import MOST_STEPS, OWN, Handlers
 from regstudio.ui.widgets.canvas import canvas
 
 CLICK_LINK = "() => document.querySelector('#viewer-zip')?.closest('a, button')?.click()"
@@ -30,6 +30,15 @@ def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
         checkpoint = gr.Dropdown([], label="Checkpoint", elem_id="viewer-checkpoint", min_width=120)
         case = gr.Dropdown([], label="Case", elem_id="viewer-case", min_width=160)
         compare = gr.Dropdown([], label="Compare with", elem_id="viewer-compare", min_width=160)
+        refine = gr.Number(
+            0,
+            label="Refine",
+            info=f"steps for this pair, 0 to {MOST_STEPS}",
+            precision=0,
+            elem_id="viewer-refine",
+            min_width=120,
+            visible=not handlers.read_only,
+        )
     with gr.Accordion("Own images, or a checkpoint file", open=False, visible=not handlers.read_only):
         path, files, resize, register = _own_inputs(handlers.read_only)
     picture = canvas(elem_id="viewer-canvas")
@@ -40,17 +49,18 @@ def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
     source, shown = gr.State("case"), gr.State(None)
 
     choice = [run, checkpoint, case, compare]
-    inputs, outputs = [shown, *choice, path], [picture, shown, source]
+    boxes = [*choice, path, refine]
+    inputs, outputs = [shown, *boxes], [picture, shown, source]
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     one_at_a_time: dict[str, Any] = {"concurrency_id": "viewer", "concurrency_limit": 1, **quiet}
     slow = {**one_at_a_time, "show_progress": "minimal"}
     _page_opened()(handlers.warm_up, **quiet)
     gr.on([_entering(), run.change], handlers.enter, inputs, [*choice, *outputs], **one_at_a_time)
     run.focus(handlers.refresh, None, run, **quiet)
-    chosen = [checkpoint.input, case.input, compare.input, path.submit]
+    chosen = [checkpoint.input, case.input, compare.input, path.submit, refine.submit, refine.blur]
     gr.on(chosen, handlers.show, inputs, [case, *outputs], **one_at_a_time)
     picture.step(handlers.step, inputs, [case, *outputs], trigger_mode="multiple", **one_at_a_time)
-    own_inputs = [resize, *files, *choice, path]
+    own_inputs = [resize, *files, *boxes]
     register.click(handlers.register, own_inputs, outputs, **slow)
     download.click(handlers.download, [source, *own_inputs], link, **slow).success(None, js=CLICK_LINK)
     return ViewerTab(run=run)

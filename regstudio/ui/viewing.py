@@ -156,8 +156,8 @@ class Viewing:
         own = Case(id=stem(moving), image=moving, label=files.get("moving_label"))
         return Pair(name=own.id, fixed=case, moving=own, images=images, labels=labels)
 
-    def view(self, pair: Pair, networks: Sequence[Network]) -> View:
-        """Register the pair with each network."""
+    def view(self, pair: Pair, networks: Sequence[Network], refine: int = 0) -> View:
+        """Register the pair with each network; `refine` steps are then spent on the pair itself."""
         fixed, moving = pair.images(pair.fixed.image)[0], pair.images(pair.moving.image)[0]
         for case, image in ((pair.fixed, fixed), (pair.moving, moving)):
             if image.size > MOST_PIXELS:
@@ -167,15 +167,16 @@ class Viewing:
         shown = []
         for network in networks:
             result = self._registrars.get(network.path).register(
-                fixed, moving, fixed_label=fixed_label, moving_label=moving_label
+                fixed, moving, fixed_label=fixed_label, moving_label=moving_label, refine=refine
             )
             compared = compare(pair.name, fixed, moving, result, fixed_label=fixed_label, moving_label=moving_label)
             shown.append((Shown(title=network.title, case=compared, metrics=result.metrics), result))
         return View(pair=pair, shown=tuple(shown))
 
-    def drawing(self, pair: Pair, networks: Sequence[Network]) -> dict[str, Any]:
+    def drawing(self, pair: Pair, networks: Sequence[Network], refine: int = 0) -> dict[str, Any]:
         """Return the view of the pair as the canvas draws it; one that was drawn before, or ahead, at once."""
-        return self._drawings.get(drawing_key(pair, networks), lambda: self.view(pair, networks).payload())
+        key = drawing_key(pair, networks, refine)
+        return self._drawings.get(key, lambda: self.view(pair, networks, refine).payload())
 
     def _index(self, config: TrainConfig) -> DataIndex:
         self._check(config.layout.data_base_dir, config)
@@ -202,7 +203,7 @@ def _pixels(drawing: dict[str, Any]) -> int:
     return pixels
 
 
-def drawing_key(pair: Pair, networks: Sequence[Network]) -> Hashable:
+def drawing_key(pair: Pair, networks: Sequence[Network], refine: int = 0) -> Hashable:
     """Return what changes when the drawing of a pair does."""
     files = (pair.fixed.image, pair.fixed.label, pair.moving.image, pair.moving.label)
     return (
@@ -210,6 +211,7 @@ def drawing_key(pair: Pair, networks: Sequence[Network]) -> Hashable:
         tuple((network.title, stamp(network.path)) for network in networks),
         tuple(stamp(path) for path in files if path is not None),
         repr((pair.images, pair.labels)),
+        refine,
     )
 
 

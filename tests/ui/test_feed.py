@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from regstudio.config import TrainConfig
-from regstudio.training.events import EpochDone, RunFinished, RunStarted, StepDone, TrainEvent
+from regstudio.training.events import EpochDone, ImageAligned, RunFinished, RunStarted, StepDone, TrainEvent
 from regstudio.training.runs import Run, create_run
 from regstudio.training.setup import check_data
 from regstudio.training.trainer import train
@@ -161,6 +161,25 @@ def test_speed_and_time_left(studio: Studio, quick_config: Configs) -> None:
     lock.release()
     answer = feed.poll({"run": "r"})
     assert (answer["state"], answer["seconds_left"], answer["memory"]) == ("interrupted", None, None)
+
+
+def test_the_alignment_before_the_first_step_is_told_until_that_step(studio: Studio, quick_config: Configs) -> None:
+    def aligning(*events: TrainEvent) -> object:
+        for event in events:
+            run.append(event)
+        return feed.poll({"run": "r"})["aligning"]
+
+    def image(number: int) -> ImageAligned:
+        return ImageAligned(number=number, total=246, image="a.png")
+
+    run, feed = written(studio, started(), configs=quick_config), Feed(studio)
+    assert aligning() is None
+    assert aligning(image(1), image(2)) == {"number": 2, "total": 246}
+    assert Feed(studio).poll({"run": "r"})["aligning"] == {"number": 2, "total": 246}
+    assert not any(isinstance(event, ImageAligned) for event in run.milestones())
+    assert aligning(step(0)) is None
+    assert aligning(started(step=1, resumed=True), image(1)) == {"number": 1, "total": 246}
+    assert aligning(started(step=1, resumed=True)) is None
 
 
 def test_a_failure_says_why_and_what_to_do(studio: Studio, quick_config: Configs) -> None:

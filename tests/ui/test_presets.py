@@ -7,7 +7,7 @@ from regstudio.cli.options import given
 from regstudio.cli.train import train
 from regstudio.config import TrainConfig, build_config
 from regstudio.errors import ConfigError
-from regstudio.ui.presets import LARGEST_FILE, PRESETS, command_line, from_json, preset, to_json
+from regstudio.ui.presets import LARGEST_FILE, PRESETS, command_line, from_json, is_untouched, preset, to_json
 
 
 def parsed(line: str) -> TrainConfig:
@@ -76,3 +76,9 @@ def test_a_saved_configuration_comes_back() -> None:
 def test_what_is_no_configuration_is_refused_with_the_reason(content: bytes, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         from_json(content)
+
+
+def test_what_was_changed_by_hand_is_known_but_for_names_and_places() -> None:
+    assert is_untouched({**preset("paper"), "run_name": "mine", "threads": 3})
+    assert not is_untouched({**preset("paper"), "batch_size": 2})
+    assert not is_untouched(preset("quick look"))

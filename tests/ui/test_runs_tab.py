@@ -87,6 +87,23 @@ def test_a_run_is_downloaded_whole(trained, opened, tmp_path):
         assert "first/checkpoints/last.pt" in file.namelist()
 
 
+def test_a_report_is_made_and_offered_and_again_after_a_reload(trained, studio, opened, tmp_path):
+    choose(opened, "first")
+    opened.locator("#runs-report").click()
+    files = opened.locator("#runs-report-files")
+    files.get_by_text("report").first.wait_for()
+    with opened.expect_download() as download:
+        files.locator("a[download='report.html']").click()
+    download.value.save_as(tmp_path / "report.html")
+    page = (studio.run("first").path / "report" / "report.html").read_text()
+    assert (tmp_path / "report.html").read_text() == page
+    assert "Worst cases" in page
+    opened.reload()
+    opened.get_by_role("tab", name="Runs").click()
+    choose(opened, "first")
+    files.locator("a[download='report.html']").wait_for()
+
+
 def test_a_run_is_opened_in_the_viewer(trained, opened):
     choose(opened, "first")
     opened.locator("#runs-view").click()

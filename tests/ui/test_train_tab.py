@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from regstudio.config import TrainConfig
+from regstudio.config import PRESETS, TrainConfig
 from regstudio.errors import ConfigError, DataError, DeviceError, RunError
 from regstudio.training.events import RunStarted, StepDone
 from regstudio.ui import starting
@@ -179,6 +180,66 @@ def test_the_whole_path_in_a_browser(page: Any, studio_server: Served) -> None:
     assert studio_server.studio.run("mine").last_path.is_file()
 
 
+OF_EPOCHS = "document.querySelector('#train-command textarea').value.includes('--epochs {} ')"
+
+
+@pytest.mark.browser
+def test_the_demo_data_come_with_a_short_training_unless_settings_were_changed(
+    page: Any, studio_server: Served, tmp_path: Path
+) -> None:
+    studio = studio_server.studio
+    studio.set_knobs({"data_base_dir": tmp_path})
+    open_train_tab(page, studio_server.url)
+    page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--data_base_dir')")
+    assert not page.is_visible("#train-offer")
+    for by_hand, epochs in ((False, 10), (True, 7)):
+        if by_hand:
+            set_knobs(page, epochs=epochs)
+        page.get_by_role("tab", name="Data").click()
+        page.click("#data-demo")
+        page.wait_for_selector("#data-overview .verdict.ready")
+        page.get_by_role("tab", name="Train").click()
+        page.wait_for_function(OF_EPOCHS.format(epochs))
+        page.wait_for_selector("#train-offer")
+    page.reload()  # the demo data are still what is chosen
+    page.get_by_role("tab", name="Train").click()
+    page.wait_for_function(OF_EPOCHS.format(10))
+    page.wait_for_selector("#train-offer")
+
+
+@pytest.mark.browser
+def test_the_alignment_is_seen_survives_a_reload_and_can_be_stopped(
+    page: Any, studio_server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regstudio.training import trainer
+
+    go_on = threading.Event()
+
+    def slowly(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        for number, found in enumerate(affine_matrices(*args, **kwargs), 1):
+            assert number < 3 or go_on.wait(60)
+            yield found
+
+    affine_matrices = trainer.affine_matrices
+    monkeypatch.setattr(trainer, "affine_matrices", slowly)
+    studio_server.studio.set_knobs({"affine": "auto", "epochs": 2, "run_name": "askew"})
+    open_train_tab(page, studio_server.url)
+    page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--affine auto')")
+    page.click("#train-start")
+    of_epoch = page.locator("#live [data-of=epoch]")
+    of_epoch.get_by_text("aligning 2 of 6").wait_for()
+    wait_for_state(page, "running")
+    page.reload()
+    page.get_by_role("tab", name="Train").click()
+    of_epoch.get_by_text("aligning 2 of 6").wait_for()
+    page.click("#train-stop:enabled")
+    wait_for_state(page, "stopping")
+    go_on.set()
+    wait_for_state(page, "stopped")
+    assert losses(studio_server.studio, "askew") == []
+    assert [name for _, name in starting.resumable(studio_server.studio)] == ["askew"]
+
+
 @pytest.mark.browser
 def test_a_refusal_and_a_failure_are_seen(page: Any, studio_server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     from regstudio.training import job
@@ -233,15 +294,17 @@ def test_a_second_start_is_refused_with_the_reason(page: Any, studio_server: Ser
 
 @pytest.mark.browser
 def test_settings_are_saved_and_loaded(page: Any, studio_server: Served, tmp_path: Path) -> None:
+    epochs = PRESETS["best"].values["epochs"]
+    shown = OF_EPOCHS.format(epochs)
     open_train_tab(page, studio_server.url)
     page.click("#preset-best")
-    page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--epochs 30 ')")
+    page.wait_for_function(shown)
     with page.expect_download() as download:
         page.click("#settings-save")
     file = tmp_path / "settings.json"
     download.value.save_as(file)
-    assert json.loads(file.read_text())["optimisation"]["epochs"] == 30
+    assert json.loads(file.read_text())["optimisation"]["epochs"] == epochs
     page.click("#preset-paper")
     page.wait_for_function("!document.querySelector('#train-command textarea').value.includes('--epochs')")
     page.set_input_files("input[data-testid^='Load settings']", file)
-    page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--epochs 30 ')")
+    page.wait_for_function(shown)

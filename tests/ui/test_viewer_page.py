@@ -114,6 +114,20 @@ def pixel(readout: str) -> str:
     return readout.partition(" · ")[0]
 
 
+def test_refining_tells_what_it_brought_and_took(opened: Any) -> None:
+    numbers = f"{VIEWER} .numbers"
+    assert "not refined" not in opened.inner_text(numbers)
+    fill(opened, "#viewer-refine input", "5")
+    opened.press("#viewer-refine input", "Enter")
+    opened.wait_for_function(f"document.querySelector('{numbers}').innerText.includes('Refining, seconds')")
+    assert {"Dice, not refined", "NCC, not refined"} <= set(
+        opened.locator(f"{numbers} tr td:first-child").all_inner_texts()
+    )
+    fill(opened, "#viewer-refine input", "0")
+    opened.press("#viewer-refine input", "Enter")
+    opened.wait_for_function(f"!document.querySelector('{numbers}').innerText.includes('not refined')")
+
+
 def test_it_shows_warped_and_dice(opened: Any) -> None:
     numbers = opened.inner_text(f"{VIEWER} .numbers")
     assert "Dice, mean" in numbers

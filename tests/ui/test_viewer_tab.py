@@ -115,3 +115,15 @@ def test_a_read_only_page_shows_no_boxes_for_them(trained: Studio) -> None:
         build(trained, read_only=True)
     boxes = [block for block in app.blocks.values() if isinstance(block, gr.File | gr.Textbox)]
     assert not any(box.visible for box in boxes)
+
+
+def test_refining_takes_few_steps_and_no_guest_may(trained: Studio) -> None:
+    boxes = ("first", "best", "validation/phantom_05", "", "")
+    plain, refined = (Handlers(trained, False).show(None, *boxes, steps) for steps in (0, 2))
+    assert plain[2] != refined[2]
+    assert "refine_seconds" in shown_by(refined)["results"][0]["metrics"]
+    for nonsense in (-1, 201, 1.5, float("nan"), "3", [2]):
+        with pytest.raises(gr.Error, match="0 to 200"):
+            Handlers(trained, False).show(None, *boxes, nonsense)
+    guest = Handlers(trained.shared(["first"]), True)
+    assert "does not refine" in shown_by(guest.show(None, *boxes, 2))["empty"]

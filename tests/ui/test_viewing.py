@@ -181,6 +181,18 @@ def test_a_drawing_is_made_once_and_anew_when_a_file_changes(viewing: Viewing, s
     assert viewing.drawing(pair, [network]) is not drawing
 
 
+def test_refining_is_another_drawing_and_tells_its_gain(viewing: Viewing) -> None:
+    networks, pair = [viewing.network("first")], viewing.pair(viewing.config("first"))
+    plain, refined = viewing.drawing(pair, networks), viewing.drawing(pair, networks, 3)
+    assert viewing.drawing(pair, networks, 3) is refined
+    before, after = plain["results"][0]["metrics"], refined["results"][0]["metrics"]
+    assert "refine_seconds" not in before
+    assert after["refine_seconds"] > 0
+    assert after["ncc_unrefined"] == pytest.approx(before["ncc"])
+    assert after["dice_unrefined"] == pytest.approx(before["dice"])
+    assert after["ncc"] != before["ncc"]
+
+
 def test_what_was_used_last_is_kept() -> None:
     kept: Kept[str] = Kept(3, len)
     made = []

@@ -1,0 +1,76 @@
+"""From a checkpoint and labelled images to a report: what the command line and the page do alike."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from regstudio.config import TrainConfig
+from regstudio.data.layout import Case, DataIndex
+from regstudio.inference.evaluate import (
+    CaseResult,
+    Evaluation,
+    Method,
+    checkpoint_name,
+    checkpoint_provenance,
+    collect,
+    data_provenance,
+    evaluate,
+    network,
+)
+from regstudio.inference.pairs import PairReader
+from regstudio.inference.registrar import Registrar
+from regstudio.networks.checkpoint import load_checkpoint
+from regstudio.report.page import worst_and_best, write_report
+from regstudio.training.setup import loaders
+from regstudio.viewer.overlay import Comparison, compare
+
+
+def checkpoint_method(
+    path: Path, device: str = "auto", affine: Literal["none", "auto"] | None = None, refine: int = 0
+) -> Method:
+    """Return a checkpoint as a method, named by its run and file."""
+    loaded = load_checkpoint(path)
+    # An affine map that was found before would cost no time.
+    registrar = Registrar(loaded, device, affine=affine, keep_affine=False)
+    name = checkpoint_name(path) + f" refined by {refine}" * bool(refine)
+    return network(registrar, name, checkpoint_provenance(path, loaded), refine=refine)
+
+
+def pair_reader(config: TrainConfig, atlas: Case) -> PairReader:
+    """Return what reads a case with its atlas, as the configuration says."""
+    images, labels = loaders(config.reading, atlas)
+    return PairReader(atlas=atlas, image_loader=images, label_loader=labels)
+
+
+def measure(
+    method: Method,
+    index: DataIndex,
+    read: PairReader,
+    watch: Callable[[Iterable[CaseResult]], Iterable[CaseResult]] = lambda results: results,
+) -> Evaluation:
+    """Evaluate a method on all validation images; each result goes through `watch`, such as a progress bar."""
+    return collect(method, watch(evaluate(method, index.validation, read)), data_provenance(index))
+
+
+def comparisons(method: Method, shown: Collection[str], index: DataIndex, read: PairReader) -> dict[str, Comparison]:
+    """Register the named cases once more, and return what is drawn of each."""
+    return {
+        result.pair.id: compare(
+            result.pair.id,
+            result.pair.fixed,
+            result.pair.moving,
+            result,
+            fixed_label=result.pair.fixed_label,
+            moving_label=result.pair.moving_label,
+        )
+        for result in evaluate(method, [case for case in index.validation if case.id in shown], read)
+    }
+
+
+def compose(
+    folder: Path, method: Method, evaluations: Sequence[Evaluation], index: DataIndex, read: PairReader
+) -> Path:
+    """Write the report of the first evaluation, whose method is given, beside the others; return its page."""
+    worst, best = worst_and_best(evaluations[0])
+    drawn = comparisons(method, {*worst, *best}, index, read)
+    return write_report(folder, evaluations, worst=[drawn[case] for case in worst], best=[drawn[case] for case in best])
