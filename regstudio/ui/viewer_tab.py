@@ -32,8 +32,7 @@ def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
         compare = gr.Dropdown([], label="Compare with", elem_id="viewer-compare", min_width=160)
         refine = gr.Number(
             0,
-            label="Refine",
-            info=f"steps for this pair, 0 to {MOST_STEPS}",
+            label=f"Refine (0 to {MOST_STEPS} steps)",
             precision=0,
             elem_id="viewer-refine",
             min_width=120,
