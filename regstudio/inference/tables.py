@@ -110,9 +110,9 @@ def comparison_text(first: Evaluation, second: Evaluation, tests: Mapping[str, P
         test = tests.get(metric.name)
         if test is None or test.p is None:
             continue
-        means = [_value(metric, evaluation.describe(metric.name).mean) for evaluation in (first, second)]
+        means = [shown(metric, evaluation.describe(metric.name).mean) for evaluation in (first, second)]
         p = "< 0.0001" if test.p < 1e-4 else f"{test.p:.4f}"
-        rows.append((title(metric, first.unit), *means, _value(metric, test.median_difference, sign="+"), p))
+        rows.append((title(metric, first.unit), *means, shown(metric, test.median_difference, sign="+"), p))
     cases = max((test.count for test in tests.values()), default=0)
     head = f"{second.method} against {first.method}, Wilcoxon's signed-rank test (two-sided) on {cases} common cases"
     return "\n".join([head, "", *aligned(rows)])
@@ -186,15 +186,15 @@ def _staged_rows(evaluation: Evaluation) -> Iterable[Row]:
         by_label = metric.by_label and (metric.name == "dice" or len(evaluation.labels) <= SHOWN_LABELS)
         for label in (None, *(evaluation.labels if by_label else ())):
             described = [evaluation.describe(metric.column(stage), label) for stage in stages]
-            after = (_value(metric, value) for value in (described[-1].median, described[-1].worst30))
+            after = (shown(metric, value) for value in (described[-1].median, described[-1].worst30))
             name = title(metric, evaluation.unit) if label is None else f"  label {label}"
-            yield name, *(_spread(metric, each) for each in described), *after
+            yield name, *(spread(metric, each) for each in described), *after
 
 
 def _single_rows(evaluation: Evaluation) -> Iterable[Row]:
     for metric in METRICS:
         if not metric.staged and metric.name in evaluation.columns:
-            yield title(metric, evaluation.unit), _spread(metric, evaluation.describe(metric.name))
+            yield title(metric, evaluation.unit), spread(metric, evaluation.describe(metric.name))
 
 
 def _worst_row(case: CaseScores) -> Row:
@@ -211,12 +211,14 @@ def _left_out(evaluation: Evaluation) -> Iterable[str]:
             yield f"{what}: {listed} of {len(evaluation.cases)} cases."
 
 
-def _spread(metric: Metric, described: Description) -> str:
+def spread(metric: Metric, described: Description) -> str:
+    """Return the mean and standard deviation of a score as a table shows them."""
     if described.mean is None:
         return "-"
-    mean = _value(metric, described.mean)
-    return mean if described.std is None else f"{mean} ± {_value(metric, described.std)}"
+    mean = shown(metric, described.mean)
+    return mean if described.std is None else f"{mean} ± {shown(metric, described.std)}"
 
 
-def _value(metric: Metric, value: float | None, sign: str = "") -> str:
+def shown(metric: Metric, value: float | None, sign: str = "") -> str:
+    """Return a score with the decimals of its unit, "-" for none; `sign` is that of a format."""
     return "-" if value is None else f"{value:{sign}.{_PLACES.get(metric.unit, 3)}f}"

@@ -9,9 +9,8 @@ from typing import Any
 
 from regstudio.files import write_text
 from regstudio.inference.evaluate import Evaluation, compare
-from regstudio.inference.scoring import METRICS, STAGES, Metric
-from regstudio.inference.tables import title, write_tables
-from regstudio.metrics import Description
+from regstudio.inference.scoring import METRICS, STAGES
+from regstudio.inference.tables import shown, spread, title, write_tables
 from regstudio.report.html import Html, table, tag
 from regstudio.report.plots import box_plots
 from regstudio.report.style import STYLE
@@ -91,10 +90,10 @@ def _overview(evaluations: Sequence[Evaluation]) -> Html:
             if metric.staged:
                 described.insert(0, first.describe(metric.column("before")))
             empty = [] if metric.staged else [""]
-            rows.append([title(metric, first.unit), *empty, *(_spread(metric, each) for each in described)])
+            rows.append([title(metric, first.unit), *empty, *(spread(metric, each) for each in described)])
             if metric.staged:
-                rows.append(["  median", *(_value(metric, each.median) for each in described)])
-                rows.append(["  worst 30 %", *(_value(metric, each.worst30) for each in described)])
+                rows.append(["  median", *(shown(metric, each.median) for each in described)])
+                rows.append(["  worst 30 %", *(shown(metric, each.worst30) for each in described)])
     note = "Mean and sample standard deviation over the cases. Times are of this machine, without reading and scoring."
     heads = ["", "before", *(evaluation.method for evaluation in evaluations)]
     return tag("section", tag("h2", "Summary"), tag("p", note, class_="soft"), table(heads, rows))
@@ -122,9 +121,9 @@ def _test(first: Evaluation, second: Evaluation) -> Html:
     for metric in METRICS:
         test = tests.get(metric.name)
         if test is not None and test.p is not None:
-            means = [_value(metric, each.describe(metric.name).mean) for each in (first, second)]
+            means = [shown(metric, each.describe(metric.name).mean) for each in (first, second)]
             p = "< 0.0001" if test.p < 1e-4 else f"{test.p:.4f}"
-            change = _value(metric, test.median_difference, "+")
+            change = shown(metric, test.median_difference, "+")
             rows.append([title(metric, first.unit), *means, change, p, str(test.count)])
     heads = ["", first.method, second.method, "median difference", "p", "pairs"]
     return tag("div", tag("h3", f"{first.method} against {second.method}"), table(heads, rows))
@@ -140,8 +139,8 @@ def _details(evaluation: Evaluation) -> Html:
             after = described["after"]
             if after.count:
                 name = title(metric, evaluation.unit) if label is None else f"  label {label}"
-                spreads = [_spread(metric, described[stage]) if stage in described else "" for stage in stages]
-                numbers = [_value(metric, value) for value in (after.median, after.worst30)]
+                spreads = [spread(metric, described[stage]) if stage in described else "" for stage in stages]
+                numbers = [shown(metric, value) for value in (after.median, after.worst30)]
                 rows.append([name, *spreads, *numbers, str(after.count)])
     heads = ["", *stages, "median after", "worst 30 % after", "cases"]
     return tag("section", tag("h2", f"All scores: {evaluation.method}"), table(heads, rows))
@@ -183,23 +182,11 @@ def _origin(evaluations: Sequence[Evaluation]) -> Html:
 
 
 def _facts(facts: Mapping[str, Any]) -> Html:
-    def shown(value: Any) -> Html:
+    def described(value: Any) -> Html:
         if isinstance(value, Mapping | list | tuple):
             return tag("dd", tag("pre", json.dumps(value, indent=1, default=str)))
         return tag("dd", "-" if value is None else str(value))
 
     return tag(
-        "dl", [part for key, value in facts.items() for part in (tag("dt", key.replace("_", " ")), shown(value))]
+        "dl", [part for key, value in facts.items() for part in (tag("dt", key.replace("_", " ")), described(value))]
     )
-
-
-def _spread(metric: Metric, described: Description) -> str:
-    if described.mean is None:
-        return "-"
-    mean = _value(metric, described.mean)
-    return mean if described.std is None else f"{mean} ± {_value(metric, described.std)}"
-
-
-def _value(metric: Metric, value: float | None, sign: str = "") -> str:
-    places = {"%": 3, "distance": 2, "pixels": 1}.get(metric.unit, 3)
-    return "-" if value is None else f"{value:{sign}.{places}f}"
