@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from anyio import open_file  # noqa: F401
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before anything imports gradio
 
+from regstudio.config import build_config
+from regstudio.training.setup import check_data
+from regstudio.training.trainer import train
 from regstudio.ui.studio import Studio
 
 PATIENCE_MS = 15_000
@@ -73,6 +77,16 @@ def studio_server(studio: Studio) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
+def one_run(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs, trained once for all tests, which copy it."""
+    runs_dir = tmp_path_factory.mktemp("runs")
+    knobs = {"epochs": 2, "encoder_channels": 2, "decoder_channels": 4, "lr": 1e-3, "device": "cpu"}
+    config = build_config({"data_base_dir": demo, "runs_dir": runs_dir, "run_name": "first", **knobs})
+    list(train(config, check_data(config).index))
+    return runs_dir / "first"
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Chromium under Playwright; tests skip where there is none, and fail where CI says that there must be one."""
     try:
@@ -96,6 +110,13 @@ def _do_without(reason: str) -> None:
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
+    """A page of this test alone, as `watched_page` opens it."""
+    with watched_page(browser) as opened:
+        yield opened
+
+
+@contextmanager
+def watched_page(browser: Any) -> Iterator[Any]:
     """A page of 1280x800 in a context of its own; at its end, no foreign request and no failed script."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
     foreign: list[str] = []

@@ -12,7 +12,7 @@ from regstudio.training.setup import check_data
 from regstudio.training.trainer import train
 from regstudio.ui.studio import Studio
 from tests.ui.acting import fill
-from tests.ui.conftest import PATIENCE_MS, Served, _is_foreign, unused_port
+from tests.ui.conftest import Served, unused_port, watched_page
 
 pytestmark = pytest.mark.browser
 
@@ -51,20 +51,11 @@ def server(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 @pytest.fixture(scope="module")
 def shared_page(server: Served, browser: Any) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
-    foreign: list[str] = []
-    failures: list[str] = []
-    context.on("request", lambda request: _is_foreign(request.url) and foreign.append(request.url))
-    context.on("weberror", lambda error: failures.append(str(error.error)))
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    page.goto(server.url)
-    page.get_by_role("tab", name="Viewer").click()
-    page.wait_for_selector(f"{VIEWER}[data-state=open]", timeout=30_000)
-    yield page
-    context.close()
-    assert not foreign, f"the page asked other machines: {foreign}"
-    assert not failures, f"scripts of the page failed: {failures}"
+    with watched_page(browser) as page:
+        page.goto(server.url)
+        page.get_by_role("tab", name="Viewer").click()
+        page.wait_for_selector(f"{VIEWER}[data-state=open]", timeout=30_000)
+        yield page
 
 
 @pytest.fixture

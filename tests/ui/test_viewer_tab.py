@@ -6,24 +6,11 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from regstudio.config import build_config
-from regstudio.training.setup import check_data
-from regstudio.training.trainer import train
 from regstudio.ui.studio import Studio
 from regstudio.ui.viewer_events import Handlers
 from regstudio.ui.viewer_tab import build
 
 NO_FILES = (None, None, None, None)
-
-
-@pytest.fixture(scope="module")
-def one_run(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two epochs, trained once for all of these tests."""
-    runs_dir = tmp_path_factory.mktemp("runs")
-    knobs = {"epochs": 2, "encoder_channels": 2, "decoder_channels": 4, "lr": 1e-3, "device": "cpu"}
-    config = build_config({"data_base_dir": demo, "runs_dir": runs_dir, "run_name": "first", **knobs})
-    list(train(config, check_data(config).index))
-    return runs_dir / "first"
 
 
 @pytest.fixture

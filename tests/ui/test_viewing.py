@@ -8,28 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regstudio.config import TrainConfig, build_config
+from regstudio.config import TrainConfig
 from regstudio.data.writing import write_image
 from regstudio.errors import CheckpointError, ConfigError, DataError, RunError
 from regstudio.training.runs import Run
-from regstudio.training.setup import check_data
-from regstudio.training.trainer import train
 from regstudio.ui.bundle import write_bundle
 from regstudio.ui.kept import Kept, Registrars
 from regstudio.ui.studio import Studio
 from regstudio.ui.viewing import Viewing
 
 Config = Callable[..., TrainConfig]
-
-
-@pytest.fixture(scope="module")
-def one_run(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two epochs, trained once for all of these tests."""
-    runs_dir = tmp_path_factory.mktemp("runs")
-    knobs = {"epochs": 2, "encoder_channels": 2, "decoder_channels": 4, "lr": 1e-3, "device": "cpu"}
-    config = build_config({"data_base_dir": demo, "runs_dir": runs_dir, "run_name": "first", **knobs})
-    list(train(config, check_data(config).index))
-    return runs_dir / "first"
 
 
 @pytest.fixture
