@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,22 +60,15 @@ class Opening:
         """List what there is now, and keep what is chosen as far as it is still there; else take the first."""
         runs = self.viewing.runs()
         run = _kept(choice.run, runs)
-        if run is None:
-            return Lists(
-                runs=[], checkpoints=[], cases=[], others=[], choice=Choice(path=choice.path, refine=choice.refine)
-            )
-        checkpoints, others = self.viewing.checkpoints(run), ["", *self.viewing.others(run)]
-        try:
-            cases = self.viewing.cases(self.viewing.config(run))
-        except RegStudioError:  # opening says why
-            cases = []
-        kept = Choice(
+        checkpoints = self.viewing.checkpoints(run) if run else []
+        others = ["", *self.viewing.others(run)] if run else []
+        cases = self._cases(replace(choice, run=run))
+        kept = replace(
+            choice,
             run=run,
             checkpoint=_kept(choice.checkpoint, checkpoints),
             case=_kept(choice.case, cases),
             compare=_kept(choice.compare, others),
-            path=choice.path,
-            refine=choice.refine,
         )
         return Lists(runs=runs, checkpoints=checkpoints, cases=cases, others=others, choice=kept)
 
@@ -119,6 +112,16 @@ class Opening:
         networks = self._networks(choice)
         pair = self.viewing.own_pair(self.viewing.config(choice.run, networks[0]), dict(files), resize=resize)
         return self.viewing.view(pair, networks, choice.refine)
+
+    def _cases(self, choice: Choice) -> list[str]:
+        """Return the cases of the run or, where there is none, of the checkpoint file; none where they cannot open."""
+        if not choice.run and not choice.path:
+            return []
+        try:
+            network = None if choice.run else self._networks(choice)[0]
+            return self.viewing.cases(self.viewing.config(choice.run, network))
+        except RegStudioError:  # opening says why
+            return []
 
     def _draw(self, config: TrainConfig, case: str, networks: Sequence[Network]) -> None:
         self.viewing.drawing(self.viewing.pair(config, case), networks)

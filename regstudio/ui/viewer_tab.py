@@ -54,9 +54,9 @@ def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
     one_at_a_time: dict[str, Any] = {"concurrency_id": "viewer", "concurrency_limit": 1, **quiet}
     slow = {**one_at_a_time, "show_progress": "minimal"}
     _page_opened()(handlers.warm_up, **quiet)
-    gr.on([_entering(), run.change], handlers.enter, inputs, [*choice, *outputs], **one_at_a_time)
+    gr.on([_entering(), run.change, path.submit], handlers.enter, inputs, [*choice, *outputs], **one_at_a_time)
     run.focus(handlers.refresh, None, run, **quiet)
-    chosen = [checkpoint.input, case.input, compare.input, path.submit, refine.submit, refine.blur]
+    chosen = [checkpoint.input, case.input, compare.input, refine.submit, refine.blur]
     gr.on(chosen, handlers.show, inputs, [case, *outputs], **one_at_a_time)
     picture.step(handlers.step, inputs, [case, *outputs], trigger_mode="multiple", **one_at_a_time)
     own_inputs = [resize, *files, *boxes]

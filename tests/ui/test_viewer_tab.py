@@ -82,6 +82,15 @@ def test_an_error_is_shown_where_the_images_would_be(studio: Studio) -> None:
     assert "Train a run" in json.loads(handlers.enter(None)[4])["empty"]
 
 
+def test_without_a_run_a_checkpoint_file_brings_its_own_cases(studio: Studio, one_run: Path, tmp_path: Path) -> None:
+    path = shutil.copy(one_run / "checkpoints" / "best_model.pt", tmp_path / "alone.pt")
+    cases, drawn = Handlers(studio, False).enter(None, None, None, None, None, str(path))[2:5:2]
+    assert [name for _, name in cases.choices] == [f"validation/phantom_0{i}" for i in (5, 6)] + [
+        f"training/phantom_0{i}" for i in (1, 2, 3, 4)
+    ]
+    assert (cases.value, json.loads(drawn)["name"]) == ("validation/phantom_05", "phantom_05")
+
+
 def test_errors_of_buttons_are_escaped(studio: Studio) -> None:
     with pytest.raises(gr.Error, match="&lt;b&gt;"):
         Handlers(studio, False).download("case", False, *NO_FILES, "<b>")
