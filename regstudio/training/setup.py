@@ -21,7 +21,7 @@ from regstudio.errors import ConfigError, DataError
 from regstudio.losses import Objective
 from regstudio.networks.build import build_network
 from regstudio.networks.checkpoint import load_checkpoint, load_weights
-from regstudio.networks.device import find_device
+from regstudio.networks.device import find_device, keep_freed_memory
 from regstudio.training.augmentation import Augmentation
 from regstudio.training.learner import Learner
 from regstudio.training.schedule import Schedule
@@ -126,6 +126,7 @@ def learner_of(
     config: TrainConfig, *, steps_per_epoch: int, device: torch.device, label_ids: Sequence[int] = ()
 ) -> Learner:
     """Return the network with its first weights, those of `load_model` or drawn from the seed, ready to learn."""
+    keep_freed_memory()
     # The first weights depend on the seed alone, and what the program drew before is left as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.optimisation.seed)
