@@ -6,14 +6,16 @@ file, read memory-mapped and never unpickled, with a checksum at its end: one th
 
 import hashlib
 import io
+import mmap
 import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +40,15 @@ def stamp_of(path: Path) -> Stamp | None:
     return state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino
 
 
+class _Entry(NamedTuple):
+    """What was found whole for a file that bears `stamp`."""
+
+    stamp: Stamp
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
 class DiskCache:
     """Arrays kept in `folder` up to a budget; a folder that cannot be written to, or a full disk, is done without.
 
@@ -47,47 +58,54 @@ class DiskCache:
 
     def __init__(self, folder: Path, gigabytes: float) -> None:
         self._folder, self._gigabytes = folder, gigabytes
-        self._names: dict[tuple[Hashable, Path], tuple[Stamp, str]] = {}  # of entries found whole
+        self._known: dict[tuple[Hashable, Path], _Entry] = {}
         self._opened = time.time()
         self._room, self._full = 0.0, False
         self._lock = threading.Lock()
 
     def get(self, reader: Hashable, path: Path, stamp: Stamp, load: Callable[[Path], Array]) -> Array:
         """Return what `reader` makes of a file that bears `stamp`, from the folder or by load(path); read-only."""
-        known = self._names.get((reader, path))
-        if known is not None and known[0] == stamp and (array := self._open(known[1])) is not None:
+        known = self._known.get((reader, path))
+        if known is not None and known.stamp == stamp and (array := self._mapped(known)) is not None:
             return array
         name = _name(reader, path)
-        array = None if name is None else self._open_whole(name)
+        array = None if name is None else self._whole(name)
         if array is None:
-            array = load(path)
+            array = np.ascontiguousarray(load(path))
             # Named anew, for the file may have changed between the two readings.
             if name is None or self._full or _name(reader, path) != name or not self._store(name, array):
                 return array
         assert name is not None
-        self._names[reader, path] = stamp, name
+        self._known[reader, path] = _Entry(stamp, name, array.dtype, array.shape)
         return array
 
     def _path(self, name: str) -> Path:
         return self._folder / name[:2] / f"{name}.npy"
 
-    def _open(self, name: str) -> Array | None:
-        """Return an entry, or None where there is none."""
+    def _mapped(self, entry: _Entry) -> Array | None:
+        """Return an entry that was found whole before, or None if it is gone."""
         try:
-            return np.asarray(np.load(self._path(name), mmap_mode="r", allow_pickle=False))
+            with self._path(entry.name).open("rb") as stream:  # np.load parses the header anew, which takes longer
+                content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            pixels = prod(entry.shape)
+            start = len(content) - _SEAL - pixels * entry.dtype.itemsize
+            return np.frombuffer(content, entry.dtype, pixels, start).reshape(entry.shape)
         except (OSError, ValueError):
             return None
 
-    def _open_whole(self, name: str) -> Array | None:
+    def _whole(self, name: str) -> Array | None:
         """Return an entry and note that it is of use, or None where there is none that is whole."""
         path = self._path(name)
-        with suppress(OSError):
+        try:
             content = path.read_bytes()
-            if content[-_SEAL:] == _seal(content[:-_SEAL]):
-                with suppress(OSError):  # a folder that is read-only
-                    os.utime(path)
-                return self._open(name)
-        return None
+        except OSError:
+            return None
+        if content[-_SEAL:] != _seal(content[:-_SEAL]):
+            return None
+        with suppress(OSError):  # a folder that is read-only
+            os.utime(path)
+        array: Array = np.load(io.BytesIO(content), allow_pickle=False)
+        return array
 
     def _store(self, name: str, array: Array) -> bool:
         stream = io.BytesIO()
