@@ -16,6 +16,7 @@ import torch
 
 from regstudio.config import TrainConfig, build_config
 from regstudio.data.affine_cache import affine_matrices
+from regstudio.data.dataset import Item
 from regstudio.data.layout import DataIndex
 from regstudio.errors import DataError, RegStudioError, RunError, TrainingError
 from regstudio.networks.device import cpu_threads
@@ -136,7 +137,8 @@ class _Course:
 
     def _epoch(self, state: State) -> Generator[TrainEvent, None, State]:
         """Finish the epoch under way: steps, validation, checkpoints; return the state it ends in."""
-        state = yield from self._steps(state)
+        with closing(self.parts.loader.epoch(state.epoch, skip=state.step)) as batches:
+            state = yield from self._steps(state, batches)
         if self.stop.is_set():
             return state
         started = time.perf_counter()
@@ -154,10 +156,9 @@ class _Course:
         yield self.saver.preview(state)
         return state
 
-    def _steps(self, state: State) -> Generator[TrainEvent, None, State]:
+    def _steps(self, state: State, batches: Iterator[Item]) -> Generator[TrainEvent, None, State]:
         """Take the steps that the epoch still lacks; return the state after the last."""
         parts, saved_at = self.parts, time.monotonic()
-        batches = parts.loader.epoch(state.epoch, skip=state.step)
         while state.step < parts.steps_per_epoch and not self.stop.is_set():
             started = time.perf_counter()
             losses = self._step(next(batches), state)
