@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     from regstudio.data.speed import ReadingSpeed
     from regstudio.training.measuring import Speed
 
-NETWORKS = ("corrmlp", "voxelmorph")
+NETWORKS, PRECISIONS = ("corrmlp", "voxelmorph"), ("float32", "bfloat16")
 MOST_OF_MEMORY = 0.8  # of the device's, beyond which a measurement is not even tried
 READ_IMAGES, WAITED_FOR = 32, 16
-HEADER = "network      size batch    step ms   GFLOP share   registration ms   GFLOP share   peak MB"
+HEADER = "network     precision  size batch    step ms   GFLOP share   registration ms   GFLOP share   peak MB"
 
 
 @click.command()
@@ -52,6 +53,15 @@ HEADER = "network      size batch    step ms   GFLOP share   registration ms   G
     show_default=True,
     help="architecture (repeatable)",
 )
+@click.option(
+    "--precision",
+    "precisions",
+    type=click.Choice(PRECISIONS),
+    multiple=True,
+    default=PRECISIONS[:1],
+    show_default=True,
+    help="what the networks and the products compute in (repeatable)",
+)
 @click.option("--seconds", type=click.FloatRange(0), default=4.0, show_default=True, help="for each line, at least")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="write everything here, too")
@@ -59,6 +69,7 @@ def bench(
     sizes: tuple[int, ...],
     batch_sizes: tuple[int, ...],
     networks: tuple[str, ...],
+    precisions: tuple[str, ...],
     seconds: float,
     device: str,
     file: Path | None,
@@ -74,8 +85,8 @@ def bench(
     click.echo(_described(found))
     click.echo(f"\n{HEADER}")
     speeds = []
-    for network in networks:
-        for speed in _measured(network, sorted(sizes), sorted(batch_sizes), device, seconds):
+    for what in product(networks, precisions):
+        for speed in _measured(*what, sorted(sizes), sorted(batch_sizes), device, seconds):
             speeds.append(speed)
             click.echo(_row(speed))
     click.echo("\nformat     images a second: decoded   from memory     from disk")
@@ -96,24 +107,26 @@ def bench(
         write_text(file, json.dumps(content, indent=1) + "\n")
 
 
-def _measured(network: str, sizes: list[int], batch_sizes: list[int], device: str, seconds: float) -> "Iterator[Speed]":
+def _measured(
+    network: str, precision: str, sizes: list[int], batch_sizes: list[int], device: str, seconds: float
+) -> "Iterator[Speed]":
     """Measure from small to large; what would not fit in the memory, judged by what did, is said and left out."""
     from regstudio.training.measuring import measure, memory_of
 
     memory, bytes_per_pixel = memory_of(device), 0.0
-    for size, batch_size in ((size, batch_size) for size in sizes for batch_size in batch_sizes):
+    for size, batch_size in product(sizes, batch_sizes):
         pixels = size**2 * batch_size
         if memory is not None and bytes_per_pixel * pixels > MOST_OF_MEMORY * memory:
             click.echo(
-                f"{network:12}{size:5}{batch_size:6}    not measured: it takes about "
+                f"{network:12}{precision:9}{size:6}{batch_size:6}    not measured: it takes about "
                 f"{bytes_per_pixel * pixels / 1e9:.0f} GB of memory"
             )
             continue
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
             try:
-                speed = process.submit(measure, network, size, batch_size, device, seconds).result()
+                speed = process.submit(measure, network, precision, size, batch_size, device, seconds).result()
             except (BrokenProcessPool, RuntimeError) as error:  # the CPU's allocator raises a plain RuntimeError
-                click.echo(f"{network:12}{size:5}{batch_size:6}    not measured: {error}")
+                click.echo(f"{network:12}{precision:9}{size:6}{batch_size:6}    not measured: {error}")
                 continue
         bytes_per_pixel = speed.peak_bytes / pixels
         yield speed
@@ -137,7 +150,7 @@ def _described(found: dict[str, Any]) -> str:
 
 def _row(speed: "Speed") -> str:
     return (
-        f"{speed.network:12}{speed.size:5}{speed.batch_size:6}"
+        f"{speed.network:12}{speed.precision:9}{speed.size:6}{speed.batch_size:6}"
         f"{speed.step * 1e3:11.1f}{speed.step_flops / 1e9:8.1f}{speed.step_share:6.0%}"
         f"{speed.registration * 1e3:18.1f}{speed.registration_flops / 1e9:8.1f}{speed.registration_share:6.0%}"
         f"{speed.peak_bytes / 1e6:10.0f}"

@@ -148,6 +148,9 @@ class OptimisationSection(Section):
         description="auto, cpu, cuda or cuda:N; auto takes CUDA where it is",
         json_schema_extra=RESUMABLE,
     )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="what the network computes in; bfloat16 is faster where the processor has it"
+    )
     threads: int | None = Field(
         None,
         ge=1,

@@ -20,6 +20,7 @@ from regstudio.losses import Objective
 from regstudio.metrics import ncc
 from regstudio.networks.checkpoint import Checkpoint, load_checkpoint
 from regstudio.networks.device import find_device, keep_freed_memory
+from regstudio.networks.registration import Precision
 from regstudio.networks.warp import SpatialTransformer, affine_after
 
 Array = npt.NDArray[Any]
@@ -30,7 +31,8 @@ class Registrar:
 
     `checkpoint` is a Checkpoint or the path of one; `device` is "auto", "cpu", "cuda" or "cuda:N". `affine` is "auto"
     or "none", by default as the network was trained; with `keep_affine` the maps found are kept on the disk, and the
-    next time cost nothing. Raises CheckpointError or DeviceError.
+    next time cost nothing. `precision` is what the network computes in, "float32" or the faster "bfloat16". Raises
+    CheckpointError or DeviceError.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Registrar:
         *,
         affine: Literal["none", "auto"] | None = None,
         keep_affine: bool = True,
+        precision: Precision = "float32",
     ) -> None:
         keep_freed_memory()
         self.device = find_device(device)
@@ -47,6 +50,7 @@ class Registrar:
         if not isinstance(checkpoint, Checkpoint):
             checkpoint = load_checkpoint(checkpoint)
         self._model = checkpoint.model(source).to(self.device).eval()
+        self._model.precision = precision
         self._objective = _objective(checkpoint, source)
         self.affine = affine or checkpoint.affine
         self._keep_affine = keep_affine

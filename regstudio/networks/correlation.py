@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -21,6 +22,7 @@ class _Join(torch.autograd.Function):
     """
 
     @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
     def forward(ctx: Any, x1: Tensor, x2: Tensor) -> Tensor:
         batch, channels, height, width = x1.shape
         padded = F.pad(x2, (1, 1, 1, 1))
@@ -38,6 +40,7 @@ class _Join(torch.autograd.Function):
         return joined.permute(0, 3, 1, 2)
 
     @staticmethod
+    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         x1, padded = ctx.saved_tensors

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -18,6 +19,7 @@ FEW_CHANNELS = 32
 
 class _LayerNorm(torch.autograd.Function):
     @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
     def forward(ctx: Any, x_last: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         channels = x_last.shape[-1]
         rows = x_last.reshape(-1, channels)
@@ -32,6 +34,7 @@ class _LayerNorm(torch.autograd.Function):
         return normalised.view(x_last.shape)
 
     @staticmethod
+    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, mean, inverse_deviation, weight, bias = ctx.saved_tensors
@@ -55,8 +58,8 @@ def layer_norm(
 
     `shape` is (C,), as torch's own function wants it.
     """
-    # With more channels torch's own is as fast; the ONNX exporter does not see into a Function.
-    if shape[0] > FEW_CHANNELS or torch.onnx.is_in_onnx_export():
+    # With more channels torch's own is as fast, and so it is on a GPU; the ONNX exporter does not see into a Function.
+    if shape[0] > FEW_CHANNELS or x_last.device.type != "cpu" or torch.onnx.is_in_onnx_export():
         return F.layer_norm(x_last, shape, weight, bias, EPSILON)
     normalised: Tensor = _LayerNorm.apply(x_last, weight, bias)  # type: ignore[no-untyped-call]
     return normalised
@@ -64,6 +67,7 @@ def layer_norm(
 
 class _InstanceNorm(torch.autograd.Function):
     @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
     def forward(ctx: Any, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
         # One group a channel is the same sum; unlike torch's instance norm it keeps channels-last memory.
@@ -74,6 +78,7 @@ class _InstanceNorm(torch.autograd.Function):
         return normalised
 
     @staticmethod
+    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         normalised, inverse_deviation = ctx.saved_tensors
@@ -86,5 +91,7 @@ def instance_norm(x: Tensor) -> Tensor:
     """Normalise each channel of each image over its pixels: (B, C, H, W)."""
     if torch.onnx.is_in_onnx_export():
         return F.instance_norm(x, eps=EPSILON)
+    if x.device.type != "cpu":
+        return F.group_norm(x, x.shape[1], eps=EPSILON)
     normalised: Tensor = _InstanceNorm.apply(x)  # type: ignore[no-untyped-call]
     return normalised

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -10,6 +11,7 @@ from regstudio.networks.warp import SpatialTransformer, affine_after, integrate,
 
 SMALLEST_SIZE = 32
 Transform = Literal["displacement", "svf"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,6 +38,8 @@ class RegistrationNetwork(nn.Module):
 
     # Images are padded to a multiple of this, for the network alone.
     multiple = 1
+    # Of what the network computes; its field, the warping and the losses are always as precise as the images.
+    precision: Precision = "float32"
 
     def __init__(self, transform: Transform = "displacement") -> None:
         super().__init__()
@@ -82,7 +86,9 @@ class RegistrationNetwork(nn.Module):
         """Return the network's own output for a pair of any size: (B, 2, H, W)."""
         height, width = moving.shape[2:]
         padding = (0, -width % self.multiple, 0, -height % self.multiple)
-        return self.compute_field(_pad(fixed, padding), _pad(moving, padding))[:, :, :height, :width]
+        with torch.autocast(moving.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            field = self.compute_field(_pad(fixed, padding), _pad(moving, padding))
+        return field[:, :, :height, :width].to(moving.dtype)
 
     def compute_field(self, fixed: Tensor, moving: Tensor) -> Tensor:
         """Return the output for images whose sides are multiples of `multiple`."""

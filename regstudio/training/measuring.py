@@ -32,11 +32,12 @@ class Speed:
 
     `step` is a whole training step with all settings at their defaults, `registration` a batch warped onto one fixed
     image, in seconds; beside them the floating point operations by torch.utils.flop_counter. `products` is how many
-    of them a second float32 matrix products take, timed in turn with the rest. `peak_bytes` is the most memory: that
-    of the whole process, or on a GPU what was allocated there.
+    of them a second matrix products in the same precision take, timed in turn with the rest. `peak_bytes` is the most
+    memory: that of the whole process, or on a GPU what was allocated there.
     """
 
     network: str
+    precision: str
     size: int
     batch_size: int
     step: float
@@ -57,10 +58,10 @@ class Speed:
         return self.registration_flops / self.registration / self.products
 
 
-def measure(network: str, size: int, batch_size: int, device: str, seconds: float) -> Speed:
+def measure(network: str, precision: str, size: int, batch_size: int, device: str, seconds: float) -> Speed:
     """Measure a network for `seconds`, and at least two rounds; in a process of its own, the memory is its alone."""
     where = find_device(device)
-    learner, batch = _learner(network, where), _batch(size, batch_size, where)
+    learner, batch = _learner(network, where, precision), _batch(size, batch_size, where)
 
     def step() -> object:
         return learner.step(batch, 0)
@@ -69,7 +70,7 @@ def measure(network: str, size: int, batch_size: int, device: str, seconds: floa
         with torch.no_grad():
             return learner.model.eval().predict(batch["fixed_image"], batch["moving_image"])
 
-    product = _product(where, torch.float32)
+    product = _product(where, getattr(torch, precision))
     works = [step, register, *[product] * _PRODUCTS]
     flops = [_flops(work) for work in works]
     rounds: list[list[float]] = []
@@ -79,6 +80,7 @@ def measure(network: str, size: int, batch_size: int, device: str, seconds: floa
     step_time, registration_time, *product_times = (min(times) for times in zip(*rounds, strict=True))
     return Speed(
         network=network,
+        precision=precision,
         size=size,
         batch_size=batch_size,
         step=step_time,
@@ -131,8 +133,8 @@ def memory_of(device: str) -> int | None:
         return None
 
 
-def _learner(network: str, device: torch.device) -> Learner:
-    return learner_of(build_config({"network": network}), steps_per_epoch=1, device=device)
+def _learner(network: str, device: torch.device, precision: str = "float32") -> Learner:
+    return learner_of(build_config({"network": network, "precision": precision}), steps_per_epoch=1, device=device)
 
 
 def _batch(size: int, batch_size: int, device: torch.device) -> dict[str, torch.Tensor]:

@@ -138,8 +138,9 @@ def learner_of(
     path: Path | None = config.optimisation.load_model
     if path is not None:
         load_weights(model, load_checkpoint(path), path)
-    model = model.to(device)
     knobs, varied = config.optimisation, config.augmentation
+    model = model.to(device)
+    model.precision = knobs.precision
     return Learner(
         model,
         torch.optim.Adam(model.parameters(), lr=knobs.lr, fused=True),

@@ -1,14 +1,19 @@
-"""Takes the README's pictures of the page: python -m tests.ui.gallery writes them to assets/gallery/."""
+"""Takes the README's pictures of page and report: python -m tests.ui.gallery writes them to assets/gallery/.
+
+The report compares with the baselines that are installed.
+"""
 
 import shutil
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from regstudio.cli import main as command
 from regstudio.data.phantom import make_demo
 from regstudio.ui.app import build_app
 from regstudio.ui.launch import CHECKOUT_DATA, start_demo
@@ -21,6 +26,7 @@ WIDTH, HEIGHT = 1280, 700
 LONGEST = 1200  # of a picture: what is further down is cut off
 MINUTES = 5  # that the training may take
 NARROW = 400
+BASELINES = {"demons": None, "syn": "ants", "elastix": "itk"}  # and the package that each needs
 
 
 def main() -> None:
@@ -40,6 +46,7 @@ def main() -> None:
                 page.goto(served.url)
                 page.wait_for_selector("#tabs [role=tab]")
                 take_all(page, studio)
+                take_report(page, studio, place / "report")
                 browser.close()
         finally:
             studio.job.stop()
@@ -80,6 +87,18 @@ def take_all(page: Page, studio: Studio) -> None:
     page.set_viewport_size({"width": NARROW, "height": HEIGHT})
     open_tab(page, "Viewer")
     take(page, "phone")
+
+
+def take_report(page: Page, studio: Studio, folder: Path) -> None:
+    """Photograph the report of the finished run beside classical methods."""
+    finished = next(run for run in studio.runs() if run.state == "finished")
+    methods = [name for name, package in BASELINES.items() if package is None or find_spec(package)]
+    named = [word for name in methods for word in ("--baseline", name)]
+    checkpoint = str(finished.path / "checkpoints" / "best_model.pt")
+    command(["evaluate", "--checkpoint", checkpoint, *named, "--report", str(folder)], standalone_mode=False)
+    page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+    page.goto((folder / "report.html").as_uri())
+    take(page, "report")
 
 
 def compare_runs(page: Page) -> None:
