@@ -19,5 +19,11 @@ def test_the_command_line_answers_without_loading_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+def test_a_training_loads_no_library_before_it_needs_it() -> None:
+    code = "import sys, regstudio.training.setup, regstudio.training.trainer"
+    code += "; assert not {'scipy', 'SimpleITK', 'nibabel', 'matplotlib', 'gradio'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
 def test_a_wrong_name_is_an_attribute_error() -> None:
     assert not hasattr(regstudio, "Corrmlp")

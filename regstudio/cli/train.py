@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from regstudio.data.layout import DataIndex
     from regstudio.training.events import TrainEvent
 
-# Opening more images than this before the first step would be felt; the rest is opened as it is trained on.
-MOST_OPENED = 2000
+# Of either set: opening more before the first step would be felt; the rest is opened as it is trained on.
+MOST_OPENED = 1000
 
 
 def _purposes() -> str:
@@ -82,7 +82,10 @@ def _checked(config: TrainConfig) -> "DataIndex":
     from regstudio.training.setup import check_data
 
     report = check_data(
-        config, most=MOST_OPENED, progress=lambda jobs: tqdm(jobs, desc="Checking", unit="file", leave=False)
+        config,
+        most=MOST_OPENED,
+        most_validation=MOST_OPENED,
+        progress=lambda jobs: tqdm(jobs, desc="Checking", unit="file", leave=False),
     )
     if report.index.problems:
         click.echo(report.to_text(), err=True)

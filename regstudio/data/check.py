@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +13,11 @@ import numpy as np
 from regstudio.data.formats import SMALLEST_SIDE, extension, read_image, read_label
 from regstudio.data.layout import Case, DataIndex
 from regstudio.data.loaders import rescale
+from regstudio.data.parallel import in_order
 from regstudio.data.problems import FileError, Problem, Severity
 from regstudio.data.report import Report, SetSummary
+
+Role = Literal["atlas", "training", "validation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,7 @@ class _Finding:
     """What is known of a case once its files were opened; `usable` is the case without what cannot be used."""
 
     case: Case
-    role: Literal["atlas", "training", "validation"]
+    role: Role
     usable: Case | None
     problems: list[Problem] = field(default_factory=list)
     size: tuple[int, ...] | None = None
@@ -58,20 +62,22 @@ def check(
     *,
     progress: Callable[[Sequence[Any]], Iterable[Any]] = lambda jobs: jobs,
 ) -> Report:
-    """Open every file of an index and report; `progress` may wrap the sequence of files, as tqdm does.
+    """Open every file of an index, in parallel, and report; `progress` may wrap the sequence of files, as tqdm does.
 
     What is wrong with the atlas is an error, and so is a size that does not fit. Any other file that cannot be used is
     left out, with a warning: an image with its label, a training label alone, a validation label with its image.
     """
     reading = reading or Reading()
     sets = {"atlas": [index.atlas] if index.atlas else [], "training": index.train, "validation": index.validation}
+    files = iter(progress([(role, case) for role, cases in sets.items() for case in cases]))
     findings: dict[str, list[_Finding]] = {role: [] for role in sets}
-    for role, case in progress([(role, case) for role, cases in sets.items() for case in cases]):
-        finding = _Finding(case=case, role=role, usable=case)
-        atlas = findings["atlas"][0] if findings["atlas"] else None
-        _examine_image(finding, reading, atlas)
-        _examine_label(finding, reading, atlas)
-        findings[role].append(finding)
+    atlas = None
+    if index.atlas:  # which the others are compared with
+        atlas = _examine(next(files), reading, None)
+        findings["atlas"].append(atlas)
+    with closing(in_order(lambda file: _examine(file, reading, atlas), files)) as found:
+        for finding in found:
+            findings[finding.role].append(finding)
     own = [problem for found in findings.values() for finding in found for problem in finding.problems]
     checked = replace(
         index,
@@ -80,6 +86,13 @@ def check(
         problems=(*index.problems, *own, *_compare(index, **findings)),
     )
     return Report(index=checked, sets={role: _summary(found) for role, found in findings.items()})
+
+
+def _examine(file: tuple[Role, Case], reading: Reading, atlas: _Finding | None) -> _Finding:
+    finding = _Finding(case=file[1], role=file[0], usable=file[1])
+    _examine_image(finding, reading, atlas)
+    _examine_label(finding, reading, atlas)
+    return finding
 
 
 def _examine_image(finding: _Finding, reading: Reading, atlas: _Finding | None) -> None:

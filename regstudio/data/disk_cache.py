@@ -69,13 +69,14 @@ class DiskCache:
         if known is not None and known.stamp == stamp and (array := self._mapped(known)) is not None:
             return array
         name = _name(reader, path)
-        array = None if name is None else self._whole(name)
+        if name is None:
+            return load(path)  # which says why the file cannot be read
+        array = self._whole(name)
         if array is None:
             array = np.ascontiguousarray(load(path))
             # Named anew, for the file may have changed between the two readings.
-            if name is None or self._full or _name(reader, path) != name or not self._store(name, array):
+            if self._full or _name(reader, path) != name or not self._store(name, array):
                 return array
-        assert name is not None
         self._known[reader, path] = _Entry(stamp, name, array.dtype, array.shape)
         return array
 
@@ -139,14 +140,14 @@ class DiskCache:
             free = shutil.disk_usage(self._folder).free
         except OSError:
             return 0
-        used = sum(size for _, size, _ in entries)
+        used = sum(taken for _, taken, _ in entries)
         most = min(self._gigabytes * 1e9, used + free - SPARE)
-        for changed, size_of_entry, path in entries:
+        for changed, taken, path in entries:
             if used + share <= most or changed >= self._opened:
                 break
             with suppress(OSError):
                 Path(path).unlink()
-                used -= size_of_entry
+                used -= taken
         return min(share, most - used)
 
     def __reduce__(self) -> tuple[type["DiskCache"], tuple[Path, float]]:

@@ -37,6 +37,11 @@ class Report:
         """Whether nothing stops a training."""
         return not self.index.errors
 
+    def unopened(self, name: str) -> int:
+        """Return how many images of a set were not opened, and are taken to be usable."""
+        indexed = {"training": self.index.train, "validation": self.index.validation}.get(name, ())
+        return max(0, len(indexed) - self.sets[name].usable)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report made of what JSON knows, under keys that stay the same."""
         sets = {name: asdict(summary) for name, summary in self.sets.items()}
@@ -58,6 +63,9 @@ class Report:
         """Return the report for a terminal: the verdict, what is there, then each problem with its files."""
         verdict = "Ready to train." if self.can_train else "Cannot train before the errors below are mended."
         parts = [f"{self.index.root}: {verdict}", _table(self._rows())]
+        unopened = sum(self.unopened(name) for name in self.sets)
+        if unopened:
+            parts.append(f"{unopened:,} of the images are not opened yet; regstudio check opens all.")
         if any(summary.label_pixels for summary in self.sets.values()):
             parts.append(_table(self._label_rows()))
         for severity, title in (("error", "Errors"), ("warning", "Warnings"), ("note", "Notes")):
@@ -70,7 +78,8 @@ class Report:
         rows = [["", "images", "usable", "labels", "sizes", "formats"]]
         for name, found in self.sets.items():
             formats = found.formats | found.label_formats
-            counts = [str(n) for n in (found.images, found.usable, found.labels)]
+            unopened = self.unopened(name)
+            counts = [str(n) for n in (found.images + unopened, found.usable + unopened, found.labels)]
             rows.append([name, *counts, _counted(found.sizes), ", ".join(sorted(formats))])
         return rows
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from regstudio.metrics.shapes import Array, check_flow, check_same_shape
 
@@ -50,6 +49,8 @@ def inverse_consistency(flow: Array, inverse: Array, spacing: tuple[float, float
 
 def sample_flow(flow: Array, points: Points) -> Points:
     """Read a flow (2, H, W) linearly at points (2, n), y and x in pixels; outside, its nearest pixel: (2, n)."""
+    from scipy import ndimage  # a third of a second, which no training waits for
+
     check_flow(flow)
     channels = flow.astype(np.float64)
     return np.stack([ndimage.map_coordinates(channel, points, order=1, mode="nearest") for channel in channels])

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from regstudio.metrics.shapes import Array, check_images
 
@@ -16,6 +15,8 @@ def ncc(fixed: Array, warped: Array, win: int = 9) -> float:
     The negative of `regstudio.losses.NCC`, where the formula and its source are; images in [0, 1].
     Raises ValueError if the shapes differ, the images are not two-dimensional or `win` is not odd and at least 3.
     """
+    from scipy import ndimage  # a third of a second, which no training waits for
+
     check_images(fixed, warped)
     if win < 3 or win % 2 == 0:
         raise ValueError(f"win is the side of a window with a centre pixel, an odd number of at least 3; got {win}")
@@ -39,6 +40,8 @@ def ssim(fixed: Array, warped: Array) -> float:
     within the image. Raises ValueError if the shapes differ, or the images are not two-dimensional or smaller than it.
     Source: Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", TIP 2004.
     """
+    from scipy import ndimage  # a third of a second, which no training waits for
+
     check_images(fixed, warped)
     if min(fixed.shape) < SSIM_WINDOW:
         raise ValueError(f"the window is {SSIM_WINDOW} x {SSIM_WINDOW} pixels; the images are {fixed.shape}")

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from regstudio.metrics.shapes import Array, check_labels, check_same_shape
 
@@ -61,5 +60,7 @@ def _outline(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 def _nearest(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the distance (n,) from each point to the nearest of the others."""
+    from scipy.spatial import KDTree  # a third of a second, which no training waits for
+
     distances: NDArray[np.float64] = KDTree(others).query(points)[0]
     return distances

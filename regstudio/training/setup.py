@@ -57,17 +57,21 @@ def check_data(
     config: TrainConfig,
     *,
     most: int | None = None,
+    most_validation: int | None = None,
     progress: Callable[[Sequence[Any]], Iterable[Any]] = lambda jobs: jobs,
 ) -> Report:
     """Look at the data that `config` names and open its files, but only the first `most` training images.
 
-    A training that is about to start opens a bounded number, so that it starts soon however much data there is.
+    Of the validation images it opens `most_validation`. A training that is about to start opens a bounded number, so
+    that it starts soon however much data there is.
     """
     index = index_folder(Layout(**config.layout.model_dump()))
     reading = Reading(**config.reading.model_dump(exclude={"cache_gb", "disk_cache_gb", "num_workers"}))
-    report = check(replace(index, train=index.train[:most]), reading, progress=progress)
-    unopened = index.train[len(index.train[:most]) :]
-    return replace(report, index=replace(report.index, train=report.index.train + unopened))
+    opened = replace(index, train=index.train[:most], validation=index.validation[:most_validation])
+    report = check(opened, reading, progress=progress)
+    train = report.index.train + index.train[len(opened.train) :]
+    validation = report.index.validation + index.validation[len(opened.validation) :]
+    return replace(report, index=replace(report.index, train=train, validation=validation))
 
 
 def loaders(reading: ReadingSection, atlas: Case | None) -> tuple[ImageLoader, LabelLoader]:

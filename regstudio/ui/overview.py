@@ -144,10 +144,9 @@ def _others(index: DataIndex) -> str:
 
 def _sets(report: Report) -> list[list[str]]:
     """Return the counts as rows (set, images, usable, labels, sizes, formats)."""
-    totals = {"training": len(report.index.train), "validation": len(report.index.validation)}
     rows = []
     for name, found in report.sets.items():
-        unopened = max(0, totals.get(name, 0) - found.usable)
+        unopened = report.unopened(name)
         images = f"{found.images + unopened:,}" + (f" ({found.images:,} opened)" if unopened else "")
         sizes = list(found.sizes.items())
         named = [size if len(sizes) == 1 else f"{size} ({count})" for size, count in sizes[:3]]

@@ -22,7 +22,7 @@ from regstudio.ui.run_list import RunList
 if TYPE_CHECKING:
     from regstudio.training.job import TrainJob
 
-MOST_OPENED = 2000
+MOST_OPENED = 1000  # images of either set
 UNSEEN = {"cache_gb", "disk_cache_gb", "num_workers"}  # knobs of reading that change nothing in what is read
 
 
@@ -167,7 +167,7 @@ class Studio:
         index = self.index(config)
         if not (index.atlas or index.train or index.validation):
             return check(index)
-        return check_data(config, most=MOST_OPENED, progress=progress)
+        return check_data(config, most=MOST_OPENED, most_validation=MOST_OPENED, progress=progress)
 
     def allowed(self, path: str) -> Path:
         """Return the path, resolved; raises ConfigError unless it lies below one of the roots, links followed."""
