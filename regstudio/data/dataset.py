@@ -5,6 +5,7 @@ An item is a dict of tensors (1, H, W): `fixed_image`, `moving_image` and, where
 moving one.
 """
 
+import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from regstudio.data.layout import Case
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.problems import FileError
 from regstudio.errors import DataError
+from regstudio.processes import ALONE, Group
 
 Item = dict[str, torch.Tensor]
 
@@ -140,11 +142,14 @@ def _refuse_other_size(path: Path | None, shape: torch.Size, reference: Path, wa
 class EpochSampler(Sampler[int]):
     """The items of an epoch in an order that depends on seed and epoch alone, from any place in it onwards.
 
-    An epoch has `length` items, by default those of one pass over the cases.
+    An epoch has `length` items, by default those of one pass over the cases, shared out among the group's processes.
     """
 
-    def __init__(self, dataset: RegistrationDataset, *, seed: int, length: int | None = None) -> None:
+    def __init__(
+        self, dataset: RegistrationDataset, *, seed: int, length: int | None = None, group: Group = ALONE
+    ) -> None:
         self._dataset, self._seed, self._length = dataset, seed, length or len(dataset.cases)
+        self._own = group.own
         self.start(0)
 
     def start(self, epoch: int, skip: int = 0) -> None:
@@ -153,14 +158,14 @@ class EpochSampler(Sampler[int]):
 
     def __len__(self) -> int:
         """Return the number of items left in the epoch."""
-        return max(0, self._length - self._skip)
+        return len(range(self._skip, self._length)[self._own])
 
     def __iter__(self) -> Iterator[int]:
         """Yield the indices of the items."""
         random = np.random.default_rng([self._seed, self._epoch])
         passes = -(-self._length // len(self._dataset.cases))
         order = np.concatenate([self._dataset.epoch_order(random) for _ in range(passes)])
-        yield from order[self._skip : self._length].tolist()
+        yield from order[self._skip : self._length][self._own].tolist()
 
 
 class TrainingLoader:
@@ -169,7 +174,8 @@ class TrainingLoader:
     Images are (B, 1, H, W); the atlas, being the same for all, comes as (1, 1, H, W). An epoch is `steps` batches, or
     if that is None one pass over the cases, without a last short batch. With `num_workers` > 0, processes load ahead:
     they are spawned, not forked, since a fork of a program with threads (a browser's, a training's) may hang, and so a
-    script needs its `if __name__ == "__main__"`.
+    script needs its `if __name__ == "__main__"`. Each process of a `group` has `batch_size` images of a step; together
+    they are those of one process with a batch of all.
     """
 
     def __init__(
@@ -181,14 +187,14 @@ class TrainingLoader:
         num_workers: int = 0,
         pin_memory: bool = False,
         steps: int | None = None,
+        group: Group = ALONE,
     ) -> None:
-        images = len(dataset.cases)
-        if images < batch_size:
-            raise DataError(
-                f"There are {images} images for batches of {batch_size}. Lower --batch_size, or add images."
-            )
-        self._steps, self._batch_size = steps or images // batch_size, batch_size
-        self._sampler = EpochSampler(dataset, seed=seed, length=self._steps * batch_size)
+        images, self._step_size = len(dataset.cases), batch_size * group.size
+        if images < self._step_size:
+            what = f"batches of {batch_size}" + f" in {group.size} processes" * (group.size > 1)
+            raise DataError(f"There are {images} images for {what}. Lower --batch_size, or add images.")
+        self._steps = steps or images // self._step_size
+        self._sampler = EpochSampler(dataset, seed=seed, length=self._steps * self._step_size, group=group)
         self._loader: DataLoader[Item | DataError] = DataLoader(
             _Outcomes(dataset),
             batch_size=batch_size,
@@ -198,7 +204,7 @@ class TrainingLoader:
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             multiprocessing_context="spawn" if num_workers > 0 else None,
-            worker_init_fn=_ignore_interrupt,
+            worker_init_fn=_stand_apart,
             pin_memory=pin_memory,
             generator=torch.Generator(),  # or it would draw from the global one, and an exact resume would be lost
         )
@@ -209,7 +215,7 @@ class TrainingLoader:
 
     def epoch(self, number: int, *, skip: int = 0) -> Iterator[Item]:
         """Yield the batches of epoch `number`, without its first `skip`; raises DataError where a file fails."""
-        self._sampler.start(number, skip * self._batch_size)
+        self._sampler.start(number, skip * self._step_size)
         for batch in self._loader:
             if isinstance(batch, DataError):
                 raise batch
@@ -238,6 +244,8 @@ def _collate(outcomes: list[Item | DataError], *, once: tuple[str, ...]) -> Item
     return {key: items[0][key][None] if key in once else torch.stack([i[key] for i in items]) for key in items[0]}
 
 
-def _ignore_interrupt(worker: int) -> None:
-    # Ctrl-C reaches every process of the terminal; the training alone decides what it means.
+def _stand_apart(worker: int) -> None:
+    # Ctrl-C, and the SIGTERM of torchrun, reach every process of a group; the training alone decides what they mean.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.name == "posix":
+        os.setpgrp()
