@@ -1,12 +1,16 @@
 """Several processes at work on one thing, as torchrun starts them: on the CPU, with gloo, and two of them."""
 
+import csv
+import json
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from regstudio.cli import main
 from regstudio.config import TrainConfig, build_config
 from regstudio.data.phantom import make_demo
 from regstudio.networks.checkpoint import load_checkpoint, load_weights
@@ -42,15 +46,22 @@ def where(place: Path, name: str) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def done(place: Path) -> dict[str, list[Any]]:
     """All that needs no interruption, done by the same two processes, since they take seconds to start."""
+    checkpoint = place / "runs" / "two" / "checkpoints" / "last.pt"
+    data, labels = place / "data", "validation_moving_seg"
+    fixed = [f"--fixed={data / 'fixed' / 'atlas.png'}", f"--moving={data / 'validation_moving'}"]
     tasks = {
         "gradients": ["gradients"],
         "not_a_number": ["not_a_number"],
         "last_words": ["last_words"],
         "train": ["train", *flags(**where(place, "two"), **RECIPE)],
         "diverge": ["train", *flags(**where(place, "diverged"), **SMALL, lr=1e30, epochs=1)],
+        "register": ["register", f"--checkpoint={checkpoint}", *fixed, f"--moving_seg={data / labels}"],
+        "evaluate": ["evaluate", f"--checkpoint={checkpoint}", f"--data_base_dir={data}", f"--json={place}/two.json"],
         "stop": ["stopped", "train", *flags(**where(place, "stopped"), **SMALL, epochs=2)],
         "refuse": ["train", *flags(**where(place, "refused"), **SMALL, batch_size=3)],
     }
+    tasks["register"] += [f"--out={place / 'out'}"]
+    tasks["again"] = tasks["register"]
     return do_together(place, tasks, XDG_CACHE_HOME=place / "cache")
 
 
@@ -146,6 +157,34 @@ def test_a_mistake_gets_one_message(done: dict[str, list[Any]], place: Path) -> 
     assert "There are 5 images for batches of 3 in 2 processes. Lower --batch_size" in first["stderr"]
     assert second["stdout"] == second["stderr"] == ""
     assert not (place / "runs" / "refused").exists()
+
+
+def test_images_to_register_are_shared_out(done: dict[str, list[Any]], place: Path) -> None:
+    first, second = done["register"]
+    assert (first["code"], second["code"]) == (0, 0), first
+    assert "3 of 3 images registered; the results" in first["stdout"]
+    assert second["stdout"] == ""
+    journal = [json.loads(line) for line in (place / "out" / "registered.jsonl").read_text().splitlines()]
+    with (place / "out" / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == sorted(entry["id"] for entry in journal)
+    assert len(rows) == 3
+    assert all((place / "out" / name).is_file() for entry in journal for name in entry["files"])
+    assert "3 of 3 images registered, 3 of them before" in done["again"][0]["stdout"]
+
+
+def test_an_evaluation_is_that_of_one_process(done: dict[str, list[Any]], place: Path) -> None:
+    first, second = done["evaluate"]
+    assert (first["code"], second["code"]) == (0, 0), first
+    assert second["stdout"] == ""
+    checkpoint = place / "runs" / "two" / "checkpoints" / "last.pt"
+    out = place / "one.json"
+    arguments = [f"--checkpoint={checkpoint}", f"--data_base_dir={place / 'data'}", f"--json={out}", "--device=cpu"]
+    assert CliRunner().invoke(main, ["evaluate", *arguments]).exit_code == 0
+    two, alone = (json.loads(path.read_text())["cases"] for path in (place / "two.json", out))
+    for case in (*two, *alone):
+        del case["seconds"]
+    assert two == alone
 
 
 def test_a_killed_worker_ends_the_run_which_can_be_gone_on_with(place: Path, done: object) -> None:
