@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,9 @@ RECIPE = {**SMALL, "affine": "auto", "dice_weight": 1.0, "ema": 0.5, "lr": 1e-3,
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data/: 5 training and 3 validation images of 32x32, which two processes do not share evenly."""
+    """A folder with data/: 7 training and 3 validation images of 32x32, which two processes do not share evenly."""
     folder = tmp_path_factory.mktemp("together")
-    make_demo(folder / "data", size=32, train=5, validation=3)
+    make_demo(folder / "data", size=32, train=7, validation=3)
     return folder
 
 
@@ -57,8 +58,10 @@ def done(place: Path) -> dict[str, list[Any]]:
         "diverge": ["train", *flags(**where(place, "diverged"), **SMALL, lr=1e30, epochs=1)],
         "register": ["register", f"--checkpoint={checkpoint}", *fixed, f"--moving_seg={data / labels}"],
         "evaluate": ["evaluate", f"--checkpoint={checkpoint}", f"--data_base_dir={data}", f"--json={place}/two.json"],
+        "straight": ["train", *flags(**where(place, "straight"), **SMALL, epochs=2)],
         "stop": ["stopped", "train", *flags(**where(place, "stopped"), **SMALL, epochs=2)],
-        "refuse": ["train", *flags(**where(place, "refused"), **SMALL, batch_size=3)],
+        "resume": ["train", f"--resume={place / 'runs' / 'stopped'}"],
+        "refuse": ["train", *flags(**where(place, "refused"), **SMALL, batch_size=4)],
     }
     tasks["register"] += [f"--out={place / 'out'}"]
     tasks["again"] = tasks["register"]
@@ -154,7 +157,7 @@ def test_a_training_that_diverges_leaves_the_images_of_all_processes(done: dict[
 def test_a_mistake_gets_one_message(done: dict[str, list[Any]], place: Path) -> None:
     first, second = done["refuse"]
     assert (first["code"], second["code"]) == (1, 1)
-    assert "There are 5 images for batches of 3 in 2 processes. Lower --batch_size" in first["stderr"]
+    assert "There are 7 images for batches of 4 in 2 processes. Lower --batch_size" in first["stderr"]
     assert second["stdout"] == second["stderr"] == ""
     assert not (place / "runs" / "refused").exists()
 
@@ -200,9 +203,14 @@ def test_a_killed_worker_ends_the_run_which_can_be_gone_on_with(place: Path, don
     assert f"Go on with: regstudio train --resume {run.path}" in end.message
     assert end.message.splitlines()[0] in errors
     state = load_checkpoint(run.last_path).training["state"]
-    assert (state["epoch"], state["step"]) == divmod(SIGNAL_STEP, 2)
+    assert (state["epoch"], state["step"]) == divmod(SIGNAL_STEP, 3)
 
-    straight = build_config({**where(place, "straight"), **recipe, "batch_size": 2})
+    copy = Run(shutil.copytree(run.path, place / "runs" / "copy"))
+    started = next(iter(train(copy.config(), index_of(copy.config()), run=copy)))
+    assert isinstance(started, RunStarted)  # one process, which takes 7 steps for 3
+    assert (started.epoch, started.step, started.steps_per_epoch) == (1, 2, 7)
+
+    straight = build_config({**where(place, "double"), **recipe, "batch_size": 2})
     wanted = steps(list(train(straight, index_of(straight))))
     alone: TrainConfig = build_config({"batch_size": 2}, run.config())
     list(train(alone, index_of(alone), run=run))
@@ -211,17 +219,15 @@ def test_a_killed_worker_ends_the_run_which_can_be_gone_on_with(place: Path, don
         assert got[2] == pytest.approx(expected[2], rel=1e-3, abs=1e-5)
 
 
-def test_a_signal_to_one_process_stops_all_at_the_same_step(done: dict[str, list[Any]], place: Path) -> None:
-    run = open_run(place / "runs" / "stopped")
+def test_a_signal_to_one_process_stops_all_and_they_go_on_exactly(done: dict[str, list[Any]], place: Path) -> None:
+    stopped, straight = (open_run(place / "runs" / name) for name in ("stopped", "straight"))
     first, second = done["stop"]
     assert (first["code"], second["code"]) == (0, 128 + signal.SIGTERM)
-    assert f"Stopped. Go on with: regstudio train --resume {run.path}" in first["stdout"]
-    state = load_checkpoint(run.last_path).training["state"]
-    assert (state["epoch"], state["step"]) == divmod(SIGNAL_STEP + 1, 2)
-    resumed = list(train(run.config(), index_of(run.config()), run=run))  # by one process, with 5 steps an epoch for 2
-    assert isinstance(resumed[0], RunStarted)
-    assert (resumed[0].epoch, resumed[0].step, resumed[0].steps_per_epoch) == (1, 2, 5)
-    assert [step for _, step, _ in steps(resumed)] == [3, 4, 5]
+    assert f"Stopped. Go on with: regstudio train --resume {stopped.path}" in first["stdout"]
+    assert "Goes on after epoch 1, step 2 of 3" in done["resume"][0]["stdout"]
+    assert steps(stopped.events()) == steps(straight.events())
+    weights, wanted = (load_checkpoint(run.epoch_path(2)).weights for run in (stopped, straight))
+    assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
 
 
 @pytest.mark.parametrize(("now", "step", "total"), [(10, 4, 8.0), (5, 2, 4.0), (3, 1, 2.0), (2, 0, None)])

@@ -25,7 +25,7 @@ from regstudio.training.setup import learner_of
 EVERYTHING = {"augment_affine": 1.0, "augment_smooth": 1.0, "augment_intensity": 1.0, "both_directions": True}
 TERMS = {"mse_weight": 1.0, "global_ncc_weight": 1.0, "mi_weight": 1.0, "fold_weight": 1.0, "transform": "svf"}
 SMALL = {"encoder_channels": 2, "decoder_channels": 4}
-SIGNAL_STEP = 2
+SIGNAL_STEP = 4
 ROOT = Path(__file__).parents[1]
 
 
