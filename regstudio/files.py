@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or a crash, never meets half of one."""
+"""Writing files so that a reader, or a crash, never meets half of one; and where what can be made anew is kept."""
 
 import os
 from collections.abc import Iterator
@@ -7,24 +7,32 @@ from pathlib import Path
 from uuid import uuid4
 
 
+def cache_folder(name: str) -> Path:
+    """Return regstudio/NAME in the user's cache folder, where what can be made anew is kept; it may not exist yet."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(base) if base else Path.home() / ".cache") / "regstudio" / name
+
+
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path that takes the place of `path` once the block ends without an error.
 
     The temporary file lies in the same folder and keeps the name's ending, so that writers which choose a format
-    by it work. It is flushed to the disk before it is renamed; after an error, `path` is as it was. Missing parent
-    folders are made.
+    by it work. It is flushed to the disk before it is renamed, unless it need not be `durable`: then a power cut may
+    damage it. After an error, `path` is as it was. Missing parent folders are made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid4().hex}.{path.name}")
     try:
         yield temporary
-        _sync(temporary)
+        if durable:
+            _sync(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    if os.name == "posix":  # elsewhere a folder cannot be opened; here the rename itself is to survive a power cut
+    # Elsewhere a folder cannot be opened; here the rename itself is to survive a power cut.
+    if durable and os.name == "posix":
         _sync(path.parent)
 
 

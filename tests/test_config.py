@@ -33,7 +33,7 @@ def test_modules_used_alone_have_the_same_defaults() -> None:
     assert defaults(Objective) == config.loss.model_dump()
     assert defaults(NCC) == {"win": config.loss.ncc_win}
     assert defaults(Grad) == {"penalty": config.loss.grad_penalty}
-    assert Reading(**config.reading.model_dump(exclude={"cache_gb", "num_workers"})) == Reading()
+    assert Reading(**config.reading.model_dump(exclude={"cache_gb", "disk_cache_gb", "num_workers"})) == Reading()
     assert Layout(**config.layout.model_dump()).atlas_seg_name == "atlas_seg.png"
 
 

@@ -43,6 +43,12 @@ class ReadingSection(Section):
     cache_gb: float = Field(
         2.0, ge=0, description="memory for decoded images, in gigabytes", json_schema_extra=RESUMABLE
     )
+    disk_cache_gb: float = Field(
+        20.0,
+        ge=0,
+        description="disk, in your cache folder, for decoded images that cache_gb has no room for, in gigabytes",
+        json_schema_extra=RESUMABLE,
+    )
     num_workers: int = Field(
         0, ge=0, le=64, description="processes that read ahead; 0 reads in the trainer", json_schema_extra=RESUMABLE
     )

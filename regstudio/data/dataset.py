@@ -7,22 +7,25 @@ moving one.
 
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from regstudio.data.formats import SMALLEST_SIDE
 from regstudio.data.layout import Case
 from regstudio.data.loaders import ImageLoader, LabelLoader
+from regstudio.data.parallel import in_order
 from regstudio.data.problems import FileError
 from regstudio.errors import DataError
 from regstudio.processes import ALONE, Group
+
+READING_THREADS = 4  # at most; where files are cached, one keeps up with any training
 
 Item = dict[str, torch.Tensor]
 
@@ -172,10 +175,11 @@ class TrainingLoader:
     """The batches of a training, epoch by epoch, each a function of seed, epoch and step alone.
 
     Images are (B, 1, H, W); the atlas, being the same for all, comes as (1, 1, H, W). An epoch is `steps` batches, or
-    if that is None one pass over the cases, without a last short batch. With `num_workers` > 0, processes load ahead:
-    they are spawned, not forked, since a fork of a program with threads (a browser's, a training's) may hang, and so a
-    script needs its `if __name__ == "__main__"`. Each process of a `group` has `batch_size` images of a step; together
-    they are those of one process with a batch of all.
+    if that is None one pass over the cases, without a last short batch. A few threads load ahead, which suits all
+    formats but those that are decoded in Python. With `num_workers` > 0, processes do: they are spawned, not forked,
+    since a fork of a program with threads (a browser's, a training's) may hang, and so a script needs its
+    `if __name__ == "__main__"`. Each process of a `group` has `batch_size` images of a step; together they are those of
+    one process with a batch of all.
     """
 
     def __init__(
@@ -195,53 +199,63 @@ class TrainingLoader:
             raise DataError(f"There are {images} images for {what}. Lower --batch_size, or add images.")
         self._steps = steps or images // self._step_size
         self._sampler = EpochSampler(dataset, seed=seed, length=self._steps * self._step_size, group=group)
-        self._loader: DataLoader[Item | DataError] = DataLoader(
-            _Outcomes(dataset),
-            batch_size=batch_size,
-            sampler=self._sampler,
-            drop_last=True,
-            collate_fn=partial(_collate, once=("fixed_image", "fixed_label") if dataset.mode == "atlas" else ()),
-            num_workers=num_workers,
-            persistent_workers=num_workers > 0,
-            multiprocessing_context="spawn" if num_workers > 0 else None,
-            worker_init_fn=_stand_apart,
-            pin_memory=pin_memory,
-            generator=torch.Generator(),  # or it would draw from the global one, and an exact resume would be lost
-        )
+        self._batches = _Batches(dataset)
+        self._indices = BatchSampler(self._sampler, batch_size, drop_last=True)
+        self._pin_memory, self._threads = pin_memory, min(READING_THREADS, group.cores)
+        self._processes: DataLoader[Item | DataError] | None = None
+        if num_workers > 0:
+            self._processes = DataLoader(
+                self._batches,
+                batch_size=None,
+                sampler=self._indices,
+                num_workers=num_workers,
+                persistent_workers=True,
+                multiprocessing_context="spawn",
+                worker_init_fn=_stand_apart,
+                generator=torch.Generator(),  # or it would draw from the global one, and an exact resume would be lost
+            )
 
     def __len__(self) -> int:
         """Return the number of steps in a whole epoch."""
         return self._steps
 
-    def epoch(self, number: int, *, skip: int = 0) -> Iterator[Item]:
-        """Yield the batches of epoch `number`, without its first `skip`; raises DataError where a file fails."""
+    def epoch(self, number: int, *, skip: int = 0) -> Generator[Item, None, None]:
+        """Yield the batches of epoch `number`, without its first `skip`; raises DataError where a file fails.
+
+        Close the generator to end the threads of an epoch that is left early.
+        """
         self._sampler.start(number, skip * self._step_size)
-        for batch in self._loader:
-            if isinstance(batch, DataError):
-                raise batch
-            yield batch
+        with closing(self._outcomes()) as outcomes:
+            for batch in outcomes:
+                if isinstance(batch, DataError):
+                    raise batch
+                yield {name: t.pin_memory() for name, t in batch.items()} if self._pin_memory else batch
+
+    def _outcomes(self) -> Generator[Item | DataError, None, None]:
+        if self._processes is not None:
+            yield from self._processes
+        else:
+            yield from in_order(self._batches.__getitem__, self._indices, workers=self._threads)
 
 
-class _Outcomes(Dataset[Item | DataError]):
-    """Items, or the errors met instead: raised in a loading process, they would arrive wrapped in a traceback."""
+class _Batches(Dataset[Item | DataError]):
+    """Batches by the indices of their items; or the error met, which a loading process would wrap in a traceback."""
 
     def __init__(self, dataset: RegistrationDataset) -> None:
         self._dataset = dataset
 
-    def __getitem__(self, index: int) -> Item | DataError:
+    def __getitem__(self, indices: list[int]) -> Item | DataError:
         try:
-            return self._dataset[index]
+            items = [self._dataset[index] for index in indices]
         except DataError as error:
             return error
+        once = ("fixed_image", "fixed_label") if self._dataset.mode == "atlas" else ()
+        return {key: items[0][key][None] if key in once else _stack([i[key] for i in items]) for key in items[0]}
 
 
-def _collate(outcomes: list[Item | DataError], *, once: tuple[str, ...]) -> Item | DataError:
-    items = []
-    for outcome in outcomes:
-        if isinstance(outcome, DataError):
-            return outcome
-        items.append(outcome)
-    return {key: items[0][key][None] if key in once else torch.stack([i[key] for i in items]) for key in items[0]}
+def _stack(tensors: list[torch.Tensor]) -> torch.Tensor:
+    # In NumPy: torch would start its threads once more in each thread that loads.
+    return torch.from_numpy(np.stack([tensor.numpy() for tensor in tensors]))
 
 
 def _stand_apart(worker: int) -> None:

@@ -164,8 +164,9 @@ def _find_labels(names: Listing, folder: Path, images: set[str], *, shared: bool
         names.add("warning", folder, "is empty", "Put the labels there, each named like its image with _seg added.")
     by_name = defaultdict(list)
     for path in apart(pictures or [])[1] if shared else pictures or []:
-        if stem(path).endswith(LABEL_SUFFIX):
-            by_name[stem(path).removesuffix(LABEL_SUFFIX)].append(path)
+        name = stem(path)
+        if name.endswith(LABEL_SUFFIX):
+            by_name[name.removesuffix(LABEL_SUFFIX)].append(path)
         else:
             remedy = f"Name it like its image with {LABEL_SUFFIX} added, as in NAME{LABEL_SUFFIX}.png for NAME.png."
             names.add("warning", path, f"its name does not end in {LABEL_SUFFIX}", remedy, left_out=True)

@@ -1,5 +1,6 @@
 """Listing the picture files of folders by their names; what is no picture file is reported, never passed over."""
 
+import heapq
 import os
 import re
 from dataclasses import dataclass, field
@@ -19,11 +20,14 @@ class Listing:
 
     problems: list[Problem] = field(default_factory=list)
     listed: dict[Path, list[Path] | None] = field(default_factory=dict)
+    erroneous: set[Path] = field(default_factory=set)
 
     def add(self, severity: Severity, path: Path, what: str, remedy: str, *, left_out: bool = False) -> None:
         """Note a problem, unless an error has said already what is the matter with this very file or folder."""
-        if any(p.severity == "error" and p.path == path for p in self.problems):
+        if path in self.erroneous:
             return
+        if severity == "error":
+            self.erroneous.add(path)
         self.problems.append(Problem(severity=severity, path=path, what=what, remedy=remedy, left_out=left_out))
 
     def pictures(self, folder: Path) -> list[Path] | None:
@@ -64,13 +68,17 @@ def natural(name: str) -> tuple[list[str | int], str]:
 
 def apart(pictures: list[Path]) -> tuple[list[Path], list[Path]]:
     """Tell images from the labels that lie among them: NAME_seg is a label where there is a NAME."""
-    stems = {stem(path) for path in pictures}
-    is_label = [stem(p).endswith(LABEL_SUFFIX) and stem(p).removesuffix(LABEL_SUFFIX) in stems for p in pictures]
-    images = [path for path, label in zip(pictures, is_label, strict=True) if not label]
-    return images, [path for path, label in zip(pictures, is_label, strict=True) if label]
+    stems = [stem(path) for path in pictures]
+    known = set(stems)
+    images: list[Path] = []
+    labels: list[Path] = []
+    for path, name in zip(pictures, stems, strict=True):
+        is_label = name.endswith(LABEL_SUFFIX) and name.removesuffix(LABEL_SUFFIX) in known
+        (labels if is_label else images).append(path)
+    return images, labels
 
 
 def some(paths: list[Path]) -> str:
     """Return the first few names, and how many more there are."""
-    named = ", ".join(path.name for path in sorted(paths, key=lambda path: natural(path.name))[:5])
+    named = ", ".join(path.name for path in heapq.nsmallest(5, paths, key=lambda path: natural(path.name)))
     return named if len(paths) <= 5 else f"{named} and {len(paths) - 5} more"

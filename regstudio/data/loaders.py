@@ -1,10 +1,9 @@
-"""From a path to the array that a network sees: normalised, resampled if asked, and kept in memory while there is room.
+"""From a path to the array that a network sees: normalised, resampled if asked, and kept if there is a cache.
 
 Resampling keeps the outer edges of the picture in place (pixel centres at i + 1/2): linear for images, without
 smoothing them first when they shrink, and nearest neighbour for labels.
 """
 
-import threading
 import warnings
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -16,43 +15,12 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
+from regstudio.data.cache import Cache
 from regstudio.data.formats import read_image, read_label
 
 
 class DataWarning(UserWarning):
     """A file is used, though there is something odd about it; the message names it."""
-
-
-class Cache:
-    """Arrays kept in memory up to a budget, each as it was first loaded; once full, it stays as it is.
-
-    Each epoch asks for every file once. Keeping the first ones then hits as often as memory allows, while dropping the
-    least recently used would drop each file just before its turn. A copy handed to a loading process starts empty and
-    takes an equal share of the budget.
-    """
-
-    def __init__(self, gigabytes: float) -> None:
-        self._gigabytes = gigabytes
-        self._arrays: dict[Hashable, npt.NDArray[Any]] = {}
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable, load: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        """Return the array kept under `key`, or load it and keep it if it fits; never change it in place."""
-        if (kept := self._arrays.get(key)) is not None:
-            return kept
-        array = load()
-        worker = torch.utils.data.get_worker_info()
-        budget = self._gigabytes * 1e9 / (worker.num_workers if worker else 1)
-        with self._lock:
-            if key not in self._arrays and self._bytes + array.nbytes <= budget:
-                self._arrays[key] = array
-                self._bytes += array.nbytes
-        return array
-
-    def __reduce__(self) -> tuple[type["Cache"], tuple[float]]:
-        """Pickle the budget alone."""
-        return Cache, (self._gigabytes,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,16 +40,16 @@ class ImageLoader:
     def __call__(self, path: str | Path) -> npt.NDArray[np.float32]:
         """Return the image of a file."""
         array = _kept(self, path, self._load, self.cache)
-        if array.min() == array.max():
+        image = rescale(array) if _is_small(array) else array.astype(np.float32)  # a copy, or what is kept would change
+        if not image.any():
             warnings.warn(DataWarning(f"{path}: every pixel has the same value. It is read as zeros."), stacklevel=2)
-        return rescale(array)[None]
+        return image[None]
 
     def _load(self, path: Path) -> npt.NDArray[Any]:
         array = read_image(path, key=self.key, slice_axis=self.slice_axis, slice_index=self.slice_index).array
         if self.size is not None and array.shape != self.size:
             array = _resize_linear(array, self.size)
-        # Bytes and 16-bit numbers are the smallest faithful form; the rest is kept as what it will be in the end.
-        return array if array.dtype.itemsize <= 2 and array.dtype.kind in "bui" else rescale(array)
+        return array if _is_small(array) else rescale(array)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,20 +78,27 @@ class LabelLoader:
 
 
 def rescale(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return an array moved and scaled to [0, 1]; a constant one as zeros."""
-    precise = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
-    lowest, highest = precise.min(), precise.max()
+    """Return a new array moved and scaled to [0, 1]; of a constant one, zeros."""
+    kind = np.float32 if array.dtype.itemsize <= 2 else np.float64
+    lowest, highest = kind(array.min()), kind(array.max())
     if lowest == highest:
         return np.zeros(array.shape, np.float32)
-    scaled: npt.NDArray[np.float32] = ((precise - lowest) / (highest - lowest)).astype(np.float32)
-    return scaled
+    scaled: npt.NDArray[Any] = array.astype(kind)
+    scaled -= lowest  # in place: fresh memory costs more than the arithmetic
+    scaled /= highest - lowest
+    return scaled.astype(np.float32, copy=False)
+
+
+def _is_small(array: npt.NDArray[Any]) -> bool:
+    # Bytes and 16-bit numbers are the smallest faithful form; the rest is kept as what it will be in the end.
+    return array.dtype.itemsize <= 2 and array.dtype.kind in "bui"
 
 
 def _kept(
     loader: Hashable, path: str | Path, load: Callable[[Path], npt.NDArray[Any]], cache: Cache | None
 ) -> npt.NDArray[Any]:
-    path = Path(path)
-    return load(path) if cache is None else cache.get((loader, path), lambda: load(path))
+    path = path if isinstance(path, Path) else Path(path)
+    return load(path) if cache is None else cache.get(loader, path, load)
 
 
 def _resize_linear(array: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:

@@ -111,9 +111,10 @@ def _listed(problems: list[Problem], root: Path) -> str:
         files[problem.what, problem.remedy, problem.left_out].append(problem.path)
     lines = []
     for (what, remedy, left_out), paths in list(files.items())[:_SHOWN_PROBLEMS]:
-        shown = [str(path.relative_to(root)) if path.is_relative_to(root) else str(path) for path in paths]
-        if len(shown) > _SHOWN_FILES:
-            shown = [*shown[:_SHOWN_FILES], f"and {len(shown) - _SHOWN_FILES} more"]
+        some = paths[:_SHOWN_FILES]
+        shown = [str(path.relative_to(root)) if path.is_relative_to(root) else str(path) for path in some]
+        if len(paths) > len(some):
+            shown.append(f"and {len(paths) - len(some)} more")
         outcome = " (left out)" if left_out else ""
         if len(paths) == 1:
             lines.append(f"  {shown[0]}: {what}{outcome}. {remedy}")

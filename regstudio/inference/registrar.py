@@ -19,7 +19,7 @@ from regstudio.inference.registration import Registration, check_arrays, image_m
 from regstudio.losses import Objective
 from regstudio.metrics import ncc
 from regstudio.networks.checkpoint import Checkpoint, load_checkpoint
-from regstudio.networks.device import find_device
+from regstudio.networks.device import find_device, keep_freed_memory
 from regstudio.networks.warp import SpatialTransformer, affine_after
 
 Array = npt.NDArray[Any]
@@ -41,6 +41,7 @@ class Registrar:
         affine: Literal["none", "auto"] | None = None,
         keep_affine: bool = True,
     ) -> None:
+        keep_freed_memory()
         self.device = find_device(device)
         source = "the checkpoint" if isinstance(checkpoint, Checkpoint) else checkpoint
         if not isinstance(checkpoint, Checkpoint):

@@ -6,14 +6,16 @@ block, names that end in `_last` are the same memory seen as (B, H, W, C), where
 each pixel without a copy.
 """
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from regstudio.networks.correlation import SHIFTS, join
+from regstudio.networks.normalisation import layer_norm
+
 WINDOWS = (3, 5, 7)
-SHIFTS = [(row, column) for row in range(3) for column in range(3)]
 LEAKY_SLOPE = 0.2
 
 
@@ -27,6 +29,10 @@ def channels_first(x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2)
 
 
+def _normalised(x_last: Tensor, norm: nn.LayerNorm) -> Tensor:
+    return layer_norm(x_last, norm.normalized_shape, norm.weight, norm.bias)
+
+
 def pointwise(x_last: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Apply a linear layer to each pixel: (B, H, W, C) -> (B, H, W, C'), weight (C', C).
 
@@ -36,51 +42,6 @@ def pointwise(x_last: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     batch, height, width, channels = x_last.shape
     rows = channels_first(x_last.reshape(batch * height, 1, width, channels))
     return channels_last(F.conv2d(rows, weight[:, :, None, None], bias)).reshape(batch, height, width, -1)
-
-
-class _Correlation(torch.autograd.Function):
-    """The nine shifted products, through one buffer, with a backward pass that accumulates in place.
-
-    Autograd's own would make a zero-filled map of full size for each of the nine slices: 4 times slower, measured
-    forward and backward on 16 channels at 256x256.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x1: Tensor, x2: Tensor) -> Tensor:
-        padded = F.pad(x2, (1, 1, 1, 1))
-        ctx.save_for_backward(x1, padded)
-        batch, channels, height, width = x1.shape
-        maps = channels_first(x1.new_empty(batch, height, width, len(SHIFTS)))
-        product = torch.empty_like(x1)
-        for number, (i, j) in enumerate(SHIFTS):
-            torch.mul(x1, padded[:, :, i : i + height, j : j + width], out=product)
-            torch.sum(product, dim=1, out=maps[:, number])
-        return maps.div_(channels)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
-        x1, padded = ctx.saved_tensors
-        height, width = x1.shape[2:]
-        grads = (grad_outputs[0] / x1.shape[1]).split(1, dim=1)
-        grad_x1, grad_padded = torch.zeros_like(x1), torch.zeros_like(padded)
-        for (i, j), grad in zip(SHIFTS, grads, strict=True):
-            here = (slice(None), slice(None), slice(i, i + height), slice(j, j + width))
-            grad_x1.addcmul_(grad, padded[here])
-            grad_padded[here].addcmul_(grad, x1)
-        return grad_x1, grad_padded[:, :, 1:-1, 1:-1]
-
-
-def correlation(x1: Tensor, x2: Tensor) -> Tensor:
-    """Correlate each pixel of `x1` with its 3x3 neighbours in `x2`: two (B, C, H, W) -> (B, 9, H, W).
-
-    Each map is the mean over channels of the product at one displacement, rows first; outside, `x2` is 0.
-    """
-    # The ONNX exporter sees neither into an autograd Function nor through out=.
-    if torch.onnx.is_in_onnx_export():
-        padded, (height, width) = F.pad(x2, (1, 1, 1, 1)), x1.shape[2:]
-        return torch.stack([(x1 * padded[:, :, i : i + height, j : j + width]).mean(dim=1) for i, j in SHIFTS], dim=1)
-    correlated: Tensor = _Correlation.apply(x1, x2)  # type: ignore[no-untyped-call]
-    return correlated
 
 
 class GatedMLP(nn.Module):
@@ -106,7 +67,7 @@ class GatedMLP(nn.Module):
         weight_u, weight_v = (self.expand.weight * self.norm.weight).chunk(2)
         bias_u, bias_v = (self.expand.bias + self.expand.weight @ self.norm.bias).chunk(2)
         u = F.gelu(pointwise(normalised, weight_u, bias_u))
-        v = self.gate_norm(F.gelu(pointwise(normalised, weight_v, bias_v)))
+        v = _normalised(F.gelu(pointwise(normalised, weight_v, bias_v)), self.gate_norm)
         if pad_rows or pad_columns:
             # A window pads its input with zeros, which normalise to zero; all such pixels carry one same v.
             v = _pad_with(v, self.gate_norm(F.gelu(bias_v)), pad_rows, pad_columns)
@@ -155,8 +116,8 @@ class MultiWindow(nn.Module):
         pixels, from which the weights come, commutes with P_i just so.
         """
         batch, height, width, channels = x_last.shape
-        y = self.norm(x_last)
-        normalised = F.layer_norm(y, self.norm.normalized_shape)
+        y = _normalised(x_last, self.norm)
+        normalised = layer_norm(y, self.norm.normalized_shape)
         gated = [branch(normalised) for branch in self.branches]
         projects = [cast(GatedMLP, branch).project for branch in self.branches]
 
@@ -188,11 +149,10 @@ class RCAB(nn.Module):
 
     def forward(self, x_last: Tensor) -> Tensor:
         """Return a map like `x_last`, (B, H, W, C)."""
-        y = channels_first(self.norm(x_last))
-        y = channels_last(self.conv2(F.leaky_relu(self.conv1(y), LEAKY_SLOPE)))
+        y = channels_first(_normalised(x_last, self.norm))
+        y = channels_last(self.conv2(F.leaky_relu(self.conv1(y), LEAKY_SLOPE, inplace=True)))
         attention = torch.sigmoid(self.excite(F.relu(self.squeeze(y.mean(dim=(1, 2))))))
-        scaled = y * attention[:, None, None]
-        return x_last + scaled
+        return torch.addcmul(x_last, y, attention[:, None, None])
 
 
 class CMW(nn.Module):
@@ -206,7 +166,7 @@ class CMW(nn.Module):
 
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         """Fuse `x1` and `x2`, both (B, in_channels, H, W), into (B, channels, H, W)."""
-        joined: Tensor = self.conv(torch.cat((x1, correlation(x1, x2), x2), dim=1))
+        joined: Tensor = self.conv(join(x1, x2))
         y_last = self.attention(self.multi_window(channels_last(joined)))
         return joined + channels_first(y_last)
 
@@ -221,4 +181,4 @@ class Expand(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the expanded map."""
-        return channels_first(self.norm(channels_last(self.conv(x))))
+        return channels_first(_normalised(channels_last(self.conv(x)), self.norm))

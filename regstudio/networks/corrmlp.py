@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from regstudio.networks.blocks import CMW, LEAKY_SLOPE, Expand
+from regstudio.networks.normalisation import instance_norm
 from regstudio.networks.registration import RegistrationNetwork, Transform, start_from_zero
 from regstudio.networks.warp import upsample_flow
 
@@ -39,18 +40,17 @@ class Encoder(nn.Module):
 def _encoder_level(in_channels: int, channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(in_channels, channels, 3, padding=1),
-        nn.LeakyReLU(LEAKY_SLOPE),
-        _instance_norm(channels),
+        nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
+        _InstanceNorm(),
         nn.Conv2d(channels, channels, 3, padding=1),
-        nn.LeakyReLU(LEAKY_SLOPE),
-        _instance_norm(channels),
+        nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
+        _InstanceNorm(),
     )
 
 
-def _instance_norm(channels: int) -> nn.GroupNorm:
-    # One group a channel is the same sum; unlike InstanceNorm2d it keeps channels-last memory, in which the
-    # convolutions around it are up to 5 times faster backward.
-    return nn.GroupNorm(channels, channels, affine=False)
+class _InstanceNorm(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return instance_norm(x)
 
 
 class CorrMLP(RegistrationNetwork):

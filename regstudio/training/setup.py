@@ -12,16 +12,19 @@ import torch
 
 from regstudio.config import ReadingSection, TrainConfig
 from regstudio.data.affine import Matrix
+from regstudio.data.cache import Cache
 from regstudio.data.check import Reading, check
 from regstudio.data.dataset import RegistrationDataset, TrainingLoader
+from regstudio.data.disk_cache import DiskCache
 from regstudio.data.layout import Case, DataIndex, Layout, index_folder
-from regstudio.data.loaders import Cache, ImageLoader, LabelLoader
+from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.report import Report
 from regstudio.errors import ConfigError, DataError
+from regstudio.files import cache_folder
 from regstudio.losses import Objective
 from regstudio.networks.build import build_network
 from regstudio.networks.checkpoint import load_checkpoint, load_weights
-from regstudio.networks.device import find_device
+from regstudio.networks.device import find_device, keep_freed_memory
 from regstudio.processes import ALONE, Group
 from regstudio.training.augmentation import Augmentation
 from regstudio.training.learner import Learner
@@ -63,7 +66,7 @@ def check_data(
     A training that is about to start opens a bounded number, so that it starts soon however much data there is.
     """
     index = index_folder(Layout(**config.layout.model_dump()))
-    reading = Reading(**config.reading.model_dump(exclude={"cache_gb", "num_workers"}))
+    reading = Reading(**config.reading.model_dump(exclude={"cache_gb", "disk_cache_gb", "num_workers"}))
     report = check(replace(index, train=index.train[:most]), reading, progress=progress)
     unopened = index.train[len(index.train[:most]) :]
     return replace(report, index=replace(report.index, train=report.index.train + unopened))
@@ -71,7 +74,8 @@ def check_data(
 
 def loaders(reading: ReadingSection, atlas: Case | None) -> tuple[ImageLoader, LabelLoader]:
     """Return the loaders of images and of labels, which share one cache; the atlas gives the size to resize to."""
-    cache = Cache(reading.cache_gb)
+    disk = DiskCache(cache_folder("decoded"), reading.disk_cache_gb) if reading.disk_cache_gb else None
+    cache = Cache(reading.cache_gb, disk)
     images = ImageLoader(
         key=reading.image_key, slice_axis=reading.slice_axis, slice_index=reading.slice_index, cache=cache
     )
@@ -135,6 +139,7 @@ def learner_of(
     group: Group = ALONE,
 ) -> Learner:
     """Return the network with its first weights, those of `load_model` or drawn from the seed, ready to learn."""
+    keep_freed_memory()
     # The first weights depend on the seed alone, and what the program drew before is left as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.optimisation.seed)

@@ -18,6 +18,7 @@ import torch
 from regstudio.config import TrainConfig, build_config
 from regstudio.data.affine import Matrix
 from regstudio.data.affine_cache import affine_matrices
+from regstudio.data.dataset import Item
 from regstudio.data.layout import Case, DataIndex
 from regstudio.errors import DataError, RegStudioError, RunError, TrainingError, WorkerLostError
 from regstudio.networks.device import cpu_threads
@@ -169,7 +170,8 @@ class _Course:
 
     def _epoch(self, state: State) -> Generator[TrainEvent, None, State]:
         """Finish the epoch under way: steps, validation, checkpoints; return the state it ends in."""
-        state = yield from self._steps(state)
+        with closing(self.parts.loader.epoch(state.epoch, skip=state.step)) as batches:
+            state = yield from self._steps(state, batches)
         started = time.perf_counter()
         with self._kept(state):
             metrics = {} if self._stops() else (yield from self._validate(state.epoch + 1))
@@ -186,10 +188,9 @@ class _Course:
         yield self.saver.preview(state)
         return state
 
-    def _steps(self, state: State) -> Generator[TrainEvent, None, State]:
+    def _steps(self, state: State, batches: Iterator[Item]) -> Generator[TrainEvent, None, State]:
         """Take the steps that the epoch still lacks; return the state after the last."""
         parts, saved_at = self.parts, time.monotonic()
-        batches = parts.loader.epoch(state.epoch, skip=state.step)
         while state.step < parts.steps_per_epoch:
             with self._kept(state):
                 if self._stops():

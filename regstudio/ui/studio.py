@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from regstudio.training.job import TrainJob
 
 MOST_OPENED = 2000
-UNSEEN = {"cache_gb", "num_workers"}  # knobs of reading that change nothing in what is read
+UNSEEN = {"cache_gb", "disk_cache_gb", "num_workers"}  # knobs of reading that change nothing in what is read
 
 
 class _ChosenAnewError(Exception):

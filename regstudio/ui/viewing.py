@@ -151,7 +151,7 @@ class Viewing:
         case = Case(id=stem(fixed), image=fixed, label=files.get("fixed_label")) if fixed is not None else atlas
         if case is None:
             raise DataError("There is no fixed image, and no atlas to take in its place. Drop one in.")
-        section = config.reading.model_copy(update={"cache_gb": 0.0, "resize_to_atlas": resize})
+        section = config.reading.model_copy(update={"cache_gb": 0.0, "disk_cache_gb": 0.0, "resize_to_atlas": resize})
         images, labels = loaders(section, case)
         own = Case(id=stem(moving), image=moving, label=files.get("moving_label"))
         return Pair(name=own.id, fixed=case, moving=own, images=images, labels=labels)
@@ -187,7 +187,7 @@ class Viewing:
             if path is not None:
                 self._check(path, config)
         # A picture is read when it is looked at: one that has changed since is seen as it is.
-        images, labels = loaders(config.reading.model_copy(update={"cache_gb": 0.0}), atlas)
+        images, labels = loaders(config.reading.model_copy(update={"cache_gb": 0.0, "disk_cache_gb": 0.0}), atlas)
         return Pair(name=name, fixed=atlas, moving=moving, images=images, labels=labels)
 
     def _check(self, path: Path, config: TrainConfig) -> None:

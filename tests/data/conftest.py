@@ -1,8 +1,11 @@
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pictures import ids, ramp
 
+from regstudio.data import loaders
 from regstudio.data.writing import write_image, write_label
 
 
@@ -17,3 +20,18 @@ def root(tmp_path: Path) -> Path:
         write_image(tmp_path / "validation_moving" / f"v{number}{ending}", ramp(shift=10 + number))
         write_label(tmp_path / "validation_moving_seg" / f"v{number}_seg.npy", ids())
     return tmp_path
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that the loaders decoded, in their order."""
+    names: list[str] = []
+    for reader in ("read_image", "read_label"):
+        original = getattr(loaders, reader)
+
+        def spied(path: Path, *, original: Callable[..., Any] = original, **options: object) -> object:
+            names.append(path.name)
+            return original(path, **options)
+
+        monkeypatch.setattr(loaders, reader, spied)
+    return names

@@ -11,10 +11,11 @@ from scipy import ndimage
 
 from regstudio.data import affine_cache
 from regstudio.data.affine import Affine, affine_flow, affine_matrix, identity, register_affine
-from regstudio.data.affine_cache import affine_matrices, cache_folder, cached_affine
+from regstudio.data.affine_cache import affine_matrices, cached_affine
 from regstudio.data.formats import read_image
 from regstudio.data.phantom import make_demo
 from regstudio.data.problems import FileError
+from regstudio.files import cache_folder
 
 Array = np.ndarray[Any, Any]
 
@@ -183,7 +184,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, counted:
 
 def test_the_cache_lies_in_the_users_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "regstudio" / "affine"
+    assert cache_folder("affine") == tmp_path / "regstudio" / "affine"
 
 
 def test_in_parallel_as_one_after_the_other(phantom: tuple[Array, Array], tmp_path: Path) -> None:

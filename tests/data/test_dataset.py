@@ -8,9 +8,10 @@ import pytest
 import torch
 from pictures import HEIGHT, WIDTH, ids, index, ramp
 
+from regstudio.data.cache import Cache
 from regstudio.data.dataset import EpochSampler, RegistrationDataset, TrainingLoader, load_validation_pair
 from regstudio.data.layout import Case
-from regstudio.data.loaders import Cache, ImageLoader, LabelLoader
+from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.writing import write_image, write_label
 from regstudio.errors import DataError
 
@@ -235,6 +236,26 @@ def test_skipped_images_are_not_loaded(cases: tuple[Case, ...], atlas: Case) -> 
     first = loader._sampler._dataset.epoch_order(np.random.default_rng([0, 0]))[0]
     cases[first].image.unlink()
     assert len(epoch(loader, 0, skip=1)) == 3
+
+
+def test_an_error_comes_at_the_batch_that_needs_the_file(cases: tuple[Case, ...], atlas: Case) -> None:
+    loader = TrainingLoader(RegistrationDataset(cases, atlas=atlas), batch_size=1, seed=0)
+    order = loader._sampler._dataset.epoch_order(np.random.default_rng([0, 0]))
+    cases[order[2]].image.unlink()
+    batches = loader.epoch(0)
+    assert [len(next(batches)["moving_image"]) for _ in range(2)] == [1, 1]
+    with pytest.raises(DataError, match=cases[order[2]].image.name):
+        next(batches)
+
+
+def test_an_epoch_left_early_leaves_no_threads(cases: tuple[Case, ...], atlas: Case) -> None:
+    loader = TrainingLoader(RegistrationDataset(cases * 10, atlas=atlas), batch_size=1, seed=0)
+    before = threading.active_count()
+    batches = loader.epoch(0)
+    next(batches)
+    assert threading.active_count() > before
+    batches.close()
+    assert threading.active_count() == before
 
 
 def test_the_global_random_state_is_left_alone(cases: tuple[Case, ...], atlas: Case) -> None:

@@ -7,8 +7,8 @@ import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
 from pictures import HEIGHT, WIDTH, ids, ramp
 from scipy import ndimage
 
-from regstudio.data import loaders
-from regstudio.data.loaders import Cache, DataWarning, ImageLoader, LabelLoader
+from regstudio.data.cache import Cache
+from regstudio.data.loaders import DataWarning, ImageLoader, LabelLoader
 from regstudio.data.writing import write_image, write_label
 from regstudio.errors import DataError
 
@@ -95,21 +95,6 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
     for loader in (ImageLoader(), LabelLoader(), ImageLoader(cache=Cache(1))):
         with pytest.raises(DataError, match=r"none\.png: there is no such file\. Check the name\."):
             loader(tmp_path / "none.png")
-
-
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the files that were read, in their order."""
-    names: list[str] = []
-    for reader in ("read_image", "read_label"):
-        original = getattr(loaders, reader)
-
-        def spied(path: Path, *, original=original, **options: object) -> object:
-            names.append(path.name)
-            return original(path, **options)
-
-        monkeypatch.setattr(loaders, reader, spied)
-    return names
 
 
 @pytest.mark.parametrize("ending", [".png", ".npy"])

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from regstudio.networks.blocks import correlation
+from regstudio.networks.correlation import join
 from regstudio.networks.corrmlp import CorrMLP
 from tests.networks import reference
 
@@ -60,9 +60,9 @@ def test_gradients_equal_the_word_for_word_reference(model: CorrMLP) -> None:
         )
 
 
-def test_correlation_gradient() -> None:
+def test_gradient_of_the_joined_maps() -> None:
     x1, x2 = (x.requires_grad_() for x in images(2, 3, 4, 5))
-    assert torch.autograd.gradcheck(correlation, (x1, x2))
+    assert torch.autograd.gradcheck(join, (x1, x2))
 
 
 def test_one_fixed_image_serves_the_whole_batch(model: CorrMLP) -> None:

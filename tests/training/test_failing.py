@@ -53,7 +53,7 @@ def test_a_file_that_breaks_during_training_ends_the_run_with_its_name(
 ) -> None:
     data = tmp_path / "data"
     shutil.copytree(demo, data)
-    config = quick_config(data_base_dir=data, cache_gb=0)
+    config = quick_config(data_base_dir=data, cache_gb=0, disk_cache_gb=0)
     index = index_of(config)
     generator = train(config, index)
     started = next(generator)

@@ -1,0 +1,76 @@
+"""How fast pictures are read: images a second of each format, and how long a training waits for its batches."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from regstudio.data.cache import Cache
+from regstudio.data.dataset import Item, RegistrationDataset, TrainingLoader
+from regstudio.data.disk_cache import DiskCache
+from regstudio.data.layout import Case
+from regstudio.data.loaders import ImageLoader
+from regstudio.data.writing import write_image
+
+ENDINGS = (".png", ".jpg", ".tif", ".nii.gz", ".npy", ".npz", ".mha")
+_ROUNDS = 3  # of which the fastest counts: what else a machine does only adds time
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingSpeed:
+    """Images a second in batches of a training: from the files themselves, and once they are kept."""
+
+    ending: str
+    decoded: float
+    from_memory: float
+    from_disk: float
+
+
+def reading_speeds(
+    folder: Path, *, size: int = 256, images: int = 64, batch_size: int = 8, endings: tuple[str, ...] = ENDINGS
+) -> Iterator[ReadingSpeed]:
+    """Measure each format on new 8-bit pictures (size, size) in `folder`, files and all held in the system's memory."""
+    for ending in endings:
+        cases = [Case(id=str(number), image=folder / f"{number}{ending}") for number in range(max(images, batch_size))]
+        for number, case in enumerate(cases):
+            write_image(case.image, _picture(size, number))
+        kept, on_disk = Cache(64), Cache(0, DiskCache(folder / "cache", 64))
+        _images_a_second(cases, batch_size, kept)
+        for _ in range(2):  # the first pass fills the memory, the second the disk
+            _images_a_second(cases, batch_size, on_disk)
+        speeds = [
+            max(_images_a_second(cases, batch_size, cache) for _ in range(_ROUNDS)) for cache in (None, kept, on_disk)
+        ]
+        yield ReadingSpeed(ending=ending, decoded=speeds[0], from_memory=speeds[1], from_disk=speeds[2])
+
+
+def waiting_share(loader: TrainingLoader, step: Callable[[Item], object], *, epoch: int) -> float:
+    """Return the share of an epoch's time that goes by waiting for the batches, each of which `step` uses."""
+    waited, started = 0.0, time.perf_counter()
+    with closing(loader.epoch(epoch)) as batches:
+        asked = time.perf_counter()
+        for batch in batches:
+            waited += time.perf_counter() - asked
+            step(batch)
+            asked = time.perf_counter()
+    return waited / (time.perf_counter() - started)
+
+
+def _images_a_second(cases: list[Case], batch_size: int, cache: Cache | None) -> float:
+    dataset = RegistrationDataset(cases, atlas=cases[0], image_loader=ImageLoader(cache=cache))
+    loader = TrainingLoader(dataset, batch_size=batch_size, seed=0)
+    started = time.perf_counter()
+    images = sum(len(batch["moving_image"]) for batch in loader.epoch(0))
+    return images / (time.perf_counter() - started)
+
+
+def _picture(size: int, seed: int) -> npt.NDArray[np.uint8]:
+    """Draw waves with noise, about as hard to compress as a radiograph."""
+    rows, columns = np.mgrid[0:size, 0:size] * (6 / size)
+    waves = 128 + 90 * np.sin(rows + seed) * np.cos(columns - seed)
+    noisy: npt.NDArray[np.float64] = waves + np.random.default_rng(seed).normal(0, 3, waves.shape)
+    return noisy.round().clip(0, 255).astype(np.uint8)
