@@ -1,101 +1,144 @@
-"""`regstudio bench`: how fast this machine trains, beside what it could compute at most."""
+"""`regstudio bench`: how fast this machine trains, registers and reads, beside what it could compute at most."""
 
-import statistics
-import sys
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import json
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    import torch
+from regstudio.files import write_text
 
-MATRIX = 1024
+if TYPE_CHECKING:
+    from regstudio.data.speed import ReadingSpeed
+    from regstudio.training.measuring import Speed
+
+NETWORKS = ("corrmlp", "voxelmorph")
+MOST_OF_MEMORY = 0.8  # of the device's, beyond which a measurement is not even tried
+READ_IMAGES, WAITED_FOR = 32, 16
+HEADER = "network      size batch    step ms   GFLOP share   registration ms   GFLOP share   peak MB"
 
 
 @click.command()
-@click.option("--size", type=click.IntRange(32), default=256, show_default=True, help="height and width in pixels")
-@click.option("--batch_size", type=click.IntRange(1), default=1, show_default=True, help="images in a step")
-@click.option("--steps", type=click.IntRange(1), default=20, show_default=True, help="number of timed steps")
+@click.option(
+    "--size",
+    "sizes",
+    type=click.IntRange(32),
+    multiple=True,
+    default=(64, 128, 256, 512),
+    show_default=True,
+    help="height and width in pixels (repeatable)",
+)
+@click.option(
+    "--batch_size",
+    "batch_sizes",
+    type=click.IntRange(1),
+    multiple=True,
+    default=(1, 4, 8),
+    show_default=True,
+    help="images in a step (repeatable)",
+)
+@click.option(
+    "--network",
+    "networks",
+    type=click.Choice(NETWORKS),
+    multiple=True,
+    default=NETWORKS,
+    show_default=True,
+    help="architecture (repeatable)",
+)
+@click.option("--seconds", type=click.FloatRange(0), default=4.0, show_default=True, help="for each line, at least")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
-def bench(size: int, batch_size: int, steps: int, device: str) -> None:
-    """Time a training step and compare it with the machine's float32 matrix products.
+@click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="write everything here, too")
+def bench(
+    sizes: tuple[int, ...],
+    batch_sizes: tuple[int, ...],
+    networks: tuple[str, ...],
+    seconds: float,
+    device: str,
+    file: Path | None,
+) -> None:
+    """Time training steps, registrations and reading, and compare them with the machine's matrix products.
 
-    Steps and products take turns, and the fastest of each is compared: what else a machine does only adds time.
+    All take turns, and the fastest of each is compared: what else a machine does only adds time. Each line is measured
+    in a process of its own, so that its peak of memory is its own.
     """
-    from torch.utils.flop_counter import FlopCounterMode
+    from regstudio.training.measuring import machine, measure_waiting
 
-    from regstudio.networks.device import find_device
+    found = machine(device)
+    click.echo(_described(found))
+    click.echo(f"\n{HEADER}")
+    speeds = []
+    for network in networks:
+        for speed in _measured(network, sorted(sizes), sorted(batch_sizes), device, seconds):
+            speeds.append(speed)
+            click.echo(_row(speed))
+    click.echo("\nformat     images a second: decoded   from memory     from disk")
+    reading = []
+    for read in _read(min(256, max(sizes))):
+        reading.append(read)
+        click.echo(f"{read.ending:8}{read.decoded:26.0f}{read.from_memory:14.0f}{read.from_disk:14.0f}")
+    with TemporaryDirectory() as folder:
+        waiting = measure_waiting(Path(folder), min(256, max(sizes)), WAITED_FOR, device)
+    click.echo(f"\nWaiting for images, from the second epoch on: {waiting:.2%} of the time")
+    if file is not None:
+        content = {
+            "machine": found,
+            "networks": [asdict(speed) for speed in speeds],
+            "reading": [asdict(read) for read in reading],
+            "waiting_share": waiting,
+        }
+        write_text(file, json.dumps(content, indent=1) + "\n")
 
-    where = find_device(device)
-    step = _training_step(size, batch_size, where)
-    with FlopCounterMode(display=False) as counter:
-        step()
-    step()
-    memory = _peak_megabytes(where)
-    product = _matrix_product(where)
-    product()
-    turns = [(_seconds(step, where), min(_seconds(product, where) for _ in range(10))) for _ in range(steps)]
-    step_times, product_times = zip(*turns, strict=True)
-    step_time, product_time = min(step_times), min(product_times)
 
-    step_rate = counter.get_total_flops() / step_time / 1e9
-    product_rate = 2 * MATRIX**3 / product_time / 1e9
-    click.echo(f"Device             {where}")
-    click.echo(f"Matrix product     {product_rate:.0f} GFLOP/s (float32, {MATRIX} x {MATRIX})")
-    click.echo(f"Training step      {step_time:.3f} s ({size} x {size}, batch {batch_size}, float32)")
-    click.echo(f"                   {statistics.median(step_times):.3f} s in the median of {steps}")
-    click.echo(f"                   {counter.get_total_flops() / 1e9:.1f} GFLOP by torch.utils.flop_counter")
-    click.echo(
-        f"                   {step_rate:.0f} GFLOP/s, {step_rate / product_rate:.0%} of the matrix product's rate"
+def _measured(network: str, sizes: list[int], batch_sizes: list[int], device: str, seconds: float) -> "Iterator[Speed]":
+    """Measure from small to large; what would not fit in the memory, judged by what did, is said and left out."""
+    from regstudio.training.measuring import measure, memory_of
+
+    memory, bytes_per_pixel = memory_of(device), 0.0
+    for size, batch_size in ((size, batch_size) for size in sizes for batch_size in batch_sizes):
+        pixels = size**2 * batch_size
+        if memory is not None and bytes_per_pixel * pixels > MOST_OF_MEMORY * memory:
+            click.echo(
+                f"{network:12}{size:5}{batch_size:6}    not measured: it takes about "
+                f"{bytes_per_pixel * pixels / 1e9:.0f} GB of memory"
+            )
+            continue
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            try:
+                speed = process.submit(measure, network, size, batch_size, device, seconds).result()
+            except (BrokenProcessPool, RuntimeError) as error:  # the CPU's allocator raises a plain RuntimeError
+                click.echo(f"{network:12}{size:5}{batch_size:6}    not measured: {error}")
+                continue
+        bytes_per_pixel = speed.peak_bytes / pixels
+        yield speed
+
+
+def _read(size: int) -> "Iterator[ReadingSpeed]":
+    from regstudio.data.speed import reading_speeds
+
+    with TemporaryDirectory() as folder:
+        yield from reading_speeds(Path(folder), size=size, images=READ_IMAGES)
+
+
+def _described(found: dict[str, Any]) -> str:
+    memory = "" if found["memory"] is None else f", {found['memory'] / 2**30:.0f} GiB"
+    return (
+        f"{found['device']}, {found['threads']} threads{memory}; torch {found['torch']}\n"
+        f"Matrix products of 1024 x 1024: {found['float32_products'] / 1e9:.0f} GFLOP/s in float32, "
+        f"{found['bfloat16_products'] / 1e9:.0f} in bfloat16"
     )
-    click.echo(f"Peak memory        {memory}")
 
 
-def _training_step(size: int, batch_size: int, device: "torch.device") -> Callable[[], object]:
-    """Return a function that takes one training step, with all settings at their defaults."""
-    import torch
-
-    from regstudio.config import TrainConfig
-    from regstudio.training.setup import learner_of
-
-    learner = learner_of(TrainConfig(), steps_per_epoch=1, device=device)
-    generator = torch.Generator().manual_seed(0)
-    batch = {
-        "fixed_image": torch.rand(1, 1, size, size, generator=generator).to(device),
-        "moving_image": torch.rand(batch_size, 1, size, size, generator=generator).to(device),
-    }
-    return lambda: learner.step(batch, 0)
-
-
-def _matrix_product(device: "torch.device") -> Callable[[], object]:
-    import torch
-
-    a, b = torch.rand(2, MATRIX, MATRIX, device=device)
-    return lambda: a @ b
-
-
-def _seconds(function: Callable[[], object], device: "torch.device") -> float:
-    import torch
-
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    started = time.perf_counter()
-    function()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started
-
-
-def _peak_megabytes(device: "torch.device") -> str:
-    import torch
-
-    if device.type == "cuda":
-        return f"{torch.cuda.max_memory_allocated(device) / 1e6:.0f} MB on the device"
-    try:
-        import resource
-    except ImportError:
-        return "not measured on this system"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return f"{peak / (1e6 if sys.platform == 'darwin' else 1e3 / 1.024):.0f} MB for the whole process"
+def _row(speed: "Speed") -> str:
+    return (
+        f"{speed.network:12}{speed.size:5}{speed.batch_size:6}"
+        f"{speed.step * 1e3:11.1f}{speed.step_flops / 1e9:8.1f}{speed.step_share:6.0%}"
+        f"{speed.registration * 1e3:18.1f}{speed.registration_flops / 1e9:8.1f}{speed.registration_share:6.0%}"
+        f"{speed.peak_bytes / 1e6:10.0f}"
+    )

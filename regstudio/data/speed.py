@@ -35,9 +35,7 @@ def reading_speeds(
 ) -> Iterator[ReadingSpeed]:
     """Measure each format on new 8-bit pictures (size, size) in `folder`, files and all held in the system's memory."""
     for ending in endings:
-        cases = [Case(id=str(number), image=folder / f"{number}{ending}") for number in range(max(images, batch_size))]
-        for number, case in enumerate(cases):
-            write_image(case.image, _picture(size, number))
+        cases = pictures(folder, size=size, images=max(images, batch_size), ending=ending)
         kept, on_disk = Cache(64), Cache(0, DiskCache(folder / "cache", 64))
         _images_a_second(cases, batch_size, kept)
         for _ in range(2):  # the first pass fills the memory, the second the disk
@@ -46,6 +44,14 @@ def reading_speeds(
             max(_images_a_second(cases, batch_size, cache) for _ in range(_ROUNDS)) for cache in (None, kept, on_disk)
         ]
         yield ReadingSpeed(ending=ending, decoded=speeds[0], from_memory=speeds[1], from_disk=speeds[2])
+
+
+def pictures(folder: Path, *, size: int, images: int, ending: str) -> list[Case]:
+    """Write 8-bit pictures (size, size), about as hard to compress as radiographs, into `folder`."""
+    cases = [Case(id=str(number), image=folder / f"{number}{ending}") for number in range(images)]
+    for number, case in enumerate(cases):
+        write_image(case.image, _picture(size, number))
+    return cases
 
 
 def waiting_share(loader: TrainingLoader, step: Callable[[Item], object], *, epoch: int) -> float:
@@ -69,7 +75,7 @@ def _images_a_second(cases: list[Case], batch_size: int, cache: Cache | None) ->
 
 
 def _picture(size: int, seed: int) -> npt.NDArray[np.uint8]:
-    """Draw waves with noise, about as hard to compress as a radiograph."""
+    """Draw waves with noise."""
     rows, columns = np.mgrid[0:size, 0:size] * (6 / size)
     waves = 128 + 90 * np.sin(rows + seed) * np.cos(columns - seed)
     noisy: npt.NDArray[np.float64] = waves + np.random.default_rng(seed).normal(0, 3, waves.shape)

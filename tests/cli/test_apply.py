@@ -106,10 +106,3 @@ def test_evaluate_without_validation_images(run: Run, tmp_path: Path) -> None:
     result = regstudio("evaluate", "--checkpoint", run.best_path, "--data_base_dir", tmp_path / "nowhere")
     assert result.exit_code == 1
     assert "nowhere" in result.output
-
-
-def test_bench_prints_rate_and_memory() -> None:
-    result = regstudio("bench", "--size", 32, "--steps", 1, "--device", "cpu")
-    assert result.exit_code == 0
-    for word in ("Matrix product", "Training step", "GFLOP", "% of the matrix product's rate", "Peak memory"):
-        assert word in result.stdout
