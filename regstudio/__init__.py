@@ -1,7 +1,7 @@
 """Train, watch, inspect and apply deformable registration of 2-D medical images.
 
 Imports point one way: cli > ui > training | inference | viewer > data | networks | losses | metrics | config
-> files | errors.
+> processes > files | errors.
 """
 
 import importlib

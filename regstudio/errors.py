@@ -6,6 +6,7 @@ RegStudioError
 |-- CheckpointError   a checkpoint cannot be read or does not fit
 |-- RunError          a run folder cannot be made, found or resumed
 |-- TrainingError     a training that was under way cannot go on
+|-- WorkerLostError   one of several processes that work together has ended before its time
 `-- DeviceError       the wanted device is not there or ran out of memory
 """
 
@@ -32,6 +33,10 @@ class RunError(RegStudioError):
 
 class TrainingError(RegStudioError):
     """A training that was under way cannot go on; what was saved before is still good."""
+
+
+class WorkerLostError(RegStudioError):
+    """One of several processes that work together has ended before its time."""
 
 
 class DeviceError(RegStudioError):

@@ -1,7 +1,7 @@
 """`regstudio evaluate`: how good a checkpoint is on labelled images."""
 
 import json
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from regstudio.cli.options import AffineChoice, affine_option, given, knob_options, refine_option
+from regstudio.cli.together import together
 from regstudio.config import build_config, read_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
     from regstudio.data.layout import Case, DataIndex
-    from regstudio.inference.evaluate import CaseResult, Evaluation, Method
+    from regstudio.inference.evaluate import Evaluation, Method
     from regstudio.inference.pairs import PairReader
+    from regstudio.processes import Group
 
 FILE = click.Path(path_type=Path)
 SHOWN_CASES = 3
@@ -48,7 +50,9 @@ BASELINES = ("none", "demons", "syn", "elastix")  # regstudio.inference.baseline
 @affine_option
 @refine_option
 @knob_options("layout", "reading")
+@together
 def evaluate(
+    group: "Group",
     checkpoints: tuple[Path, ...],
     json_path: Path | None,
     csv_dir: Path | None,
@@ -77,17 +81,19 @@ def evaluate(
     recorded = load_checkpoint(checkpoints[0]).config
     config = build_config(given(values), read_config(recorded) if recorded else None)
     # All before any is at work, so that one that is missing is told at once.
-    methods = [checkpoint_method(path, device, affine, refine) for path in checkpoints]
+    methods = [checkpoint_method(path, group.device(device), affine, refine) for path in checkpoints]
     methods += [baseline(name) for name in baselines]
-    index, atlas = _checked(config)
+    index, atlas = group.first(lambda: _checked(config))
     read = pair_reader(config, atlas)
     evaluations = []
     for method in methods:
-        said: list[Mapping[str, float]] = []
-        evaluations.append(_measure(method, index, read, said))
+        evaluations.append(_measure(method, index, read, group))
         click.echo(("\n" if evaluations[1:] else "") + tables.to_text(evaluations[-1]))
+        said = [case.said for case in evaluations[-1].cases]
         if any("refine_seconds" in metrics for metrics in said):
             click.echo("\n" + _gain(refine, said))
+    if not group.leads:
+        return
     first, *others = evaluations
     for other in ([earlier] if earlier else []) + others:
         click.echo("\n" + tables.comparison_text(other, first, test(other, first)))
@@ -101,18 +107,15 @@ def evaluate(
         _draw(figure, methods[0], first, index, read)
 
 
-def _measure(method: "Method", index: "DataIndex", read: "PairReader", said: list[Mapping[str, float]]) -> "Evaluation":
-    """Evaluate a method on all validation images, under a progress bar; put in `said` what it says of each."""
+def _measure(method: "Method", index: "DataIndex", read: "PairReader", group: "Group") -> "Evaluation":
+    """Evaluate a method on all validation images, under a progress bar for those of this process."""
     from tqdm import tqdm
 
     from regstudio.report.compose import measure
 
-    def heard(results: "Iterable[CaseResult]") -> "Iterator[CaseResult]":
-        for result in tqdm(results, total=len(index.validation), desc="Evaluating", unit="image", leave=False):
-            said.append(result.transform.metrics)
-            yield result
-
-    return measure(method, index, read, heard)
+    own = len(index.validation[group.own])
+    bar = partial(tqdm, total=own, desc="Evaluating", unit="image", leave=False)
+    return measure(method, index, read, bar, group)
 
 
 def _gain(steps: int, said: "Sequence[Mapping[str, float]]") -> str:

@@ -1,12 +1,16 @@
 """`regstudio register`: new images through a trained network."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from regstudio.cli.options import AffineChoice, affine_option, given, knob_options, refine_option
+from regstudio.cli.together import together
 from regstudio.config import build_config
+
+if TYPE_CHECKING:
+    from regstudio.processes import Group
 
 FILE = click.Path(path_type=Path)
 
@@ -23,7 +27,9 @@ FILE = click.Path(path_type=Path)
 @refine_option
 @click.option("--overwrite", is_flag=True, help="do again what an earlier call has done")
 @knob_options("reading")
+@together
 def register(
+    group: "Group",
     checkpoint: Path,
     fixed: Path,
     moving: Path,
@@ -51,8 +57,8 @@ def register(
     from regstudio.inference.registrar import Registrar
     from regstudio.training.setup import loaders
 
-    registrar = Registrar(checkpoint, device, affine=affine)
-    cases, problems = find_moving(moving, moving_seg)
+    registrar = Registrar(checkpoint, group.device(device), affine=affine)
+    cases, problems = group.first(lambda: find_moving(moving, moving_seg))
     for problem in problems:
         click.echo(f"{problem.severity.capitalize()}: {problem}", err=True)
     target = Case(id=stem(fixed), image=fixed, label=fixed_seg)
@@ -67,6 +73,7 @@ def register(
         refine=refine,
         recipe=f"{file_digest(checkpoint)}\naffine={affine}\nrefine={refine}",
         overwrite=overwrite,
+        group=group,
     )
     failures, kept = [], 0
     for result in tqdm(results, total=len(cases), desc="Registering", unit="image"):

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from regstudio.cli.options import given, knob_options
+from regstudio.cli.together import together
 from regstudio.config import PRESETS, TrainConfig, build_config, knobs, prolonged
 from regstudio.config import preset as preset_values
 from regstudio.errors import ConfigError
 
 if TYPE_CHECKING:
     from regstudio.data.layout import DataIndex
+    from regstudio.processes import Group
     from regstudio.training.events import TrainEvent
+    from regstudio.training.runs import Run
 
 # Of either set: opening more before the first step would be felt; the rest is opened as it is trained on.
 MOST_OPENED = 1000
@@ -34,28 +37,38 @@ def _purposes() -> str:
 )
 @knob_options()
 @click.option("--resume", type=click.Path(path_type=Path), help="go on with this run, exactly where it was left")
-def train(resume: Path | None, preset: str | None, **values: Any) -> None:
+@together
+def train(group: "Group", resume: Path | None, preset: str | None, **values: Any) -> None:
     """Train a network to warp every moving image onto the atlas.
 
     Ctrl-C finishes the step under way, saves, and says how to go on; a second Ctrl-C ends at once.
     """
-    from regstudio.training.runs import open_run
     from regstudio.training.trainer import train as training
 
-    run = open_run(resume) if resume else None
-    if run and preset:
-        raise ConfigError(f"--preset {preset}: a run that is resumed keeps its settings. Leave it out.")
-    config = _changed(run.config(), given(values)) if run else build_config(_over_preset(preset, given(values)))
-    index = _checked(config)
-    if run and given(values):
-        run.write_config(config)
+    run, config, index = group.first(lambda: _prepared(resume, preset, given(values)))
     stop = threading.Event()
-    with _signals_set(stop) as received:
-        reason = _show(training(config, index, run=run, stop=stop))
+    with _signals_set(stop, group) as received:
+        reason = _show(training(config, index, run=run, stop=stop, group=group))
     if reason == "failed":
         raise SystemExit(1)
     if reason == "stopped" and received:
         raise SystemExit(128 + received[0])
+
+
+def _prepared(
+    resume: Path | None, preset: str | None, values: dict[str, Any]
+) -> "tuple[Run | None, TrainConfig, DataIndex]":
+    """Return the run to go on with, if there is one, the settings, and what was found of the data."""
+    from regstudio.training.runs import open_run
+
+    run = open_run(resume) if resume else None
+    if run and preset:
+        raise ConfigError(f"--preset {preset}: a run that is resumed keeps its settings. Leave it out.")
+    config = _changed(run.config(), values) if run else build_config(_over_preset(preset, values))
+    index = _checked(config)
+    if run and values:
+        run.write_config(config)
+    return run, config, index
 
 
 def _over_preset(name: str | None, values: dict[str, Any]) -> dict[str, Any]:
@@ -141,16 +154,20 @@ def _close(bar: Any) -> None:
 
 
 @contextmanager
-def _signals_set(stop: threading.Event) -> Iterator[list[int]]:
-    """Turn the first SIGINT or SIGTERM into `stop`, and yield the list it is put in; a second one acts as usual."""
+def _signals_set(stop: threading.Event, group: "Group") -> Iterator[list[int]]:
+    """Turn the first SIGINT or SIGTERM into `stop`, and yield the list it is put in; a second one acts as usual.
+
+    But not in one of several processes: torchrun hands signals on that a cluster has sent to all of them already.
+    """
     received: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
         received.append(number)
         stop.set()
-        signal.signal(number, before[number])
-        # Past Python's buffers, in which a signal may find another line half written.
-        os.write(2, b"\nFinishing the step under way, then saving.\n")
+        if group.size == 1:
+            signal.signal(number, before[number])
+        if group.leads:  # past Python's buffers, in which a signal may find another line half written
+            os.write(2, b"\nFinishing the step under way, then saving.\n")
 
     before = {int(number): signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -126,7 +126,7 @@ class OptimisationSection(Section):
     total_steps: int | None = Field(
         None, ge=1, description="steps of all epochs together, however many images there are; replaces steps_per_epoch"
     )
-    batch_size: int = Field(1, ge=1, description="images in a step")
+    batch_size: int = Field(1, ge=1, description="images in a step, of each process where there are several")
     lr: float = Field(1e-4, gt=0, description="learning rate of Adam")
     lr_schedule: Literal["constant", "cosine"] = Field(
         "constant", description="cosine: the learning rate falls to a fiftieth over the epochs"

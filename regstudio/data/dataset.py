@@ -23,6 +23,7 @@ from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.parallel import in_order
 from regstudio.data.problems import FileError
 from regstudio.errors import DataError
+from regstudio.processes import ALONE, Group
 
 READING_THREADS = 4  # at most; where files are cached, one keeps up with any training
 
@@ -144,11 +145,14 @@ def _refuse_other_size(path: Path | None, shape: torch.Size, reference: Path, wa
 class EpochSampler(Sampler[int]):
     """The items of an epoch in an order that depends on seed and epoch alone, from any place in it onwards.
 
-    An epoch has `length` items, by default those of one pass over the cases.
+    An epoch has `length` items, by default those of one pass over the cases, shared out among the group's processes.
     """
 
-    def __init__(self, dataset: RegistrationDataset, *, seed: int, length: int | None = None) -> None:
+    def __init__(
+        self, dataset: RegistrationDataset, *, seed: int, length: int | None = None, group: Group = ALONE
+    ) -> None:
         self._dataset, self._seed, self._length = dataset, seed, length or len(dataset.cases)
+        self._own = group.own
         self.start(0)
 
     def start(self, epoch: int, skip: int = 0) -> None:
@@ -157,14 +161,14 @@ class EpochSampler(Sampler[int]):
 
     def __len__(self) -> int:
         """Return the number of items left in the epoch."""
-        return max(0, self._length - self._skip)
+        return len(range(self._skip, self._length)[self._own])
 
     def __iter__(self) -> Iterator[int]:
         """Yield the indices of the items."""
         random = np.random.default_rng([self._seed, self._epoch])
         passes = -(-self._length // len(self._dataset.cases))
         order = np.concatenate([self._dataset.epoch_order(random) for _ in range(passes)])
-        yield from order[self._skip : self._length].tolist()
+        yield from order[self._skip : self._length][self._own].tolist()
 
 
 class TrainingLoader:
@@ -174,7 +178,8 @@ class TrainingLoader:
     if that is None one pass over the cases, without a last short batch. A few threads load ahead, which suits all
     formats but those that are decoded in Python. With `num_workers` > 0, processes do: they are spawned, not forked,
     since a fork of a program with threads (a browser's, a training's) may hang, and so a script needs its
-    `if __name__ == "__main__"`.
+    `if __name__ == "__main__"`. Each process of a `group` has `batch_size` images of a step; together they are those of
+    one process with a batch of all.
     """
 
     def __init__(
@@ -186,17 +191,17 @@ class TrainingLoader:
         num_workers: int = 0,
         pin_memory: bool = False,
         steps: int | None = None,
+        group: Group = ALONE,
     ) -> None:
-        images = len(dataset.cases)
-        if images < batch_size:
-            raise DataError(
-                f"There are {images} images for batches of {batch_size}. Lower --batch_size, or add images."
-            )
-        self._steps, self._batch_size = steps or images // batch_size, batch_size
-        self._sampler = EpochSampler(dataset, seed=seed, length=self._steps * batch_size)
+        images, self._step_size = len(dataset.cases), batch_size * group.size
+        if images < self._step_size:
+            what = f"batches of {batch_size}" + f" in {group.size} processes" * (group.size > 1)
+            raise DataError(f"There are {images} images for {what}. Lower --batch_size, or add images.")
+        self._steps = steps or images // self._step_size
+        self._sampler = EpochSampler(dataset, seed=seed, length=self._steps * self._step_size, group=group)
         self._batches = _Batches(dataset)
         self._indices = BatchSampler(self._sampler, batch_size, drop_last=True)
-        self._pin_memory = pin_memory
+        self._pin_memory, self._threads = pin_memory, min(READING_THREADS, group.cores)
         self._processes: DataLoader[Item | DataError] | None = None
         if num_workers > 0:
             self._processes = DataLoader(
@@ -206,7 +211,7 @@ class TrainingLoader:
                 num_workers=num_workers,
                 persistent_workers=True,
                 multiprocessing_context="spawn",
-                worker_init_fn=_ignore_interrupt,
+                worker_init_fn=_stand_apart,
                 generator=torch.Generator(),  # or it would draw from the global one, and an exact resume would be lost
             )
 
@@ -219,7 +224,7 @@ class TrainingLoader:
 
         Close the generator to end the threads of an epoch that is left early.
         """
-        self._sampler.start(number, skip * self._batch_size)
+        self._sampler.start(number, skip * self._step_size)
         with closing(self._outcomes()) as outcomes:
             for batch in outcomes:
                 if isinstance(batch, DataError):
@@ -230,8 +235,7 @@ class TrainingLoader:
         if self._processes is not None:
             yield from self._processes
         else:
-            workers = min(READING_THREADS, os.cpu_count() or 1)
-            yield from in_order(self._batches.__getitem__, self._indices, workers=workers)
+            yield from in_order(self._batches.__getitem__, self._indices, workers=self._threads)
 
 
 class _Batches(Dataset[Item | DataError]):
@@ -254,6 +258,8 @@ def _stack(tensors: list[torch.Tensor]) -> torch.Tensor:
     return torch.from_numpy(np.stack([tensor.numpy() for tensor in tensors]))
 
 
-def _ignore_interrupt(worker: int) -> None:
-    # Ctrl-C reaches every process of the terminal; the training alone decides what it means.
+def _stand_apart(worker: int) -> None:
+    # Ctrl-C, and the SIGTERM of torchrun, reach every process of a group; the training alone decides what they mean.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.name == "posix":
+        os.setpgrp()

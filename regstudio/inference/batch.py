@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from regstudio.data.formats import EXTENSIONS, stem
@@ -15,6 +15,7 @@ from regstudio.files import write_text
 from regstudio.inference.journal import Journal
 from regstudio.inference.pipeline import FileResult, Job, Reader, overlapped, reading_options
 from regstudio.inference.registrar import Registrar
+from regstudio.processes import ALONE, Group
 
 
 def find_moving(moving: Path, labels: Path | None = None) -> tuple[tuple[Case, ...], tuple[Problem, ...]]:
@@ -53,6 +54,7 @@ def register_files(
     refine: int = 0,
     recipe: str | None = None,
     overwrite: bool = False,
+    group: Group = ALONE,
 ) -> Iterator[FileResult]:
     """Register each case to `fixed`, save the results in `out`, and yield after each; a table of the metrics is last.
 
@@ -65,6 +67,8 @@ def register_files(
     checkpoint's digest, and settings. With it, several cases are taken up where an earlier call stopped: those that
     are complete (see `journal`), from the same recipe and files, are yielded as they are. `overwrite` does all of
     them again.
+
+    The processes of a `group` share the cases out; all yield all results, and the first alone writes journal and table.
     """
     reader = Reader(image_loader=image_loader or ImageLoader(), label_loader=label_loader or LabelLoader())
     files = reader.read(fixed)
@@ -73,7 +77,7 @@ def register_files(
     done: dict[str, FileResult] = {}
     with _output_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        journal = Journal(out, fresh=overwrite) if recipe is not None and len(cases) > 1 else None
+        journal = Journal(out, fresh=overwrite, writes=group.leads) if recipe is not None and len(cases) > 1 else None
         job = Job(
             registrar=registrar,
             fixed_case=fixed,
@@ -87,9 +91,13 @@ def register_files(
             done=done,
         )
         try:
-            yield from overlapped(job, cases)
+            with closing(group.merge(overlapped(job, cases[group.own]))) as merged:
+                for result in merged:
+                    if result.case.id not in done:  # another process has done it
+                        job.note(result)
+                    yield result
         finally:  # a long job that is interrupted keeps the metrics of what it did
-            if done:
+            if done and group.leads:
                 results = [done[case.id] for case in cases if case.id in done]
                 write_text(out / ("metrics.csv" if len(cases) > 1 else f"{cases[0].id}_metrics.csv"), _to_csv(results))
 

@@ -16,6 +16,7 @@ from regstudio.inference.registrar import Registrar
 from regstudio.inference.scoring import COLUMNS, LABEL_RULE, CaseScores, score, warp
 from regstudio.metrics import Description, PairedTest, describe, wilcoxon
 from regstudio.networks.checkpoint import Checkpoint
+from regstudio.processes import ALONE, Group
 
 CONVENTIONS = {
     "flow": "pull-back on the fixed grid in pixels, (dy, dx): warped(p) = moving(p + flow(p))",
@@ -118,9 +119,14 @@ def evaluate(method: Method, cases: Sequence[Case], read: PairReader) -> Iterato
         yield CaseResult(pair=pair, transform=transform, scores=score(pair, transform))
 
 
-def collect(method: Method, results: Iterable[CaseResult], data: Mapping[str, Any] | None = None) -> Evaluation:
-    """Run an evaluation to its end and return it; `data` says what was evaluated on (see `data_provenance`)."""
-    cases = tuple(result.scores for result in results)
+def collect(
+    method: Method, results: Iterable[CaseResult], data: Mapping[str, Any] | None = None, group: Group = ALONE
+) -> Evaluation:
+    """Run an evaluation to its end and return it; `data` says what was evaluated on (see `data_provenance`).
+
+    `results` are those of this process's share of the cases; each process of a `group` returns the whole evaluation.
+    """
+    cases = tuple(group.merge(result.scores for result in results))
     provenance = {
         "regstudio": version("regstudio"),
         "method": {"name": method.name, **method.provenance},

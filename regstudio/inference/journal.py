@@ -31,14 +31,17 @@ class Entry:
 
 
 class Journal:
-    """The journal of the folder `out`, read when it is made; `fresh` forgets what is there. Safe between threads."""
+    """The journal of the folder `out`, read when it is made; `fresh` forgets what is there. Safe between threads.
 
-    def __init__(self, out: Path, *, fresh: bool = False) -> None:
-        self._path = out / NAME
+    Of several processes one alone `writes` it.
+    """
+
+    def __init__(self, out: Path, *, fresh: bool = False, writes: bool = True) -> None:
+        self._path, self._writes = out / NAME, writes
         self._lock = threading.Lock()
         self._entries = {} if fresh else {entry.id: entry for entry in _read(self._path)}
-        # Written anew, so that the next line does not go on from half of one that a crash left.
-        write_text(self._path, "".join(_line(entry) for entry in self._entries.values()))
+        if writes:  # anew, so that the next line does not go on from half of one that a crash left
+            write_text(self._path, "".join(_line(entry) for entry in self._entries.values()))
 
     def find(self, case: str, digest: str) -> Entry | None:
         """Return the case's entry if it is complete and unchanged."""
@@ -51,6 +54,8 @@ class Journal:
 
     def add(self, case: str, digest: str, files: Sequence[Path], metrics: Mapping[str, float], seconds: float) -> None:
         """Note a case whose files are in place."""
+        if not self._writes:
+            return
         sizes = {path.name: path.stat().st_size for path in files}
         entry = Entry(id=case, digest=digest, files=sizes, metrics=dict(metrics), seconds=seconds)
         with self._lock, self._path.open("a", encoding="utf-8") as stream:

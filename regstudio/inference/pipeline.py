@@ -4,7 +4,7 @@ While one case goes through the network, the next is read and the one before it 
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ READ_AHEAD = 2
 class FileResult:
     """One moving image: the files written for it and its metrics (see Registration), or the error met instead.
 
-    `kept` tells that an earlier call has done it, with the same result.
+    `kept` tells that an earlier call has done it, with the same result; `digest` is that of the journal.
     """
 
     case: Case
@@ -41,6 +41,7 @@ class FileResult:
     seconds: float | None = None
     error: str | None = None
     kept: bool = False
+    digest: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -149,8 +150,14 @@ class Job:
             result = registration if isinstance(registration, FileResult) else self._write(read, registration)
         except DataError as error:
             result = self._failed(read.case, error)
-        self.done[read.case.id] = result
+        self.note(result)
         return result
+
+    def note(self, result: FileResult) -> None:
+        """Put what came of a case on record: for the table, and where its files are in place in the journal."""
+        if self.journal is not None and result.seconds is not None and not result.kept:
+            self.journal.add(result.case.id, result.digest, result.written, result.metrics, result.seconds)
+        self.done[result.case.id] = result
 
     def _write(self, read: _Read, registration: Registration) -> FileResult:
         assert read.files is not None
@@ -165,9 +172,13 @@ class Job:
             image_key=self.reader.image_loader.key,
             label_key=self.reader.label_loader.key,
         )
-        if self.journal is not None:
-            self.journal.add(case.id, read.digest, written, registration.metrics, registration.seconds)
-        return FileResult(case=case, written=written, metrics=registration.metrics, seconds=registration.seconds)
+        return FileResult(
+            case=case,
+            written=written,
+            metrics=registration.metrics,
+            seconds=registration.seconds,
+            digest=read.digest,
+        )
 
     def _failed(self, case: Case, error: DataError) -> FileResult:
         if self.alone:
@@ -175,7 +186,7 @@ class Job:
         return FileResult(case=case, error=str(error))
 
 
-def overlapped(job: Job, cases: Sequence[Case]) -> Iterator[FileResult]:
+def overlapped(job: Job, cases: Sequence[Case]) -> Generator[FileResult, None, None]:
     """Run the cases in order; reading, registering and writing of successive ones overlap."""
     with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as writing:
         waiting = iter(cases)

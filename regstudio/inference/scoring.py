@@ -1,7 +1,7 @@
 """The scores of one registration, and the one table that says what each score is: title, unit, which way is better."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
 
@@ -94,7 +94,7 @@ class CaseScores:
     """The scores of one case, by COLUMNS; what cannot be measured is not among them.
 
     `labels` holds those of each scored label, `left_out` the ids that LABEL_RULE leaves out, and `lost` those that the
-    registration lost. `unit` is that of distances.
+    registration lost. `unit` is that of distances, `said` what the method itself said of the case.
     """
 
     id: str
@@ -103,6 +103,7 @@ class CaseScores:
     labels: Mapping[int, Mapping[str, float]]
     left_out: tuple[int, ...] = ()
     lost: tuple[int, ...] = ()
+    said: Mapping[str, float] = field(default_factory=dict)
 
 
 def score(pair: Pair, transform: Transform) -> CaseScores:
@@ -130,6 +131,7 @@ def score(pair: Pair, transform: Transform) -> CaseScores:
         labels=labels,
         left_out=_left_out(pair),
         lost=tuple(label for label, own in labels.items() if "hd95" not in own),
+        said=dict(transform.metrics),
     )
 
 

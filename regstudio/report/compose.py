@@ -20,6 +20,7 @@ from regstudio.inference.evaluate import (
 from regstudio.inference.pairs import PairReader
 from regstudio.inference.registrar import Registrar
 from regstudio.networks.checkpoint import load_checkpoint
+from regstudio.processes import ALONE, Group
 from regstudio.report.page import worst_and_best, write_report
 from regstudio.training.setup import loaders
 from regstudio.viewer.overlay import Comparison, compare
@@ -47,9 +48,14 @@ def measure(
     index: DataIndex,
     read: PairReader,
     watch: Callable[[Iterable[CaseResult]], Iterable[CaseResult]] = lambda results: results,
+    group: Group = ALONE,
 ) -> Evaluation:
-    """Evaluate a method on all validation images; each result goes through `watch`, such as a progress bar."""
-    return collect(method, watch(evaluate(method, index.validation, read)), data_provenance(index))
+    """Evaluate a method on all validation images; each result goes through `watch`, such as a progress bar.
+
+    The processes of a `group` share the images out, each watches its own, and all return the whole evaluation.
+    """
+    results = evaluate(method, index.validation[group.own], read)
+    return collect(method, watch(results), data_provenance(index), group)
 
 
 def comparisons(method: Method, shown: Collection[str], index: DataIndex, read: PairReader) -> dict[str, Comparison]:

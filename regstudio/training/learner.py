@@ -7,13 +7,15 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from regstudio.losses import Objective, SoftLabels, one_hot, scored_labels
-from regstudio.networks.registration import SMALLEST_SIZE, RegistrationNetwork
+from regstudio.networks.registration import SMALLEST_SIZE, Prediction, RegistrationNetwork
 from regstudio.networks.warp import SpatialTransformer
+from regstudio.processes import ALONE, Group
 from regstudio.training.augmentation import Augmentation
 from regstudio.training.schedule import Schedule
 
@@ -41,7 +43,8 @@ class Learner:
     """A network that learns, step by step; a step is a function of the seed, its number, the batch and the state.
 
     With `ema` above 0, `averaged` is the running mean of the weights, otherwise the network itself. `label_ids` are
-    those whose overlap the objective scores.
+    those whose overlap the objective scores. The processes of a `group` take each step together: gradients and losses
+    are the means over theirs, and weights and state are the same in all.
     """
 
     def __init__(
@@ -56,14 +59,19 @@ class Learner:
         ema: float = 0.0,
         label_ids: Sequence[int] = (),
         seed: int = 0,
+        group: Group = ALONE,
     ) -> None:
         self.model, self.optimizer, self.objective, self.schedule = model, optimizer, objective, schedule
         self._augmentation, self._both = augmentation or Augmentation(), both_directions
-        self._label_ids, self._seed = tuple(label_ids), seed
+        self._label_ids, self._seed, self._group = tuple(label_ids), seed, group
         self._mean: AveragedModel | None = None
         if ema:
             average = get_ema_multi_avg_fn(ema)  # type: ignore[no-untyped-call]
             self._mean = AveragedModel(model, multi_avg_fn=average)
+        self._predict = model.predict
+        if group.size > 1:
+            group.meet()
+            self._predict = DistributedDataParallel(_Predicting(model), forward_sync_buffers=False)
         self._warp = SpatialTransformer("bilinear")
 
     @property
@@ -80,7 +88,7 @@ class Learner:
         """
         self.model.train()
         pair = self._seen(batch, number)
-        prediction = self.model.predict(pair.fixed, pair.moving, pair.affine)
+        prediction = self._predict(pair.fixed, pair.moving, pair.affine)
         losses = self.objective(
             pair.fixed,
             prediction.warped,
@@ -91,8 +99,9 @@ class Learner:
         self.optimizer.zero_grad()
         losses["loss"].backward()
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        self._group.meet()  # or the GPU would wait, and with it this process, for one that has run out of memory
         # One transfer for all numbers: each would make the CPU wait for the GPU.
-        *values, norm_value = torch.stack([*losses.values(), norm]).tolist()
+        *values, norm_value = self._group.mean(torch.stack([*losses.values(), norm])).tolist()
         named = dict(zip(losses, values, strict=True))
         if not math.isfinite(named["loss"]) or not math.isfinite(norm_value):
             raise NotFiniteError(named, norm_value, {"fixed_image": pair.fixed, "moving_image": pair.moving})
@@ -152,6 +161,17 @@ class Learner:
             warped=self._warp(pair.moving_label, flow),
             scored=scored_labels(pair.fixed_label, pair.moving_label),
         )
+
+
+class _Predicting(nn.Module):
+    """A network whose forward is `predict`, all that DistributedDataParallel calls."""
+
+    def __init__(self, model: RegistrationNetwork) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, fixed: Tensor, moving: Tensor, affine: Tensor | None) -> Prediction:
+        return self.model.predict(fixed, moving, affine)
 
 
 def _turned(pair: Pair) -> Pair:

@@ -25,6 +25,7 @@ from regstudio.losses import Objective
 from regstudio.networks.build import build_network
 from regstudio.networks.checkpoint import load_checkpoint, load_weights
 from regstudio.networks.device import find_device, keep_freed_memory
+from regstudio.processes import ALONE, Group
 from regstudio.training.augmentation import Augmentation
 from regstudio.training.learner import Learner
 from regstudio.training.schedule import Schedule
@@ -36,9 +37,10 @@ class Parts:
 
     `validation` is empty where it is not to validate; `preview` is the case that the previews show; `cases_digest`
     tells one list of training images from another; `aligned` holds the affine map of each moving image, once it is
-    known, where there are to be any.
+    known, where there are to be any; `group` are the processes that train together.
     """
 
+    group: Group
     device: torch.device
     learner: Learner
     loader: TrainingLoader
@@ -90,11 +92,11 @@ def loaders(reading: ReadingSection, atlas: Case | None) -> tuple[ImageLoader, L
     return replace(images, size=(height, width)), replace(labels, size=(height, width))
 
 
-def build(config: TrainConfig, index: DataIndex) -> Parts:
-    """Return the parts of a training; raises a RegStudioError where the data, device or weights do not allow it."""
+def build(config: TrainConfig, index: DataIndex, group: Group = ALONE) -> Parts:
+    """Return the parts of a training in one process; a RegStudioError where data, device or weights do not allow it."""
     if index.errors or index.atlas is None:
         raise DataError("\n".join(["The data cannot be trained on:", *map(str, index.errors)]))
-    device = find_device(config.optimisation.device)
+    device = find_device(group.device(config.optimisation.device))
     image_loader, label_loader = loaders(config.reading, index.atlas)
     label_ids = _label_ids(config, index, label_loader)
     aligned: dict[Path, Matrix] | None = {} if config.alignment.affine == "auto" else None
@@ -112,11 +114,13 @@ def build(config: TrainConfig, index: DataIndex) -> Parts:
         num_workers=config.reading.num_workers,
         pin_memory=device.type == "cuda",
         steps=_steps_per_epoch(config),
+        group=group,
     )
     steps = len(loader) if config.optimisation.total_steps else _at_most(config, len(loader))
     return Parts(
+        group=group,
         device=device,
-        learner=learner_of(config, steps_per_epoch=steps, device=device, label_ids=label_ids),
+        learner=learner_of(config, steps_per_epoch=steps, device=device, label_ids=label_ids, group=group),
         loader=loader,
         steps_per_epoch=steps,
         cases_digest=hashlib.sha256("\n".join(case.id for case in index.train).encode()).hexdigest(),
@@ -131,7 +135,12 @@ def build(config: TrainConfig, index: DataIndex) -> Parts:
 
 
 def learner_of(
-    config: TrainConfig, *, steps_per_epoch: int, device: torch.device, label_ids: Sequence[int] = ()
+    config: TrainConfig,
+    *,
+    steps_per_epoch: int,
+    device: torch.device,
+    label_ids: Sequence[int] = (),
+    group: Group = ALONE,
 ) -> Learner:
     """Return the network with its first weights, those of `load_model` or drawn from the seed, ready to learn."""
     keep_freed_memory()
@@ -158,12 +167,16 @@ def learner_of(
             coarse_share=knobs.coarse_share,
         ),
         augmentation=Augmentation(
-            affine=varied.augment_affine, smooth=varied.augment_smooth, intensity=varied.augment_intensity
+            affine=varied.augment_affine,
+            smooth=varied.augment_smooth,
+            intensity=varied.augment_intensity,
+            group=group,
         ),
         both_directions=varied.both_directions,
         ema=knobs.ema,
         label_ids=label_ids,
         seed=knobs.seed,
+        group=group,
     )
 
 

@@ -7,19 +7,22 @@ asking for the next event, and ends it by setting `stop`.
 import math
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NoReturn
 
 import torch
 
 from regstudio.config import TrainConfig, build_config
+from regstudio.data.affine import Matrix
 from regstudio.data.affine_cache import affine_matrices
 from regstudio.data.dataset import Item
-from regstudio.data.layout import DataIndex
-from regstudio.errors import DataError, RegStudioError, RunError, TrainingError
+from regstudio.data.layout import Case, DataIndex
+from regstudio.errors import DataError, RegStudioError, RunError, TrainingError, WorkerLostError
 from regstudio.networks.device import cpu_threads
+from regstudio.processes import ALONE, Group
 from regstudio.training.events import (
     EpochDone,
     ImageAligned,
@@ -35,6 +38,7 @@ from regstudio.training.saving import Saver, State, restore
 from regstudio.training.setup import Parts, build
 from regstudio.training.summary import summary
 from regstudio.training.validation import mean_metrics, validate_pair
+from regstudio.training.wording import describe, how_to_resume, is_out_of_memory, not_finite, out_of_memory
 
 
 def train(
@@ -44,6 +48,7 @@ def train(
     run: Run | None = None,
     stop: threading.Event | None = None,
     save: threading.Event | None = None,
+    group: Group = ALONE,
 ) -> Iterator[TrainEvent]:
     """Train CorrMLP on `index` as `config` says, and yield what happens; go on with `run` if one is given.
 
@@ -51,31 +56,33 @@ def train(
     finishes the step, saves last.pt and ends with RunFinished("stopped"); setting `save` saves last.pt after the step
     and goes on. What goes wrong once it runs (a file, a loss that is not finite, no memory) ends with
     RunFinished("failed"). Raises a RegStudioError where it cannot start.
+
+    The processes of a `group` each call this and train together; the first alone writes, `stop` may be set in any.
     """
     resumed = run is not None and run.last_path.exists()
     # What a resumed run started from may be gone by now; its weights are in last.pt.
-    parts = build(build_config({"load_model": None}, config) if resumed else config, index)
-    run = run or create_run(config)
-    with run.lock(), cpu_threads(config.optimisation.threads):
+    parts = build(build_config({"load_model": None}, config) if resumed else config, index, group)
+    run = group.first(lambda: run or create_run(config))
+    with run.lock() if group.leads else nullcontext(), cpu_threads(config.optimisation.threads):
         state = restore(parts, run) if resumed else State(epoch=config.optimisation.initial_epoch)
         if state.epoch >= config.optimisation.epochs:
             raise RunError(f"{run.path}: {state.epoch} epochs are done already. Train on with a larger --epochs.")
-        course = _Course(
-            config, parts, Saver(config, parts, run), run, stop or threading.Event(), save or threading.Event()
-        )
+        signals = (stop or threading.Event(), save or threading.Event())
+        course = _Course(config, parts, Saver(config, parts, run), run, *signals)
         try:
             for event in course.events(state, resumed):
-                _record(run, event)
+                _record(run, event, group)
                 yield event
         except Exception as error:
-            _record(run, RunFinished(reason="failed", message=f"{type(error).__name__}: {error}"))
+            _record(run, RunFinished(reason="failed", message=f"{type(error).__name__}: {error}"), group)
             raise
 
 
-def _record(run: Run, event: TrainEvent) -> None:
-    run.append(event)
-    for line in summary(event):
-        run.log(line)
+def _record(run: Run, event: TrainEvent, group: Group) -> None:
+    if group.leads:
+        run.append(event)
+        for line in summary(event):
+            run.log(line)
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ class _Course:
         """Yield every event of the training, the last a RunFinished."""
         yield RunStarted(
             run=str(self.run.path),
-            device=_describe(self.parts.device),
+            device=describe(self.parts.device, self.parts.group.size),
             parameters=sum(parameter.numel() for parameter in self.parts.learner.model.parameters()),
             train_cases=len(self.parts.training),
             validation_cases=len(self.parts.validation),
@@ -107,17 +114,37 @@ class _Course:
             yield from self._align()
             while state.epoch < self.config.optimisation.epochs:
                 state = yield from self._epoch(state)
-                if self.stop.is_set() and state.epoch < self.config.optimisation.epochs:
+                if self._stops() and state.epoch < self.config.optimisation.epochs:
                     yield self.saver.last(state)
-                    yield RunFinished(reason="stopped", message=f"Stopped. {_how_to_resume(self.run)}")
+                    yield RunFinished(reason="stopped", message=f"Stopped. {how_to_resume(self.run.path)}")
                     return
             yield RunFinished(reason="finished", message="Training Finished")
+        except WorkerLostError as error:
+            yield RunFinished(reason="failed", message=f"{error}\n{how_to_resume(self.run.path)}")
         except RegStudioError as error:
-            yield RunFinished(reason="failed", message=str(error))
+            yield self._failed(str(error))
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
-            yield RunFinished(reason="failed", message=_out_of_memory(error))
+            yield self._failed(out_of_memory(error))
+
+    def _failed(self, why: str) -> RunFinished:
+        self.parts.group.explain(why)
+        return RunFinished(reason="failed", message=why)
+
+    def _stops(self) -> bool:
+        """Whether any process is to stop."""
+        return self.parts.group.any(self.stop.is_set())
+
+    @contextmanager
+    def _kept(self, state: State) -> Iterator[None]:
+        """Save `state`, which the block is not to change, where another process is lost."""
+        try:
+            with self.parts.group.in_touch():
+                yield
+        except WorkerLostError:
+            self.saver.last(state)
+            raise
 
     def _align(self) -> Iterator[TrainEvent]:
         """Find the affine map of every moving image, where there are to be any."""
@@ -125,26 +152,31 @@ class _Course:
         if parts.aligned is None:
             return
         cases = list(dict.fromkeys((*parts.training, *parts.validation, parts.preview)))
-        fixed = parts.image_loader(parts.atlas.image)[0]
-        with closing(affine_matrices(fixed, [case.image for case in cases], parts.image_loader)) as found:
-            for number, (path, affine) in enumerate(found, 1):
+        with closing(parts.group.merge(self._aligned(cases[parts.group.own]))) as found:
+            for number, (path, matrix) in enumerate(found, 1):
+                parts.aligned[path] = matrix
+                yield ImageAligned(number=number, total=len(cases), image=path.name)
+                if self._stops():
+                    return
+
+    def _aligned(self, cases: Sequence[Case]) -> Generator[tuple[Path, Matrix], None, None]:
+        load = self.parts.image_loader
+        fixed, images = load(self.parts.atlas.image)[0], [case.image for case in cases]
+        with closing(affine_matrices(fixed, images, load, workers=self.parts.group.cores)) as found:
+            for path, affine in found:
                 if isinstance(affine, DataError):
                     raise affine
-                parts.aligned[path] = affine.matrix
-                yield ImageAligned(number=number, total=len(cases), image=path.name)
-                if self.stop.is_set():
-                    return
+                yield path, affine.matrix
 
     def _epoch(self, state: State) -> Generator[TrainEvent, None, State]:
         """Finish the epoch under way: steps, validation, checkpoints; return the state it ends in."""
         with closing(self.parts.loader.epoch(state.epoch, skip=state.step)) as batches:
             state = yield from self._steps(state, batches)
-        if self.stop.is_set():
-            return state
         started = time.perf_counter()
-        metrics = yield from self._validate(state.epoch + 1)
-        if self.stop.is_set():
-            return state
+        with self._kept(state):
+            metrics = {} if self._stops() else (yield from self._validate(state.epoch + 1))
+            if self._stops():
+                return state
         losses = {name: total / state.step for name, total in state.sums.items()}
         best = metrics.get("dice", -math.inf) > state.best_dice
         seconds = state.seconds + time.perf_counter() - started
@@ -159,10 +191,13 @@ class _Course:
     def _steps(self, state: State, batches: Iterator[Item]) -> Generator[TrainEvent, None, State]:
         """Take the steps that the epoch still lacks; return the state after the last."""
         parts, saved_at = self.parts, time.monotonic()
-        while state.step < parts.steps_per_epoch and not self.stop.is_set():
-            started = time.perf_counter()
-            losses = self._step(next(batches), state)
-            seconds = time.perf_counter() - started
+        while state.step < parts.steps_per_epoch:
+            with self._kept(state):
+                if self._stops():
+                    break
+                started = time.perf_counter()
+                losses = self._step(next(batches), state)
+                seconds = time.perf_counter() - started
             state = replace(
                 state,
                 step=state.step + 1,
@@ -187,15 +222,9 @@ class _Course:
 
     def _fail_on_numbers(self, error: NotFiniteError, state: State) -> NoReturn:
         """Save the weights, those before the bad step, and the images at hand, and give up."""
-        self.saver.failed(
-            state, {"losses": error.losses, "gradient_norm": error.norm, "step": state.step, **error.images}
-        )
-        terms = ", ".join(f"{name} {value:g}" for name, value in error.losses.items())
-        raise TrainingError(
-            f"Epoch {state.epoch + 1}, step {state.step + 1}: the loss or its gradient is not a finite number "
-            f"({terms}, gradient norm {error.norm:g}). Weights and images are in {self.run.failed_path}; the last good "
-            "checkpoint is untouched. A lower --lr usually helps; so does --affine auto on images that lie askew."
-        )
+        images = {name: torch.cat(self.parts.group.gather(image.cpu())) for name, image in error.images.items()}
+        self.saver.failed(state, {"losses": error.losses, "gradient_norm": error.norm, "step": state.step, **images})
+        raise TrainingError(not_finite(error, state.epoch + 1, state.step + 1, self.run.failed_path))
 
     def _validate(self, epoch: int) -> Generator[TrainEvent, None, dict[str, float]]:
         """Measure every validation pair, if it is this epoch's turn; return the mean metrics."""
@@ -203,39 +232,18 @@ class _Course:
         if not parts.validation or epoch % self.config.validation.validation_freq:
             return {}
         measured: list[dict[str, float]] = []
-        for case in parts.validation:
-            if self.stop.is_set():
-                return {}
-            measured.append(validate_pair(parts, case))
+        own = (validate_pair(parts, case) for case in parts.validation[parts.group.own])
+        for case, metrics in zip(parts.validation, parts.group.merge(own), strict=True):
+            measured.append(metrics)
             yield PairValidated(
                 epoch=epoch,
                 number=len(measured),
                 total=len(parts.validation),
                 case=case.id,
-                dice_before=measured[-1].get("dice_before"),
-                dice=measured[-1].get("dice"),
-                njd_percent=measured[-1]["njd_percent"],
+                dice_before=metrics.get("dice_before"),
+                dice=metrics.get("dice"),
+                njd_percent=metrics["njd_percent"],
             )
+            if self._stops():
+                return {}
         return mean_metrics(measured)
-
-
-def _describe(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"{device} ({torch.get_num_threads()} threads)"
-
-
-def _how_to_resume(run: Run) -> str:
-    return f"Go on with: regstudio train --resume {run.path}"
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    # The CPU's allocator raises a plain RuntimeError.
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _out_of_memory(error: RuntimeError) -> str:
-    return (
-        f"The device has too little memory ({str(error).splitlines()[0]}). Lower --batch_size, or use "
-        "--gradient_checkpointing."
-    )
