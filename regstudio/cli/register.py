@@ -1,7 +1,7 @@
 """`regstudio register`: new images through a trained network."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -23,6 +23,13 @@ FILE = click.Path(path_type=Path)
 @click.option("--fixed_seg", type=FILE, help="label of the fixed image")
 @click.option("--moving_seg", type=FILE, help="label of the moving image, or a folder of NAME_seg files")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="what the network computes in; bfloat16 is faster where the processor has it",
+)
 @affine_option
 @refine_option
 @click.option("--overwrite", is_flag=True, help="do again what an earlier call has done")
@@ -37,6 +44,7 @@ def register(
     fixed_seg: Path | None,
     moving_seg: Path | None,
     device: str,
+    precision: Literal["float32", "bfloat16"],
     affine: AffineChoice,
     refine: int,
     overwrite: bool,
@@ -57,7 +65,7 @@ def register(
     from regstudio.inference.registrar import Registrar
     from regstudio.training.setup import loaders
 
-    registrar = Registrar(checkpoint, group.device(device), affine=affine)
+    registrar = Registrar(checkpoint, group.device(device), affine=affine, precision=precision)
     cases, problems = group.first(lambda: find_moving(moving, moving_seg))
     for problem in problems:
         click.echo(f"{problem.severity.capitalize()}: {problem}", err=True)
@@ -71,7 +79,7 @@ def register(
         image_loader=images,
         label_loader=labels,
         refine=refine,
-        recipe=f"{file_digest(checkpoint)}\naffine={affine}\nrefine={refine}",
+        recipe=f"{file_digest(checkpoint)}\n{affine=}\n{refine=}\n{precision=}",
         overwrite=overwrite,
         group=group,
     )
