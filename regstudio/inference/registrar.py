@@ -49,7 +49,7 @@ class Registrar:
         source = "the checkpoint" if isinstance(checkpoint, Checkpoint) else checkpoint
         if not isinstance(checkpoint, Checkpoint):
             checkpoint = load_checkpoint(checkpoint)
-        self._model = checkpoint.model(source).to(self.device).eval()
+        self._model = checkpoint.model(source).to(self.device).eval().requires_grad_(False)
         self._model.precision = precision
         self._objective = _objective(checkpoint, source)
         self.affine = affine or checkpoint.affine

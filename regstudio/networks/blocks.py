@@ -30,7 +30,7 @@ def channels_first(x: Tensor) -> Tensor:
 
 
 def _normalised(x_last: Tensor, norm: nn.LayerNorm) -> Tensor:
-    return layer_norm(x_last, norm.normalized_shape, norm.weight, norm.bias)
+    return layer_norm(x_last, norm.normalized_shape, norm)
 
 
 def pointwise(x_last: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -62,15 +62,13 @@ class GatedMLP(nn.Module):
     def forward(self, normalised: Tensor) -> Tensor:
         """Return u * (v + 1): (B, H, W, C) from an input that is layer-normalised but not yet scaled and shifted."""
         height, width = normalised.shape[1:3]
-        pad_rows, pad_columns = -height % self.window, -width % self.window
         # Two products rather than one that is then split: each half stays contiguous, forward and backward.
         weight_u, weight_v = (self.expand.weight * self.norm.weight).chunk(2)
         bias_u, bias_v = (self.expand.bias + self.expand.weight @ self.norm.bias).chunk(2)
         u = F.gelu(pointwise(normalised, weight_u, bias_u))
-        v = _normalised(F.gelu(pointwise(normalised, weight_v, bias_v)), self.gate_norm)
-        if pad_rows or pad_columns:
-            # A window pads its input with zeros, which normalise to zero; all such pixels carry one same v.
-            v = _pad_with(v, self.gate_norm(F.gelu(bias_v)), pad_rows, pad_columns)
+        # A window pads its input with zeros, which normalise to zero.
+        padded = F.pad(normalised, (0, 0, 0, -width % self.window, 0, -height % self.window))
+        v = _normalised(F.gelu(pointwise(padded, weight_v, bias_v)), self.gate_norm)
         return u * self._mix_plus_one(v)[:, :height, :width]
 
     def _mix_plus_one(self, v: Tensor) -> Tensor:
@@ -82,14 +80,6 @@ class GatedMLP(nn.Module):
         mixed = torch.addmm(self.mix.bias[:, None] + 1, self.mix.weight, by_position.reshape(size**2, -1))
         mixed = mixed.view(size, size, batch, rows, columns, channels).permute(2, 3, 0, 4, 1, 5)
         return mixed.reshape(batch, height, width, channels)
-
-
-def _pad_with(v: Tensor, value: Tensor, rows: int, columns: int) -> Tensor:
-    """Append `rows` and `columns` of pixels that hold `value` (C,) at the bottom and right of (B, H, W, C)."""
-    batch, height, width, channels = v.shape
-    right = value.expand(batch, height, columns, channels)
-    bottom = value.expand(batch, rows, width + columns, channels)
-    return torch.cat((torch.cat((v, right), dim=2), bottom), dim=1)
 
 
 class MultiWindow(nn.Module):

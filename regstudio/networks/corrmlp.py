@@ -72,6 +72,7 @@ class CorrMLP(RegistrationNetwork):
     ) -> None:
         super().__init__(transform)
         self.gradient_checkpointing = gradient_checkpointing
+        self._kept: tuple[tuple[object, ...], Tensor, list[Tensor]] | None = None
         features = [encoder_channels * 2**level for level in range(LEVELS)]
         widths = [decoder_channels * 2**level for level in range(LEVELS)]
         self.encoder = Encoder(encoder_channels)
@@ -85,7 +86,20 @@ class CorrMLP(RegistrationNetwork):
 
     def compute_field(self, fixed: Tensor, moving: Tensor) -> Tensor:
         """Return the decoder's last flow."""
-        return self._decode(self._encode(fixed), self._encode(moving))
+        return self._decode(self._encode_fixed(fixed), self._encode(moving))
+
+    def _encode_fixed(self, image: Tensor) -> list[Tensor]:
+        """Encode the fixed image; to a network whose weights are frozen, that of the last call is known already."""
+        parameters = list(self.encoder.parameters())
+        # An optimizer's changes are not counted, nor are those of the inference mode's tensors.
+        changing = any(parameter.requires_grad or parameter.is_inference() for parameter in parameters)
+        if changing or torch.is_grad_enabled() or torch.onnx.is_in_onnx_export():
+            return self._encode(image)
+        state = (self.precision, *(parameter._version for parameter in parameters))
+        kept = self._kept
+        if kept is None or kept[0] != state or kept[1].device != image.device or not torch.equal(kept[1], image):
+            kept = self._kept = state, image.clone(), self._encode(image)
+        return kept[2]
 
     def _encode(self, image: Tensor) -> list[Tensor]:
         features: list[Tensor] = self._run(self.encoder, image.contiguous(memory_format=torch.channels_last))

@@ -1,71 +1,31 @@
-"""Layer and instance normalisation over channels-last maps.
-
-torch's own kernels spend their time on each group of a dozen numbers: of 16 channels at 256x256 on two cores, layer
-norm takes 1.2 ms forward where this takes 0.6, and instance norm, as group norm, 4.0 ms backward where this takes 0.5.
-Mean and variance are taken one after the other, so that nothing cancels.
-"""
+"""Layer and instance normalisation, in float32 whatever the network computes in."""
 
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-EPSILON = 1e-5  # torch's default for both
-FEW_CHANNELS = 32
+EPSILON = 1e-5  # torch's default
 
 
-class _LayerNorm(torch.autograd.Function):
-    @staticmethod
-    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
-    def forward(ctx: Any, x_last: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-        channels = x_last.shape[-1]
-        rows = x_last.reshape(-1, channels)
-        averaging = rows.new_full((channels, 1), 1 / channels)
-        mean = rows @ averaging
-        centred = rows - mean
-        inverse_deviation = (centred.square() @ averaging).add_(EPSILON).rsqrt_()
-        normalised = centred.mul_(inverse_deviation)
-        if weight is not None and bias is not None:
-            normalised.mul_(weight).add_(bias)
-        ctx.save_for_backward(rows, mean, inverse_deviation, weight, bias)
-        return normalised.view(x_last.shape)
+def layer_norm(x_last: Tensor, shape: tuple[int, ...], affine: nn.LayerNorm | None = None) -> Tensor:
+    """Normalise each pixel of (B, H, W, C) over its channels; then scale and shift as `affine` does. `shape` is (C,).
 
-    @staticmethod
-    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        rows, mean, inverse_deviation, weight, bias = ctx.saved_tensors
-        grad_rows, grad_weight, grad_bias = torch.ops.aten.native_layer_norm_backward(
-            gradient.reshape(rows.shape),
-            rows,
-            rows.shape[1:],
-            mean,
-            inverse_deviation,
-            weight,
-            bias,
-            ctx.needs_input_grad,
-        )
-        return None if grad_rows is None else grad_rows.view(gradient.shape), grad_weight, grad_bias
-
-
-def layer_norm(
-    x_last: Tensor, shape: tuple[int, ...], weight: Tensor | None = None, bias: Tensor | None = None
-) -> Tensor:
-    """Normalise each pixel of (B, H, W, C) over its channels; then scale by `weight` and shift by `bias`, both (C,).
-
-    `shape` is (C,), as torch's own function wants it.
+    On the CPU, torch's own takes 15 times as long in half precision as in float32.
     """
-    # With more channels torch's own is as fast, and so it is on a GPU; the ONNX exporter does not see into a Function.
-    if shape[0] > FEW_CHANNELS or x_last.device.type != "cpu" or torch.onnx.is_in_onnx_export():
+    weight, bias = (None, None) if affine is None else (affine.weight, affine.bias)
+    if x_last.device.type != "cpu":
         return F.layer_norm(x_last, shape, weight, bias, EPSILON)
-    normalised: Tensor = _LayerNorm.apply(x_last, weight, bias)  # type: ignore[no-untyped-call]
-    return normalised
+    with torch.autocast("cpu", enabled=False):
+        return F.layer_norm(x_last.to(torch.promote_types(x_last.dtype, torch.float32)), shape, weight, bias, EPSILON)
 
 
 class _InstanceNorm(torch.autograd.Function):
+    """Of 16 channels at 256x256, two cores: 0.5 ms backward, where torch's own as a group norm takes 4.0."""
+
     @staticmethod
     @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
     def forward(ctx: Any, x: Tensor) -> Tensor:

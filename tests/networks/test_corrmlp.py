@@ -75,6 +75,25 @@ def test_one_fixed_image_serves_the_whole_batch(model: CorrMLP) -> None:
         torch.testing.assert_close(once[i], torch.cat([pair[i] for pair in alone]))
 
 
+def test_a_fixed_image_that_is_known_is_not_encoded_again(model: CorrMLP, monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed, moving = images(1, 1, 40, 48)
+    expected = model(fixed, moving)[1].detach()
+    encoded: list[Tensor] = []
+    model.requires_grad_(False)
+    encode = model._encode
+    monkeypatch.setattr(model, "_encode", lambda image: encoded.append(image) or encode(image))
+    with torch.no_grad():
+        for _ in range(2):
+            torch.testing.assert_close(model(fixed.clone(), moving)[1], expected)
+        assert len(encoded) == 3
+        # Another image, or other weights, are not mistaken for what is known.
+        other = model(moving, fixed)[1]
+        torch.testing.assert_close(other, reference.corrmlp(model, moving, fixed)[1])
+        next(model.encoder.parameters()).mul_(1.5)
+        torch.testing.assert_close(model(moving, fixed)[1], reference.corrmlp(model, moving, fixed)[1])
+        assert len(encoded) == 7
+
+
 def test_gradient_checkpointing_changes_nothing(model: CorrMLP) -> None:
     fixed, moving = images(1, 1, 32, 40)
     results = []
