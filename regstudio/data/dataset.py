@@ -24,7 +24,7 @@ from regstudio.data.parallel import in_order
 from regstudio.data.problems import FileError
 from regstudio.errors import DataError
 
-READING_THREADS = 4  # at most; where files are cached, one keeps up with any training
+READING_THREADS = 4  # at most, in the first pass over the files
 
 Item = dict[str, torch.Tensor]
 
@@ -196,7 +196,7 @@ class TrainingLoader:
         self._sampler = EpochSampler(dataset, seed=seed, length=self._steps * batch_size)
         self._batches = _Batches(dataset)
         self._indices = BatchSampler(self._sampler, batch_size, drop_last=True)
-        self._pin_memory = pin_memory
+        self._pin_memory, self._given = pin_memory, 0
         self._processes: DataLoader[Item | DataError] | None = None
         if num_workers > 0:
             self._processes = DataLoader(
@@ -224,13 +224,16 @@ class TrainingLoader:
             for batch in outcomes:
                 if isinstance(batch, DataError):
                     raise batch
+                self._given += self._batch_size
                 yield {name: t.pin_memory() for name, t in batch.items()} if self._pin_memory else batch
 
     def _outcomes(self) -> Generator[Item | DataError, None, None]:
         if self._processes is not None:
             yield from self._processes
         else:
-            workers = min(READING_THREADS, os.cpu_count() or 1)
+            # Once the files are kept, one thread keeps up; more would only get in the training's way for Python's lock.
+            first = self._given < len(self._batches.dataset.cases)
+            workers = min(READING_THREADS, os.cpu_count() or 1) if first else 1
             yield from in_order(self._batches.__getitem__, self._indices, workers=workers)
 
 
@@ -238,14 +241,14 @@ class _Batches(Dataset[Item | DataError]):
     """Batches by the indices of their items; or the error met, which a loading process would wrap in a traceback."""
 
     def __init__(self, dataset: RegistrationDataset) -> None:
-        self._dataset = dataset
+        self.dataset = dataset
 
     def __getitem__(self, indices: list[int]) -> Item | DataError:
         try:
-            items = [self._dataset[index] for index in indices]
+            items = [self.dataset[index] for index in indices]
         except DataError as error:
             return error
-        once = ("fixed_image", "fixed_label") if self._dataset.mode == "atlas" else ()
+        once = ("fixed_image", "fixed_label") if self.dataset.mode == "atlas" else ()
         return {key: items[0][key][None] if key in once else _stack([i[key] for i in items]) for key in items[0]}
 
 
