@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from regstudio.data.batches import TrainingLoader
 from regstudio.data.cache import Cache
-from regstudio.data.dataset import Item, RegistrationDataset, TrainingLoader
+from regstudio.data.dataset import Item, RegistrationDataset
 from regstudio.data.disk_cache import DiskCache
 from regstudio.data.layout import Case
 from regstudio.data.loaders import ImageLoader

@@ -13,8 +13,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from regstudio.config import build_config
+from regstudio.data.batches import TrainingLoader
 from regstudio.data.cache import Cache
-from regstudio.data.dataset import Item, RegistrationDataset, TrainingLoader
+from regstudio.data.dataset import Item, RegistrationDataset
 from regstudio.data.loaders import ImageLoader
 from regstudio.data.speed import pictures, waiting_share
 from regstudio.networks.device import find_device

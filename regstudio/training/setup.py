@@ -12,9 +12,10 @@ import torch
 
 from regstudio.config import ReadingSection, TrainConfig
 from regstudio.data.affine import Matrix
+from regstudio.data.batches import TrainingLoader
 from regstudio.data.cache import Cache
 from regstudio.data.check import Reading, check
-from regstudio.data.dataset import RegistrationDataset, TrainingLoader
+from regstudio.data.dataset import RegistrationDataset
 from regstudio.data.disk_cache import DiskCache
 from regstudio.data.layout import Case, DataIndex, Layout, index_folder
 from regstudio.data.loaders import ImageLoader, LabelLoader

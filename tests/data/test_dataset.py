@@ -8,8 +8,9 @@ import pytest
 import torch
 from pictures import HEIGHT, WIDTH, ids, index, ramp
 
+from regstudio.data.batches import EpochSampler, TrainingLoader
 from regstudio.data.cache import Cache
-from regstudio.data.dataset import EpochSampler, RegistrationDataset, TrainingLoader, load_validation_pair
+from regstudio.data.dataset import RegistrationDataset, load_validation_pair
 from regstudio.data.layout import Case
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.writing import write_image, write_label
@@ -256,6 +257,20 @@ def test_an_epoch_left_early_leaves_no_threads(cases: tuple[Case, ...], atlas: C
     assert threading.active_count() > before
     batches.close()
     assert threading.active_count() == before
+
+
+def test_one_thread_reads_what_was_read_before(
+    cases: tuple[Case, ...], atlas: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    loader = TrainingLoader(RegistrationDataset(cases * 2, atlas=atlas), batch_size=1, seed=0)
+    threads = []
+    for number, skip in ((0, 5), (1, 0), (2, 0)):  # the first is no whole pass
+        before = threading.active_count()
+        for place, _ in enumerate(loader.epoch(number, skip=skip)):
+            threads += [threading.active_count() - before] * (place == 0)
+    assert threads[0] > 1
+    assert threads[1:] == [3, 1]
 
 
 def test_the_global_random_state_is_left_alone(cases: tuple[Case, ...], atlas: Case) -> None:
