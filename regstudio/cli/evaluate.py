@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regstudio.cli.options import AffineChoice, affine_option, given, knob_options, refine_option
+from regstudio.cli.options import (
+    AffineChoice,
+    PrecisionChoice,
+    affine_option,
+    given,
+    knob_options,
+    precision_option,
+    refine_option,
+)
 from regstudio.cli.together import together
 from regstudio.config import build_config, read_config
 
@@ -47,6 +55,7 @@ BASELINES = ("none", "demons", "syn", "elastix")  # regstudio.inference.baseline
 @click.option("--compare", type=FILE, help="test against an earlier evaluation: a file that --json wrote")
 @click.option("--figure", type=FILE, help=f"write a picture of {SHOWN_CASES} cases before and after to this file")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
+@precision_option
 @affine_option
 @refine_option
 @knob_options("layout", "reading")
@@ -61,6 +70,7 @@ def evaluate(
     compare: Path | None,
     figure: Path | None,
     device: str,
+    precision: PrecisionChoice,
     affine: AffineChoice,
     refine: int,
     **values: Any,
@@ -81,7 +91,7 @@ def evaluate(
     recorded = load_checkpoint(checkpoints[0]).config
     config = build_config(given(values), read_config(recorded) if recorded else None)
     # All before any is at work, so that one that is missing is told at once.
-    methods = [checkpoint_method(path, group.device(device), affine, refine) for path in checkpoints]
+    methods = [checkpoint_method(path, group.device(device), affine, refine, precision) for path in checkpoints]
     methods += [baseline(name) for name in baselines]
     index, atlas = group.first(lambda: _checked(config))
     read = pair_reader(config, atlas)

@@ -9,6 +9,7 @@ from regstudio.config import Knob, knobs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 AffineChoice = Literal["none", "auto"] | None
+PrecisionChoice = Literal["float32", "bfloat16"]
 
 affine_option = click.option(
     "--affine",
@@ -21,6 +22,13 @@ refine_option = click.option(
     default=0,
     metavar="N",
     help="optimise each flow for its pair, N steps from the network's on; 20 to 100 are usual  [default: 0]",
+)
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="what the network computes in; bfloat16 is faster where the processor has it",
 )
 
 

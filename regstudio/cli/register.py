@@ -1,11 +1,19 @@
 """`regstudio register`: new images through a trained network."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from regstudio.cli.options import AffineChoice, affine_option, given, knob_options, refine_option
+from regstudio.cli.options import (
+    AffineChoice,
+    PrecisionChoice,
+    affine_option,
+    given,
+    knob_options,
+    precision_option,
+    refine_option,
+)
 from regstudio.cli.together import together
 from regstudio.config import build_config
 
@@ -23,13 +31,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--fixed_seg", type=FILE, help="label of the fixed image")
 @click.option("--moving_seg", type=FILE, help="label of the moving image, or a folder of NAME_seg files")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
-@click.option(
-    "--precision",
-    type=click.Choice(["float32", "bfloat16"]),
-    default="float32",
-    show_default=True,
-    help="what the network computes in; bfloat16 is faster where the processor has it",
-)
+@precision_option
 @affine_option
 @refine_option
 @click.option("--overwrite", is_flag=True, help="do again what an earlier call has done")
@@ -44,7 +46,7 @@ def register(
     fixed_seg: Path | None,
     moving_seg: Path | None,
     device: str,
-    precision: Literal["float32", "bfloat16"],
+    precision: PrecisionChoice,
     affine: AffineChoice,
     refine: int,
     overwrite: bool,

@@ -20,6 +20,7 @@ from regstudio.inference.evaluate import (
 from regstudio.inference.pairs import PairReader
 from regstudio.inference.registrar import Registrar
 from regstudio.networks.checkpoint import load_checkpoint
+from regstudio.networks.registration import Precision
 from regstudio.processes import ALONE, Group
 from regstudio.report.page import worst_and_best, write_report
 from regstudio.training.setup import loaders
@@ -27,13 +28,19 @@ from regstudio.viewer.overlay import Comparison, compare
 
 
 def checkpoint_method(
-    path: Path, device: str = "auto", affine: Literal["none", "auto"] | None = None, refine: int = 0
+    path: Path,
+    device: str = "auto",
+    affine: Literal["none", "auto"] | None = None,
+    refine: int = 0,
+    precision: Precision = "float32",
 ) -> Method:
-    """Return a checkpoint as a method, named by its run and file."""
+    """Return a checkpoint as a method, named by its run and file, and by what is unusual about its use."""
     loaded = load_checkpoint(path)
     # An affine map that was found before would cost no time.
-    registrar = Registrar(loaded, device, affine=affine, keep_affine=False)
-    name = checkpoint_name(path) + f" refined by {refine}" * bool(refine)
+    registrar = Registrar(loaded, device, affine=affine, keep_affine=False, precision=precision)
+    name = (
+        checkpoint_name(path) + f" in {precision}" * (precision != "float32") + f" refined by {refine}" * bool(refine)
+    )
     return network(registrar, name, checkpoint_provenance(path, loaded), refine=refine)
 
 

@@ -35,3 +35,8 @@ def test_training_and_registering_in_bfloat16(demo: Path, tmp_path: Path) -> Non
         flows.append(np.load(sorted(out.glob("*_flow.npy"))[0]))
     assert not np.array_equal(*flows)
     assert np.abs(flows[0] - flows[1]).max() == pytest.approx(0, abs=0.1)
+    result = regstudio(
+        "evaluate", "--checkpoint", best, "--precision", "bfloat16", "--baseline", "none", "--device", "cpu"
+    )
+    assert result.exit_code == 0
+    assert "best_model in bfloat16" in result.output
