@@ -2,7 +2,7 @@
 
 import json
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
@@ -13,55 +13,30 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from regstudio.cli.options import Command, choices
 from regstudio.files import write_text
 
 if TYPE_CHECKING:
     from regstudio.data.speed import ReadingSpeed
     from regstudio.training.measuring import Speed
 
-NETWORKS, PRECISIONS = ("corrmlp", "voxelmorph"), ("float32", "bfloat16")
+NETWORKS, PRECISIONS = choices("network"), choices("precision")
 MOST_OF_MEMORY = 0.8  # of the device's, beyond which a measurement is not even tried
 READ_IMAGES, WAITED_FOR = 32, 16
 HEADER = "network     precision  size batch    step ms   GFLOP share   registration ms   GFLOP share   peak MB"
 
 
+def _several(name: str, kind: Any, default: tuple[Any, ...], what: str) -> Callable[[Command], Command]:
+    """A flag that may be given several times; the command gets them as NAMEs."""
+    given: dict[str, Any] = {"type": kind, "multiple": True, "default": default, "show_default": True}
+    return click.option(f"--{name}", f"{name}s", help=f"{what} (repeatable)", **given)
+
+
 @click.command()
-@click.option(
-    "--size",
-    "sizes",
-    type=click.IntRange(32),
-    multiple=True,
-    default=(64, 128, 256, 512),
-    show_default=True,
-    help="height and width in pixels (repeatable)",
-)
-@click.option(
-    "--batch_size",
-    "batch_sizes",
-    type=click.IntRange(1),
-    multiple=True,
-    default=(1, 4, 8),
-    show_default=True,
-    help="images in a step (repeatable)",
-)
-@click.option(
-    "--network",
-    "networks",
-    type=click.Choice(NETWORKS),
-    multiple=True,
-    default=NETWORKS,
-    show_default=True,
-    help="architecture (repeatable)",
-)
-@click.option(
-    "--precision",
-    "precisions",
-    type=click.Choice(PRECISIONS),
-    multiple=True,
-    default=PRECISIONS[:1],
-    show_default=True,
-    help="what the networks and the products compute in (repeatable)",
-)
+@_several("size", click.IntRange(32), (64, 128, 256, 512), "height and width in pixels")
+@_several("batch_size", click.IntRange(1), (1, 4, 8), "images in a step")
+@_several("network", click.Choice(NETWORKS), NETWORKS, "architecture")
+@_several("precision", click.Choice(PRECISIONS), PRECISIONS[:1], "what the networks and the products compute in")
 @click.option("--seconds", type=click.FloatRange(0), default=4.0, show_default=True, help="for each line, at least")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="write everything here, too")
@@ -91,11 +66,12 @@ def bench(
             click.echo(_row(speed))
     click.echo("\nformat     images a second: decoded   from memory     from disk")
     reading = []
-    for read in _read(min(256, max(sizes))):
+    usual = min(256, max(sizes))
+    for read in _read(usual):
         reading.append(read)
         click.echo(f"{read.ending:8}{read.decoded:26.0f}{read.from_memory:14.0f}{read.from_disk:14.0f}")
     with TemporaryDirectory() as folder:
-        waiting = measure_waiting(Path(folder), min(256, max(sizes)), WAITED_FOR, device)
+        waiting = measure_waiting(Path(folder), usual, WAITED_FOR, device)
     click.echo(f"\nWaiting for images, from the second epoch on: {waiting:.2%} of the time")
     if file is not None:
         content = {
@@ -115,18 +91,15 @@ def _measured(
 
     memory, bytes_per_pixel = memory_of(device), 0.0
     for size, batch_size in product(sizes, batch_sizes):
-        pixels = size**2 * batch_size
+        pixels, line = size**2 * batch_size, _measured_on(network, precision, size, batch_size)
         if memory is not None and bytes_per_pixel * pixels > MOST_OF_MEMORY * memory:
-            click.echo(
-                f"{network:12}{precision:9}{size:6}{batch_size:6}    not measured: it takes about "
-                f"{bytes_per_pixel * pixels / 1e9:.0f} GB of memory"
-            )
+            click.echo(f"{line}    not measured: it takes about {bytes_per_pixel * pixels / 1e9:.0f} GB of memory")
             continue
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
             try:
                 speed = process.submit(measure, network, precision, size, batch_size, device, seconds).result()
             except (BrokenProcessPool, RuntimeError) as error:  # the CPU's allocator raises a plain RuntimeError
-                click.echo(f"{network:12}{precision:9}{size:6}{batch_size:6}    not measured: {error}")
+                click.echo(f"{line}    not measured: {error}")
                 continue
         bytes_per_pixel = speed.peak_bytes / pixels
         yield speed
@@ -148,9 +121,13 @@ def _described(found: dict[str, Any]) -> str:
     )
 
 
+def _measured_on(network: str, precision: str, size: int, batch_size: int) -> str:
+    return f"{network:12}{precision:9}{size:6}{batch_size:6}"
+
+
 def _row(speed: "Speed") -> str:
     return (
-        f"{speed.network:12}{speed.precision:9}{speed.size:6}{speed.batch_size:6}"
+        f"{_measured_on(speed.network, speed.precision, speed.size, speed.batch_size)}"
         f"{speed.step * 1e3:11.1f}{speed.step_flops / 1e9:8.1f}{speed.step_share:6.0%}"
         f"{speed.registration * 1e3:18.1f}{speed.registration_flops / 1e9:8.1f}{speed.registration_share:6.0%}"
         f"{speed.peak_bytes / 1e6:10.0f}"

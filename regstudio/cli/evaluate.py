@@ -10,7 +10,6 @@ import click
 
 from regstudio.cli.options import (
     AffineChoice,
-    PrecisionChoice,
     affine_option,
     given,
     knob_options,
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from regstudio.data.layout import Case, DataIndex
     from regstudio.inference.evaluate import Evaluation, Method
     from regstudio.inference.pairs import PairReader
+    from regstudio.networks.registration import Precision
     from regstudio.processes import Group
 
 FILE = click.Path(path_type=Path)
@@ -70,7 +70,7 @@ def evaluate(
     compare: Path | None,
     figure: Path | None,
     device: str,
-    precision: PrecisionChoice,
+    precision: "Precision",
     affine: AffineChoice,
     refine: int,
     **values: Any,

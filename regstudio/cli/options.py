@@ -9,7 +9,6 @@ from regstudio.config import Knob, knobs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 AffineChoice = Literal["none", "auto"] | None
-PrecisionChoice = Literal["float32", "bfloat16"]
 
 affine_option = click.option(
     "--affine",
@@ -23,12 +22,20 @@ refine_option = click.option(
     metavar="N",
     help="optimise each flow for its pair, N steps from the network's on; 20 to 100 are usual  [default: 0]",
 )
+_KNOBS = {knob.name: knob for knob in knobs()}
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """Return what a knob with a fixed set of values may be."""
+    return tuple(_KNOBS[name].choices or ())
+
+
 precision_option = click.option(
     "--precision",
-    type=click.Choice(["float32", "bfloat16"]),
-    default="float32",
+    type=click.Choice(choices("precision")),
+    default=_KNOBS["precision"].default,
     show_default=True,
-    help="what the network computes in; bfloat16 is faster where the processor has it",
+    help=_KNOBS["precision"].help,
 )
 
 

@@ -7,7 +7,6 @@ import click
 
 from regstudio.cli.options import (
     AffineChoice,
-    PrecisionChoice,
     affine_option,
     given,
     knob_options,
@@ -18,6 +17,7 @@ from regstudio.cli.together import together
 from regstudio.config import build_config
 
 if TYPE_CHECKING:
+    from regstudio.networks.registration import Precision
     from regstudio.processes import Group
 
 FILE = click.Path(path_type=Path)
@@ -46,7 +46,7 @@ def register(
     fixed_seg: Path | None,
     moving_seg: Path | None,
     device: str,
-    precision: PrecisionChoice,
+    precision: "Precision",
     affine: AffineChoice,
     refine: int,
     overwrite: bool,
