@@ -13,7 +13,8 @@ from itertools import chain, islice
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from regstudio.errors import DeviceError, RegStudioError, WorkerLostError
 
@@ -112,6 +113,15 @@ class Group:
                 found = self.gather(list(islice(own, 1)))
                 yield from chain.from_iterable(found)
                 going = all(found)
+
+    def parallel(self, module: nn.Module) -> DistributedDataParallel:
+        """Return the module with the first process's weights, and with gradients that are the means over all."""
+        self.meet()
+        wrapped = DistributedDataParallel(module, forward_sync_buffers=False)
+        # Where its last reference goes, a process group waits for its threads, and these may wait for the interpreter's
+        # lock. DDP's own reference goes without releasing that lock; this one, which goes after it, releases it.
+        vars(wrapped)["last_reference"] = distributed.group.WORLD
+        return wrapped
 
     def explain(self, why: str) -> None:
         """Leave word of why this process is about to end, for the others to tell."""

@@ -2,12 +2,13 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,12 @@ ROOT = Path(__file__).parents[1]
 
 
 def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port below those that the system hands out by itself, which something else could get before it is used."""
+    while True:
+        port = random.randrange(15_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def environment(**values: object) -> dict[str, str]:
@@ -68,6 +72,7 @@ def do_together(folder: Path, tasks: dict[str, list[str]], **variables: object) 
     finally:
         for process in processes:
             process.kill()
+            process.wait()
     return {name: [torch.load(folder / f"{name}_{rank}.pt") for rank in range(2)] for name in tasks}
 
 

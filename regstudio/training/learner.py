@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from regstudio.losses import Objective, SoftLabels, one_hot, scored_labels
@@ -70,8 +69,7 @@ class Learner:
             self._mean = AveragedModel(model, multi_avg_fn=average)
         self._predict = model.predict
         if group.size > 1:
-            group.meet()
-            self._predict = DistributedDataParallel(_Predicting(model), forward_sync_buffers=False)
+            self._predict = group.parallel(_Predicting(model))
         self._warp = SpatialTransformer("bilinear")
 
     @property
