@@ -6,14 +6,16 @@ block, names that end in `_last` are the same memory seen as (B, H, W, C), where
 each pixel without a copy.
 """
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from regstudio.networks import kernels
 from regstudio.networks.correlation import SHIFTS, join
-from regstudio.networks.normalisation import layer_norm
+from regstudio.networks.normalisation import EPSILON, layer_norm
 
 WINDOWS = (3, 5, 7)
 LEAKY_SLOPE = 0.2
@@ -59,17 +61,24 @@ class GatedMLP(nn.Module):
         self.mix = nn.Linear(window**2, window**2)
         self.project = nn.Linear(channels, channels)
 
-    def forward(self, normalised: Tensor) -> Tensor:
-        """Return u * (v + 1): (B, H, W, C) from an input that is layer-normalised but not yet scaled and shifted."""
+    def forward(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
+        """Return u * (v + 1), and its sums over the pixels: (B, H, W, C) and (B, C).
+
+        The input, (B, H, W, C), is layer-normalised but not yet scaled and shifted.
+        """
+        expand = self.expand.weight * self.norm.weight, self.expand.bias + self.expand.weight @ self.norm.bias
+        if kernels.fit(normalised):
+            norm, mix = self.gate_norm, self.mix
+            return kernels.gate(normalised, self.window, EPSILON, *expand, norm.weight, norm.bias, mix.weight, mix.bias)
         height, width = normalised.shape[1:3]
         # Two products rather than one that is then split: each half stays contiguous, forward and backward.
-        weight_u, weight_v = (self.expand.weight * self.norm.weight).chunk(2)
-        bias_u, bias_v = (self.expand.bias + self.expand.weight @ self.norm.bias).chunk(2)
+        (weight_u, weight_v), (bias_u, bias_v) = (part.chunk(2) for part in expand)
         u = F.gelu(pointwise(normalised, weight_u, bias_u))
         # A window pads its input with zeros, which normalise to zero.
         padded = F.pad(normalised, (0, 0, 0, -width % self.window, 0, -height % self.window))
         v = _normalised(F.gelu(pointwise(padded, weight_v, bias_v)), self.gate_norm)
-        return u * self._mix_plus_one(v)[:, :height, :width]
+        h = u * self._mix_plus_one(v)[:, :height, :width]
+        return h, h.sum(dim=(1, 2))
 
     def _mix_plus_one(self, v: Tensor) -> Tensor:
         """The dense over window positions, as one product of (n, n) with all pixels that share a position."""
@@ -94,6 +103,10 @@ class MultiWindow(nn.Module):
         )
         self.project = nn.Linear(channels, channels)
 
+    @property
+    def _branches(self) -> list[GatedMLP]:
+        return [cast(GatedMLP, branch) for branch in self.branches]
+
     def forward(self, x_last: Tensor) -> Tensor:
         """Return a map like `x_last`, (B, H, W, C).
 
@@ -108,22 +121,32 @@ class MultiWindow(nn.Module):
         batch, height, width, channels = x_last.shape
         y = _normalised(x_last, self.norm)
         normalised = layer_norm(y, self.norm.normalized_shape)
-        gated = [branch(normalised) for branch in self.branches]
-        projects = [cast(GatedMLP, branch).project for branch in self.branches]
+        gated, sums = zip(*(branch(normalised) for branch in self._branches), strict=True)
+        projects = torch.stack([branch.project.weight for branch in self._branches])
+        biases = torch.stack([branch.project.bias for branch in self._branches])
 
-        pooled = len(WINDOWS) * y.sum(dim=(1, 2))
-        for h, project in zip(gated, projects, strict=True):
-            pooled = pooled + F.linear(h.sum(dim=(1, 2)), project.weight)
-        pooled = pooled / (height * width) + torch.stack([project.bias for project in projects]).sum(dim=0)
+        pooled = len(WINDOWS) * y.sum(dim=(1, 2)) + torch.einsum("ibc,idc->bd", torch.stack(sums), projects)
+        pooled = pooled / (height * width) + biases.sum(dim=0)
         weights = self.weigh(pooled).view(batch, len(WINDOWS), channels).softmax(dim=1)
 
-        mixed = x_last + pointwise(y, self.project.weight, self.project.bias)
-        for h, project, weight in zip(gated, projects, weights.unbind(dim=1), strict=True):
-            weighted = self.project.weight * weight[:, None]
-            matrices, biases = weighted @ project.weight, weighted @ project.bias
-            samples = [pointwise(*sample) for sample in zip(h.split(1), matrices, biases, strict=True)]
-            mixed = mixed + (torch.cat(samples) if batch > 1 else samples[0])
-        return mixed
+        weighted = self.project.weight * weights[:, :, None]
+        matrices = torch.cat((self.project.weight.expand(batch, 1, -1, -1), weighted @ projects), dim=1)
+        bias = self.project.bias + (weighted @ biases[:, :, None]).sum(dim=1).squeeze(2)
+        return _combine(x_last, matrices, bias, (y, *gated))
+
+
+def _combine(x_last: Tensor, matrices: Tensor, bias: Tensor, maps: Sequence[Tensor]) -> Tensor:
+    """x + bias + sum_i matrices[:, i] maps[i]: (B, N, C, C) and (B, C) the weights."""
+    if kernels.fit(x_last):
+        return kernels.combine(x_last, matrices, bias, maps)
+    samples = []
+    for sample in range(x_last.shape[0]):
+        x = x_last[sample : sample + 1]
+        for number, values in enumerate(maps):
+            own_bias = None if number else bias[sample]
+            x = x + pointwise(values[sample : sample + 1], matrices[sample, number], own_bias)
+        samples.append(x)
+    return torch.cat(samples) if len(samples) > 1 else samples[0]
 
 
 class RCAB(nn.Module):

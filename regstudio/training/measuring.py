@@ -18,6 +18,7 @@ from regstudio.data.cache import Cache
 from regstudio.data.dataset import Item, RegistrationDataset
 from regstudio.data.loaders import ImageLoader
 from regstudio.data.speed import pictures, waiting_share
+from regstudio.networks import kernels
 from regstudio.networks.device import find_device
 from regstudio.training.learner import Learner
 from regstudio.training.setup import learner_of
@@ -73,7 +74,8 @@ def measure(network: str, precision: str, size: int, batch_size: int, device: st
 
     product = _product(where, getattr(torch, precision))
     works = [step, register, *[product] * _PRODUCTS]
-    flops = [_flops(work) for work in works]
+    with kernels.suspended():  # whose operations are not counted
+        flops = [_flops(work) for work in works]
     rounds: list[list[float]] = []
     started = time.perf_counter()
     while len(rounds) < _LEAST_ROUNDS or time.perf_counter() - started < seconds:

@@ -1,0 +1,185 @@
+"""The CPU's own kernels, for the layers that torch's general operators are slow at: many pixels of few channels.
+
+The installation builds kernels.cpp where it finds g++, for processors with AVX-512 and for those with AVX2. Where there
+is no kernel for this processor, and on a GPU, `fit` says so, and torch's operators compute the same. The kernels use
+the threads of torch's own pool, and know only float32, to which they bring what is less precise.
+"""
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.amp import custom_bwd, custom_fwd
+from torch.autograd.function import once_differentiable
+
+LANES = 16  # as in kernels.cpp: channels come in multiples of it
+
+_pointer, _number, _count = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
+_PARAMETERS = {
+    "layer_norm": [_count, _number, *[_pointer] * 3, ctypes.c_float, _pointer],
+    "layer_norm_backward": [_count, _number, *[_pointer] * 2, ctypes.c_float, *[_pointer] * 4],
+    "gate": [*[_count] * 3, *[_number] * 2, *[_pointer] * 4],
+    "gate_backward": [*[_count] * 3, *[_number] * 2, *[_pointer] * 12],
+    "combine": [*[_count] * 2, *[_number] * 2, *[_pointer] * 5],
+    "combine_backward": [*[_count] * 2, *[_number] * 2, *[_pointer] * 6],
+}
+
+_use = True
+
+
+@contextmanager
+def suspended() -> Iterator[None]:
+    """Let torch's operators do everything within the block: they are what is counted, and what is compared with."""
+    global _use
+    before, _use = _use, False
+    try:
+        yield
+    finally:
+        _use = before
+
+
+def fit(x_last: Tensor) -> bool:
+    """Whether there are kernels for a map (B, H, W, C)."""
+    return (
+        _use
+        and x_last.device.type == "cpu"
+        and x_last.dtype in (torch.float32, torch.bfloat16, torch.float16)
+        and x_last.shape[-1] % LANES == 0
+        and not torch.onnx.is_in_onnx_export()
+        and built_for() is not None
+    )
+
+
+@cache
+def built_for() -> str | None:
+    """Return the name of this processor's kernels, "avx512" or "avx2"; None where there are none."""
+    name = torch.backends.cpu.get_cpu_capability().lower()
+    return name if name in ("avx512", "avx2") and find_spec(f"{__name__}.{name}") else None
+
+
+@cache
+def _library() -> Any:
+    spec = find_spec(f"{__name__}.{built_for()}")
+    assert spec is not None
+    library = ctypes.CDLL(spec.origin)
+    for name, parameters in _PARAMETERS.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = parameters, None
+    return library
+
+
+def _at(*tensors: Tensor | None) -> list[int | None]:
+    """Where tensors lie, all contiguous."""
+    assert all(tensor is None or tensor.is_contiguous() for tensor in tensors)
+    return [None if tensor is None else tensor.data_ptr() for tensor in tensors]
+
+
+def _table(tensors: Sequence[Tensor]) -> Any:
+    return (_pointer * len(tensors))(*_at(*tensors))
+
+
+class _LayerNorm(torch.autograd.Function):
+    @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
+    def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float) -> Tensor:
+        x = x.contiguous()
+        channels, normalised = x.shape[-1], torch.empty_like(x)
+        _library().layer_norm(x.numel() // channels, channels, *_at(x, weight, bias), epsilon, *_at(normalised))
+        ctx.save_for_backward(x, weight)
+        ctx.epsilon = epsilon
+        return normalised
+
+    @staticmethod
+    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        grad, grad_x, channels = grad.contiguous(), torch.empty_like(x), x.shape[-1]
+        grad_weight, grad_bias = (None, None) if weight is None else weight.new_zeros(2, channels)
+        results = _at(grad, grad_x, grad_weight, grad_bias)
+        _library().layer_norm_backward(x.numel() // channels, channels, *_at(x, weight), ctx.epsilon, *results)
+        return grad_x, grad_weight, grad_bias, None
+
+
+def layer_norm(x_last: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float) -> Tensor:
+    """Normalise each pixel of (B, H, W, C) over its channels; then scale and shift it."""
+    normalised: Tensor = _LayerNorm.apply(x_last, weight, bias, epsilon)  # type: ignore[no-untyped-call]
+    return normalised
+
+
+class _GateWeights(ctypes.Structure):
+    _fields_ = [(name, _pointer) for name in ("expand", "expand_bias", "norm", "norm_bias", "mix", "mix_bias")]
+    _fields_ += [("epsilon", ctypes.c_float)]
+
+
+class _Gate(torch.autograd.Function):
+    @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
+    def forward(ctx: Any, x: Tensor, window: int, epsilon: float, *weights: Tensor) -> tuple[Tensor, Tensor]:
+        x, (expand, *others, mix_bias) = x.contiguous(), weights
+        kept = x, expand.t().contiguous(), *others, mix_bias + 1
+        h, sums = torch.empty_like(x), x.new_zeros(x.shape[0], x.shape[-1])
+        table = ctypes.byref(_GateWeights(*_at(*kept[1:]), epsilon))
+        _library().gate(*x.shape, window, *_at(x), table, *_at(h, sums))
+        ctx.save_for_backward(*kept)
+        ctx.window, ctx.epsilon = window, epsilon
+        return h, sums
+
+    @staticmethod
+    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    @once_differentiable
+    def backward(ctx: Any, grad_h: Tensor, grad_sums: Tensor) -> tuple[Tensor | None, ...]:
+        x, expand, *others = ctx.saved_tensors
+        given = expand.t().contiguous(), grad_h.contiguous(), grad_sums.contiguous()
+        grad_x, grads = torch.empty_like(x), [torch.zeros_like(weight) for weight in (expand, *others)]
+        table = ctypes.byref(_GateWeights(*_at(expand, *others), ctx.epsilon))
+        _library().gate_backward(*x.shape, ctx.window, *_at(x), table, *_at(*given, grad_x, *grads))
+        return grad_x, None, None, grads[0].t(), *grads[1:]
+
+
+def gate(
+    x_last: Tensor, window: int, epsilon: float, expand: Tensor, expand_bias: Tensor, *others: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return u * (mix(norm(v)) + 1) of (B, H, W, C), u and v = gelu(expand(x)), and its sums over the pixels, (B, C).
+
+    `expand` is (2C, C), and (2C); the `others` are the weight and bias of norm, (C), and of mix, (n, n) and (n), the
+    dense over the n = `window` x `window` pixels of a window. Beyond the map there are zeros.
+    """
+    h, sums = _Gate.apply(x_last, window, epsilon, expand, expand_bias, *others)  # type: ignore[no-untyped-call]
+    return h, sums
+
+
+class _Combine(torch.autograd.Function):
+    @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
+    def forward(ctx: Any, x: Tensor, matrices: Tensor, bias: Tensor, *maps: Tensor) -> Tensor:
+        x, bias, maps = x.contiguous(), bias.contiguous(), tuple(values.contiguous() for values in maps)
+        combined, turned = torch.empty_like(x), matrices.transpose(2, 3).contiguous()
+        batch, height, width, channels = x.shape
+        sizes = batch, height * width, channels, len(maps)
+        _library().combine(*sizes, *_at(x), _table(maps), *_at(turned, bias, combined))
+        ctx.save_for_backward(matrices.contiguous(), *maps)
+        ctx.sizes = sizes
+        return combined
+
+    @staticmethod
+    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        (matrices, *maps), grad = ctx.saved_tensors, grad.contiguous()
+        grad_maps = [torch.empty_like(values) for values in maps]
+        grad_matrices, grad_bias = torch.zeros_like(matrices), grad.new_zeros(grad.shape[0], grad.shape[-1])
+        given = *_at(matrices, grad), _table(grad_maps), *_at(grad_matrices, grad_bias)
+        _library().combine_backward(*ctx.sizes, _table(maps), *given)
+        return grad, grad_matrices.transpose(2, 3), grad_bias, *grad_maps
+
+
+def combine(x_last: Tensor, matrices: Tensor, bias: Tensor, maps: Sequence[Tensor]) -> Tensor:
+    """Return x + bias + sum_i matrices[:, i] maps[i], each map (B, H, W, C), (B, N, C, C) and (B, C) the weights."""
+    combined: Tensor = _Combine.apply(x_last, matrices, bias, *maps)  # type: ignore[no-untyped-call]
+    return combined

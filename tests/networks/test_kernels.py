@@ -1,0 +1,111 @@
+"""The CPU's own kernels against torch's operators in double precision."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from regstudio.networks import kernels
+from regstudio.networks.blocks import MultiWindow
+from regstudio.networks.build import build_network
+from regstudio.networks.normalisation import layer_norm
+
+Compute = Callable[[], Tensor]
+
+
+@pytest.fixture(autouse=True)
+def built() -> None:
+    if kernels.built_for() is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must build the kernels.")
+        pytest.skip("The kernels are not built: there was no g++, or this processor has no AVX2.")
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def outcome(module: nn.Module, compute: Callable[[Tensor], Tensor], x: Tensor) -> dict[str, Tensor]:
+    """The result of a computation, and the gradients of the input and all parameters."""
+    module.zero_grad()
+    x = x.clone().requires_grad_()
+    result = compute(x)
+    along = torch.randn(result.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    (result * along.to(result.dtype)).sum().backward()
+    gradients = {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
+    return {"result": result.detach(), "x": x.grad, **gradients}  # type: ignore[dict-item]
+
+
+def assert_like_in_double_precision(module: nn.Module, compute: Callable[[Tensor], Tensor], x: Tensor) -> None:
+    assert kernels.fit(x)
+    found = outcome(module, compute, x)
+    wanted = outcome(module.double(), compute, x.double())
+    assert found.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        error = (found[name].double() - tensor).norm() / tensor.norm()
+        assert error < 1e-5, f"{name}: {error}"
+
+
+@pytest.mark.parametrize(
+    ("channels", "shape"), [(16, (2, 33, 40)), (32, (1, 17, 20)), (48, (3, 8, 9)), (128, (1, 4, 6))]
+)
+def test_a_multi_window_layer_and_its_gradients(threads: int, channels: int, shape: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    layer = MultiWindow(channels)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    assert_like_in_double_precision(layer, layer, torch.randn(*shape, channels))
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_layer_norm_and_its_gradients(threads: int, affine: bool) -> None:
+    torch.manual_seed(0)
+    norm = nn.LayerNorm(32)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    x = 3 + torch.randn(2, 13, 11, 32)
+    assert_like_in_double_precision(norm, lambda x: layer_norm(x, (32,), norm if affine else None), x)
+
+
+def test_what_is_far_from_zero_passes_or_vanishes() -> None:
+    layer = MultiWindow(16)
+    with torch.no_grad():
+        for branch in layer.branches:
+            branch.expand.weight.mul_(1e4)  # type: ignore[union-attr, operator]
+        x = torch.randn(1, 15, 15, 16)
+        found, wanted = layer(x), layer.double()(x.double())
+    assert (found - wanted).norm() < 1e-5 * wanted.norm()
+
+
+def test_what_is_not_a_number_stays_so() -> None:
+    layer, x = MultiWindow(16), torch.randn(1, 15, 15, 16)
+    x[0, 7, 7, 3] = torch.nan
+    assert layer(x).isnan().any()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_the_network_computes_the_same_with_and_without(scale: float) -> None:
+    torch.manual_seed(0)
+    network = build_network()
+    for head in network.heads:  # type: ignore[union-attr]
+        nn.init.normal_(head.weight, std=0.01 * scale)
+    fixed, moving = torch.rand(2, 1, 1, 61, 70)
+    with torch.no_grad():
+        found = network.compute_field(fixed[..., :56, :64], moving[..., :56, :64])
+        with kernels.suspended():
+            wanted = network.compute_field(fixed[..., :56, :64], moving[..., :56, :64])
+    assert not torch.equal(found, wanted)
+    assert (found - wanted).abs().max() < 1e-5 * max(1.0, float(wanted.abs().max()))
+
+
+def test_the_same_number_of_threads_gives_the_same_digits(threads: int) -> None:
+    torch.manual_seed(0)
+    layer, x = MultiWindow(16), torch.randn(2, 30, 31, 16)
+    first, second = (outcome(layer, layer, x) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
