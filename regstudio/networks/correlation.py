@@ -11,6 +11,8 @@ from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from regstudio.networks import kernels
+
 SHIFTS = [(row, column) for row in range(3) for column in range(3)]
 
 
@@ -62,6 +64,9 @@ def join(x1: Tensor, x2: Tensor) -> Tensor:
     The correlation holds the mean over channels of the product of each pixel of `x1` with its 3x3 neighbours in `x2`,
     one map a displacement, rows first; outside, `x2` is 0.
     """
+    last = x1.permute(0, 2, 3, 1), x2.permute(0, 2, 3, 1)
+    if all(kernels.fit(x_last, kernels.JOINED_LANES) for x_last in last):
+        return kernels.join(*last).permute(0, 3, 1, 2)
     if torch.onnx.is_in_onnx_export():  # which sees neither into a Function nor through out=
         padded, (height, width) = F.pad(x2, (1, 1, 1, 1)), x1.shape[2:]
         maps = [(x1 * padded[:, :, i : i + height, j : j + width]).mean(dim=1, keepdim=True) for i, j in SHIFTS]

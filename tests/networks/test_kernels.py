@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from regstudio.networks import kernels
 from regstudio.networks.blocks import MultiWindow
 from regstudio.networks.build import build_network
+from regstudio.networks.correlation import join
 from regstudio.networks.normalisation import layer_norm
 
 Compute = Callable[[], Tensor]
@@ -61,6 +62,24 @@ def test_a_multi_window_layer_and_its_gradients(threads: int, channels: int, sha
     for parameter in layer.parameters():
         nn.init.normal_(parameter, std=0.3)
     assert_like_in_double_precision(layer, layer, torch.randn(*shape, channels))
+
+
+@pytest.mark.parametrize(
+    ("channels", "shape", "batch"), [(8, (5, 7), 2), (16, (1, 9), 1), (24, (6, 1), 3), (64, (4, 4), 1)]
+)
+def test_joined_maps_and_their_gradients(threads: int, channels: int, shape: tuple[int, int], batch: int) -> None:
+    torch.manual_seed(0)
+    x1, x2 = torch.randn(1, channels, *shape), torch.randn(batch, channels, *shape)
+    found, wanted = (joined_and_gradients(x1.to(dtype), x2.to(dtype)) for dtype in (torch.float32, torch.float64))
+    for tensor, exact in zip(found, wanted, strict=True):
+        assert (tensor - exact).norm() < 1e-5 * exact.norm()
+
+
+def joined_and_gradients(x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    x1, x2 = x1.requires_grad_(), x2.requires_grad_()
+    joined = join(x1.expand_as(x2), x2)
+    along = torch.randn(joined.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return joined, *torch.autograd.grad(joined, (x1, x2), along.to(x1.dtype))
 
 
 @pytest.mark.parametrize("affine", [True, False])

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
 
-LANES = 16  # as in kernels.cpp: channels come in multiples of it
+LANES, JOINED_LANES = 16, 8  # channels come in multiples of these
 
 _pointer, _number, _count = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
 _PARAMETERS = {
@@ -27,6 +27,8 @@ _PARAMETERS = {
     "gate_backward": [*[_count] * 3, *[_number] * 2, *[_pointer] * 12],
     "combine": [*[_count] * 2, *[_number] * 2, *[_pointer] * 5],
     "combine_backward": [*[_count] * 2, *[_number] * 2, *[_pointer] * 6],
+    "join": [*[_count] * 3, _number, _pointer, _count, *[_pointer] * 2],
+    "join_backward": [*[_count] * 3, _number, _pointer, _count, *[_pointer] * 4],
 }
 
 _use = True
@@ -43,13 +45,13 @@ def suspended() -> Iterator[None]:
         _use = before
 
 
-def fit(x_last: Tensor) -> bool:
-    """Whether there are kernels for a map (B, H, W, C)."""
+def fit(x_last: Tensor, lanes: int = LANES) -> bool:
+    """Whether there are kernels for a map (B, H, W, C), C a multiple of `lanes`."""
     return (
         _use
         and x_last.device.type == "cpu"
         and x_last.dtype in (torch.float32, torch.bfloat16, torch.float16)
-        and x_last.shape[-1] % LANES == 0
+        and x_last.shape[-1] % lanes == 0
         and not torch.onnx.is_in_onnx_export()
         and built_for() is not None
     )
@@ -183,3 +185,31 @@ def combine(x_last: Tensor, matrices: Tensor, bias: Tensor, maps: Sequence[Tenso
     """Return x + bias + sum_i matrices[:, i] maps[i], each map (B, H, W, C), (B, N, C, C) and (B, C) the weights."""
     combined: Tensor = _Combine.apply(x_last, matrices, bias, *maps)  # type: ignore[no-untyped-call]
     return combined
+
+
+class _Join(torch.autograd.Function):
+    @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
+    def forward(ctx: Any, x1: Tensor, x2: Tensor) -> Tensor:
+        if not x1[0].is_contiguous():  # the samples may all be one
+            x1 = x1.contiguous()
+        x2 = x2.contiguous()
+        joined = x2.new_empty(*x2.shape[:3], 2 * x2.shape[3] + 9)
+        _library().join(*x2.shape, x1.data_ptr(), x1.stride(0), *_at(x2, joined))
+        ctx.save_for_backward(x1, x2)
+        return joined
+
+    @staticmethod
+    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        (x1, x2), grad = ctx.saved_tensors, grad.contiguous()
+        grad_x1, grad_x2 = torch.empty_like(x2), torch.empty_like(x2)
+        _library().join_backward(*x2.shape, x1.data_ptr(), x1.stride(0), *_at(x2, grad, grad_x1, grad_x2))
+        return grad_x1, grad_x2
+
+
+def join(x1_last: Tensor, x2_last: Tensor) -> Tensor:
+    """Return x1, its correlation with its 3x3 neighbours in x2, and x2 as one map: (B, H, W, 2C + 9)."""
+    joined: Tensor = _Join.apply(x1_last, x2_last)  # type: ignore[no-untyped-call]
+    return joined
