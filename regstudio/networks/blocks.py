@@ -19,6 +19,7 @@ from regstudio.networks.normalisation import EPSILON, layer_norm
 
 WINDOWS = (3, 5, 7)
 LEAKY_SLOPE = 0.2
+NARROW = 32
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -44,6 +45,17 @@ def pointwise(x_last: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     batch, height, width, channels = x_last.shape
     rows = channels_first(x_last.reshape(batch * height, 1, width, channels))
     return channels_last(F.conv2d(rows, weight[:, :, None, None], bias)).reshape(batch, height, width, -1)
+
+
+def convolve(x: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """Apply a 3x3 convolution that pads with zeros: (B, C, H, W) -> (B, C', H, W)."""
+    narrow = convolution.out_channels <= NARROW and torch.is_grad_enabled()
+    if narrow and not torch.is_autocast_enabled(x.device.type) and kernels.fit(channels_last(x), 1):
+        lanes = (convolution.in_channels % kernels.LANES, convolution.out_channels % kernels.LANES)
+        if 0 in lanes and convolution.bias is not None:
+            return kernels.convolution(x, convolution.weight, convolution.bias)
+    convolved: Tensor = convolution(x)
+    return convolved
 
 
 class GatedMLP(nn.Module):
@@ -163,7 +175,8 @@ class RCAB(nn.Module):
     def forward(self, x_last: Tensor) -> Tensor:
         """Return a map like `x_last`, (B, H, W, C)."""
         y = channels_first(_normalised(x_last, self.norm))
-        y = channels_last(self.conv2(F.leaky_relu(self.conv1(y), LEAKY_SLOPE, inplace=True)))
+        y = F.leaky_relu(convolve(y, self.conv1), LEAKY_SLOPE, inplace=True)
+        y = channels_last(convolve(y, self.conv2))
         attention = torch.sigmoid(self.excite(F.relu(self.squeeze(y.mean(dim=(1, 2))))))
         return torch.addcmul(x_last, y, attention[:, None, None])
 
@@ -179,7 +192,7 @@ class CMW(nn.Module):
 
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         """Fuse `x1` and `x2`, both (B, in_channels, H, W), into (B, channels, H, W)."""
-        joined: Tensor = self.conv(join(x1, x2))
+        joined = convolve(join(x1, x2), self.conv)
         y_last = self.attention(self.multi_window(channels_last(joined)))
         return joined + channels_first(y_last)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from regstudio.networks.blocks import CMW, LEAKY_SLOPE, Expand
+from regstudio.networks.blocks import CMW, LEAKY_SLOPE, Expand, convolve
 from regstudio.networks.normalisation import instance_norm
 from regstudio.networks.registration import RegistrationNetwork, Transform, start_from_zero
 from regstudio.networks.warp import upsample_flow
@@ -122,8 +122,7 @@ class CorrMLP(RegistrationNetwork):
         """The flow of a level, as precise as the weights: in half precision, ten pixels are known to a twentieth."""
         head = cast(nn.Conv2d, self.heads[level])
         with torch.autocast(x.device.type, enabled=False):
-            flow: Tensor = head(x.to(head.weight.dtype))
-            return flow
+            return convolve(x.to(head.weight.dtype), head)
 
     def _run(self, block: nn.Module, *inputs: Tensor) -> Any:
         if self.gradient_checkpointing and torch.is_grad_enabled():

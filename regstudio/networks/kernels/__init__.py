@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 LANES, JOINED_LANES = 16, 8  # channels come in multiples of these
 
@@ -27,6 +28,7 @@ _PARAMETERS = {
     "gate_backward": [*[_count] * 3, *[_number] * 2, *[_pointer] * 12],
     "combine": [*[_count] * 2, *[_number] * 2, *[_pointer] * 5],
     "combine_backward": [*[_count] * 2, *[_number] * 2, *[_pointer] * 6],
+    "convolution_backward": [*[_count] * 2, *[_number] * 3, *[_pointer] * 6],
     "join": [*[_count] * 3, _number, _pointer, _count, *[_pointer] * 2],
     "join_backward": [*[_count] * 3, _number, _pointer, _count, *[_pointer] * 4],
 }
@@ -213,3 +215,34 @@ def join(x1_last: Tensor, x2_last: Tensor) -> Tensor:
     """Return x1, its correlation with its 3x3 neighbours in x2, and x2 as one map: (B, H, W, 2C + 9)."""
     joined: Tensor = _Join.apply(x1_last, x2_last)  # type: ignore[no-untyped-call]
     return joined
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return F.conv2d(x, weight, bias, padding=1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        x_last, grad_last = (values.permute(0, 2, 3, 1).contiguous() for values in (x, grad))
+        (batch, height, width, inside), outside = x_last.shape, len(weight)
+        turned = F.pad(weight.flip(2, 3).permute(2, 3, 0, 1), (0, -inside % LANES)).contiguous()
+        grad_x = torch.empty_like(x_last) if ctx.needs_input_grad[0] else None
+        along = (inside, outside) if outside % LANES == 0 else (outside, inside)
+        grad_weight, grad_bias = x.new_zeros(3, 3, *along), x.new_zeros(outside)
+        given = _at(x_last, turned, grad_last, grad_x, grad_weight, grad_bias)
+        _library().convolution_backward(batch, height, width, inside, outside, *given)
+        turn = (3, 2, 0, 1) if outside % LANES == 0 else (2, 3, 0, 1)
+        return None if grad_x is None else grad_x.permute(0, 3, 1, 2), grad_weight.permute(turn), grad_bias
+
+
+def convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return a 3x3 convolution of (B, C, H, W) to C' channels, padded with zeros; C or C' is a multiple of 16.
+
+    The kernel is that of the backward pass. torch's own takes 1.3 times as long to 16 channels, 3 times to 2.
+    """
+    convolved: Tensor = _Convolution.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return convolved

@@ -46,39 +46,34 @@ inline float sum(Half v) {
     return v[0] + v[1];
 }
 
-// Within 1e-7 of the value, relative; of what is below -87, that of -87.
-inline Vector exponential(Vector x) {
-    x = x < -87.0f ? all(-87.0f) : x;
-    Integers power = __builtin_convertvector(x * 1.44269504f - 0.5f, Integers);
-    Vector whole = __builtin_convertvector(power, Vector);
-    Vector rest = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
-    Vector series = all(1.0f / 5040);
-    series = series * rest + 1.0f / 720;
-    series = series * rest + 1.0f / 120;
-    series = series * rest + 1.0f / 24;
-    series = series * rest + 1.0f / 6;
-    series = series * rest + 0.5f;
-    series = series * rest + 1.0f;
-    series = series * rest + 1.0f;
-    Integers scale = (power + 127) << 23;
-    return series * reinterpret_cast<Vector&>(scale);
-}
-
 struct Gelu {
     Vector value, slope;
 };
 
-// x * Phi(x), and its derivative; Phi by Abramowitz and Stegun, 7.1.26, within 1e-7.
+// x * Phi(x), and its derivative; Phi by Abramowitz and Stegun, 7.1.26, within 2e-7.
 inline Gelu gelu(Vector x) {
-    Vector bell = exponential(-0.5f * x * x);
-    Vector size = x < 0.0f ? -x : x;
-    Vector t = 1.0f / (1.0f + 0.3275911f * 0.70710678f * size);
-    Vector series = 1.061405429f * t - 1.453152027f;
-    series = series * t + 1.421413741f;
-    series = series * t - 0.284496736f;
-    series = series * t + 0.254829592f;
-    Vector tail = 0.5f * series * t * bell;
-    Vector phi = x < 0.0f ? tail : 1.0f - tail;
+    // exp(-x^2 / 2) as a power of 2, its whole part as an exponent's bits, the rest by a minimax polynomial.
+    Vector power = x * x * -0.72134752f;
+    power = power > -126.0f ? power : all(-126.0f);
+    Integers whole = __builtin_convertvector(power - 0.5f, Integers);
+    Vector rest = power - __builtin_convertvector(whole, Vector);
+    Vector bell = rest * 1.53457371e-4f + 1.33999098e-3f;
+    bell = bell * rest + 9.61848903e-3f;
+    bell = bell * rest + 5.55032883e-2f;
+    bell = bell * rest + 2.40226469e-1f;
+    bell = bell * rest + 6.93147206e-1f;
+    bell = bell * rest + 1.0f;
+    bell *= (Vector)((whole + 127) << 23);
+
+    Integers sign = (Integers)x & INT32_MIN;
+    Vector size = (Vector)((Integers)x & INT32_MAX);
+    Vector t = 1.0f / (1.0f + 0.2316418904f * size);
+    Vector series = 0.5307027145f * t - 0.7265760135f;
+    series = series * t + 0.7107068705f;
+    series = series * t - 0.142248368f;
+    series = series * t + 0.127414796f;
+    Vector half = 0.5f - series * t * bell;
+    Vector phi = 0.5f + (Vector)((Integers)half | sign);
     return {x * phi, phi + x * bell * 0.39894228f};
 }
 
@@ -87,14 +82,10 @@ struct Matrix {
     int64_t row, column;  // how far the next one is
 };
 
-// sums (R, 16 N) += left (R, inner) x right (inner, 16 N)
+// sums (R, 16 N) += left (R, inner) x right (inner, 16 N), added up apart first: long sums stay more precise
 template <int R, int N>
 void tile(int inner, Matrix left, const float* right, int64_t right_row, float* sums, int64_t sums_row) {
-    Vector total[R][N];
-#pragma GCC unroll 16
-    for (int i = 0; i < R; i++)
-#pragma GCC unroll 4
-        for (int n = 0; n < N; n++) total[i][n] = load(sums + i * sums_row + n * LANES);
+    Vector total[R][N] = {};
     for (int k = 0; k < inner; k++) {
         Vector factors[N];
 #pragma GCC unroll 4
@@ -107,7 +98,10 @@ void tile(int inner, Matrix left, const float* right, int64_t right_row, float* 
 #pragma GCC unroll 16
     for (int i = 0; i < R; i++)
 #pragma GCC unroll 4
-        for (int n = 0; n < N; n++) store(sums + i * sums_row + n * LANES, total[i][n]);
+        for (int n = 0; n < N; n++) {
+            float* to = sums + i * sums_row + n * LANES;
+            store(to, load(to) + total[i][n]);
+        }
 }
 
 template <int R, int N>
@@ -136,6 +130,18 @@ void add_product(int rows, int inner, int columns, Matrix left, const float* rig
         }
         column += wide ? COLUMNS * LANES : LANES;
     }
+}
+
+// to (columns) += the sums of (rows, columns)
+void add_rows(int rows, int columns, const float* from, float* to) {
+    int c = 0;
+    for (; c + LANES <= columns; c += LANES) {
+        Vector total{};
+        for (int i = 0; i < rows; i++) total += load(from + i * columns + c);
+        store(to + c, load(to + c) + total);
+    }
+    for (; c < columns; c++)
+        for (int i = 0; i < rows; i++) to[c] += from[i * columns + c];
 }
 
 constexpr int MOST = 64;  // rows at a time: a window of 7 x 7 pixels, and a whole number of vectors
@@ -316,6 +322,25 @@ struct Gate {
         }
     }
 };
+
+// sums (width, columns) += the 3 x 3 pixels around each pixel of row `y` of a map x weights (3, 3 channels, columns)
+void add_neighbours(int64_t height, int width, int channels, int columns, const float* map, int64_t y,
+                    const float* weights, float* edge, float* sums) {
+    for (int64_t down = -1; down <= 1; down++, weights += 3 * channels * columns) {
+        if (y + down < 0 || y + down >= height) continue;
+        const float* row = map + (y + down) * width * channels;
+        // Three neighbours lie next to each other, but at the ends of the row there are but two.
+        if (width > 2)
+            add_product(width - 2, 3 * channels, columns, {row, channels, 1}, weights, columns, sums + columns, columns);
+        memset(edge, 0, sizeof(float) * 3 * channels);
+        memcpy(edge + channels, row, sizeof(float) * channels * (width > 1 ? 2 : 1));
+        add_product(1, 3 * channels, columns, {edge, 0, 1}, weights, columns, sums, columns);
+        if (width == 1) continue;
+        memset(edge, 0, sizeof(float) * 3 * channels);
+        memcpy(edge, row + (width - 2) * channels, sizeof(float) * channels * 2);
+        add_product(1, 3 * channels, columns, {edge, 0, 1}, weights, columns, sums + (width - 1) * columns, columns);
+    }
+}
 
 }  // namespace
 
@@ -514,9 +539,7 @@ void combine_backward(int64_t batch, int64_t pixels, int channels, int count, co
                 add_product(channels, rows, channels, {maps[i] + at, 1, channels}, grad + at, channels,
                             matrix + i * area, channels);
             }
-            for (int p = 0; p < rows; p++)
-                for (int c = 0; c < channels; c += LANES)
-                    store(bias + c, load(bias + c) + load(grad + at + p * channels + c));
+            add_rows(rows, channels, grad + at, bias);
         }
     }
     for (int64_t sample = 0; sample < batch; sample++) {
@@ -590,6 +613,46 @@ void join_backward(int64_t batch, int64_t height, int64_t width, int channels, c
             }
         }
     }
+}
+
+// The gradients of a 3x3 convolution from `in` to `out` channels, one of them a multiple of 16; of x only if `grad_x` is
+// there. `turned` are the weights, turned round and with room for a multiple of 16 channels: (3, 3, out, room). The
+// gradients of the weights are (3, 3, in, out), but (3, 3, out, in) if only `in` is a multiple of 16.
+void convolution_backward(int64_t batch, int64_t height, int width, int in, int out, const float* x,
+                          const float* turned, const float* grad, float* grad_x, float* grad_weights,
+                          float* grad_bias) {
+    int threads = omp_get_max_threads(), room = (in + LANES - 1) / LANES * LANES;
+    int64_t of_bias = int64_t(9) * in * out, stride = of_bias + out + LANES;
+    Room parts(threads * stride);
+#pragma omp parallel num_threads(threads)
+    {
+        float* own = parts + omp_get_thread_num() * stride;
+        Room edge(3 * out), wide(int64_t(width) * room);
+        auto [first, end] = share(batch * height, omp_get_thread_num(), omp_get_num_threads());
+        for (int64_t row = first; row < end; row++) {
+            int64_t sample = row / height * height * width, y = row % height;
+            const float* here = grad + row * width * out;
+            add_rows(width, out, here, own + of_bias);
+            for (int tap = 0; tap < 9; tap++) {
+                int64_t from = y + tap / 3 - 1;
+                if (from < 0 || from >= height) continue;
+                int right = tap % 3 - 1, pixels = width - (right != 0);
+                const float* inside = x + (sample + from * width + (right == 1)) * in;
+                const float* outside = here + (right == -1) * out;
+                float* to = own + tap * in * out;
+                if (out % LANES)
+                    add_product(out, pixels, in, {outside, 1, out}, inside, in, to, in);
+                else
+                    add_product(in, pixels, out, {inside, 1, in}, outside, out, to, out);
+            }
+            if (!grad_x) continue;
+            memset(wide, 0, sizeof(float) * width * room);
+            add_neighbours(height, width, out, room, grad + sample * out, y, turned, edge, wide);
+            for (int i = 0; i < width; i++) memcpy(grad_x + (row * width + i) * in, wide + i * room, sizeof(float) * in);
+        }
+    }
+    add_up(of_bias, threads, parts, stride, grad_weights);
+    add_up(out, threads, parts + of_bias, stride, grad_bias);
 }
 
 }  // extern "C"
