@@ -70,6 +70,7 @@ class Learner:
         self._predict = model.predict
         if group.size > 1:
             self._predict = group.parallel(_Predicting(model))
+        self._weights = list(model.parameters())
         self._warp = SpatialTransformer("bilinear")
 
     @property
@@ -84,7 +85,8 @@ class Learner:
 
         Raises NotFiniteError, with weights and state as they were, where the loss or its gradient is no number.
         """
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         pair = self._seen(batch, number)
         prediction = self._predict(pair.fixed, pair.moving, pair.affine)
         losses = self.objective(
@@ -96,7 +98,7 @@ class Learner:
         )
         self.optimizer.zero_grad()
         losses["loss"].backward()
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self._weights if p.grad is not None])
         self._group.meet()  # or the GPU would wait, and with it this process, for one that has run out of memory
         # One transfer for all numbers: each would make the CPU wait for the GPU.
         *values, norm_value = self._group.mean(torch.stack([*losses.values(), norm])).tolist()

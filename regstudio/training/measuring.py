@@ -70,17 +70,18 @@ def measure(network: str, precision: str, size: int, batch_size: int, device: st
 
     def register() -> object:
         with torch.no_grad():
-            return learner.model.eval().predict(batch["fixed_image"], batch["moving_image"])
+            return learner.model.predict(batch["fixed_image"], batch["moving_image"])
 
     product = _product(where, getattr(torch, precision))
     works = [step, register, *[product] * _PRODUCTS]
-    with kernels.suspended():  # whose operations are not counted
-        flops = [_flops(work) for work in works]
     rounds: list[list[float]] = []
     started = time.perf_counter()
     while len(rounds) < _LEAST_ROUNDS or time.perf_counter() - started < seconds:
         rounds.append([_seconds(work, where) for work in works])
     step_time, registration_time, *product_times = (min(times) for times in zip(*rounds, strict=True))
+    peak_bytes = _peak_bytes(where)
+    with kernels.suspended():  # whose operations are not counted
+        flops = [_flops(work) for work in works[:3]]
     return Speed(
         network=network,
         precision=precision,
@@ -91,7 +92,7 @@ def measure(network: str, precision: str, size: int, batch_size: int, device: st
         registration=registration_time,
         registration_flops=flops[1],
         products=flops[2] / min(product_times),
-        peak_bytes=_peak_bytes(where),
+        peak_bytes=peak_bytes,
     )
 
 

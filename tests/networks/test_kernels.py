@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from regstudio.networks import kernels
-from regstudio.networks.blocks import MultiWindow
+from regstudio.networks.blocks import MultiWindow, convolve
 from regstudio.networks.build import build_network
 from regstudio.networks.correlation import join
 from regstudio.networks.normalisation import layer_norm
@@ -16,12 +16,14 @@ from regstudio.networks.normalisation import layer_norm
 Compute = Callable[[], Tensor]
 
 
-@pytest.fixture(autouse=True)
-def built() -> None:
-    if kernels.built_for() is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI must build the kernels.")
-        pytest.skip("The kernels are not built: there was no g++, or this processor has no AVX2.")
+@pytest.fixture(params=["avx512", "avx2"], autouse=True)
+def instructions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = kernels.built_for()
+    if own is None and os.environ.get("CI"):
+        pytest.fail("CI must build the kernels.")
+    if own is None or request.param == "avx512" != own:
+        pytest.skip(f"There was no g++, or this processor has no {request.param}.")
+    monkeypatch.setattr(kernels, "built_for", lambda: request.param)
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -90,6 +92,19 @@ def test_a_layer_norm_and_its_gradients(threads: int, affine: bool) -> None:
     nn.init.normal_(norm.bias)
     x = 3 + torch.randn(2, 13, 11, 32)
     assert_like_in_double_precision(norm, lambda x: layer_norm(x, (32,), norm if affine else None), x)
+
+
+@pytest.mark.parametrize(("inside", "outside"), [(16, 16), (41, 16), (5, 32), (16, 2), (48, 3)])
+@pytest.mark.parametrize("shape", [(2, 9, 12), (1, 1, 5), (1, 4, 1), (3, 2, 2)])
+def test_the_gradients_of_a_convolution(threads: int, inside: int, outside: int, shape: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(inside, outside, 3, padding=1)
+    batch, height, width = shape
+    x = torch.randn(batch, inside, height, width)
+    found = outcome(convolution, lambda x: convolve(x, convolution), x)
+    wanted = outcome(convolution.double(), convolution, x.double())
+    for name, tensor in wanted.items():
+        assert (found[name] - tensor).norm() < 1e-5 * tensor.norm(), name
 
 
 def test_what_is_far_from_zero_passes_or_vanishes() -> None:

@@ -1,8 +1,8 @@
 """The CPU's own kernels, for the layers that torch's general operators are slow at: many pixels of few channels.
 
-The installation builds kernels.cpp where it finds g++, for processors with AVX-512 and for those with AVX2. Where there
-is no kernel for this processor, and on a GPU, `fit` says so, and torch's operators compute the same. The kernels use
-the threads of torch's own pool, and know only float32, to which they bring what is less precise.
+The installation builds the .cpp files here where it finds g++, for processors with AVX-512 and for those with AVX2.
+Where there is none for this processor, and on a GPU, `fit` says so, and torch's operators compute the same. The kernels
+use the threads of torch's own pool, and know only float32, to which they bring what is less precise.
 """
 
 import ctypes
@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 LANES, JOINED_LANES = 16, 8  # channels come in multiples of these
+LARGEST_WINDOW = 8
 
 _pointer, _number, _count = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
 _PARAMETERS = {
@@ -66,13 +67,19 @@ def built_for() -> str | None:
     return name if name in ("avx512", "avx2") and find_spec(f"{__name__}.{name}") else None
 
 
-@cache
 def _library() -> Any:
-    spec = find_spec(f"{__name__}.{built_for()}")
+    name = built_for()
+    assert name is not None
+    return _load(name)
+
+
+@cache
+def _load(name: str) -> Any:
+    spec = find_spec(f"{__name__}.{name}")
     assert spec is not None
     library = ctypes.CDLL(spec.origin)
-    for name, parameters in _PARAMETERS.items():
-        function = getattr(library, name)
+    for function_name, parameters in _PARAMETERS.items():
+        function = getattr(library, function_name)
         function.argtypes, function.restype = parameters, None
     return library
 
@@ -152,8 +159,9 @@ def gate(
     """Return u * (mix(norm(v)) + 1) of (B, H, W, C), u and v = gelu(expand(x)), and its sums over the pixels, (B, C).
 
     `expand` is (2C, C), and (2C); the `others` are the weight and bias of norm, (C), and of mix, (n, n) and (n), the
-    dense over the n = `window` x `window` pixels of a window. Beyond the map there are zeros.
+    dense over the n = `window` x `window` pixels of a window, at most 8 x 8. Beyond the map there are zeros.
     """
+    assert window <= LARGEST_WINDOW
     h, sums = _Gate.apply(x_last, window, epsilon, expand, expand_bias, *others)  # type: ignore[no-untyped-call]
     return h, sums
 

@@ -1,0 +1,211 @@
+// The gate of CorrMLP's windows, and its gradients.
+
+#include "parts.hpp"
+
+namespace {
+
+// The windows of maps (batch, height, width, channels), numbered; those at the edges go beyond it.
+struct Windows {
+    int64_t batch, height, width;
+    int channels, size;
+
+    int64_t down() const { return (height + size - 1) / size; }
+    int64_t across() const { return (width + size - 1) / size; }
+    int64_t count() const { return batch * down() * across(); }
+
+    int64_t sample(int64_t number) const { return number / (down() * across()); }
+
+    // Call f(place in the map, place in the window, pixels inside the map) for each row of a window.
+    template <class F>
+    void rows(int64_t number, F f) const {
+        int64_t top = number / across() % down() * size, left = number % across() * size;
+        int inside = int(width - left < size ? width - left : size);
+        for (int i = 0; i < size; i++)
+            f(((sample(number) * height + top + i) * width + left) * channels, i * size * channels,
+              top + i < height ? inside : 0);
+    }
+
+    // The values of a window, zero beyond the map.
+    void gather(int64_t number, const float* map, float* window) const {
+        rows(number, [&](int64_t from, int to, int inside) {
+            for (int i = 0; i < inside * channels; i += LANES) store(window + to + i, load(map + from + i));
+            for (int i = inside * channels; i < size * channels; i += LANES) store(window + to + i, Vector{});
+        });
+    }
+};
+
+struct GateWeights {
+    const float *expand, *expand_bias;  // (channels, 2 channels), (2 channels)
+    const float *norm, *norm_bias;      // (channels)
+    const float *mix, *mix_bias;        // (n, n), (n), one added
+    float epsilon;
+};
+
+// What the gates of a few windows are made of: u and v before and after their GELU, v normalised, v mixed.
+struct Gate {
+    const Windows& windows;
+    const GateWeights& weights;
+    int channels, n, rows;
+    Room x, before, u, v, normalised, mixed, slopes;
+    Statistics statistics;
+
+    Gate(const Windows& windows, const GateWeights& weights)
+        : windows(windows), weights(weights), channels(windows.channels), n(windows.size * windows.size),
+          x(MOST * channels), before(2 * MOST * channels), u(MOST * channels), v(MOST * channels),
+          normalised(MOST * channels), mixed(MOST * channels), slopes(2 * MOST * channels) {}
+
+    template <bool SLOPES>
+    void compute(int64_t first, int64_t end, const float* map) {
+        rows = int(end - first) * n;
+        for (int64_t number = first; number < end; number++)
+            windows.gather(number, map, x + (number - first) * n * channels);
+        for (int p = 0; p < rows; p++) memcpy(before + p * 2 * channels, weights.expand_bias, 8 * channels);
+        add_product(rows, channels, 2 * channels, {x, channels, 1}, weights.expand, 2 * channels, before, 2 * channels);
+        for (int p = 0; p < rows; p++) {
+            const float* from = before + p * 2 * channels;
+            float* slope = slopes + p * 2 * channels;
+            for (int c = 0; c < channels; c += LANES) {
+                Gelu of_u = gelu(load(from + c)), of_v = gelu(load(from + channels + c));
+                store(u + p * channels + c, of_u.value);
+                store(v + p * channels + c, of_v.value);
+                if (SLOPES) {
+                    store(slope + c, of_u.slope);
+                    store(slope + channels + c, of_v.slope);
+                }
+            }
+        }
+        statistics.take(rows, channels, v, weights.epsilon);
+        normalise(rows, channels, v, statistics, weights.norm, weights.norm_bias, normalised);
+        for (int window = 0; window < rows; window += n) {
+            for (int p = 0; p < n; p++)
+                for (int c = 0; c < channels; c += LANES)
+                    store(mixed + (window + p) * channels + c, all(weights.mix_bias[p]));
+            add_product(n, n, channels, {weights.mix, n, 1}, normalised + window * channels, channels,
+                        mixed + window * channels, channels);
+        }
+    }
+};
+
+}  // namespace
+
+extern "C" {
+
+// h = u * (mixed v + 1), and its sums over the pixels of each sample, (batch, channels)
+void gate(int64_t batch, int64_t height, int64_t width, int channels, int size, const float* x,
+          const GateWeights* weights, float* h, float* sums) {
+    Windows windows{batch, height, width, channels, size};
+    int threads = omp_get_max_threads();
+    int64_t stride = batch * channels + LANES;
+    Room parts(threads * stride);
+#pragma omp parallel num_threads(threads)
+    {
+        Gate gate(windows, *weights);
+        float* own = parts + omp_get_thread_num() * stride;
+        auto [begin, end] = share(windows.count(), omp_get_thread_num(), omp_get_num_threads());
+        for (int64_t first = begin; first < end; first += MOST / gate.n) {
+            int64_t last = first + MOST / gate.n < end ? first + MOST / gate.n : end;
+            gate.compute<false>(first, last, x);
+            for (int64_t number = first; number < last; number++) {
+                float* total = own + windows.sample(number) * channels;
+                windows.rows(number, [&](int64_t to, int at, int inside) {
+                    int from = int(number - first) * gate.n * channels + at;
+                    for (int c = 0; c < channels; c += LANES) {
+                        Vector along_row = load(total + c);
+                        for (int i = c; i < inside * channels; i += channels) {
+                            Vector value = load(gate.u + from + i) * load(gate.mixed + from + i);
+                            store(h + to + i, value);
+                            along_row += value;
+                        }
+                        store(total + c, along_row);
+                    }
+                });
+            }
+        }
+    }
+    add_up(batch * channels, threads, parts, stride, sums);
+}
+
+// The gradients of x and of all weights; `expand_back` is `expand` turned, (2 channels, channels).
+void gate_backward(int64_t batch, int64_t height, int64_t width, int channels, int size, const float* x,
+                   const GateWeights* weights, const float* expand_back, const float* grad_h, const float* grad_sums,
+                   float* grad_x, float* grad_expand, float* grad_expand_bias, float* grad_norm, float* grad_norm_bias,
+                   float* grad_mix, float* grad_mix_bias) {
+    Windows windows{batch, height, width, channels, size};
+    int n = size * size, padded = (n + LANES - 1) / LANES * LANES, threads = omp_get_max_threads();
+    int64_t of_bias = int64_t(channels) * 2 * channels, of_norm = of_bias + 2 * channels,
+            of_norm_bias = of_norm + channels, of_mix = of_norm_bias + channels, of_mix_bias = of_mix + n * padded,
+            stride = of_mix_bias + padded + LANES;
+    Room parts(threads * stride);
+#pragma omp parallel num_threads(threads)
+    {
+        Gate gate(windows, *weights);
+        Room grad_mixed(MOST * channels), grad_normalised(MOST * channels), grad_v(MOST * channels),
+            grad_before(2 * MOST * channels), grad_window(MOST * channels), turned(channels * padded);
+        float* own = parts + omp_get_thread_num() * stride;
+        auto [begin, end] = share(windows.count(), omp_get_thread_num(), omp_get_num_threads());
+        for (int64_t first = begin; first < end; first += MOST / n) {
+            int64_t last = first + MOST / n < end ? first + MOST / n : end;
+            gate.compute<true>(first, last, x);
+            for (int64_t number = first; number < last; number++) {
+                const float* same = grad_sums + windows.sample(number) * channels;
+                windows.rows(number, [&](int64_t from, int at, int inside) {
+                    at += int(number - first) * n * channels;
+                    for (int i = 0; i < size; i++)
+                        for (int c = 0; c < channels; c += LANES) {
+                            int here = at + i * channels + c, before = here + at + i * channels;
+                            Vector grad =
+                                i < inside ? load(grad_h + from + i * channels + c) + load(same + c) : Vector{};
+                            store(grad_mixed + here, grad * load(gate.u + here));
+                            store(grad_before + before, grad * load(gate.mixed + here) * load(gate.slopes + before));
+                        }
+                });
+            }
+            memset(grad_normalised, 0, sizeof(float) * gate.rows * channels);
+            for (int window = 0; window < gate.rows; window += n) {
+                const float* grad = grad_mixed + window * channels;
+                for (int p = 0; p < n; p++) {
+                    Vector total{};
+                    for (int c = 0; c < channels; c += LANES) total += load(grad + p * channels + c);
+                    own[of_mix_bias + p] += sum(total);
+                    for (int c = 0; c < channels; c++)
+                        turned[c * padded + p] = gate.normalised[(window + p) * channels + c];
+                }
+                add_product(n, n, channels, {weights->mix, 1, n}, grad, channels, grad_normalised + window * channels,
+                            channels);
+                add_product(n, channels, padded, {grad, channels, 1}, turned, padded, own + of_mix, padded);
+            }
+            normalise_backward(gate.rows, channels, gate.v, gate.statistics, weights->norm, grad_normalised, grad_v,
+                               own + of_norm, own + of_norm_bias);
+            for (int c = 0; c < channels; c += LANES) {
+                Vector bias_u = load(own + of_bias + c), bias_v = load(own + of_bias + channels + c);
+                for (int p = 0; p < gate.rows; p++) {
+                    int at = 2 * p * channels + c;
+                    Vector of_v = load(grad_v + p * channels + c) * load(gate.slopes + at + channels);
+                    store(grad_before + at + channels, of_v);
+                    bias_u += load(grad_before + at);
+                    bias_v += of_v;
+                }
+                store(own + of_bias + c, bias_u);
+                store(own + of_bias + channels + c, bias_v);
+            }
+            add_product(channels, gate.rows, 2 * channels, {gate.x, 1, channels}, grad_before, 2 * channels, own,
+                        2 * channels);
+            memset(grad_window, 0, sizeof(float) * gate.rows * channels);
+            add_product(gate.rows, 2 * channels, channels, {grad_before, 2 * channels, 1}, expand_back, channels,
+                        grad_window, channels);
+            for (int64_t number = first; number < last; number++)
+                windows.rows(number, [&](int64_t to, int at, int inside) {
+                    const float* from = grad_window + int(number - first) * n * channels + at;
+                    for (int i = 0; i < inside * channels; i += LANES) store(grad_x + to + i, load(from + i));
+                });
+        }
+    }
+    add_up(of_bias, threads, parts, stride, grad_expand);
+    add_up(2 * channels, threads, parts + of_bias, stride, grad_expand_bias);
+    add_up(channels, threads, parts + of_norm, stride, grad_norm);
+    add_up(channels, threads, parts + of_norm_bias, stride, grad_norm_bias);
+    for (int i = 0; i < n; i++) add_up(n, threads, parts + of_mix + i * padded, stride, grad_mix + i * n);
+    add_up(n, threads, parts + of_mix_bias, stride, grad_mix_bias);
+}
+
+}  // extern "C"

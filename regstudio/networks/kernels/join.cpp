@@ -1,0 +1,91 @@
+// Two maps joined with their correlation, and the gradients. The maps have a multiple of 8 channels.
+
+#include "parts.hpp"
+
+namespace {
+
+constexpr int HALF = 8;
+typedef float Half __attribute__((vector_size(4 * HALF), aligned(4), may_alias));
+
+inline Half load_half(const float* from) { return *reinterpret_cast<const Half*>(from); }
+inline void store_half(float* to, Half value) { *reinterpret_cast<Half*>(to) = value; }
+
+inline float sum(Half v) {
+    typedef int32_t Order __attribute__((vector_size(4 * HALF)));
+    v += __builtin_shuffle(v, Order{4, 5, 6, 7, 0, 1, 2, 3});
+    v += __builtin_shuffle(v, Order{2, 3, 0, 1, 6, 7, 4, 5});
+    return v[0] + v[1];
+}
+
+}  // namespace
+
+extern "C" {
+
+// [x1, correlation, x2]: (batch, height, width, 2 channels + 9) of two maps of any multiple of 8 channels; of x1, samples
+// are `first_stride` floats apart. The correlation is the mean over channels of x1 times the 3x3 neighbours in x2.
+void join(int64_t batch, int64_t height, int64_t width, int channels, const float* x1, int64_t first_stride,
+          const float* x2, float* joined) {
+    int all_channels = 2 * channels + 9;
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < batch * height; row++) {
+        int64_t y = row % height;
+        const float* of_x1 = x1 + row / height * first_stride + y * width * channels;
+        const float* of_x2 = x2 + row * width * channels;
+        float* to = joined + row * width * all_channels;
+        for (int64_t x = 0; x < width; x++, to += all_channels) {
+            const float* here = of_x1 + x * channels;
+            const float* there = of_x2 + x * channels;
+            memcpy(to, here, sizeof(float) * channels);
+            memcpy(to + channels + 9, there, sizeof(float) * channels);
+            for (int shift = 0; shift < 9; shift++) {
+                int64_t down = shift / 3 - 1, right = shift % 3 - 1;
+                float product = 0;
+                if (y + down >= 0 && y + down < height && x + right >= 0 && x + right < width) {
+                    const float* neighbour = there + (down * width + right) * channels;
+                    Half total{};
+                    for (int c = 0; c < channels; c += HALF) total += load_half(here + c) * load_half(neighbour + c);
+                    product = sum(total) / channels;
+                }
+                to[channels + shift] = product;
+            }
+        }
+    }
+}
+
+// The gradients of x1, one for each sample, and of x2.
+void join_backward(int64_t batch, int64_t height, int64_t width, int channels, const float* x1, int64_t first_stride,
+                   const float* x2, const float* grad, float* grad_x1, float* grad_x2) {
+    int all_channels = 2 * channels + 9;
+    float share = 1.0f / channels;
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < batch * height; row++) {
+        int64_t y = row % height;
+        const float* of_x1 = x1 + row / height * first_stride + y * width * channels;
+        const float* of_x2 = x2 + row * width * channels;
+        for (int64_t x = 0; x < width; x++) {
+            const float* here = grad + (row * width + x) * all_channels;
+            int64_t at = x * channels, to = (row * width + x) * channels, neighbour[9];
+            float to_first[9], to_second[9];
+            for (int shift = 0; shift < 9; shift++) {
+                int64_t down = shift / 3 - 1, right = shift % 3 - 1, pixels = down * width + right;
+                bool inside = y + down >= 0 && y + down < height && x + right >= 0 && x + right < width;
+                neighbour[shift] = inside ? pixels * channels : 0;
+                to_first[shift] = inside ? here[channels + shift] * share : 0;
+                // What this pixel of x2 is to that neighbour, the opposite one is to it.
+                to_second[shift] = inside ? here[pixels * all_channels + channels + 8 - shift] * share : 0;
+            }
+            for (int c = 0; c < channels; c += HALF) {
+                Half of_first = load_half(here + c), of_second = load_half(here + channels + 9 + c);
+#pragma GCC unroll 9
+                for (int shift = 0; shift < 9; shift++) {
+                    of_first += to_first[shift] * load_half(of_x2 + at + neighbour[shift] + c);
+                    of_second += to_second[shift] * load_half(of_x1 + at + neighbour[shift] + c);
+                }
+                store_half(grad_x1 + to + c, of_first);
+                store_half(grad_x2 + to + c, of_second);
+            }
+        }
+    }
+}
+
+}  // extern "C"

@@ -1,0 +1,233 @@
+// What the kernels are made of: vectors of 16 floats, GELU, matrix products, layer norms, and the shares of threads.
+//
+// Maps are float32, (pixels, channels), with the channels next to each other, a multiple of 16 of them unless said
+// otherwise. Sums are taken in an order that depends on nothing but the number of threads.
+
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#include <omp.h>
+
+namespace {
+
+constexpr int LANES = 16;
+#ifdef __AVX512F__
+constexpr int ROWS = 10, COLUMNS = 2;  // of sums that fit into the 32 registers
+#else
+constexpr int ROWS = 4, COLUMNS = 1;
+#endif
+
+typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t Integers __attribute__((vector_size(4 * LANES)));
+
+inline Vector load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
+inline void store(float* to, Vector value) { *reinterpret_cast<Vector*>(to) = value; }
+inline Vector all(float value) { return Vector{} + value; }
+
+inline float sum(Vector v) {
+    v += __builtin_shuffle(v, Integers{8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7});
+    v += __builtin_shuffle(v, Integers{4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11});
+    v += __builtin_shuffle(v, Integers{2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13});
+    return v[0] + v[1];
+}
+
+struct Gelu {
+    Vector value, slope;
+};
+
+// x * Phi(x), and its derivative; Phi by Abramowitz and Stegun, 7.1.26, within 2e-7.
+inline Gelu gelu(Vector x) {
+    // exp(-x^2 / 2) as a power of 2, its whole part as an exponent's bits, the rest by a minimax polynomial.
+    Vector power = x * x * -0.72134752f;
+    power = power > -126.0f ? power : all(-126.0f);
+    Integers whole = __builtin_convertvector(power - 0.5f, Integers);
+    Vector rest = power - __builtin_convertvector(whole, Vector);
+    Vector bell = rest * 1.53457371e-4f + 1.33999098e-3f;
+    bell = bell * rest + 9.61848903e-3f;
+    bell = bell * rest + 5.55032883e-2f;
+    bell = bell * rest + 2.40226469e-1f;
+    bell = bell * rest + 6.93147206e-1f;
+    bell = bell * rest + 1.0f;
+    bell *= (Vector)((whole + 127) << 23);
+
+    Integers sign = (Integers)x & INT32_MIN;
+    Vector size = (Vector)((Integers)x & INT32_MAX);
+    Vector t = 1.0f / (1.0f + 0.2316418904f * size);
+    Vector series = 0.5307027145f * t - 0.7265760135f;
+    series = series * t + 0.7107068705f;
+    series = series * t - 0.142248368f;
+    series = series * t + 0.127414796f;
+    Vector half = 0.5f - series * t * bell;
+    Vector phi = 0.5f + (Vector)((Integers)half | sign);
+    return {x * phi, phi + x * bell * 0.39894228f};
+}
+
+struct Matrix {
+    const float* at;
+    int64_t row, column;  // how far the next one is
+};
+
+// sums (R, 16 N) += left (R, inner) x right (inner, 16 N), added up apart first: long sums stay more precise
+template <int R, int N>
+void tile(int inner, Matrix left, const float* right, int64_t right_row, float* sums, int64_t sums_row) {
+    Vector total[R][N] = {};
+    for (int k = 0; k < inner; k++) {
+        Vector factors[N];
+#pragma GCC unroll 4
+        for (int n = 0; n < N; n++) factors[n] = load(right + k * right_row + n * LANES);
+#pragma GCC unroll 16
+        for (int i = 0; i < R; i++)
+#pragma GCC unroll 4
+            for (int n = 0; n < N; n++) total[i][n] += left.at[i * left.row + k * left.column] * factors[n];
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < R; i++)
+#pragma GCC unroll 4
+        for (int n = 0; n < N; n++) {
+            float* to = sums + i * sums_row + n * LANES;
+            store(to, load(to) + total[i][n]);
+        }
+}
+
+template <int R, int N>
+void tiles(int rows, int inner, Matrix left, const float* right, int64_t right_row, float* sums, int64_t sums_row) {
+    if constexpr (R > 0) {
+        if (rows == R) return tile<R, N>(inner, left, right, right_row, sums, sums_row);
+        tiles<R - 1, N>(rows, inner, left, right, right_row, sums, sums_row);
+    }
+}
+
+// sums (rows, columns) += left (rows, inner) x right (inner, columns), where columns is a multiple of 16
+inline void add_product(int rows, int inner, int columns, Matrix left, const float* right, int64_t right_row, float* sums,
+                 int64_t sums_row) {
+    int parts = (rows + ROWS - 1) / ROWS;
+    for (int column = 0; column < columns;) {
+        bool wide = column + COLUMNS * LANES <= columns;
+        for (int part = 0, first = 0; part < parts; part++) {
+            int count = rows / parts + (part < rows % parts);  // all as large as each other
+            Matrix here{left.at + first * left.row, left.row, left.column};
+            float* to = sums + first * sums_row + column;
+            if (wide)
+                tiles<ROWS, COLUMNS>(count, inner, here, right + column, right_row, to, sums_row);
+            else
+                tiles<ROWS, 1>(count, inner, here, right + column, right_row, to, sums_row);
+            first += count;
+        }
+        column += wide ? COLUMNS * LANES : LANES;
+    }
+}
+
+// to (columns) += the sums of (rows, columns)
+inline void add_rows(int rows, int columns, const float* from, float* to) {
+    int c = 0;
+    for (; c + LANES <= columns; c += LANES) {
+        Vector total{};
+        for (int i = 0; i < rows; i++) total += load(from + i * columns + c);
+        store(to + c, load(to + c) + total);
+    }
+    for (; c < columns; c++)
+        for (int i = 0; i < rows; i++) to[c] += from[i * columns + c];
+}
+
+constexpr int MOST = 64;  // rows at a time: a window of 7 x 7 pixels, and a whole number of vectors
+
+// The mean of each row and 1 / its deviation. Row after row, each step would wait for the one before.
+struct Statistics {
+    float mean[MOST], scale[MOST];
+
+    Statistics() {}
+    Statistics(int rows, int channels, const float* x, float epsilon) { take(rows, channels, x, epsilon); }
+
+    void take(int rows, int channels, const float* x, float epsilon) {
+        for (int p = 0; p < rows; p++) {
+            Vector total{};
+            for (int c = 0; c < channels; c += LANES) total += load(x + p * channels + c);
+            mean[p] = sum(total) * (1.0f / channels);
+        }
+        for (int p = 0; p < rows; p++) {
+            Vector squares{};
+            for (int c = 0; c < channels; c += LANES) {
+                Vector centred = load(x + p * channels + c) - mean[p];
+                squares += centred * centred;
+            }
+            scale[p] = sum(squares) * (1.0f / channels) + epsilon;
+        }
+        for (int p = 0; p < rows; p++) scale[p] = 1.0f / std::sqrt(scale[p]);
+    }
+};
+
+inline void normalise(int rows, int channels, const float* x, const Statistics& of, const float* weight, const float* bias,
+               float* y) {
+    for (int c = 0; c < channels; c += LANES) {
+        Vector factor = weight ? load(weight + c) : all(1.0f), shift = weight ? load(bias + c) : Vector{};
+        for (int p = 0; p < rows; p++)
+            store(y + p * channels + c, (load(x + p * channels + c) - of.mean[p]) * of.scale[p] * factor + shift);
+    }
+}
+
+// grad_x; what weight and bias get is added to theirs.
+inline void normalise_backward(int rows, int channels, const float* x, const Statistics& of, const float* weight,
+                        const float* grad, float* grad_x, float* grad_weight, float* grad_bias) {
+    float mean[MOST], along[MOST];
+    for (int p = 0; p < rows; p++) {
+        Vector total{}, totals_along{};
+        for (int c = 0; c < channels; c += LANES) {
+            Vector slope = load(grad + p * channels + c);
+            if (weight) slope *= load(weight + c);
+            total += slope;
+            totals_along += slope * (load(x + p * channels + c) - of.mean[p]);
+        }
+        mean[p] = sum(total) * (1.0f / channels);
+        along[p] = sum(totals_along) * (1.0f / channels) * of.scale[p];
+    }
+    for (int c = 0; c < channels; c += LANES) {
+        Vector factor = weight ? load(weight + c) : all(1.0f), of_weight{}, of_bias{};
+        for (int p = 0; p < rows; p++) {
+            Vector slope = load(grad + p * channels + c);
+            Vector value = (load(x + p * channels + c) - of.mean[p]) * of.scale[p];
+            of_weight += slope * value;
+            of_bias += slope;
+            store(grad_x + p * channels + c, of.scale[p] * (slope * factor - mean[p] - value * along[p]));
+        }
+        if (weight) {
+            store(grad_weight + c, load(grad_weight + c) + of_weight);
+            store(grad_bias + c, load(grad_bias + c) + of_bias);
+        }
+    }
+}
+
+// Room for floats, on a line of the cache of its own, zero to begin with.
+class Room {
+  public:
+    explicit Room(int64_t count)
+        : floats(static_cast<float*>(std::aligned_alloc(64, (sizeof(float) * count + 127) / 64 * 64))) {
+        memset(floats, 0, sizeof(float) * count);
+    }
+    ~Room() { std::free(floats); }
+    Room(const Room&) = delete;
+    operator float*() const { return floats; }
+
+  private:
+    float* floats;
+};
+
+struct Share {
+    int64_t first, end;
+};
+
+// What thread `thread` of `threads` does of `count` things.
+inline Share share(int64_t count, int thread, int threads) {
+    return {count * thread / threads, count * (thread + 1) / threads};
+}
+
+// to += the sums of all threads, in their order
+inline void add_up(int64_t count, int threads, const float* parts, int64_t stride, float* to) {
+    for (int thread = 0; thread < threads; thread++)
+        for (int64_t i = 0; i < count; i++) to[i] += parts[thread * stride + i];
+}
+
+}  // namespace
