@@ -114,8 +114,9 @@ def _read(size: int) -> "Iterator[ReadingSpeed]":
 
 def _described(found: dict[str, Any]) -> str:
     memory = "" if found["memory"] is None else f", {found['memory'] / 2**30:.0f} GiB"
+    own = "torch's operators alone" if found["kernels"] is None else f"own kernels for {found['kernels']}"
     return (
-        f"{found['device']}, {found['threads']} threads{memory}; torch {found['torch']}\n"
+        f"{found['device']}, {found['threads']} threads{memory}; torch {found['torch']}, {own}\n"
         f"Matrix products of 1024 x 1024: {found['float32_products'] / 1e9:.0f} GFLOP/s in float32, "
         f"{found['bfloat16_products'] / 1e9:.0f} in bfloat16"
     )

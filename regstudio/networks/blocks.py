@@ -177,6 +177,8 @@ class RCAB(nn.Module):
         y = channels_first(_normalised(x_last, self.norm))
         y = F.leaky_relu(convolve(y, self.conv1), LEAKY_SLOPE, inplace=True)
         y = channels_last(convolve(y, self.conv2))
+        if kernels.fit(x_last, kernels.HALF_LANES):
+            return kernels.attend(x_last, y, self.squeeze, self.excite)
         attention = torch.sigmoid(self.excite(F.relu(self.squeeze(y.mean(dim=(1, 2))))))
         return torch.addcmul(x_last, y, attention[:, None, None])
 

@@ -65,7 +65,7 @@ def join(x1: Tensor, x2: Tensor) -> Tensor:
     one map a displacement, rows first; outside, `x2` is 0.
     """
     last = x1.permute(0, 2, 3, 1), x2.permute(0, 2, 3, 1)
-    if all(kernels.fit(x_last, kernels.JOINED_LANES) for x_last in last):
+    if all(kernels.fit(x_last, kernels.HALF_LANES) for x_last in last):
         return kernels.join(*last).permute(0, 3, 1, 2)
     if torch.onnx.is_in_onnx_export():  # which sees neither into a Function nor through out=
         padded, (height, width) = F.pad(x2, (1, 1, 1, 1)), x1.shape[2:]

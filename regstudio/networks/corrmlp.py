@@ -4,6 +4,7 @@ Source: Meng, Feng, Bi, Kim, "Correlation-aware Coarse-to-fine MLPs for Deformab
 CVPR 2024, figure 2.
 """
 
+from collections import OrderedDict
 from itertools import pairwise
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from regstudio.networks.blocks import CMW, LEAKY_SLOPE, Expand, convolve
-from regstudio.networks.normalisation import instance_norm
+from regstudio.networks.normalisation import leaky_instance_norm
 from regstudio.networks.registration import RegistrationNetwork, Transform, start_from_zero
 from regstudio.networks.warp import upsample_flow
 
@@ -38,19 +39,19 @@ class Encoder(nn.Module):
 
 
 def _encoder_level(in_channels: int, channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, channels, 3, padding=1),
-        nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
-        _InstanceNorm(),
-        nn.Conv2d(channels, channels, 3, padding=1),
-        nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
-        _InstanceNorm(),
-    )
+    # Numbered as they were when the first checkpoints were saved.
+    layers = {
+        "0": nn.Conv2d(in_channels, channels, 3, padding=1),
+        "2": _LeakyInstanceNorm(),
+        "3": nn.Conv2d(channels, channels, 3, padding=1),
+        "5": _LeakyInstanceNorm(),
+    }
+    return nn.Sequential(OrderedDict(layers))
 
 
-class _InstanceNorm(nn.Module):
+class _LeakyInstanceNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return instance_norm(x)
+        return leaky_instance_norm(x, LEAKY_SLOPE)
 
 
 class CorrMLP(RegistrationNetwork):

@@ -51,8 +51,12 @@ class _InstanceNorm(torch.autograd.Function):
         return rest.addcmul_(normalised, along, value=-1).mul_(inverse_deviation)
 
 
-def instance_norm(x: Tensor) -> Tensor:
-    """Normalise each channel of each image over its pixels: (B, C, H, W)."""
+def leaky_instance_norm(x: Tensor, slope: float) -> Tensor:
+    """Normalise each channel of each image over its pixels, after a leaky ReLU: (B, C, H, W)."""
+    x_last = x.permute(0, 2, 3, 1)
+    if kernels.fit(x_last, kernels.HALF_LANES):
+        return kernels.leaky_instance_norm(x_last, slope, EPSILON).permute(0, 3, 1, 2)
+    x = F.leaky_relu(x, slope, inplace=True)
     if torch.onnx.is_in_onnx_export():
         return F.instance_norm(x, eps=EPSILON)
     if x.device.type != "cpu":

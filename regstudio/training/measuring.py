@@ -112,7 +112,7 @@ def measure_waiting(folder: Path, size: int, images: int, device: str) -> float:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Return what was measured on: processor, threads, memory in bytes, versions, and matrix products a second."""
+    """Return what was measured on: processor, threads, memory in bytes, versions, kernels, matrix products a second."""
     where = find_device(device)
     return {
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else _processor(),
@@ -121,6 +121,7 @@ def machine(device: str) -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "kernels": kernels.built_for() if where.type == "cpu" else None,
         "float32_products": _product_rate(where, torch.float32),
         "bfloat16_products": _product_rate(where, torch.bfloat16),
     }

@@ -1,7 +1,7 @@
 """CorrMLP word for word from its specification, with none of the savings; it borrows a model's weights only."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regstudio.networks.blocks import CMW, RCAB, Expand, GatedMLP, MultiWindow
@@ -31,7 +31,7 @@ def warp(moving: Tensor, flow: Tensor) -> Tensor:
 def encode(encoder: Encoder, image: Tensor) -> list[Tensor]:
     features = []
     for level in encoder.levels:
-        for conv in (level[0], level[3]):
+        for conv in (layer for layer in level if isinstance(layer, nn.Conv2d)):
             image = F.instance_norm(F.leaky_relu(F.conv2d(image, conv.weight, conv.bias, padding=1), 0.2))
         features.append(image)
         image = F.avg_pool2d(image, 2)

@@ -13,23 +13,30 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-LANES, JOINED_LANES = 16, 8  # channels come in multiples of these
+LANES, HALF_LANES = 16, 8  # channels come in multiples of these
 LARGEST_WINDOW = 8
+HALVES = torch.bfloat16, torch.float16  # which autocast brings to float32 here
 
 _pointer, _number, _count = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
 _PARAMETERS = {
     "layer_norm": [_count, _number, *[_pointer] * 3, ctypes.c_float, _pointer],
     "layer_norm_backward": [_count, _number, *[_pointer] * 2, ctypes.c_float, *[_pointer] * 4],
+    "leaky_instance_norm": [*[_count] * 2, _number, _pointer, *[ctypes.c_float] * 2, *[_pointer] * 3],
+    "leaky_instance_norm_backward": [*[_count] * 2, _number, _pointer, ctypes.c_float, *[_pointer] * 4],
+    "channel_sums": [*[_count] * 2, _number, *[_pointer] * 3],
+    "scale_channels": [*[_count] * 2, _number, *[_pointer] * 5],
     "gate": [*[_count] * 3, *[_number] * 2, *[_pointer] * 4],
     "gate_backward": [*[_count] * 3, *[_number] * 2, *[_pointer] * 12],
     "combine": [*[_count] * 2, *[_number] * 2, *[_pointer] * 5],
     "combine_backward": [*[_count] * 2, *[_number] * 2, *[_pointer] * 6],
     "convolution_backward": [*[_count] * 2, *[_number] * 3, *[_pointer] * 6],
+    "warp": [*[_pointer] * 5, _number, *[_pointer] * 2],
+    "warp_backward": [*[_pointer] * 5, _number, *[_pointer] * 5],
     "join": [*[_count] * 3, _number, _pointer, _count, *[_pointer] * 2],
     "join_backward": [*[_count] * 3, _number, _pointer, _count, *[_pointer] * 4],
 }
@@ -53,7 +60,7 @@ def fit(x_last: Tensor, lanes: int = LANES) -> bool:
     return (
         _use
         and x_last.device.type == "cpu"
-        and x_last.dtype in (torch.float32, torch.bfloat16, torch.float16)
+        and (x_last.dtype == torch.float32 or (x_last.dtype in HALVES and torch.is_autocast_enabled("cpu")))
         and x_last.shape[-1] % lanes == 0
         and not torch.onnx.is_in_onnx_export()
         and built_for() is not None
@@ -121,6 +128,74 @@ def layer_norm(x_last: Tensor, weight: Tensor | None, bias: Tensor | None, epsil
     """Normalise each pixel of (B, H, W, C) over its channels; then scale and shift it."""
     normalised: Tensor = _LayerNorm.apply(x_last, weight, bias, epsilon)  # type: ignore[no-untyped-call]
     return normalised
+
+
+class _LeakyInstanceNorm(torch.autograd.Function):
+    @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
+    def forward(ctx: Any, x: Tensor, slope: float, epsilon: float) -> Tensor:
+        x = x.contiguous()
+        normalised, mean, scale = torch.empty_like(x), *x.new_empty(2, x.shape[0], x.shape[-1])
+        ctx.sizes = x.shape[0], x.shape[1] * x.shape[2], x.shape[-1]
+        _library().leaky_instance_norm(*ctx.sizes, *_at(x), slope, epsilon, *_at(normalised, mean, scale))
+        ctx.save_for_backward(x, mean, scale)
+        ctx.slope = slope
+        return normalised
+
+    @staticmethod
+    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        x, mean, scale = ctx.saved_tensors
+        grad, grad_x = grad.contiguous(), torch.empty_like(x)
+        _library().leaky_instance_norm_backward(*ctx.sizes, *_at(x), ctx.slope, *_at(mean, scale, grad, grad_x))
+        return grad_x, None, None
+
+
+def leaky_instance_norm(x_last: Tensor, slope: float, epsilon: float) -> Tensor:
+    """Normalise each channel of leaky_relu(x) over its pixels: (B, H, W, C)."""
+    normalised: Tensor = _LeakyInstanceNorm.apply(x_last, slope, epsilon)  # type: ignore[no-untyped-call]
+    return normalised
+
+
+class _Attend(torch.autograd.Function):
+    @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor, squeeze: Tensor, squeeze_bias: Tensor, excite: Tensor, excite_bias: Tensor
+    ) -> Tensor:
+        x, y = x.contiguous(), y.contiguous()
+        batch, height, width, channels = y.shape
+        attended, mean = torch.empty_like(x), x.new_empty(batch, channels)
+        ctx.sizes = batch, height * width, channels
+        _library().channel_sums(*ctx.sizes, *_at(y, None, mean))
+        mean /= height * width
+        hidden = F.relu(F.linear(mean, squeeze, squeeze_bias))
+        attention = torch.sigmoid(F.linear(hidden, excite, excite_bias))
+        _library().scale_channels(*ctx.sizes, *_at(x, y, attention, None, attended))
+        ctx.save_for_backward(y, squeeze, excite, mean, hidden, attention)
+        return attended
+
+    @staticmethod
+    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        y, squeeze, excite, mean, hidden, attention = ctx.saved_tensors
+        grad, grad_y, along = grad.contiguous(), torch.empty_like(y), torch.empty_like(attention)
+        _library().channel_sums(*ctx.sizes, *_at(grad, y, along))
+        grad_excited = along * attention * (1 - attention)
+        grad_squeezed = (grad_excited @ excite) * (hidden > 0)
+        grad_mean = grad_squeezed @ squeeze / ctx.sizes[1]
+        _library().scale_channels(*ctx.sizes, *_at(None, grad, attention, grad_mean, grad_y))
+        squeezing = grad_squeezed.t() @ mean, grad_squeezed.sum(dim=0)
+        return grad, grad_y, *squeezing, grad_excited.t() @ hidden, grad_excited.sum(dim=0)
+
+
+def attend(x_last: Tensor, y_last: Tensor, squeeze: nn.Linear, excite: nn.Linear) -> Tensor:
+    """Return x + y * sigmoid(excite(relu(squeeze(mean of y)))): maps (B, H, W, C), the mean over the pixels."""
+    weights = squeeze.weight, squeeze.bias, excite.weight, excite.bias
+    attended: Tensor = _Attend.apply(x_last, y_last, *weights)  # type: ignore[no-untyped-call]
+    return attended
 
 
 class _GateWeights(ctypes.Structure):
@@ -254,3 +329,52 @@ def convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     convolved: Tensor = _Convolution.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return convolved
+
+
+def _strides(maps: Tensor) -> Any:
+    """How many floats apart the samples, channels and pixels of (B, C, H, W) are, rows one after the other."""
+    return ctypes.byref((_count * 3)(maps.stride(0), maps.stride(1), maps.stride(3)))
+
+
+def _in_rows(maps: Tensor) -> Tensor:
+    return maps if maps.stride(2) == maps.shape[3] * maps.stride(3) else maps.contiguous()
+
+
+class _Warp(torch.autograd.Function):
+    @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
+    def forward(ctx: Any, image: Tensor, flow: Tensor, border: bool) -> Tensor:
+        image, flow = _in_rows(image), _in_rows(flow)
+        form = torch.channels_last if image.stride(1) == 1 else torch.contiguous_format
+        warped = torch.empty(*image.shape[:2], *flow.shape[2:], memory_format=form)
+        ctx.sizes = ctypes.byref((_count * 6)(*image.shape, *flow.shape[2:]))
+        given = image.data_ptr(), _strides(image), flow.data_ptr(), _strides(flow), border
+        _library().warp(ctx.sizes, *given, warped.data_ptr(), _strides(warped))
+        ctx.save_for_backward(image, flow)
+        ctx.border = border
+        return warped
+
+    @staticmethod
+    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None]:
+        (image, flow), grad = ctx.saved_tensors, _in_rows(grad)
+        form = torch.channels_last if image.stride(1) == 1 else torch.contiguous_format
+        grad_image = torch.zeros_like(image, memory_format=form) if ctx.needs_input_grad[0] else None
+        grad_flow = flow.new_empty(flow.shape)
+        given = image.data_ptr(), _strides(image), flow.data_ptr(), _strides(flow), ctx.border
+        where = None if grad_image is None else grad_image.data_ptr()
+        strides = _strides(image if grad_image is None else grad_image)
+        _library().warp_backward(
+            ctx.sizes, *given, grad.data_ptr(), _strides(grad), where, strides, grad_flow.data_ptr()
+        )
+        return grad_image, grad_flow, None
+
+
+def warp(image: Tensor, flow: Tensor, *, border: bool) -> Tensor:
+    """Return image(p + flow(p)), bilinear: (B, C, H, W), the flow (B, 2, H', W') in pixels, rows first.
+
+    Beyond the image there are zeros, or with `border` what is at its edge.
+    """
+    warped: Tensor = _Warp.apply(image, flow, border)  # type: ignore[no-untyped-call]
+    return warped

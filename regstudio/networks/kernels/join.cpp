@@ -2,23 +2,6 @@
 
 #include "parts.hpp"
 
-namespace {
-
-constexpr int HALF = 8;
-typedef float Half __attribute__((vector_size(4 * HALF), aligned(4), may_alias));
-
-inline Half load_half(const float* from) { return *reinterpret_cast<const Half*>(from); }
-inline void store_half(float* to, Half value) { *reinterpret_cast<Half*>(to) = value; }
-
-inline float sum(Half v) {
-    typedef int32_t Order __attribute__((vector_size(4 * HALF)));
-    v += __builtin_shuffle(v, Order{4, 5, 6, 7, 0, 1, 2, 3});
-    v += __builtin_shuffle(v, Order{2, 3, 0, 1, 6, 7, 4, 5});
-    return v[0] + v[1];
-}
-
-}  // namespace
-
 extern "C" {
 
 // [x1, correlation, x2]: (batch, height, width, 2 channels + 9) of two maps of any multiple of 8 channels; of x1, samples

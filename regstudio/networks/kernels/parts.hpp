@@ -35,6 +35,19 @@ inline float sum(Vector v) {
     return v[0] + v[1];
 }
 
+constexpr int HALF = 8;
+typedef float Half __attribute__((vector_size(4 * HALF), aligned(4), may_alias));
+
+inline Half load_half(const float* from) { return *reinterpret_cast<const Half*>(from); }
+inline void store_half(float* to, Half value) { *reinterpret_cast<Half*>(to) = value; }
+
+inline float sum(Half v) {
+    typedef int32_t Order __attribute__((vector_size(4 * HALF)));
+    v += __builtin_shuffle(v, Order{4, 5, 6, 7, 0, 1, 2, 3});
+    v += __builtin_shuffle(v, Order{2, 3, 0, 1, 6, 7, 4, 5});
+    return v[0] + v[1];
+}
+
 struct Gelu {
     Vector value, slope;
 };
@@ -228,6 +241,40 @@ inline Share share(int64_t count, int thread, int threads) {
 inline void add_up(int64_t count, int threads, const float* parts, int64_t stride, float* to) {
     for (int thread = 0; thread < threads; thread++)
         for (int64_t i = 0; i < count; i++) to[i] += parts[thread * stride + i];
+}
+
+// to (N, channels) = sums over pixels: f(place in the map, channel, sums) adds what eight channels of a pixel count.
+template <int N, class F>
+void sum_pixels(int64_t pixels, int channels, float* to, F f) {
+    constexpr int BLOCK = 256;
+    int threads = omp_get_max_threads();
+    int64_t stride = N * channels + LANES, blocks = (pixels + BLOCK - 1) / BLOCK;
+    Room parts(threads * stride);
+#pragma omp parallel num_threads(threads)
+    {
+        float* own = parts + omp_get_thread_num() * stride;
+        auto [first, end] = share(blocks, omp_get_thread_num(), omp_get_num_threads());
+        for (int64_t block = first; block < end; block++)
+            for (int c = 0; c < channels; c += HALF) {
+                Half sums[N] = {};
+                int64_t last = (block + 1) * BLOCK < pixels ? (block + 1) * BLOCK : pixels;
+                for (int64_t p = block * BLOCK; p < last; p++) f(p * channels + c, c, sums);
+                for (int n = 0; n < N; n++) {
+                    float* sum = own + n * channels + c;
+                    store_half(sum, load_half(sum) + sums[n]);
+                }
+            }
+    }
+    memset(to, 0, sizeof(float) * N * channels);
+    add_up(N * channels, threads, parts, stride, to);
+}
+
+// Call f(place in the map, channel) for each eight channels of each pixel.
+template <class F>
+void each_pixel(int64_t pixels, int channels, F f) {
+#pragma omp parallel for schedule(static)
+    for (int64_t p = 0; p < pixels; p++)
+        for (int c = 0; c < channels; c += HALF) f(p * channels + c, c);
 }
 
 }  // namespace
