@@ -137,13 +137,13 @@ class MultiWindow(nn.Module):
         projects = torch.stack([branch.project.weight for branch in self._branches])
         biases = torch.stack([branch.project.bias for branch in self._branches])
 
-        pooled = len(WINDOWS) * y.sum(dim=(1, 2)) + torch.einsum("ibc,idc->bd", torch.stack(sums), projects)
+        pooled = len(WINDOWS) * y.sum(dim=(1, 2)) + torch.cat(sums, dim=1) @ projects.transpose(1, 2).flatten(0, 1)
         pooled = pooled / (height * width) + biases.sum(dim=0)
         weights = self.weigh(pooled).view(batch, len(WINDOWS), channels).softmax(dim=1)
 
-        weighted = self.project.weight * weights[:, :, None]
-        matrices = torch.cat((self.project.weight.expand(batch, 1, -1, -1), weighted @ projects), dim=1)
-        bias = self.project.bias + (weighted @ biases[:, :, None]).sum(dim=1).squeeze(2)
+        weighted = self.project.weight @ (weights.unsqueeze(3) * projects)
+        matrices = torch.cat((self.project.weight.expand(batch, 1, -1, -1), weighted), dim=1)
+        bias = self.project((weights * biases).sum(dim=1))
         return _combine(x_last, matrices, bias, (y, *gated))
 
 
