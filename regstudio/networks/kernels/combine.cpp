@@ -41,9 +41,8 @@ void combine_backward(int64_t batch, int64_t pixels, int channels, int count, co
             float* matrix = own + sample * of_sample;
             float* bias = matrix + count * area;
             for (int i = 0; i < count; i++) {
-                memset(grad_maps[i] + at, 0, sizeof(float) * rows * channels);
-                add_product(rows, channels, channels, {grad + at, channels, 1},
-                            matrices_back + (sample * count + i) * area, channels, grad_maps[i] + at, channels);
+                product(rows, channels, channels, NOTHING, {grad + at, channels, 1},
+                        matrices_back + (sample * count + i) * area, channels, grad_maps[i] + at, channels);
                 add_product(channels, rows, channels, {maps[i] + at, 1, channels}, grad + at, channels,
                             matrix + i * area, channels);
             }

@@ -59,8 +59,8 @@ struct Gate {
         rows = int(end - first) * n;
         for (int64_t number = first; number < end; number++)
             windows.gather(number, map, x + (number - first) * n * channels);
-        for (int p = 0; p < rows; p++) memcpy(before + p * 2 * channels, weights.expand_bias, 8 * channels);
-        add_product(rows, channels, 2 * channels, {x, channels, 1}, weights.expand, 2 * channels, before, 2 * channels);
+        product(rows, channels, 2 * channels, {weights.expand_bias, 0, 1}, {x, channels, 1}, weights.expand,
+                2 * channels, before, 2 * channels);
         for (int p = 0; p < rows; p++) {
             const float* from = before + p * 2 * channels;
             float* slope = slopes + p * 2 * channels;
@@ -76,13 +76,9 @@ struct Gate {
         }
         statistics.take(rows, channels, v, weights.epsilon);
         normalise(rows, channels, v, statistics, weights.norm, weights.norm_bias, normalised);
-        for (int window = 0; window < rows; window += n) {
-            for (int p = 0; p < n; p++)
-                for (int c = 0; c < channels; c += LANES)
-                    store(mixed + (window + p) * channels + c, all(weights.mix_bias[p]));
-            add_product(n, n, channels, {weights.mix, n, 1}, normalised + window * channels, channels,
-                        mixed + window * channels, channels);
-        }
+        for (int window = 0; window < rows; window += n)
+            product(n, n, channels, {weights.mix_bias, 1, 0}, {weights.mix, n, 1}, normalised + window * channels,
+                    channels, mixed + window * channels, channels);
     }
 };
 
@@ -160,7 +156,6 @@ void gate_backward(int64_t batch, int64_t height, int64_t width, int channels, i
                         }
                 });
             }
-            memset(grad_normalised, 0, sizeof(float) * gate.rows * channels);
             for (int window = 0; window < gate.rows; window += n) {
                 const float* grad = grad_mixed + window * channels;
                 for (int p = 0; p < n; p++) {
@@ -170,8 +165,8 @@ void gate_backward(int64_t batch, int64_t height, int64_t width, int channels, i
                     for (int c = 0; c < channels; c++)
                         turned[c * padded + p] = gate.normalised[(window + p) * channels + c];
                 }
-                add_product(n, n, channels, {weights->mix, 1, n}, grad, channels, grad_normalised + window * channels,
-                            channels);
+                product(n, n, channels, NOTHING, {weights->mix, 1, n}, grad, channels,
+                        grad_normalised + window * channels, channels);
                 add_product(n, channels, padded, {grad, channels, 1}, turned, padded, own + of_mix, padded);
             }
             normalise_backward(gate.rows, channels, gate.v, gate.statistics, weights->norm, grad_normalised, grad_v,
@@ -190,9 +185,8 @@ void gate_backward(int64_t batch, int64_t height, int64_t width, int channels, i
             }
             add_product(channels, gate.rows, 2 * channels, {gate.x, 1, channels}, grad_before, 2 * channels, own,
                         2 * channels);
-            memset(grad_window, 0, sizeof(float) * gate.rows * channels);
-            add_product(gate.rows, 2 * channels, channels, {grad_before, 2 * channels, 1}, expand_back, channels,
-                        grad_window, channels);
+            product(gate.rows, 2 * channels, channels, NOTHING, {grad_before, 2 * channels, 1}, expand_back, channels,
+                    grad_window, channels);
             for (int64_t number = first; number < last; number++)
                 windows.rows(number, [&](int64_t to, int at, int inside) {
                     const float* from = grad_window + int(number - first) * n * channels + at;
