@@ -116,20 +116,24 @@ class Registrar:
         warped_label = None if ids is None else self._warped_label(ids, prediction.flow, label)
         seconds = self._now() - start
         warped, flow = prediction.warped[0, 0].cpu().numpy(), _flow_array(prediction.flow)
-        metrics = image_metrics(fixed, moving, warped, flow)
-        metrics |= label_metrics(fixed_label, label, warped_label)
-        if steps:
-            metrics["ncc_unrefined"] = ncc(fixed, plain.warped[0, 0].cpu().numpy())
-            unrefined = None if ids is None else self._warped_label(ids, plain.flow, label)
-            scores = label_metrics(fixed_label, label, unrefined)
-            metrics |= {"dice_unrefined": scores["dice"]} if "dice" in scores else {}
-            metrics["refine_seconds"] = refined - refine_start
+        unrefined = self._warped_label(ids, plain.flow, label) if steps and ids is not None else None
+
+        def measure() -> dict[str, float]:
+            metrics = image_metrics(fixed, moving, warped, flow)
+            metrics |= label_metrics(fixed_label, label, warped_label)
+            if steps:
+                metrics["ncc_unrefined"] = ncc(fixed, plain.warped[0, 0].cpu().numpy())
+                scores = label_metrics(fixed_label, label, unrefined)
+                metrics |= {"dice_unrefined": scores["dice"]} if "dice" in scores else {}
+                metrics["refine_seconds"] = refined - refine_start
+            return metrics
+
         inverse = self._model.inverse(prediction.field, affine)
         return Registration(
             warped=warped,
             flow=flow,
             warped_label=warped_label,
-            metrics=metrics,
+            measure=measure,
             seconds=seconds,
             affine_flow=None if affine is None else _flow_array(affine_after(affine, torch.zeros_like(plain.flow))),
             inverse_flow=None if inverse is None else _flow_array(inverse),

@@ -1,6 +1,8 @@
 """What a registration takes and gives: the checks of its arrays, its result, and the metrics that come with it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,9 +25,9 @@ class Registration:
     `affine_flow` is the part of `flow` that the affine map did before the network, None where there was none;
     `inverse_flow` leads back, from the moving grid, and is None where the network's transform has no inverse.
 
-    `metrics` holds njd (pixels), njd_percent, ncc_before and ncc (in [0, 1], 1 for a perfect match). Where both labels
-    were given and there is a label to score it also holds dice_before and dice, the means over the labels, and
-    dice_before_ID and dice_ID of each label.
+    `metrics` holds njd (pixels), njd_percent, ncc_before and ncc (in [0, 1], 1 for a perfect match); `measure` computes
+    them when they are first asked for. Where both labels were given and there is a label to score it also holds
+    dice_before and dice, the means over the labels, and dice_before_ID and dice_ID of each label.
 
     After a refinement it also holds ncc_unrefined, dice_unrefined where there is a dice, and refine_seconds.
 
@@ -36,10 +38,15 @@ class Registration:
     warped: npt.NDArray[np.float32]
     flow: npt.NDArray[np.float32]
     warped_label: Array | None
-    metrics: dict[str, float]
+    measure: Callable[[], dict[str, float]]
     seconds: float
     affine_flow: npt.NDArray[np.float32] | None = None
     inverse_flow: npt.NDArray[np.float32] | None = None
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """The metrics by name; asked for by another thread, they do not hold up the next registration."""
+        return self.measure()
 
 
 def check_arrays(arrays: dict[str, Array]) -> None:

@@ -31,7 +31,7 @@ def save(folder: Path, ending: str, flow: np.ndarray) -> tuple[Path, Path]:
     pictures = [read_image(folder / f"{name}{ending}") for name in ("fixed", "moving")]
     write_label(folder / f"moving_seg{ending}", ids, like=pictures[1])
     registration = Registration(
-        warped=np.zeros(SIZE, np.float32), flow=flow, warped_label=None, metrics={}, seconds=0.0
+        warped=np.zeros(SIZE, np.float32), flow=flow, warped_label=None, measure=dict, seconds=0.0
     )
     save_registration(registration, folder / "out", "x", fixed=pictures[0], moving=pictures[1])
     return folder / f"moving{ending}", folder / "out"

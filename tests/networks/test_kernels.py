@@ -63,7 +63,7 @@ def test_a_multi_window_layer_and_its_gradients(threads: int, channels: int, sha
     torch.manual_seed(0)
     layer = MultiWindow(channels)
     for parameter in layer.parameters():
-        nn.init.normal_(parameter, std=0.3)
+        nn.init.normal_(parameter, std=channels**-0.5)
     assert_like_in_double_precision(layer, layer, torch.randn(*shape, channels))
 
 

@@ -33,7 +33,7 @@ extern "C" {
 void convolution_backward(int64_t batch, int64_t height, int width, int in, int out, const float* x,
                           const float* turned, const float* grad, float* grad_x, float* grad_weights,
                           float* grad_bias) {
-    int threads = omp_get_max_threads(), room = (in + LANES - 1) / LANES * LANES;
+    int threads = omp_get_max_threads(), room = (in + CHANNELS - 1) / CHANNELS * CHANNELS;
     int64_t of_bias = int64_t(9) * in * out, stride = of_bias + out + LANES;
     Room parts(threads * stride);
 #pragma omp parallel num_threads(threads)
@@ -52,7 +52,7 @@ void convolution_backward(int64_t batch, int64_t height, int width, int in, int 
                 const float* inside = x + (sample + from * width + (right == 1)) * in;
                 const float* outside = here + (right == -1) * out;
                 float* to = own + tap * in * out;
-                if (out % LANES)
+                if (out % CHANNELS)
                     add_product(out, pixels, in, {outside, 1, out}, inside, in, to, in);
                 else
                     add_product(in, pixels, out, {inside, 1, in}, outside, out, to, out);

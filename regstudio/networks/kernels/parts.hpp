@@ -1,4 +1,4 @@
-// What the kernels are made of: vectors of 16 floats, GELU, matrix products, layer norms, and the shares of threads.
+// What the kernels are made of: vectors, GELU, matrix products, layer norms, and the shares of threads.
 //
 // Maps are float32, (pixels, channels), with the channels next to each other, a multiple of 16 of them unless said
 // otherwise. Sums are taken in an order that depends on nothing but the number of threads.
@@ -14,26 +14,7 @@
 
 namespace {
 
-constexpr int LANES = 16;
-#ifdef __AVX512F__
-constexpr int ROWS = 10, COLUMNS = 2;  // of sums that fit into the 32 registers
-#else
-constexpr int ROWS = 4, COLUMNS = 1;
-#endif
-
-typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef int32_t Integers __attribute__((vector_size(4 * LANES)));
-
-inline Vector load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
-inline void store(float* to, Vector value) { *reinterpret_cast<Vector*>(to) = value; }
-inline Vector all(float value) { return Vector{} + value; }
-
-inline float sum(Vector v) {
-    v += __builtin_shuffle(v, Integers{8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7});
-    v += __builtin_shuffle(v, Integers{4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11});
-    v += __builtin_shuffle(v, Integers{2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13});
-    return v[0] + v[1];
-}
+constexpr int CHANNELS = 16;  // what is a multiple of 16 of them is so for the vectors of any processor
 
 constexpr int HALF = 8;
 typedef float Half __attribute__((vector_size(4 * HALF), aligned(4), may_alias));
@@ -47,6 +28,28 @@ inline float sum(Half v) {
     v += __builtin_shuffle(v, Order{2, 3, 0, 1, 6, 7, 4, 5});
     return v[0] + v[1];
 }
+
+// A vector as wide as the processor's, and the ROWS x COLUMNS vectors of sums that fit into its registers.
+#ifdef __AVX512F__
+constexpr int LANES = 16, ROWS = 10, COLUMNS = 2;
+typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+inline float sum(Vector v) {
+    typedef int32_t Order __attribute__((vector_size(4 * LANES)));
+    v += __builtin_shuffle(v, Order{8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7});
+    v += __builtin_shuffle(v, Order{4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11});
+    v += __builtin_shuffle(v, Order{2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13});
+    return v[0] + v[1];
+}
+#else
+constexpr int LANES = HALF, ROWS = 6, COLUMNS = 2;
+typedef Half Vector;
+#endif
+typedef int32_t Integers __attribute__((vector_size(4 * LANES)));
+
+inline Vector load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
+inline void store(float* to, Vector value) { *reinterpret_cast<Vector*>(to) = value; }
+inline Vector all(float value) { return Vector{} + value; }
 
 struct Gelu {
     Vector value, slope;
@@ -88,7 +91,7 @@ struct Matrix {
 constexpr float ZERO = 0;
 constexpr Matrix NOTHING{&ZERO, 0, 0};
 
-// sums (R, 16 N) = start + left (R, inner) x right (inner, 16 N); the start comes last: long sums stay more precise
+// sums (R, LANES N) = start + left (R, inner) x right (inner, LANES N); the start comes last: long sums stay more precise
 template <int R, int N>
 void tile(int inner, Matrix start, Matrix left, const float* right, int64_t right_row, float* sums, int64_t sums_row) {
     Vector total[R][N] = {};
@@ -119,7 +122,7 @@ void tiles(int rows, int inner, Matrix start, Matrix left, const float* right, i
     }
 }
 
-// sums (rows, columns) = start + left (rows, inner) x right (inner, columns), where columns is a multiple of 16
+// sums (rows, columns) = start + left (rows, inner) x right (inner, columns), where columns is a multiple of LANES
 inline void product(int rows, int inner, int columns, Matrix start, Matrix left, const float* right, int64_t right_row,
                     float* sums, int64_t sums_row) {
     int parts = (rows + ROWS - 1) / ROWS;
