@@ -19,7 +19,7 @@ from regstudio.networks.normalisation import EPSILON, layer_norm
 
 WINDOWS = (3, 5, 7)
 LEAKY_SLOPE = 0.2
-NARROW = 32
+NARROW = 32  # channels; to so few, torch's convolution is slow in its backward pass
 
 
 def channels_last(x: Tensor) -> Tensor:

@@ -6,10 +6,12 @@ use the threads of torch's own pool, and know only float32, to which they bring 
 """
 
 import ctypes
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -69,9 +71,24 @@ def fit(x_last: Tensor, lanes: int = LANES) -> bool:
 
 @cache
 def built_for() -> str | None:
-    """Return the name of this processor's kernels, "avx512" or "avx2"; None where there are none."""
+    """Return the name of this processor's kernels, "avx512" or "avx2"; None where there are none, or outdated ones."""
     name = torch.backends.cpu.get_cpu_capability().lower()
-    return name if name in ("avx512", "avx2") and find_spec(f"{__name__}.{name}") else None
+    built = _path(name) if name in ("avx512", "avx2") else None
+    if built is None or _is_up_to_date(built):
+        return None if built is None else name
+    what = f"{built}: is older than its source, and not used. Build it again with pip install -e ."
+    warnings.warn(what, RuntimeWarning, stacklevel=2)
+    return None
+
+
+def _path(name: str) -> Path | None:
+    spec = find_spec(f"{__name__}.{name}")
+    return Path(spec.origin) if spec is not None and spec.origin is not None else None
+
+
+def _is_up_to_date(built: Path) -> bool:
+    changed = (source.stat().st_mtime for source in built.parent.glob("*.?pp"))
+    return all(time <= built.stat().st_mtime for time in changed)
 
 
 def _library() -> Any:
@@ -82,9 +99,7 @@ def _library() -> Any:
 
 @cache
 def _load(name: str) -> Any:
-    spec = find_spec(f"{__name__}.{name}")
-    assert spec is not None
-    library = ctypes.CDLL(spec.origin)
+    library = ctypes.CDLL(str(_path(name)))
     for function_name, parameters in _PARAMETERS.items():
         function = getattr(library, function_name)
         function.argtypes, function.restype = parameters, None
