@@ -21,7 +21,7 @@ from regstudio.data.affine_cache import affine_matrices
 from regstudio.data.dataset import Item
 from regstudio.data.layout import Case, DataIndex
 from regstudio.errors import DataError, RegStudioError, RunError, TrainingError, WorkerLostError
-from regstudio.networks.device import cpu_threads
+from regstudio.networks.device import cpu_threads, release_freed_memory
 from regstudio.processes import ALONE, Group
 from regstudio.training.events import (
     EpochDone,
@@ -76,6 +76,8 @@ def train(
         except Exception as error:
             _record(run, RunFinished(reason="failed", message=f"{type(error).__name__}: {error}"), group)
             raise
+        finally:
+            release_freed_memory()
 
 
 def _record(run: Run, event: TrainEvent, group: Group) -> None:
