@@ -50,7 +50,7 @@ def pointwise(x_last: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
 def convolve(x: Tensor, convolution: nn.Conv2d) -> Tensor:
     """Apply a 3x3 convolution that pads with zeros: (B, C, H, W) -> (B, C', H, W)."""
     narrow = convolution.out_channels <= NARROW and torch.is_grad_enabled()
-    if narrow and not torch.is_autocast_enabled(x.device.type) and kernels.fit(channels_last(x), 1):
+    if narrow and not torch.is_autocast_enabled(x.device.type) and kernels.fit(x, 1):
         lanes = (convolution.in_channels % kernels.LANES, convolution.out_channels % kernels.LANES)
         if 0 in lanes and convolution.bias is not None:
             return kernels.convolution(x, convolution.weight, convolution.bias)

@@ -84,7 +84,7 @@ def _at(flow: Tensor, displacement: Tensor) -> Tensor:
 def _sample(
     image: Tensor, flow: Tensor, mode: Literal["bilinear", "nearest"], padding: Literal["zeros", "border"]
 ) -> Tensor:
-    if mode == "bilinear" and kernels.fit(image.permute(0, 2, 3, 1), 1) and kernels.fit(flow, 1):
+    if mode == "bilinear" and kernels.fit(image, 1) and kernels.fit(flow, 1):
         return kernels.warp(image, flow, border=padding == "border")
     height, width = image.shape[2:]
     rows = torch.arange(flow.shape[2], device=flow.device, dtype=flow.dtype)

@@ -58,7 +58,7 @@ def suspended() -> Iterator[None]:
 
 
 def fit(x_last: Tensor, lanes: int = LANES) -> bool:
-    """Whether there are kernels for a map (B, H, W, C), C a multiple of `lanes`."""
+    """Whether there are kernels for a map (B, H, W, C), C a multiple of `lanes`; with 1, of any layout."""
     return (
         _use
         and x_last.device.type == "cpu"
@@ -223,9 +223,9 @@ class _Gate(torch.autograd.Function):
     @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
     def forward(ctx: Any, x: Tensor, window: int, epsilon: float, *weights: Tensor) -> tuple[Tensor, Tensor]:
         x, (expand, *others, mix_bias) = x.contiguous(), weights
-        kept = x, expand.t().contiguous(), *others, mix_bias + 1
+        kept = x, expand.t().contiguous(), *others, mix_bias + 1, expand.contiguous()
         h, sums = torch.empty_like(x), x.new_zeros(x.shape[0], x.shape[-1])
-        table = ctypes.byref(_GateWeights(*_at(*kept[1:]), epsilon))
+        table = ctypes.byref(_GateWeights(*_at(*kept[1:-1]), epsilon))
         _library().gate(*x.shape, window, *_at(x), table, *_at(h, sums))
         ctx.save_for_backward(*kept)
         ctx.window, ctx.epsilon = window, epsilon
@@ -235,10 +235,10 @@ class _Gate(torch.autograd.Function):
     @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     @once_differentiable
     def backward(ctx: Any, grad_h: Tensor, grad_sums: Tensor) -> tuple[Tensor | None, ...]:
-        x, expand, *others = ctx.saved_tensors
-        given = expand.t().contiguous(), grad_h.contiguous(), grad_sums.contiguous()
-        grad_x, grads = torch.empty_like(x), [torch.zeros_like(weight) for weight in (expand, *others)]
-        table = ctypes.byref(_GateWeights(*_at(expand, *others), ctx.epsilon))
+        x, *weights, expand = ctx.saved_tensors
+        given = expand, grad_h.contiguous(), grad_sums.contiguous()
+        grad_x, grads = torch.empty_like(x), [torch.zeros_like(weight) for weight in weights]
+        table = ctypes.byref(_GateWeights(*_at(*weights), ctx.epsilon))
         _library().gate_backward(*x.shape, ctx.window, *_at(x), table, *_at(*given, grad_x, *grads))
         return grad_x, None, None, grads[0].t(), *grads[1:]
 
@@ -351,6 +351,10 @@ def _strides(maps: Tensor) -> Any:
     return ctypes.byref((_count * 3)(maps.stride(0), maps.stride(1), maps.stride(3)))
 
 
+def _format(maps: Tensor) -> torch.memory_format:
+    return torch.channels_last if maps.stride(1) == 1 else torch.contiguous_format
+
+
 def _in_rows(maps: Tensor) -> Tensor:
     return maps if maps.stride(2) == maps.shape[3] * maps.stride(3) else maps.contiguous()
 
@@ -360,8 +364,7 @@ class _Warp(torch.autograd.Function):
     @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
     def forward(ctx: Any, image: Tensor, flow: Tensor, border: bool) -> Tensor:
         image, flow = _in_rows(image), _in_rows(flow)
-        form = torch.channels_last if image.stride(1) == 1 else torch.contiguous_format
-        warped = torch.empty(*image.shape[:2], *flow.shape[2:], memory_format=form)
+        warped = torch.empty(*image.shape[:2], *flow.shape[2:], memory_format=_format(image))
         ctx.sizes = ctypes.byref((_count * 6)(*image.shape, *flow.shape[2:]))
         given = image.data_ptr(), _strides(image), flow.data_ptr(), _strides(flow), border
         _library().warp(ctx.sizes, *given, warped.data_ptr(), _strides(warped))
@@ -374,8 +377,7 @@ class _Warp(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None]:
         (image, flow), grad = ctx.saved_tensors, _in_rows(grad)
-        form = torch.channels_last if image.stride(1) == 1 else torch.contiguous_format
-        grad_image = torch.zeros_like(image, memory_format=form) if ctx.needs_input_grad[0] else None
+        grad_image = torch.zeros_like(image, memory_format=_format(image)) if ctx.needs_input_grad[0] else None
         grad_flow = flow.new_empty(flow.shape)
         given = image.data_ptr(), _strides(image), flow.data_ptr(), _strides(flow), ctx.border
         where = None if grad_image is None else grad_image.data_ptr()

@@ -12,7 +12,7 @@ void combine(int64_t batch, int64_t pixels, int channels, int count, const float
 #pragma omp parallel for schedule(static)
     for (int64_t block = 0; block < batch * blocks; block++) {
         int64_t sample = block / blocks, first = block % blocks * BLOCK, at = (sample * pixels + first) * channels;
-        int rows = int(pixels - first < BLOCK ? pixels - first : BLOCK);
+        int rows = int(std::min<int64_t>(pixels - first, BLOCK));
         for (int p = 0; p < rows; p++)
             for (int c = 0; c < channels; c += LANES)
                 store(out + at + p * channels + c, load(x + at + p * channels + c) + load(bias + sample * channels + c));
@@ -37,7 +37,7 @@ void combine_backward(int64_t batch, int64_t pixels, int channels, int count, co
         auto [begin, end] = share(batch * blocks, omp_get_thread_num(), omp_get_num_threads());
         for (int64_t block = begin; block < end; block++) {
             int64_t sample = block / blocks, first = block % blocks * BLOCK, at = (sample * pixels + first) * channels;
-            int rows = int(pixels - first < BLOCK ? pixels - first : BLOCK);
+            int rows = int(std::min<int64_t>(pixels - first, BLOCK));
             float* matrix = own + sample * of_sample;
             float* bias = matrix + count * area;
             for (int i = 0; i < count; i++) {

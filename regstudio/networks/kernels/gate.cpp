@@ -19,7 +19,7 @@ struct Windows {
     template <class F>
     void rows(int64_t number, F f) const {
         int64_t top = number / across() % down() * size, left = number % across() * size;
-        int inside = int(width - left < size ? width - left : size);
+        int inside = int(std::min<int64_t>(width - left, size));
         for (int i = 0; i < size; i++)
             f(((sample(number) * height + top + i) * width + left) * channels, i * size * channels,
               top + i < height ? inside : 0);
@@ -99,7 +99,7 @@ void gate(int64_t batch, int64_t height, int64_t width, int channels, int size, 
         float* own = parts + omp_get_thread_num() * stride;
         auto [begin, end] = share(windows.count(), omp_get_thread_num(), omp_get_num_threads());
         for (int64_t first = begin; first < end; first += MOST / gate.n) {
-            int64_t last = first + MOST / gate.n < end ? first + MOST / gate.n : end;
+            int64_t last = std::min(first + MOST / gate.n, end);
             gate.compute<false>(first, last, x);
             for (int64_t number = first; number < last; number++) {
                 float* total = own + windows.sample(number) * channels;
@@ -140,7 +140,7 @@ void gate_backward(int64_t batch, int64_t height, int64_t width, int channels, i
         float* own = parts + omp_get_thread_num() * stride;
         auto [begin, end] = share(windows.count(), omp_get_thread_num(), omp_get_num_threads());
         for (int64_t first = begin; first < end; first += MOST / n) {
-            int64_t last = first + MOST / n < end ? first + MOST / n : end;
+            int64_t last = std::min(first + MOST / n, end);
             gate.compute<true>(first, last, x);
             for (int64_t number = first; number < last; number++) {
                 const float* same = grad_sums + windows.sample(number) * channels;

@@ -9,7 +9,7 @@ void layer_norm(int64_t pixels, int channels, const float* x, const float* weigh
 #pragma omp parallel for schedule(static)
     for (int64_t block = 0; block < (pixels + MOST - 1) / MOST; block++) {
         int64_t at = block * MOST * channels;
-        int rows = int(pixels - block * MOST < MOST ? pixels - block * MOST : MOST);
+        int rows = int(std::min<int64_t>(pixels - block * MOST, MOST));
         normalise(rows, channels, x + at, Statistics(rows, channels, x + at, epsilon), weight, bias, y + at);
     }
 }
@@ -25,7 +25,7 @@ void layer_norm_backward(int64_t pixels, int channels, const float* x, const flo
         auto [first, end] = share((pixels + MOST - 1) / MOST, omp_get_thread_num(), omp_get_num_threads());
         for (int64_t block = first; block < end; block++) {
             int64_t at = block * MOST * channels;
-            int rows = int(pixels - block * MOST < MOST ? pixels - block * MOST : MOST);
+            int rows = int(std::min<int64_t>(pixels - block * MOST, MOST));
             normalise_backward(rows, channels, x + at, Statistics(rows, channels, x + at, epsilon), weight, grad + at,
                                grad_x + at, own, own + channels);
         }

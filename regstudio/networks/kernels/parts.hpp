@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -187,8 +188,8 @@ struct Statistics {
     }
 };
 
-inline void normalise(int rows, int channels, const float* x, const Statistics& of, const float* weight, const float* bias,
-               float* y) {
+inline void normalise(int rows, int channels, const float* x, const Statistics& of, const float* weight,
+                      const float* bias, float* y) {
     for (int c = 0; c < channels; c += LANES) {
         Vector factor = weight ? load(weight + c) : all(1.0f), shift = weight ? load(bias + c) : Vector{};
         for (int p = 0; p < rows; p++)
@@ -198,7 +199,7 @@ inline void normalise(int rows, int channels, const float* x, const Statistics& 
 
 // grad_x; what weight and bias get is added to theirs.
 inline void normalise_backward(int rows, int channels, const float* x, const Statistics& of, const float* weight,
-                        const float* grad, float* grad_x, float* grad_weight, float* grad_bias) {
+                               const float* grad, float* grad_x, float* grad_weight, float* grad_bias) {
     float mean[MOST], along[MOST];
     for (int p = 0; p < rows; p++) {
         Vector total{}, totals_along{};
@@ -271,7 +272,7 @@ void sum_pixels(int64_t pixels, int channels, float* to, F f) {
         for (int64_t block = first; block < end; block++)
             for (int c = 0; c < channels; c += HALF) {
                 Half sums[N] = {};
-                int64_t last = (block + 1) * BLOCK < pixels ? (block + 1) * BLOCK : pixels;
+                int64_t last = std::min((block + 1) * BLOCK, pixels);
                 for (int64_t p = block * BLOCK; p < last; p++) f(p * channels + c, c, sums);
                 for (int n = 0; n < N; n++) {
                     float* sum = own + n * channels + c;

@@ -137,7 +137,7 @@ void warp_backward(const Sizes* of, const float* image, const Layout* layout, co
                    const Layout* layout_image, float* grad_flow) {
     bool eights = in_eights(*of, *layout, *layout_grad) && (!grad_image || layout_image->channel == 1);
     int64_t size = grad_image ? of->batch * of->channels * of->height * of->width : 0;
-    int threads = omp_get_max_threads() < MOST_THREADS ? omp_get_max_threads() : MOST_THREADS;
+    int threads = std::min(omp_get_max_threads(), MOST_THREADS);
     Room others((threads - 1) * size);
 #pragma omp parallel num_threads(threads)
     {
