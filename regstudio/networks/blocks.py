@@ -19,7 +19,6 @@ from regstudio.networks.normalisation import EPSILON, layer_norm
 
 WINDOWS = (3, 5, 7)
 LEAKY_SLOPE = 0.2
-NARROW = 32  # channels; to so few, torch's convolution is slow in its backward pass
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -47,15 +46,13 @@ def pointwise(x_last: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     return channels_last(F.conv2d(rows, weight[:, :, None, None], bias)).reshape(batch, height, width, -1)
 
 
-def convolve(x: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """Apply a 3x3 convolution that pads with zeros: (B, C, H, W) -> (B, C', H, W)."""
-    narrow = convolution.out_channels <= NARROW and torch.is_grad_enabled()
-    if narrow and not torch.is_autocast_enabled(x.device.type) and kernels.fit(x, 1):
-        lanes = (convolution.in_channels % kernels.LANES, convolution.out_channels % kernels.LANES)
-        if 0 in lanes and convolution.bias is not None:
-            return kernels.convolution(x, convolution.weight, convolution.bias)
-    convolved: Tensor = convolution(x)
-    return convolved
+def convolve(x_last: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """Apply a 3x3 convolution that pads with zeros: (B, H, W, C) -> (B, H, W, C')."""
+    wide = convolution.in_channels >= kernels.HALF_LANES  # torch is faster with an image of one channel
+    autocast = torch.is_autocast_enabled(x_last.device.type)
+    if wide and convolution.bias is not None and kernels.fit(x_last, 1) and not autocast:
+        return kernels.convolution(x_last, convolution.weight, convolution.bias)
+    return channels_last(convolution(channels_first(x_last)))
 
 
 class GatedMLP(nn.Module):
@@ -174,9 +171,8 @@ class RCAB(nn.Module):
 
     def forward(self, x_last: Tensor) -> Tensor:
         """Return a map like `x_last`, (B, H, W, C)."""
-        y = channels_first(_normalised(x_last, self.norm))
-        y = F.leaky_relu(convolve(y, self.conv1), LEAKY_SLOPE, inplace=True)
-        y = channels_last(convolve(y, self.conv2))
+        y = F.leaky_relu(convolve(_normalised(x_last, self.norm), self.conv1), LEAKY_SLOPE, inplace=True)
+        y = convolve(y, self.conv2)
         if kernels.fit(x_last, kernels.HALF_LANES):
             return kernels.attend(x_last, y, self.squeeze, self.excite)
         attention = torch.sigmoid(self.excite(F.relu(self.squeeze(y.mean(dim=(1, 2))))))
@@ -194,9 +190,8 @@ class CMW(nn.Module):
 
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         """Fuse `x1` and `x2`, both (B, in_channels, H, W), into (B, channels, H, W)."""
-        joined = convolve(join(x1, x2), self.conv)
-        y_last = self.attention(self.multi_window(channels_last(joined)))
-        return joined + channels_first(y_last)
+        joined = convolve(channels_last(join(x1, x2)), self.conv)
+        return channels_first(joined + self.attention(self.multi_window(joined)))
 
 
 class Expand(nn.Module):

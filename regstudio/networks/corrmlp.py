@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from regstudio.networks.blocks import CMW, LEAKY_SLOPE, Expand, convolve
+from regstudio.networks.blocks import CMW, LEAKY_SLOPE, Expand, channels_first, channels_last, convolve
 from regstudio.networks.normalisation import leaky_instance_norm
 from regstudio.networks.registration import RegistrationNetwork, Transform, start_from_zero
 from regstudio.networks.warp import upsample_flow
@@ -33,25 +33,25 @@ class Encoder(nn.Module):
         """Return the features of (B, 1, H, W), finest first: (B, 2^l * channels, H / 2^l, W / 2^l)."""
         features: list[Tensor] = []
         for level in self.levels:
-            image = level(F.avg_pool2d(features[-1], 2) if features else image)
-            features.append(image)
+            x = F.avg_pool2d(features[-1], 2) if features else image
+            for convolution in cast(nn.Sequential, level):
+                x = leaky_instance_norm(_convolve(x, cast(nn.Conv2d, convolution)), LEAKY_SLOPE)
+            features.append(x)
         return features
 
 
 def _encoder_level(in_channels: int, channels: int) -> nn.Sequential:
     # Numbered as they were when the first checkpoints were saved.
-    layers = {
+    convolutions = {
         "0": nn.Conv2d(in_channels, channels, 3, padding=1),
-        "2": _LeakyInstanceNorm(),
         "3": nn.Conv2d(channels, channels, 3, padding=1),
-        "5": _LeakyInstanceNorm(),
     }
-    return nn.Sequential(OrderedDict(layers))
+    return nn.Sequential(OrderedDict(convolutions))
 
 
-class _LeakyInstanceNorm(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return leaky_instance_norm(x, LEAKY_SLOPE)
+def _convolve(x: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """Convolve (B, C, H, W)."""
+    return channels_first(convolve(channels_last(x), convolution))
 
 
 class CorrMLP(RegistrationNetwork):
@@ -96,9 +96,9 @@ class CorrMLP(RegistrationNetwork):
         changing = any(parameter.requires_grad or parameter.is_inference() for parameter in parameters)
         if changing or torch.is_grad_enabled() or torch.onnx.is_in_onnx_export():
             return self._encode(image)
-        state = (self.precision, *(parameter._version for parameter in parameters))
+        state = (self.precision, image.device, image.dtype, *(parameter._version for parameter in parameters))
         kept = self._kept
-        if kept is None or kept[0] != state or kept[1].device != image.device or not torch.equal(kept[1], image):
+        if kept is None or kept[0] != state or not torch.equal(kept[1], image):
             kept = self._kept = state, image.clone(), self._encode(image)
         return kept[2]
 
@@ -123,7 +123,7 @@ class CorrMLP(RegistrationNetwork):
         """The flow of a level, as precise as the weights: in half precision, ten pixels are known to a twentieth."""
         head = cast(nn.Conv2d, self.heads[level])
         with torch.autocast(x.device.type, enabled=False):
-            return convolve(x.to(head.weight.dtype), head)
+            return _convolve(x.to(head.weight.dtype), head)
 
     def _run(self, block: nn.Module, *inputs: Tensor) -> Any:
         if self.gradient_checkpointing and torch.is_grad_enabled():

@@ -116,17 +116,14 @@ def test_a_layer_norm_and_its_gradients(threads: int, affine: bool) -> None:
     assert_like_in_double_precision(norm, lambda x: layer_norm(x, (32,), norm if affine else None), x)
 
 
-@pytest.mark.parametrize(("inside", "outside"), [(16, 16), (41, 16), (5, 32), (16, 2), (48, 3)])
-@pytest.mark.parametrize("shape", [(2, 9, 12), (1, 1, 5), (1, 4, 1), (3, 2, 2)])
-def test_the_gradients_of_a_convolution(threads: int, inside: int, outside: int, shape: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize(("inside", "outside"), [(8, 8), (16, 16), (41, 16), (16, 2), (48, 35)])
+@pytest.mark.parametrize("shape", [(2, 9, 12), (1, 70, 150), (1, 1, 5), (1, 4, 1), (3, 2, 2)])
+def test_a_convolution_and_its_gradients(threads: int, inside: int, outside: int, shape: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
     convolution = nn.Conv2d(inside, outside, 3, padding=1)
     batch, height, width = shape
-    x = torch.randn(batch, inside, height, width)
-    found = outcome(convolution, lambda x: convolve(x, convolution), x)
-    wanted = outcome(convolution.double(), convolution, x.double())
-    for name, tensor in wanted.items():
-        assert (found[name] - tensor).norm() < 1e-5 * tensor.norm(), name
+    x = torch.randn(batch, height, width, inside)
+    assert_like_in_double_precision(convolution, lambda x: convolve(x, convolution), x, lanes=1)
 
 
 @pytest.mark.parametrize("padding", ["zeros", "border"])

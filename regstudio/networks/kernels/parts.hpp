@@ -157,8 +157,11 @@ inline void add_rows(int rows, int columns, const float* from, float* to) {
         for (int i = 0; i < rows; i++) total += load(from + i * columns + c);
         store(to + c, load(to + c) + total);
     }
-    for (; c < columns; c++)
-        for (int i = 0; i < rows; i++) to[c] += from[i * columns + c];
+    for (; c < columns; c++) {
+        float total = 0;
+        for (int i = 0; i < rows; i++) total += from[i * columns + c];
+        to[c] += total;
+    }
 }
 
 constexpr int MOST = 64;  // rows at a time: a window of 7 x 7 pixels, and a whole number of vectors
