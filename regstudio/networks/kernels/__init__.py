@@ -36,8 +36,8 @@ _PARAMETERS = {
     "gate_backward": [*[_count] * 3, *[_number] * 2, *[_pointer] * 12],
     "combine": [*[_count] * 2, *[_number] * 2, *[_pointer] * 5],
     "combine_backward": [*[_count] * 2, *[_number] * 2, *[_pointer] * 6],
-    "convolution": [*[_count] * 3, *[_number] * 2, *[_pointer] * 3, ctypes.c_bool, *[_pointer] * 2],
-    "convolution_backward": [*[_count] * 3, *[_number] * 2, *[_pointer] * 5],
+    "convolution": [*[_count] * 3, *[_number] * 2, *[_pointer] * 3, ctypes.c_bool, _pointer],
+    "convolution_backward": [*[_count] * 3, *[_number] * 2, *[_pointer] * 4],
     "warp": [*[_pointer] * 5, _number, *[_pointer] * 2],
     "warp_backward": [*[_pointer] * 5, _number, *[_pointer] * 5],
     "join": [*[_count] * 3, _number, _pointer, _count, *[_pointer] * 2],
@@ -324,7 +324,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
     def forward(ctx: Any, x_last: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        x_last = x_last.contiguous()
+        x_last, weight = x_last.contiguous(), weight.permute(0, 2, 3, 1).contiguous()
         ctx.save_for_backward(x_last, weight)
         return _convolve(x_last, weight, bias, turned=False)
 
@@ -335,15 +335,15 @@ class _Convolution(torch.autograd.Function):
         (x_last, weight), grad_last = ctx.saved_tensors, grad_last.contiguous()
         grad_x = _convolve(grad_last, weight, None, turned=True) if ctx.needs_input_grad[0] else None
         grad_weight, grad_bias = torch.empty_like(weight), weight.new_zeros(len(weight))
-        results = grad_weight.data_ptr(), _counts(*grad_weight.stride()), *_at(grad_bias)
-        _library().convolution_backward(*x_last.shape, len(weight), *_at(x_last, grad_last), *results)
-        return grad_x, grad_weight, grad_bias
+        maps = x_last, grad_last, grad_weight, grad_bias
+        _library().convolution_backward(*x_last.shape, len(weight), *_at(*maps))
+        return grad_x, grad_weight.permute(0, 3, 1, 2), grad_bias
 
 
 def _convolve(x_last: Tensor, weight: Tensor, bias: Tensor | None, *, turned: bool) -> Tensor:
-    y_last = x_last.new_empty(*x_last.shape[:3], weight.shape[1 if turned else 0])
-    given = *_at(x_last), weight.data_ptr(), _counts(*weight.stride()), turned, *_at(bias)
-    _library().convolution(*x_last.shape, y_last.shape[3], *given, *_at(y_last))
+    outs, ins = weight.shape[0], weight.shape[3]
+    y_last = x_last.new_empty(*x_last.shape[:3], ins if turned else outs)
+    _library().convolution(*x_last.shape[:3], ins, outs, *_at(x_last, weight, bias), turned, *_at(y_last))
     return y_last
 
 

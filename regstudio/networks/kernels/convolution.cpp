@@ -109,38 +109,82 @@ inline void product_of_panels(int rows, Matrix start, Matrix left, const float* 
     }
 }
 
-// Weights (out, in, 3, 3), and how far the next one is along each axis.
+// Weights (outs, 3, 3, ins) of a convolution, or of that which takes the result's gradient to the input's.
 struct Weights {
     const float* at;
-    int64_t out, in, down, right;
+    int ins, outs;
+    bool turned;
 
-    // Those of the convolution that takes the result's gradient to the input's.
-    Weights turned() const { return {at + 2 * down + 2 * right, in, out, -down, -right}; }
+    int inner() const { return turned ? outs : ins; }
+    int64_t columns() const { return padded(turned ? ins : outs); }
+    int64_t area() const { return inner() * columns() + LANES; }  // by a line more, the points lie in other sets of the cache
 
-    // The matrices (ins, outs) of all points; by all threads.
-    void to_points(int64_t ins, int64_t outs, float* points) const {
-        Panels panels{ins, padded(outs)};
+    // The matrices (inner, columns) of all points; by all threads.
+    void to_points(float* points) const {
+        Panels panels{inner(), columns()};
 #pragma omp for schedule(static) collapse(2)
-        for (int64_t o = 0; o < panels.columns; o += LANES)
-            for (int64_t i = 0; i < ins; i++) {
-                Vector rows[3][SPAN];
-                for (int y = 0; y < 3; y++) {
-                    Vector taps[3]{};
-                    for (int x = 0; x < 3; x++)
-                        for (int lane = 0; lane < LANES; lane++)
-                            if (o + lane < outs)
-                                taps[x][lane] = at[(o + lane) * out + i * in + y * down + x * right];
-                    weights_to_points(taps, rows[y]);
-                }
-                for (int j = 0; j < SPAN; j++) {
-                    Vector column[3] = {rows[0][j], rows[1][j], rows[2][j]}, values[SPAN];
-                    weights_to_points(column, values);
-                    for (int r = 0; r < SPAN; r++)
-                        store(points + (r * SPAN + j) * ins * panels.columns + panels.place(i, o), values[r]);
+        for (int64_t column = 0; column < panels.columns; column += LANES)
+            for (int row = 0; row < inner(); row += LANES) {
+                Vector taps[3][3][LANES];
+                for (int tap = 0; tap < 9; tap++) gather(tap, row, int(column), taps[tap / 3][tap % 3]);
+                for (int i = 0; i < LANES && row + i < inner(); i++) {
+                    Vector half[3][SPAN];
+                    for (int y = 0; y < 3; y++) {
+                        Vector line[3] = {taps[y][0][i], taps[y][1][i], taps[y][2][i]};
+                        weights_to_points(line, half[y]);
+                    }
+                    float* to = points + panels.place(row + i, column);
+                    for (int j = 0; j < SPAN; j++) {
+                        Vector line[3] = {half[0][j], half[1][j], half[2][j]}, values[SPAN];
+                        weights_to_points(line, values);
+                        for (int r = 0; r < SPAN; r++) store(to + (r * SPAN + j) * area(), values[r]);
+                    }
                 }
             }
     }
+
+  private:
+    // A tap's matrix, from `row` and `column` on.
+    void gather(int tap, int row, int column, Vector (&rows)[LANES]) const {
+        for (int i = 0; i < LANES; i++) {
+            int out = turned ? row + i : column + i, in = turned ? column : row;
+            rows[i] = out < outs ? load_part(at + (out * 9 + (turned ? 8 - tap : tap)) * ins + in, ins - in) : Vector{};
+        }
+        if (!turned) transpose(rows);
+    }
 };
+
+// Weights (out, 3, 3, in) of the matrices (in, columns) of all points, the sums of `parts`.
+void points_to_all_weights(int in, int out, const float* points, int parts, int64_t stride, float* weights) {
+    int64_t columns = padded(out), area = in * columns + LANES;
+#pragma omp parallel for schedule(static) collapse(2)
+    for (int64_t column = 0; column < columns; column += LANES)
+        for (int row = 0; row < in; row += LANES) {
+            Vector taps[9][LANES]{};
+            for (int i = 0; i < LANES && row + i < in; i++) {
+                const float* from = points + (row + i) * columns + column;
+                Vector half[3][SPAN];
+                for (int j = 0; j < SPAN; j++) {
+                    Vector line[SPAN]{}, turned[3];
+                    for (int r = 0; r < SPAN; r++)
+                        for (int part = 0; part < parts; part++)
+                            line[r] += load(from + part * stride + (r * SPAN + j) * area);
+                    points_to_weights(line, turned);
+                    for (int y = 0; y < 3; y++) half[y][j] = turned[y];
+                }
+                for (int y = 0; y < 3; y++) {
+                    Vector line[3];
+                    points_to_weights(half[y], line);
+                    for (int x = 0; x < 3; x++) taps[3 * y + x][i] = line[x];
+                }
+            }
+            for (int tap = 0; tap < 9; tap++) {
+                transpose(taps[tap]);
+                for (int i = 0; i < LANES && column + i < out; i++)
+                    store_part(weights + ((column + i) * 9 + tap) * in + row, taps[tap][i], in - row);
+            }
+        }
+}
 
 // Tiles that lie side by side in the map, `before` others of their block come first.
 struct Run {
@@ -281,20 +325,20 @@ class Lines {
 
 extern "C" {
 
-// y (batch, height, width, out) of x (batch, height, width, in); the bias may be missing. With `turned`, the weights are
-// those of the convolution from `out` to `in` channels of which y is to be the input's gradient, and x the result's.
-void convolution(int64_t batch, int64_t height, int64_t width, int in, int out, const float* x, const float* weights,
-                 const int64_t* strides, bool turned, const float* bias, float* y) {
+// y (batch, height, width, outs) of x (batch, height, width, ins), weights (outs, 3, 3, ins), and a bias, if there is one.
+// With `turned`, y is the gradient of the input instead, (.., ins), and x that of the result, (.., outs).
+void convolution(int64_t batch, int64_t height, int64_t width, int ins, int outs, const float* x, const float* weights,
+                 const float* bias, bool turned, float* y) {
     Tiles tiles{batch, height, width};
-    Panels panels{in, padded(out)};
-    Weights given{weights, strides[0], strides[1], strides[2], strides[3]};
-    int64_t area = in * panels.columns, in_row = padded(in), in_point = TILES * in_row,
-            out_point = TILES * panels.columns;
-    Room matrices(POINTS * area), start(SIZE * TILES * out);
+    Weights given{weights, ins, outs, turned};
+    Panels panels{given.inner(), given.columns()};
+    int in = given.inner(), out = turned ? ins : outs;
+    int64_t in_row = padded(in), in_point = TILES * in_row, out_point = TILES * panels.columns;
+    Room matrices(POINTS * given.area(), Room::UNSET), start(SIZE * TILES * out);
     for (int64_t i = 0; bias && i < SIZE * TILES * out; i++) start[i] = bias[i % out];
 #pragma omp parallel
     {
-        (turned ? given.turned() : given).to_points(in, out, matrices);
+        given.to_points(matrices);
         Lines before(tiles, in), after(tiles, out);
         Room inputs(SPAN * in_point), results(SPAN * out_point);
         auto [first, end] = share(tiles.blocks(), omp_get_thread_num(), omp_get_num_threads());
@@ -307,7 +351,7 @@ void convolution(int64_t batch, int64_t height, int64_t width, int in, int out, 
                 });
                 for (int j = 0; j < SPAN; j++)
                     product_of_panels(tiles.in_block(block), NOTHING, {inputs + j * in_point, in_row, 1},
-                                      matrices + (row * SPAN + j) * area, panels, results + j * out_point);
+                                      matrices + (row * SPAN + j) * given.area(), panels, results + j * out_point);
                 after.result_from(runs, row, [&](int j, int tile, int c) {
                     return results + j * out_point + tile * panels.columns + c;
                 });
@@ -317,25 +361,26 @@ void convolution(int64_t batch, int64_t height, int64_t width, int in, int out, 
     }
 }
 
-// The gradients of the weights (out, in, 3, 3), with the strides given, and of the bias.
+// The gradients of the weights, (out, 3, 3, in), and of the bias.
 void convolution_backward(int64_t batch, int64_t height, int64_t width, int in, int out, const float* x,
-                          const float* grad, float* grad_weights, const int64_t* strides, float* grad_bias) {
+                          const float* grad, float* grad_weights, float* grad_bias) {
     Tiles tiles{batch, height, width};
-    int threads = omp_get_max_threads();
-    int64_t columns = padded(out), area = in * columns, stride = POINTS * area + columns + LANES, in_row = padded(in),
-            in_point = TILES * in_row, out_point = TILES * columns;
-    Room parts(threads * stride);
-#pragma omp parallel num_threads(threads)
-    {
-        float* own = parts + omp_get_thread_num() * stride;
+    int threads = omp_get_max_threads(), busy = int(std::min<int64_t>(threads, tiles.blocks()));
+    int64_t columns = padded(out), area = in * columns + LANES, of_bias = POINTS * area, stride = of_bias + columns + LANES;
+    int64_t in_row = padded(in), in_point = TILES * in_row, out_point = TILES * columns;
+    Room parts(busy * stride, Room::UNSET);
+#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    for (int thread = 0; thread < busy; thread++) {
+        float* own = parts + thread * stride;
+        memset(own + of_bias, 0, sizeof(float) * columns);
         Lines of_x(tiles, in), of_grad(tiles, out);
         Room inputs(SPAN * in_point), grads(SPAN * out_point);
-        auto [first, end] = share(tiles.blocks(), omp_get_thread_num(), omp_get_num_threads());
+        auto [first, end] = share(tiles.blocks(), thread, busy);
         for (int64_t block = first; block < end; block++) {
             auto runs = tiles.runs(block);
             Panels panels{tiles.in_block(block), columns};
             of_x.of_input(runs, x);
-            of_grad.of_gradient(runs, grad, own + POINTS * area);
+            of_grad.of_gradient(runs, grad, own + of_bias);
             for (int row = 0; row < SPAN; row++) {
                 of_x.input_to(runs, row, [&](int j, int tile, int c) {
                     return inputs + j * in_point + tile * in_row + c;
@@ -345,35 +390,14 @@ void convolution_backward(int64_t batch, int64_t height, int64_t width, int in, 
                 });
                 for (int j = 0; j < SPAN; j++) {
                     float* sums = own + (row * SPAN + j) * area;
-                    product_of_panels(in, {sums, columns, 1}, {inputs + j * in_point, 1, in_row},
-                                      grads + j * out_point, panels, sums);
+                    product_of_panels(in, block == first ? NOTHING : Matrix{sums, columns, 1},
+                                      {inputs + j * in_point, 1, in_row}, grads + j * out_point, panels, sums);
                 }
             }
         }
-#pragma omp barrier
-#pragma omp for schedule(static) collapse(2)
-        for (int64_t o = 0; o < columns; o += LANES)
-            for (int64_t i = 0; i < in; i++) {
-                Vector rows[3][SPAN];
-                for (int j = 0; j < SPAN; j++) {
-                    Vector points[SPAN]{}, column[3];
-                    for (int r = 0; r < SPAN; r++)
-                        for (int thread = 0; thread < threads; thread++)
-                            points[r] += load(parts + thread * stride + (r * SPAN + j) * area + i * columns + o);
-                    points_to_weights(points, column);
-                    for (int y = 0; y < 3; y++) rows[y][j] = column[y];
-                }
-                for (int y = 0; y < 3; y++) {
-                    Vector taps[3];
-                    points_to_weights(rows[y], taps);
-                    for (int x = 0; x < 3; x++)
-                        for (int lane = 0; lane < std::min<int64_t>(LANES, out - o); lane++)
-                            grad_weights[(o + lane) * strides[0] + i * strides[1] + y * strides[2] + x * strides[3]] =
-                                taps[x][lane];
-                }
-            }
     }
-    add_up(out, threads, parts + POINTS * area, stride, grad_bias);
+    points_to_all_weights(in, out, parts, busy, stride, grad_weights);
+    add_up(out, busy, parts + of_bias, stride, grad_bias);
 }
 
 }  // extern "C"

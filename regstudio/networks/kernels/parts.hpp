@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include <omp.h>
 
@@ -51,6 +52,33 @@ typedef int32_t Integers __attribute__((vector_size(4 * LANES)));
 inline Vector load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
 inline void store(float* to, Vector value) { *reinterpret_cast<Vector*>(to) = value; }
 inline Vector all(float value) { return Vector{} + value; }
+
+// As much of a vector as there is, zero beyond.
+inline Vector load_part(const float* from, int64_t count) {
+    if (count >= LANES) return load(from);
+    Vector value{};
+    memcpy(&value, from, sizeof(float) * count);
+    return value;
+}
+inline void store_part(float* to, Vector value, int64_t count) {
+    if (count >= LANES) return store(to, value);
+    memcpy(to, &value, sizeof(float) * count);
+}
+
+// Exchange the rows and columns of LANES vectors: of blocks of STEP x STEP, those beside the diagonal of each four.
+template <int STEP = 1, size_t... I>
+void transpose(Vector (&rows)[LANES], std::index_sequence<I...> lanes) {
+    if constexpr (STEP < LANES) {
+        for (int i = 0; i < LANES; i++)
+            if (!(i & STEP)) {
+                Vector above = rows[i], below = rows[i + STEP];
+                rows[i] = __builtin_shuffle(above, below, Integers{(I & STEP ? LANES + I - STEP : I)...});
+                rows[i + STEP] = __builtin_shuffle(above, below, Integers{(I & STEP ? LANES + I : I + STEP)...});
+            }
+        transpose<2 * STEP>(rows, lanes);
+    }
+}
+inline void transpose(Vector (&rows)[LANES]) { transpose(rows, std::make_index_sequence<LANES>()); }
 
 struct Gelu {
     Vector value, slope;
@@ -231,12 +259,14 @@ inline void normalise_backward(int rows, int channels, const float* x, const Sta
     }
 }
 
-// Room for floats, on a line of the cache of its own, zero to begin with.
+// Room for floats, on a line of the cache of its own; zero to begin with, unless it is to be left UNSET.
 class Room {
   public:
-    explicit Room(int64_t count)
+    enum Start { ZEROS, UNSET };
+
+    explicit Room(int64_t count, Start start = ZEROS)
         : floats(static_cast<float*>(std::aligned_alloc(64, (sizeof(float) * count + 127) / 64 * 64))) {
-        memset(floats, 0, sizeof(float) * count);
+        if (start == ZEROS) memset(floats, 0, sizeof(float) * count);
     }
     ~Room() { std::free(floats); }
     Room(const Room&) = delete;
