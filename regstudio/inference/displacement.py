@@ -9,6 +9,7 @@ import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -114,8 +115,12 @@ def write_field(path: Path, flow: Array, on: Place, into: Place) -> bool:
     image.SetSpacing(spacing.tolist())
     image.SetDirection(direction.ravel().tolist())
     image.SetOrigin(on.matrix[:dimension, 3].tolist())
+    with TemporaryDirectory() as folder:
+        plain = Path(folder, "field.nii")  # which is sooner compressed by others than by ITK
+        sitk.WriteImage(image, str(plain))
+        content = plain.read_bytes()
     with atomic_path(path) as temporary:
-        sitk.WriteImage(image, str(temporary))
+        nifti.write_content(temporary, content)
     return True
 
 

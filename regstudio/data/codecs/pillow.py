@@ -46,4 +46,4 @@ def encode(path: Path, key: str, stored: Stored) -> None:
     image = Image.fromarray(stored.array)
     if stored.palette is not None and image.mode == "L":
         image.putpalette(stored.palette.tobytes())
-    image.save(path, quality=95)  # only JPEG knows of a quality
+    image.save(path, quality=95, compress_level=1)  # of JPEG and of PNG: in a fifth of the time, a fifth larger
