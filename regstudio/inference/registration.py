@@ -32,7 +32,7 @@ class Registration:
     After a refinement it also holds ncc_unrefined, dice_unrefined where there is a dice, and refine_seconds.
 
     `seconds` is the time of affine map, network, refinement and warping alone: no reading, no metrics. A Registrar's
-    first call of each image size takes longer than those that follow.
+    first call of each image size takes longer than those that follow, and so does one of several at the same time.
     """
 
     warped: npt.NDArray[np.float32]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from regstudio.data.formats import read_image, read_label
 from regstudio.data.layout import Case
@@ -13,6 +14,8 @@ from regstudio.data.writing import write_image, write_label
 from regstudio.errors import DataError
 from regstudio.inference.batch import find_moving, register_files
 from regstudio.inference.registrar import Registrar
+from regstudio.networks.checkpoint import Checkpoint
+from regstudio.networks.corrmlp import CorrMLP
 from tests.inference.conftest import constant_flow, shifted
 
 FLOW_FILES = ("flow.npy", "flow.json", "displacement.nii.gz")
@@ -150,14 +153,41 @@ def test_loaders_say_how_files_are_read(folder: Path, shift: Registrar, image: n
     assert np.load(folder / "out" / "moving_warped.npz").files == ["pixels"]
 
 
-def test_interrupted_work_leaves_its_metrics(folder: Path, shift: Registrar) -> None:
-    work = register_files(shift, fixed_case(folder), find_moving(folder / "moving")[0], folder / "out")
+def test_interrupted_work_leaves_its_metrics(folder: Path, shift: Registrar, image: np.ndarray) -> None:
+    names = [f"c{number}" for number in range(9)]
+    for name in names:
+        write_image(folder / "more" / f"{name}.npy", image)
+    out = folder / "out"
+    work = register_files(shift, fixed_case(folder), find_moving(folder / "more")[0], out)
     next(work)
     work.close()
-    # The second was registered while the first was written.
-    assert [row["id"] for row in table(folder / "out")] == ["a2", "a10"]
-    assert (folder / "out" / "a10_displacement.nii.gz").is_file()
-    assert not (folder / "out" / "b_displacement.nii.gz").exists()
+    done = [row["id"] for row in table(out)]
+    assert done == names[: len(done)]
+    assert 1 <= len(done) < len(names)
+    assert [name for name in names if (out / f"{name}_displacement.nii.gz").exists()] == done
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_several_at_once_give_what_one_by_one_gives(folder: Path, image: np.ndarray, threads: int) -> None:
+    model, before = CorrMLP(), torch.get_num_threads()
+    for head in model.heads:
+        torch.nn.init.normal_(head.weight, std=0.05)
+    registrar = Registrar(Checkpoint(weights=model.state_dict(), network={}), "cpu")
+    for number in range(5):
+        write_image(folder / "more" / f"c{number}.npy", np.roll(image, number, axis=1))
+    fixed, cases = fixed_case(folder), find_moving(folder / "more")[0]
+    torch.set_num_threads(threads)
+    try:
+        results = list(register_files(registrar, fixed, cases, folder / "out"))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert [result.case for result in results] == list(cases)
+    for result in results:
+        assert np.ptp(np.load(folder / "out" / f"{result.case.id}_flow.npy")) > 0.1
+        alone = registrar.register(read_image(fixed.image).array, read_image(result.case.image).array)
+        np.testing.assert_allclose(np.load(folder / "out" / f"{result.case.id}_flow.npy"), alone.flow, atol=1e-4)
+        assert result.metrics["ncc"] == pytest.approx(alone.metrics["ncc"], abs=1e-4)
 
 
 def test_what_cannot_be_found_is_named(folder: Path) -> None:
