@@ -80,22 +80,27 @@ def _search(fixed: Any, moving: Any) -> Matrix | None:
     """Return the best matrix, or None where none is plausible and makes the images more alike."""
     coarse, fine, finest = ((_shrunk(fixed, side), _shrunk(moving, side)) for side in SIDES)
 
-    def likeness(transform: Any) -> float:
+    def judged(transform: Any) -> tuple[float, Any]:
+        """The transform, and how alike it makes the images."""
         plausible = _plausible(_pull_back(transform), fixed.GetSize()[::-1], moving.GetSize()[::-1])
         if not plausible:
-            return -1.0
+            return -1.0, transform
         method = _method("correlation")
         method.SetInitialTransform(transform)
-        return -float(method.MetricEvaluate(*fine))
+        return -float(method.MetricEvaluate(*fine)), transform
 
     still, *moved = _starts(fixed, moving)
-    found = [_climb("information", *coarse, start) for start in (still, *moved)]
-    found = sorted(found, key=likeness, reverse=True)[:CLIMBED]
-    found += [_climb("information", *fine, start) for start in found]
-    found += [_climb("correlation", *fine, start) for start in found[CLIMBED:]]
-    best = max((still, *found), key=likeness)
-    best = max((best, _climb("information", *finest, best)), key=likeness)
+    found = [judged(_climb("information", *coarse, start)) for start in (still, *moved)]
+    found = sorted(found, key=_likeness, reverse=True)[:CLIMBED]
+    found += [judged(_climb("information", *fine, start)) for _, start in found]
+    found += [judged(_climb("correlation", *fine, start)) for _, start in found[CLIMBED:]]
+    best = max((judged(still), *found), key=_likeness)
+    _, best = max((best, judged(_climb("information", *finest, best[1]))), key=_likeness)
     return None if best is still else _pull_back(best)
+
+
+def _likeness(judged: tuple[float, Any]) -> float:
+    return judged[0]
 
 
 def _starts(fixed: Any, moving: Any) -> list[Any]:
