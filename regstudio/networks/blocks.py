@@ -48,9 +48,7 @@ def pointwise(x_last: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
 
 def convolve(x_last: Tensor, convolution: nn.Conv2d) -> Tensor:
     """Apply a 3x3 convolution that pads with zeros: (B, H, W, C) -> (B, H, W, C')."""
-    wide = convolution.in_channels >= kernels.HALF_LANES  # torch is faster with an image of one channel
-    autocast = torch.is_autocast_enabled(x_last.device.type)
-    if wide and convolution.bias is not None and kernels.fit(x_last, 1) and not autocast:
+    if convolution.bias is not None and kernels.fit_convolution(x_last):
         return kernels.convolution(x_last, convolution.weight, convolution.bias)
     return channels_last(convolution(channels_first(x_last)))
 

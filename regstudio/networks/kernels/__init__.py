@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 LANES, HALF_LANES = 16, 8  # channels come in multiples of these
 LARGEST_WINDOW = 8
+FEWEST_PIXELS = 512
 HALVES = torch.bfloat16, torch.float16  # which autocast brings to float32 here
 
 _pointer, _number, _count = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
@@ -68,6 +69,13 @@ def fit(x_last: Tensor, lanes: int = LANES) -> bool:
         and not torch.onnx.is_in_onnx_export()
         and built_for() is not None
     )
+
+
+def fit_convolution(x_last: Tensor) -> bool:
+    """Whether a 3x3 convolution of (B, H, W, C) is faster here than torch's."""
+    channels, pixels = x_last.shape[3], x_last.shape[:3].numel()
+    enough = channels >= HALF_LANES and pixels >= FEWEST_PIXELS  # for the weights to be worth their preparation
+    return enough and fit(x_last, 1) and not torch.is_autocast_enabled("cpu")
 
 
 @cache
