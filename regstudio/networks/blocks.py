@@ -68,15 +68,15 @@ class GatedMLP(nn.Module):
         self.mix = nn.Linear(window**2, window**2)
         self.project = nn.Linear(channels, channels)
 
-    def forward(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
-        """Return u * (v + 1), and its sums over the pixels: (B, H, W, C) and (B, C).
+    @property
+    def weights(self) -> list[Tensor]:
+        """Weight and bias of each layer, in their order."""
+        layers = self.norm, self.expand, self.gate_norm, self.mix
+        return [weight for layer in layers for weight in (layer.weight, layer.bias)]
 
-        The input, (B, H, W, C), is layer-normalised but not yet scaled and shifted.
-        """
+    def forward(self, normalised: Tensor) -> Tensor:
+        """Return u * (v + 1) of what is layer-normalised but not yet scaled and shifted: both (B, H, W, C)."""
         expand = self.expand.weight * self.norm.weight, self.expand.bias + self.expand.weight @ self.norm.bias
-        if kernels.fit(normalised):
-            norm, mix = self.gate_norm, self.mix
-            return kernels.gate(normalised, self.window, EPSILON, *expand, norm.weight, norm.bias, mix.weight, mix.bias)
         height, width = normalised.shape[1:3]
         # Two products rather than one that is then split: each half stays contiguous, forward and backward.
         (weight_u, weight_v), (bias_u, bias_v) = (part.chunk(2) for part in expand)
@@ -84,8 +84,7 @@ class GatedMLP(nn.Module):
         # A window pads its input with zeros, which normalise to zero.
         padded = F.pad(normalised, (0, 0, 0, -width % self.window, 0, -height % self.window))
         v = _normalised(F.gelu(pointwise(padded, weight_v, bias_v)), self.gate_norm)
-        h = u * self._mix_plus_one(v)[:, :height, :width]
-        return h, h.sum(dim=(1, 2))
+        return u * self._mix_plus_one(v)[:, :height, :width]
 
     def _mix_plus_one(self, v: Tensor) -> Tensor:
         """The dense over window positions, as one product of (n, n) with all pixels that share a position."""
@@ -128,11 +127,11 @@ class MultiWindow(nn.Module):
         batch, height, width, channels = x_last.shape
         y = _normalised(x_last, self.norm)
         normalised = layer_norm(y, self.norm.normalized_shape)
-        gated, sums = zip(*(branch(normalised) for branch in self._branches), strict=True)
+        gated, sums = self._gated(normalised)
         projects = torch.stack([branch.project.weight for branch in self._branches])
         biases = torch.stack([branch.project.bias for branch in self._branches])
 
-        pooled = len(WINDOWS) * y.sum(dim=(1, 2)) + torch.cat(sums, dim=1) @ projects.transpose(1, 2).flatten(0, 1)
+        pooled = len(WINDOWS) * y.sum(dim=(1, 2)) + sums.flatten(1) @ projects.transpose(1, 2).flatten(0, 1)
         pooled = pooled / (height * width) + biases.sum(dim=0)
         weights = self.weigh(pooled).view(batch, len(WINDOWS), channels).softmax(dim=1)
 
@@ -140,6 +139,14 @@ class MultiWindow(nn.Module):
         matrices = torch.cat((self.project.weight.expand(batch, 1, -1, -1), weighted), dim=1)
         bias = self.project((weights * biases).sum(dim=1))
         return _combine(x_last, matrices, bias, (y, *gated))
+
+    def _gated(self, normalised: Tensor) -> tuple[Sequence[Tensor], Tensor]:
+        """What the branches make of a map, and the sums over the pixels: (B, H, W, C) each, and (B, branches, C)."""
+        if kernels.fit(normalised):
+            weights = [weight for branch in self._branches for weight in branch.weights]
+            return kernels.gates(normalised, WINDOWS, EPSILON, weights)
+        gated = [branch(normalised) for branch in self._branches]
+        return gated, torch.stack([h.sum(dim=(1, 2)) for h in gated], dim=1)
 
 
 def _combine(x_last: Tensor, matrices: Tensor, bias: Tensor, maps: Sequence[Tensor]) -> Tensor:

@@ -34,7 +34,7 @@ _PARAMETERS = {
     "channel_sums": [*[_count] * 2, _number, *[_pointer] * 3],
     "scale_channels": [*[_count] * 2, _number, *[_pointer] * 5],
     "gate": [*[_count] * 3, *[_number] * 2, *[_pointer] * 4],
-    "gate_backward": [*[_count] * 3, *[_number] * 2, *[_pointer] * 12],
+    "gate_backward": [*[_count] * 3, *[_number] * 2, *[_pointer] * 6],
     "combine": [*[_count] * 2, *[_number] * 2, *[_pointer] * 5],
     "combine_backward": [*[_count] * 2, *[_number] * 2, *[_pointer] * 6],
     "convolution": [*[_count] * 3, *[_number] * 2, *[_pointer] * 3, ctypes.c_bool, _pointer],
@@ -226,47 +226,62 @@ def attend(x_last: Tensor, y_last: Tensor, squeeze: nn.Linear, excite: nn.Linear
     return attended
 
 
+_GATE_WEIGHTS = "scale", "shift", "expand", "expand_bias", "norm", "norm_bias", "mix", "mix_bias"
+
+
+class _GateGradients(ctypes.Structure):
+    _fields_ = [(name, _pointer) for name in _GATE_WEIGHTS]
+
+
 class _GateWeights(ctypes.Structure):
-    _fields_ = [(name, _pointer) for name in ("expand", "expand_bias", "norm", "norm_bias", "mix", "mix_bias")]
-    _fields_ += [("epsilon", ctypes.c_float)]
+    _fields_ = [*_GateGradients._fields_, ("epsilon", ctypes.c_float)]
 
 
-class _Gate(torch.autograd.Function):
+class _Gates(torch.autograd.Function):
     @staticmethod
     @custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
-    def forward(ctx: Any, x: Tensor, window: int, epsilon: float, *weights: Tensor) -> tuple[Tensor, Tensor]:
-        x, (expand, *others, mix_bias) = x.contiguous(), weights
-        kept = x, expand.t().contiguous(), *others, mix_bias + 1, expand.contiguous()
-        h, sums = torch.empty_like(x), x.new_zeros(x.shape[0], x.shape[-1])
-        table = ctypes.byref(_GateWeights(*_at(*kept[1:-1]), epsilon))
-        _library().gate(*x.shape, window, *_at(x), table, *_at(h, sums))
-        ctx.save_for_backward(*kept)
-        ctx.window, ctx.epsilon = window, epsilon
-        return h, sums
+    def forward(ctx: Any, x: Tensor, windows: Sequence[int], epsilon: float, *weights: Tensor) -> tuple[Tensor, ...]:
+        x, weights = x.contiguous(), tuple(weight.contiguous() for weight in weights)
+        sums, maps = x.new_empty(len(windows), x.shape[0], x.shape[-1]), tuple(torch.empty_like(x) for _ in windows)
+        for window, own, h, of_h in zip(windows, _split(weights), maps, sums, strict=True):
+            table = ctypes.byref(_GateWeights(*_at(*own), epsilon))
+            _library().gate(*x.shape, window, *_at(x), table, *_at(h, of_h))
+        ctx.save_for_backward(x, *weights)
+        ctx.windows, ctx.epsilon = windows, epsilon
+        return sums, *maps
 
     @staticmethod
     @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     @once_differentiable
-    def backward(ctx: Any, grad_h: Tensor, grad_sums: Tensor) -> tuple[Tensor | None, ...]:
-        x, *weights, expand = ctx.saved_tensors
-        given = expand, grad_h.contiguous(), grad_sums.contiguous()
-        grad_x, grads = torch.empty_like(x), [torch.zeros_like(weight) for weight in weights]
-        table = ctypes.byref(_GateWeights(*_at(*weights), ctx.epsilon))
-        _library().gate_backward(*x.shape, ctx.window, *_at(x), table, *_at(*given, grad_x, *grads))
-        return grad_x, None, None, grads[0].t(), *grads[1:]
+    def backward(ctx: Any, grad_sums: Tensor, *grad_maps: Tensor) -> tuple[Tensor | None, ...]:
+        x, *weights = ctx.saved_tensors
+        grad_x, grads = torch.zeros_like(x), [torch.empty_like(weight) for weight in weights]
+        parts = zip(ctx.windows, _split(weights), _split(grads), grad_maps, grad_sums.contiguous(), strict=True)
+        for window, own, own_grads, grad_h, grad_of_h in parts:
+            table = ctypes.byref(_GateWeights(*_at(*own), ctx.epsilon))
+            given = *_at(x), table, *_at(grad_h.contiguous(), grad_of_h, grad_x)
+            _library().gate_backward(*x.shape, window, *given, ctypes.byref(_GateGradients(*_at(*own_grads))))
+        return grad_x, None, None, *grads
 
 
-def gate(
-    x_last: Tensor, window: int, epsilon: float, expand: Tensor, expand_bias: Tensor, *others: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return u * (mix(norm(v)) + 1) of (B, H, W, C), u and v = gelu(expand(x)), and its sums over the pixels, (B, C).
+def _split(weights: Sequence[Tensor]) -> list[Sequence[Tensor]]:
+    """The weights of each gate."""
+    each = len(_GATE_WEIGHTS)
+    return [weights[first : first + each] for first in range(0, len(weights), each)]
 
-    `expand` is (2C, C), and (2C); the `others` are the weight and bias of norm, (C), and of mix, (n, n) and (n), the
-    dense over the n = `window` x `window` pixels of a window, at most 8 x 8. Beyond the map there are zeros.
+
+def gates(
+    x_last: Tensor, windows: Sequence[int], epsilon: float, weights: Sequence[Tensor]
+) -> tuple[Sequence[Tensor], Tensor]:
+    """Return u * (mix(norm(v)) + 1) of (B, H, W, C) for each window, u and v = gelu(expand(scale * x + shift)).
+
+    With them come their sums over the pixels, (B, N, C). Each of the N windows has as `weights`, one after the other,
+    scale and shift, (C); the weight (2C, C) and the bias (2C) of expand; those of norm, (C); and those of mix, (n, n)
+    and (n), the dense over the n = `window` x `window` pixels of a window, at most 8 x 8. Beyond the map, x is zero.
     """
-    assert window <= LARGEST_WINDOW
-    h, sums = _Gate.apply(x_last, window, epsilon, expand, expand_bias, *others)  # type: ignore[no-untyped-call]
-    return h, sums
+    assert max(windows) <= LARGEST_WINDOW
+    sums, *maps = _Gates.apply(x_last, windows, epsilon, *weights)  # type: ignore[no-untyped-call]
+    return maps, sums.transpose(0, 1)
 
 
 class _Combine(torch.autograd.Function):

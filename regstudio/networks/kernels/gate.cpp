@@ -35,24 +35,53 @@ struct Windows {
 };
 
 struct GateWeights {
-    const float *expand, *expand_bias;  // (channels, 2 channels), (2 channels)
+    const float *scale, *shift;         // (channels), of the pixels before all else
+    const float *expand, *expand_bias;  // (2 channels, channels), (2 channels)
     const float *norm, *norm_bias;      // (channels)
-    const float *mix, *mix_bias;        // (n, n), (n), one added
+    const float *mix, *mix_bias;        // (n, n), (n)
     float epsilon;
+};
+
+// Their gradients.
+struct GateGradients {
+    float *scale, *shift, *expand, *expand_bias, *norm, *norm_bias, *mix, *mix_bias;
+};
+
+// The weights as the gates use them: scale and shift are part of the expansion, and v's 1 of the mixing.
+struct Folded {
+    const GateWeights& given;
+    Room expand, expand_bias, back, mix_bias;  // (channels, 2 channels), (2 channels), `expand` turned, (n)
+
+    Folded(const GateWeights& given, int channels, int n)
+        : given(given), expand(2 * channels * channels), expand_bias(2 * channels), back(2 * channels * channels),
+          mix_bias(n) {
+        for (int o = 0; o < 2 * channels; o++) {
+            const float* row = given.expand + o * channels;
+            float along = 0;
+            for (int i = 0; i < channels; i++) {
+                along += row[i] * given.shift[i];
+                back[o * channels + i] = row[i] * given.scale[i];
+                expand[i * 2 * channels + o] = back[o * channels + i];
+            }
+            expand_bias[o] = given.expand_bias[o] + along;
+        }
+        for (int p = 0; p < n; p++) mix_bias[p] = given.mix_bias[p] + 1;
+    }
 };
 
 // What the gates of a few windows are made of: u and v before and after their GELU, v normalised, v mixed.
 struct Gate {
     const Windows& windows;
-    const GateWeights& weights;
+    const Folded& weights;
     int channels, n, rows;
     Room x, before, u, v, normalised, mixed, slopes;
     Statistics statistics;
 
-    Gate(const Windows& windows, const GateWeights& weights)
+    Gate(const Windows& windows, const Folded& weights)
         : windows(windows), weights(weights), channels(windows.channels), n(windows.size * windows.size),
           x(MOST * channels), before(2 * MOST * channels), u(MOST * channels), v(MOST * channels),
-          normalised(MOST * channels), mixed(MOST * channels), slopes(2 * MOST * channels) {}
+          normalised((MOST + CHANNELS) * channels),  // so that whole vectors of rows can be read
+          mixed(MOST * channels), slopes(2 * MOST * channels) {}
 
     template <bool SLOPES>
     void compute(int64_t first, int64_t end, const float* map) {
@@ -74,13 +103,42 @@ struct Gate {
                 }
             }
         }
-        statistics.take(rows, channels, v, weights.epsilon);
-        normalise(rows, channels, v, statistics, weights.norm, weights.norm_bias, normalised);
+        statistics.take(rows, channels, v, weights.given.epsilon);
+        normalise(rows, channels, v, statistics, weights.given.norm, weights.given.norm_bias, normalised);
         for (int window = 0; window < rows; window += n)
-            product(n, n, channels, {weights.mix_bias, 1, 0}, {weights.mix, n, 1}, normalised + window * channels,
+            product(n, n, channels, {weights.mix_bias, 1, 0}, {weights.given.mix, n, 1}, normalised + window * channels,
                     channels, mixed + window * channels, channels);
     }
 };
+
+// turned (channels, rows) = map (rows, channels), `rows` a multiple of LANES
+void turn(const float* map, int channels, int rows, float* turned) {
+    for (int c = 0; c < channels; c += LANES)
+        for (int p = 0; p < rows; p += LANES) {
+            Vector block[LANES];
+            for (int i = 0; i < LANES; i++) block[i] = load(map + (p + i) * channels + c);
+            transpose(block);
+            for (int i = 0; i < LANES; i++) store(turned + (c + i) * rows + p, block[i]);
+        }
+}
+
+// The gradients of scale, shift and expansion from those of the folded expansion, (channels, 2 channels), and its bias.
+void unfold(const GateWeights& weights, int channels, const float* folded, const float* bias,
+            const GateGradients& grads) {
+    memcpy(grads.expand_bias, bias, sizeof(float) * 2 * channels);
+    for (int i = 0; i < channels; i++) {
+        float of_scale = 0, of_shift = 0;
+        for (int o = 0; o < 2 * channels; o++) {
+            int at = o * channels + i;
+            float slope = folded[i * 2 * channels + o];
+            of_scale += slope * weights.expand[at];
+            of_shift += bias[o] * weights.expand[at];
+            grads.expand[at] = slope * weights.scale[i] + bias[o] * weights.shift[i];
+        }
+        grads.scale[i] = of_scale;
+        grads.shift[i] = of_shift;
+    }
+}
 
 }  // namespace
 
@@ -90,12 +148,13 @@ extern "C" {
 void gate(int64_t batch, int64_t height, int64_t width, int channels, int size, const float* x,
           const GateWeights* weights, float* h, float* sums) {
     Windows windows{batch, height, width, channels, size};
+    Folded folded(*weights, channels, size * size);
     int threads = omp_get_max_threads();
     int64_t stride = batch * channels + LANES;
     Room parts(threads * stride);
 #pragma omp parallel num_threads(threads)
     {
-        Gate gate(windows, *weights);
+        Gate gate(windows, folded);
         float* own = parts + omp_get_thread_num() * stride;
         auto [begin, end] = share(windows.count(), omp_get_thread_num(), omp_get_num_threads());
         for (int64_t first = begin; first < end; first += MOST / gate.n) {
@@ -118,25 +177,26 @@ void gate(int64_t batch, int64_t height, int64_t width, int channels, int size, 
             }
         }
     }
+    memset(sums, 0, sizeof(float) * batch * channels);
     add_up(batch * channels, threads, parts, stride, sums);
 }
 
-// The gradients of x and of all weights; `expand_back` is `expand` turned, (2 channels, channels).
+// The gradients of all weights, and that of x, which is added to `grad_x`.
 void gate_backward(int64_t batch, int64_t height, int64_t width, int channels, int size, const float* x,
-                   const GateWeights* weights, const float* expand_back, const float* grad_h, const float* grad_sums,
-                   float* grad_x, float* grad_expand, float* grad_expand_bias, float* grad_norm, float* grad_norm_bias,
-                   float* grad_mix, float* grad_mix_bias) {
+                   const GateWeights* weights, const float* grad_h, const float* grad_sums, float* grad_x,
+                   const GateGradients* grads) {
     Windows windows{batch, height, width, channels, size};
     int n = size * size, padded = (n + LANES - 1) / LANES * LANES, threads = omp_get_max_threads();
     int64_t of_bias = int64_t(channels) * 2 * channels, of_norm = of_bias + 2 * channels,
             of_norm_bias = of_norm + channels, of_mix = of_norm_bias + channels, of_mix_bias = of_mix + n * padded,
             stride = of_mix_bias + padded + LANES;
+    Folded folded(*weights, channels, n);
     Room parts(threads * stride);
 #pragma omp parallel num_threads(threads)
     {
-        Gate gate(windows, *weights);
+        Gate gate(windows, folded);
         Room grad_mixed(MOST * channels), grad_normalised(MOST * channels), grad_v(MOST * channels),
-            grad_before(2 * MOST * channels), grad_window(MOST * channels), turned(channels * padded);
+            grad_before(2 * MOST * channels), grad_window(MOST * channels), turned(channels * MOST);
         float* own = parts + omp_get_thread_num() * stride;
         auto [begin, end] = share(windows.count(), omp_get_thread_num(), omp_get_num_threads());
         for (int64_t first = begin; first < end; first += MOST / n) {
@@ -162,9 +222,8 @@ void gate_backward(int64_t batch, int64_t height, int64_t width, int channels, i
                     Vector total{};
                     for (int c = 0; c < channels; c += LANES) total += load(grad + p * channels + c);
                     own[of_mix_bias + p] += sum(total);
-                    for (int c = 0; c < channels; c++)
-                        turned[c * padded + p] = gate.normalised[(window + p) * channels + c];
                 }
+                turn(gate.normalised + window * channels, channels, padded, turned);
                 product(n, n, channels, NOTHING, {weights->mix, 1, n}, grad, channels,
                         grad_normalised + window * channels, channels);
                 add_product(n, channels, padded, {grad, channels, 1}, turned, padded, own + of_mix, padded);
@@ -185,21 +244,23 @@ void gate_backward(int64_t batch, int64_t height, int64_t width, int channels, i
             }
             add_product(channels, gate.rows, 2 * channels, {gate.x, 1, channels}, grad_before, 2 * channels, own,
                         2 * channels);
-            product(gate.rows, 2 * channels, channels, NOTHING, {grad_before, 2 * channels, 1}, expand_back, channels,
+            product(gate.rows, 2 * channels, channels, NOTHING, {grad_before, 2 * channels, 1}, folded.back, channels,
                     grad_window, channels);
             for (int64_t number = first; number < last; number++)
                 windows.rows(number, [&](int64_t to, int at, int inside) {
                     const float* from = grad_window + int(number - first) * n * channels + at;
-                    for (int i = 0; i < inside * channels; i += LANES) store(grad_x + to + i, load(from + i));
+                    for (int i = 0; i < inside * channels; i += LANES)
+                        store(grad_x + to + i, load(grad_x + to + i) + load(from + i));
                 });
         }
     }
-    add_up(of_bias, threads, parts, stride, grad_expand);
-    add_up(2 * channels, threads, parts + of_bias, stride, grad_expand_bias);
-    add_up(channels, threads, parts + of_norm, stride, grad_norm);
-    add_up(channels, threads, parts + of_norm_bias, stride, grad_norm_bias);
-    for (int i = 0; i < n; i++) add_up(n, threads, parts + of_mix + i * padded, stride, grad_mix + i * n);
-    add_up(n, threads, parts + of_mix_bias, stride, grad_mix_bias);
+    Room sums(stride);
+    add_up(stride, threads, parts, stride, sums);
+    unfold(*weights, channels, sums, sums + of_bias, *grads);
+    memcpy(grads->norm, sums + of_norm, sizeof(float) * channels);
+    memcpy(grads->norm_bias, sums + of_norm_bias, sizeof(float) * channels);
+    for (int i = 0; i < n; i++) memcpy(grads->mix + i * n, sums + of_mix + i * padded, sizeof(float) * n);
+    memcpy(grads->mix_bias, sums + of_mix_bias, sizeof(float) * n);
 }
 
 }  // extern "C"
