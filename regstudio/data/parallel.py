@@ -11,9 +11,15 @@ Result = TypeVar("Result")
 
 
 def in_order(
-    work: Callable[[Job], Result], jobs: Iterable[Job], *, workers: int | None = None
+    work: Callable[[Job], Result],
+    jobs: Iterable[Job],
+    *,
+    workers: int | None = None,
+    begin: Callable[[], object] | None = None,
 ) -> Generator[Result, None, None]:
     """Yield work(job) of each job in turn, `workers` at a time, by default a core each, and twice as many ahead.
+
+    Each worker calls `begin` first.
 
     An error is raised where its result would have come. An end before the last one, such as Ctrl-C or closing the
     generator, starts no more and waits for those under way.
@@ -21,7 +27,7 @@ def in_order(
     # Threads, not processes: decoders, NumPy and SimpleITK let go of Python's lock while they work. They need no time
     # to start, nothing to be pickled and no guard around the caller's main module.
     workers = workers or os.cpu_count() or 1
-    executor = ThreadPoolExecutor(workers, thread_name_prefix="regstudio")
+    executor = ThreadPoolExecutor(workers, thread_name_prefix="regstudio", initializer=begin)
     ahead: deque[Future[Result]] = deque()
     try:
         for job in jobs:

@@ -1,36 +1,34 @@
-"""The three steps of each moving file, overlapping: read it, register it, write what came of it.
+"""The three steps of each moving file: read it, register it, write what came of it.
 
-While one case goes through the network, the next is read and the one before it is written, each by a thread. On the
-CPU, several small images go through the network at once, each on its share of the cores: of 256x256 on two cores, two
-at once take 0.75 of the time.
+While some cases go through the network, others are read and written. On the CPU, several small images go through the
+network at once, each on its share of the cores.
 """
 
-from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from threading import Semaphore
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from regstudio.data.formats import SMALLEST_SIDE, Picture, read_image, read_label
 from regstudio.data.layout import Case
 from regstudio.data.loaders import ImageLoader, LabelLoader
+from regstudio.data.parallel import in_order
 from regstudio.data.problems import FileError
 from regstudio.errors import DataError
 from regstudio.inference.export import save_registration
 from regstudio.inference.journal import Journal, digest_of
 from regstudio.inference.registrar import Registrar
 from regstudio.inference.registration import Registration
+from regstudio.networks.device import images_at_once, shared_cpu_threads
 
 Array = npt.NDArray[Any]
 
-READ_AHEAD = 2
-PIXELS_AT_ONCE = 2**19  # in larger images there is work enough for all cores
-T = TypeVar("T")
+BESIDE = 2  # cases that are read or written beside those in the network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,30 +191,21 @@ class Job:
 
 def overlapped(job: Job, cases: Sequence[Case]) -> Generator[FileResult, None, None]:
     """Run the cases, and yield them in order; reading, registering and writing of successive ones overlap."""
-    threads = torch.get_num_threads()
-    at_once = max(1, min(threads, len(cases), PIXELS_AT_ONCE // job.fixed.image.size))
-    if job.registrar.device.type != "cpu":
-        at_once = 1
-    reading, writing = ThreadPoolExecutor(at_once), ThreadPoolExecutor(at_once)
-    registering = ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(threads // at_once,))
-    started: deque[Future[FileResult]] = deque()
-    try:
-        for case in cases:
-            read = reading.submit(job.read, case)
-            registered = registering.submit(_after, job.register, read)
-            started.append(writing.submit(_after, job.save, read, registered))
-            if len(started) > at_once + READ_AHEAD:
-                yield started.popleft().result()
-        while started:
-            yield started.popleft().result()
-    finally:
-        for pool in (reading, registering, writing):
-            pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # what a thread of the pool says of itself, holds for threads to come as well
+    at_once = min(len(cases), images_at_once(job.registrar.device, job.fixed.image.size)) or 1
+    network = Semaphore(at_once)
 
+    def run(case: Case) -> FileResult:
+        read = job.read(case)
+        with network:
+            registered = job.register(read)
+        return job.save(read, registered)
 
-def _after(step: Callable[..., T], *futures: Future[Any]) -> T:
-    return step(*(future.result() for future in futures))
+    workers = at_once + BESIDE if len(cases) > 1 else 1
+    with (
+        shared_cpu_threads(at_once) as begin,
+        closing(in_order(run, cases, workers=workers, begin=begin)) as results,
+    ):
+        yield from results
 
 
 def _by(shape: tuple[int, ...]) -> str:

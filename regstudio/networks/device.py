@@ -1,14 +1,16 @@
 """The device that a name stands for, and how its threads and memory are used."""
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import torch
 
 from regstudio.errors import DeviceError
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+PIXELS_AT_ONCE = 2**19  # in larger images there is work enough for all cores
 
 
 def find_device(name: str) -> torch.device:
@@ -56,3 +58,21 @@ def cpu_threads(most: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def images_at_once(device: torch.device, pixels: int) -> int:
+    """Return how many images of so many pixels each are best computed at once; on the CPU, small ones share its cores.
+
+    Of 256x256 on two cores, two at once take 0.75 of the time.
+    """
+    return 1 if device.type != "cpu" else max(1, min(torch.get_num_threads(), PIXELS_AT_ONCE // pixels))
+
+
+@contextmanager
+def shared_cpu_threads(workers: int) -> Iterator[Callable[[], None]]:
+    """Give what each of so many Python threads is to call first, to take its share of this one's CPU threads."""
+    threads = torch.get_num_threads()
+    try:
+        yield partial(torch.set_num_threads, max(1, threads // workers))
+    finally:
+        torch.set_num_threads(threads)  # what a thread says of itself, holds for all that come after it

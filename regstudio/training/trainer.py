@@ -37,7 +37,7 @@ from regstudio.training.runs import Run, create_run
 from regstudio.training.saving import Saver, State, restore
 from regstudio.training.setup import Parts, build
 from regstudio.training.summary import summary
-from regstudio.training.validation import mean_metrics, validate_pair
+from regstudio.training.validation import mean_metrics, validate
 from regstudio.training.wording import describe, how_to_resume, is_out_of_memory, not_finite, out_of_memory
 
 
@@ -234,7 +234,7 @@ class _Course:
         if not parts.validation or epoch % self.config.validation.validation_freq:
             return {}
         measured: list[dict[str, float]] = []
-        own = (validate_pair(parts, case) for case in parts.validation[parts.group.own])
+        own = validate(parts, parts.validation[parts.group.own])
         for case, metrics in zip(parts.validation, parts.group.merge(own), strict=True):
             measured.append(metrics)
             yield PairValidated(

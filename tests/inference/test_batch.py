@@ -1,6 +1,7 @@
 """Registering one file or a folder of files, good and bad."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -246,8 +247,9 @@ def test_a_job_that_was_cut_off_goes_on(folder: Path, shift: Registrar) -> None:
     lines = journal.read_text().splitlines()
     assert len(lines) == 3
     journal.write_text("\n".join(lines[:2]) + "\n" + lines[2][:40])  # as a crash may leave it
+    cut_off = json.loads(lines[2])["id"]  # the one that was done last
     (folder / "out" / "metrics.csv").unlink()
-    assert registered(folder, shift) == {"a2": True, "a10": True, "b": False}
+    assert registered(folder, shift) == {name: name != cut_off for name in ("a2", "a10", "b")}
     assert [row["id"] for row in table(folder / "out")] == ["a2", "a10", "b"]
     assert len(journal.read_text().splitlines()) == 3
 
