@@ -15,10 +15,10 @@ Array = npt.NDArray[Any]
 Matrix = npt.NDArray[np.float64]
 Measure = Literal["information", "correlation"]
 
-METHOD = "mattes-ncc-1"  # names what is done below; another name makes cached results void
+METHOD = "mattes-ncc-2"  # names what is done below; another name makes cached results void
 SIDES = (32, 64, 128)  # pixels along the shorter side of the images that are climbed on
 TURNS = (-25, 25)  # degrees
-CLIMBED = 2  # of the starts, to the end
+CLIMBED = 2  # of the starts, to the end, a pixel of the coarsest images apart
 BINS = 16  # for as few pixels as those
 RADIUS = 4  # pixels of the fine images
 ITERATIONS = 100
@@ -90,13 +90,27 @@ def _search(fixed: Any, moving: Any) -> Matrix | None:
         return -float(method.MetricEvaluate(*fine)), transform
 
     still, *moved = _starts(fixed, moving)
-    found = [judged(_climb("information", *coarse, start)) for start in (still, *moved)]
-    found = sorted(found, key=_likeness, reverse=True)[:CLIMBED]
-    found += [judged(_climb("information", *fine, start)) for _, start in found]
-    found += [judged(_climb("correlation", *fine, start)) for _, start in found[CLIMBED:]]
-    best = max((judged(still), *found), key=_likeness)
+    coarsely = _foremost([judged(_climb("information", *coarse, start)) for start in (still, *moved)], fixed)
+    finely = _foremost([judged(_climb("information", *fine, start)) for _, start in coarsely], fixed)
+    finely += [judged(_climb("correlation", *fine, start)) for _, start in finely]
+    best = max((judged(still), *coarsely, *finely), key=_likeness)
     _, best = max((best, judged(_climb("information", *finest, best[1]))), key=_likeness)
     return None if best is still else _pull_back(best)
+
+
+def _foremost(judged: list[tuple[float, Any]], fixed: Any) -> list[tuple[float, Any]]:
+    """Return the best transforms, at most CLIMBED, the best first; of those that lead to the same place, one."""
+    height, width = fixed.GetSize()[::-1]
+    corners = np.array([(0, 0, height - 1, height - 1), (0, width - 1, 0, width - 1), (1, 1, 1, 1)])
+    pixel = min(height, width) / SIDES[0]
+    kept: list[tuple[float, Any]] = []
+    places: list[Array] = []
+    for candidate in sorted(judged, key=_likeness, reverse=True):
+        place = _pull_back(candidate[1]) @ corners
+        if all(np.abs(place - other).max() > pixel for other in places):
+            kept.append(candidate)
+            places.append(place)
+    return kept[:CLIMBED]
 
 
 def _likeness(judged: tuple[float, Any]) -> float:
