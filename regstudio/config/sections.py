@@ -149,7 +149,7 @@ class OptimisationSection(Section):
         json_schema_extra=RESUMABLE,
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="what the network computes in; bfloat16 is faster where the processor has it"
+        "float32", description="what the network computes in; bfloat16 is faster on a GPU"
     )
     threads: int | None = Field(
         None,

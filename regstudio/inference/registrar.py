@@ -31,8 +31,8 @@ class Registrar:
 
     `checkpoint` is a Checkpoint or the path of one; `device` is "auto", "cpu", "cuda" or "cuda:N". `affine` is "auto"
     or "none", by default as the network was trained; with `keep_affine` the maps found are kept on the disk, and the
-    next time cost nothing. `precision` is what the network computes in, "float32" or the faster "bfloat16". Raises
-    CheckpointError or DeviceError.
+    next time cost nothing. `precision` is what the network computes in, "float32" or, faster on a GPU, "bfloat16".
+    Raises CheckpointError or DeviceError.
     """
 
     def __init__(
