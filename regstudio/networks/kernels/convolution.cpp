@@ -1,78 +1,14 @@
-// 3x3 convolutions padded with zeros, and their gradients, with a quarter of the multiplications: Winograd's F(4x4, 3x3).
-//
-// Source: Lavin, Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016. A tile of 4 x 4 pixels of the
-// result needs 6 x 6 of the input. Both, and the weights, are seen as polynomials along each axis: what is a convolution
-// of their coefficients is, at each of 6 x 6 points, a product of their values. So the channels of all tiles at a point
-// are one matrix product. The points are 0, +-a, +-b and infinity; with a = sqrt(1/2) and b = sqrt(2), the rounding errors
-// are 0.4 of those with the usual 1 and 2, and about those of a direct sum.
+// 3x3 convolutions padded with zeros, and their gradients.
 
 #include <vector>
 
 #include "parts.hpp"
+#include "winograd.hpp"
 
 namespace {
 
-constexpr int SIZE = 4, SPAN = SIZE + 2, POINTS = SPAN * SPAN;
-constexpr int TILES = 32;  // at a time: what comes of them, stays in the cache
+constexpr int TILES = 32;  // at a time: what comes of so many stays in the cache
 constexpr int PANEL = 32;  // columns of a matrix that lie together
-constexpr float a = 0.70710678f, b = 1.41421356f;
-
-// Each of these takes one axis; T is a vector or a float.
-template <class T>
-void input_to_points(const T (&x)[SPAN], T (&points)[SPAN]) {
-    T even_a = x[4] - 2 * x[2], odd_a = a * (x[3] - 2 * x[1]);
-    T even_b = x[4] - 0.5f * x[2], odd_b = b * (x[3] - 0.5f * x[1]);
-    points[0] = x[0] - 2.5f * x[2] + x[4];
-    points[1] = even_a + odd_a;
-    points[2] = even_a - odd_a;
-    points[3] = even_b + odd_b;
-    points[4] = even_b - odd_b;
-    points[5] = x[1] - 2.5f * x[3] + x[5];
-}
-
-template <class T>
-void weights_to_points(const T (&w)[3], T (&points)[SPAN]) {
-    T even_a = (w[0] + 0.5f * w[2]) * (-2.0f / 3), odd_a = w[1] * (-2.0f / 3 * a);
-    T even_b = (w[0] + 2 * w[2]) * (1.0f / 6), odd_b = w[1] * (1.0f / 6 * b);
-    points[0] = w[0];
-    points[1] = even_a + odd_a;
-    points[2] = even_a - odd_a;
-    points[3] = even_b + odd_b;
-    points[4] = even_b - odd_b;
-    points[5] = w[2];
-}
-
-template <class T>
-void points_to_result(const T (&points)[SPAN], T (&y)[SIZE]) {
-    T even_a = points[1] + points[2], odd_a = a * (points[1] - points[2]);
-    T even_b = points[3] + points[4], odd_b = b * (points[3] - points[4]);
-    y[0] = points[0] + even_a + even_b;
-    y[1] = odd_a + odd_b;
-    y[2] = 0.5f * even_a + 2 * even_b;
-    y[3] = 0.5f * odd_a + 2 * odd_b + points[5];
-}
-
-// The gradients of the last two.
-template <class T>
-void points_to_weights(const T (&points)[SPAN], T (&w)[3]) {
-    T even_a = (points[1] + points[2]) * (-2.0f / 3), odd_a = (points[1] - points[2]) * (-2.0f / 3 * a);
-    T even_b = (points[3] + points[4]) * (1.0f / 6), odd_b = (points[3] - points[4]) * (1.0f / 6 * b);
-    w[0] = points[0] + even_a + even_b;
-    w[1] = odd_a + odd_b;
-    w[2] = 0.5f * even_a + 2 * even_b + points[5];
-}
-
-template <class T>
-void result_to_points(const T (&y)[SIZE], T (&points)[SPAN]) {
-    T even_a = y[0] + 0.5f * y[2], odd_a = a * (y[1] + 0.5f * y[3]);
-    T even_b = y[0] + 2 * y[2], odd_b = b * (y[1] + 2 * y[3]);
-    points[0] = y[0];
-    points[1] = even_a + odd_a;
-    points[2] = even_a - odd_a;
-    points[3] = even_b + odd_b;
-    points[4] = even_b - odd_b;
-    points[5] = y[3];
-}
 
 inline int64_t padded(int64_t channels) { return (channels + CHANNELS - 1) / CHANNELS * CHANNELS; }
 
@@ -117,7 +53,8 @@ struct Weights {
 
     int inner() const { return turned ? outs : ins; }
     int64_t columns() const { return padded(turned ? ins : outs); }
-    int64_t area() const { return inner() * columns() + LANES; }  // by a line more, the points lie in other sets of the cache
+    // One vector more than the matrix: so the points do not all fall into one set of the cache.
+    int64_t area() const { return inner() * columns() + LANES; }
 
     // The matrices (inner, columns) of all points; by all threads.
     void to_points(float* points) const {
@@ -186,7 +123,7 @@ void points_to_all_weights(int in, int out, const float* points, int parts, int6
         }
 }
 
-// Tiles that lie side by side in the map, `before` others of their block come first.
+// Tiles that lie side by side in the map; `before` others of their block come first.
 struct Run {
     int64_t sample, top, left;
     int count, before;
@@ -214,8 +151,8 @@ struct Tiles {
     }
 };
 
-// A block of tiles on its way between a map and the points: the lines are at the points of the one axis, and hold the
-// pixels along the other. Of a line, `to_points` goes on to its row of points, and `from_points` comes back.
+// A block of tiles on its way between a map and the points, one axis after the other: a line is a row of pixels at one
+// point of the other axis. From maps come lines, and from each line the points of its row; and back.
 class Lines {
   public:
     Lines(const Tiles& tiles, int channels)
@@ -257,7 +194,7 @@ class Lines {
     void result_from(const std::vector<Run>& runs, int row, F place) {
         for (const Run& run : runs)
             for (int tile = 0; tile < run.count; tile++)
-                // The last channels first: what a vector holds beyond them, is overwritten.
+                // The last channels first: what a vector holds beyond them is overwritten.
                 for (int c = (channels - 1) / LANES * LANES; c >= 0; c -= LANES) {
                     Vector from[SPAN], to[SIZE];
                     for (int j = 0; j < SPAN; j++) from[j] = load(place(j, run.before + tile, c));
@@ -296,7 +233,7 @@ class Lines {
         });
     }
 
-    // The pixels of row `y` from `left` on, where they are, or in `room` if there are some beyond the map, which are zero.
+    // The pixels of row `y` from `left` on: where they are, or in `room` if some lie beyond the map, which are zero.
     const float* pixels(const float* map, int64_t sample, int64_t y, int64_t left, int64_t count, float* room) const {
         const float* row = map + (sample * tiles.height + y) * tiles.width * channels;
         int64_t first = std::max<int64_t>(left, 0), end = std::min(left + count, tiles.width);
@@ -325,7 +262,7 @@ class Lines {
 
 extern "C" {
 
-// y (batch, height, width, outs) of x (batch, height, width, ins), weights (outs, 3, 3, ins), and a bias, if there is one.
+// y (batch, height, width, outs) of x (batch, height, width, ins), weights (outs, 3, 3, ins), and perhaps a bias.
 // With `turned`, y is the gradient of the input instead, (.., ins), and x that of the result, (.., outs).
 void convolution(int64_t batch, int64_t height, int64_t width, int ins, int outs, const float* x, const float* weights,
                  const float* bias, bool turned, float* y) {
@@ -366,8 +303,8 @@ void convolution_backward(int64_t batch, int64_t height, int64_t width, int in, 
                           const float* grad, float* grad_weights, float* grad_bias) {
     Tiles tiles{batch, height, width};
     int threads = omp_get_max_threads(), busy = int(std::min<int64_t>(threads, tiles.blocks()));
-    int64_t columns = padded(out), area = in * columns + LANES, of_bias = POINTS * area, stride = of_bias + columns + LANES;
-    int64_t in_row = padded(in), in_point = TILES * in_row, out_point = TILES * columns;
+    int64_t columns = padded(out), in_row = padded(in), in_point = TILES * in_row, out_point = TILES * columns;
+    int64_t area = in * columns + LANES, of_bias = POINTS * area, stride = of_bias + columns + LANES;
     Room parts(busy * stride, Room::UNSET);
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
     for (int thread = 0; thread < busy; thread++) {
