@@ -24,7 +24,7 @@ from regstudio.inference.export import save_registration
 from regstudio.inference.journal import Journal, digest_of
 from regstudio.inference.registrar import Registrar
 from regstudio.inference.registration import Registration
-from regstudio.networks.device import images_at_once, shared_cpu_threads
+from regstudio.networks.device import images_at_once, share_of_cpu_threads
 
 Array = npt.NDArray[Any]
 
@@ -201,10 +201,7 @@ def overlapped(job: Job, cases: Sequence[Case]) -> Generator[FileResult, None, N
         return job.save(read, registered)
 
     workers = at_once + BESIDE if len(cases) > 1 else 1
-    with (
-        shared_cpu_threads(at_once) as begin,
-        closing(in_order(run, cases, workers=workers, begin=begin)) as results,
-    ):
+    with closing(in_order(run, cases, workers=workers, begin=share_of_cpu_threads(at_once))) as results:
         yield from results
 
 

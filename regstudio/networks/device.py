@@ -3,7 +3,7 @@
 import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from threading import Thread
 
 import torch
 
@@ -68,11 +68,16 @@ def images_at_once(device: torch.device, pixels: int) -> int:
     return 1 if device.type != "cpu" else max(1, min(torch.get_num_threads(), PIXELS_AT_ONCE // pixels))
 
 
-@contextmanager
-def shared_cpu_threads(workers: int) -> Iterator[Callable[[], None]]:
-    """Give what each of so many Python threads is to call first, to take its share of this one's CPU threads."""
+def share_of_cpu_threads(workers: int) -> Callable[[], None]:
+    """Return what each of so many Python threads is to call first, to take its share of this one's CPU threads."""
     threads = torch.get_num_threads()
-    try:
-        yield partial(torch.set_num_threads, max(1, threads // workers))
-    finally:
-        torch.set_num_threads(threads)  # what a thread says of itself, holds for all that come after it
+
+    def take_share() -> None:
+        torch.get_num_threads()  # or the first computation would take up the number that holds for new threads
+        torch.set_num_threads(max(1, threads // workers))
+        # That now holds for all threads that are yet to begin; another one restores what held for them.
+        other = Thread(target=torch.set_num_threads, args=(threads,))
+        other.start()
+        other.join()
+
+    return take_share

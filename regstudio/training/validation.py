@@ -16,7 +16,7 @@ from regstudio.data.dataset import load_validation_pair
 from regstudio.data.layout import Case
 from regstudio.data.parallel import in_order
 from regstudio.metrics import dice, njd, shared_labels
-from regstudio.networks.device import images_at_once, shared_cpu_threads
+from regstudio.networks.device import images_at_once, share_of_cpu_threads
 from regstudio.networks.warp import SpatialTransformer
 from regstudio.training.setup import Parts
 
@@ -65,10 +65,7 @@ def validate(parts: Parts, cases: Sequence[Case]) -> Generator[dict[str, float],
     """Yield what `validate_pair` returns of each case, in their order; on the CPU, of several small ones at once."""
     at_once = images_at_once(parts.device, parts.image_loader(parts.atlas.image).size)
     one = partial(validate_pair, parts)
-    with (
-        shared_cpu_threads(at_once) as begin,
-        closing(in_order(one, cases, workers=at_once, begin=begin)) as measured,
-    ):
+    with closing(in_order(one, cases, workers=at_once, begin=share_of_cpu_threads(at_once))) as measured:
         yield from measured
 
 

@@ -1,9 +1,14 @@
 import subprocess
 import sys
+from collections.abc import Iterator
+from threading import Thread
 
 import pytest
+import torch
 
-pytest.importorskip("resource")
+from regstudio.data.parallel import in_order
+from regstudio.networks.device import images_at_once, share_of_cpu_threads
+
 KEPT = """
 import resource
 import torch
@@ -32,3 +37,34 @@ def test_freed_memory_serves_again_and_can_be_given_back() -> None:
     faults, given_back = map(int, result.stdout.split())
     assert faults < 1000  # of the 100,000 or so pages
     assert given_back > 300 * 2**20
+
+
+@pytest.fixture
+def six_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(6)
+    yield
+    torch.set_num_threads(before)
+
+
+def threads_in_use(_: int = 0) -> int:
+    torch.ones(10**6).add(1)  # by which torch brings a new thread's own number up to date
+    return torch.get_num_threads()
+
+
+@pytest.mark.usefixtures("six_threads")
+def test_workers_share_the_cores_and_leave_other_threads_theirs() -> None:
+    assert list(in_order(threads_in_use, range(9), workers=3, begin=share_of_cpu_threads(3))) == [2] * 9
+    assert list(in_order(threads_in_use, range(2), workers=1, begin=share_of_cpu_threads(8))) == [1] * 2
+    found: list[int] = []
+    other = Thread(target=lambda: found.append(threads_in_use()))
+    other.start()
+    other.join()
+    assert [threads_in_use(), *found] == [6, 6]
+
+
+@pytest.mark.usefixtures("six_threads")
+def test_small_images_go_several_at_once_on_the_cpu() -> None:
+    cpu, sides = torch.device("cpu"), (32, 256, 512, 1024)
+    assert [images_at_once(cpu, side**2) for side in sides] == [6, 6, 2, 1]
+    assert images_at_once(torch.device("cuda"), 256**2) == 1
