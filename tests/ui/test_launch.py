@@ -59,13 +59,12 @@ def launch(tmp_path: Path) -> Iterator[object]:
             launched.process.wait()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_the_training_and_ends(launch, number, code):
+def test_a_signal_saves_the_training_and_ends(launch):
     launched = launch("--demo")
     run = Run(Path(launched.says(r"Training on the demo data: (.+)\n")))
     wait_until(lambda: any(isinstance(event, StepDone) for event in run.events()))
-    launched.process.send_signal(number)
-    assert launched.process.wait(PATIENCE) == code
+    launched.process.send_signal(signal.SIGINT)
+    assert launched.process.wait(PATIENCE) == 130
     assert run.last_path.is_file()
     assert run.events()[-1].reason == "stopped"
     assert "Stopped." in launched.output.read_text()
@@ -86,8 +85,7 @@ def test_a_port_in_use_gives_way_to_the_next(launch):
     assert httpx.get(second.says(r"RegStudio: (http\S+)")).status_code == 200
 
 
-@pytest.mark.parametrize("flag", ["--share_studio", "--share-studio"])
-def test_the_whole_studio_is_shared_behind_a_password_and_with_a_warning(launch, tmp_path, flag):
+def test_the_whole_studio_is_shared_behind_a_password_and_with_a_warning(launch, tmp_path):
     frpc, program = tmp_path / "frpc", tmp_path / "program.py"
     frpc.write_text("#!/bin/sh\necho 'start proxy success: http://fake.example'\nexec sleep 60\n")
     frpc.chmod(0o755)
@@ -97,7 +95,7 @@ def test_the_whole_studio_is_shared_behind_a_password_and_with_a_warning(launch,
         "gradio.networking.GRADIO_SHARE_SERVER_ADDRESS = '127.0.0.1:1'\n"
         "regstudio.ui.launch.main()\n"
     )
-    launched = launch(flag, program=program)
+    launched = launch("--share-studio", program=program)
     launched.says(r"whole studio.*(https://fake\.example)")
     url, password = launched.says(r"RegStudio: (http\S+)"), launched.says(r"User regstudio, password (\S+)")
     assert "Warning: whoever has the password can train" in launched.output.read_text()
