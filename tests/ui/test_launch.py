@@ -59,9 +59,10 @@ def launch(tmp_path: Path) -> Iterator[object]:
             launched.process.wait()
 
 
-def test_a_signal_saves_the_training_and_ends(launch):
+def test_the_demo_trains_with_the_quick_setting_and_a_signal_saves_it_and_ends(launch):
     launched = launch("--demo")
     run = Run(Path(launched.says(r"Training on the demo data: (.+)\n")))
+    assert (run.config().optimisation.epochs, run.config().optimisation.lr) == (10, 1e-3)
     wait_until(lambda: any(isinstance(event, StepDone) for event in run.events()))
     launched.process.send_signal(signal.SIGINT)
     assert launched.process.wait(PATIENCE) == 130
@@ -70,19 +71,14 @@ def test_a_signal_saves_the_training_and_ends(launch):
     assert "Stopped." in launched.output.read_text()
 
 
-def test_it_ends_at_once_where_nothing_trains(launch):
-    launched = launch()
-    launched.says(r"RegStudio: (http\S+)")
-    launched.process.send_signal(signal.SIGTERM)
-    assert launched.process.wait(PATIENCE) == 143
-
-
-def test_a_port_in_use_gives_way_to_the_next(launch):
+def test_a_port_in_use_gives_way_to_the_next_and_a_signal_ends_at_once_what_does_not_train(launch):
     first = launch()
     first.says(r"RegStudio: (http\S+)")
     second = launch("--port", str(first.port))
     assert second.says(r"in use; taking (\d+)") != str(first.port)
     assert httpx.get(second.says(r"RegStudio: (http\S+)")).status_code == 200
+    second.process.send_signal(signal.SIGTERM)
+    assert second.process.wait(PATIENCE) == 143
 
 
 def test_the_whole_studio_is_shared_behind_a_password_and_with_a_warning(launch, tmp_path):
@@ -105,12 +101,6 @@ def test_the_whole_studio_is_shared_behind_a_password_and_with_a_warning(launch,
         assert client.get(url + "config").status_code == 200
     launched.process.send_signal(signal.SIGTERM)
     assert launched.process.wait(PATIENCE) == 143
-
-
-def test_the_demo_trains_with_the_quick_setting(launch):
-    launched = launch("--demo")
-    config = Run(Path(launched.says(r"Training on the demo data: (.+)\n"))).config()
-    assert (config.optimisation.epochs, config.optimisation.lr) == (10, 1e-3)
 
 
 def test_the_page_does_not_wait_for_torch():
