@@ -5,7 +5,6 @@ network at once, each on its share of the cores.
 """
 
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Semaphore
@@ -201,8 +200,7 @@ def overlapped(job: Job, cases: Sequence[Case]) -> Generator[FileResult, None, N
         return job.save(read, registered)
 
     workers = at_once + BESIDE if len(cases) > 1 else 1
-    with closing(in_order(run, cases, workers=workers, begin=share_of_cpu_threads(at_once))) as results:
-        yield from results
+    return in_order(run, cases, workers=workers, begin=share_of_cpu_threads(at_once))
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -3,7 +3,6 @@
 import math
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import closing
 from functools import partial
 from statistics import fmean
 from typing import Any
@@ -64,9 +63,7 @@ def validate_pair(parts: Parts, case: Case) -> dict[str, float]:
 def validate(parts: Parts, cases: Sequence[Case]) -> Generator[dict[str, float], None, None]:
     """Yield what `validate_pair` returns of each case, in their order; on the CPU, of several small ones at once."""
     at_once = images_at_once(parts.device, parts.image_loader(parts.atlas.image).size)
-    one = partial(validate_pair, parts)
-    with closing(in_order(one, cases, workers=at_once, begin=share_of_cpu_threads(at_once))) as measured:
-        yield from measured
+    return in_order(partial(validate_pair, parts), cases, workers=at_once, begin=share_of_cpu_threads(at_once))
 
 
 def mean_metrics(measured: Iterable[Mapping[str, float]]) -> dict[str, float]:

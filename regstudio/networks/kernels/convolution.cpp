@@ -12,6 +12,9 @@ constexpr int PANEL = 32;  // columns of a matrix that lie together
 
 inline int64_t padded(int64_t channels) { return (channels + CHANNELS - 1) / CHANNELS * CHANNELS; }
 
+// How far the matrix of the next point is: a vector more than its size, or all would fall into one set of the cache.
+inline int64_t spaced(int64_t rows, int64_t columns) { return rows * columns + LANES; }
+
 // Call f(i, Vector{}) for each whole vector of `count` floats, and f(i, float{}) for each of the rest.
 template <class F>
 void each(int64_t count, F f) {
@@ -19,6 +22,7 @@ void each(int64_t count, F f) {
     for (; i + LANES <= count; i += LANES) f(i, Vector{});
     for (; i < count; i++) f(i, float{});
 }
+// Overloads, not templates: as a template's argument, a vector would lose that it may lie at any float.
 inline void get(const float* from, Vector& to) { to = load(from); }
 inline void get(const float* from, float& to) { to = *from; }
 inline void put(float* to, Vector value) { store(to, value); }
@@ -53,8 +57,7 @@ struct Weights {
 
     int inner() const { return turned ? outs : ins; }
     int64_t columns() const { return padded(turned ? ins : outs); }
-    // One vector more than the matrix: so the points do not all fall into one set of the cache.
-    int64_t area() const { return inner() * columns() + LANES; }
+    int64_t area() const { return spaced(inner(), columns()); }
 
     // The matrices (inner, columns) of all points; by all threads.
     void to_points(float* points) const {
@@ -93,7 +96,7 @@ struct Weights {
 
 // Weights (out, 3, 3, in) of the matrices (in, columns) of all points, the sums of `parts`.
 void points_to_all_weights(int in, int out, const float* points, int parts, int64_t stride, float* weights) {
-    int64_t columns = padded(out), area = in * columns + LANES;
+    int64_t columns = padded(out), area = spaced(in, columns);
 #pragma omp parallel for schedule(static) collapse(2)
     for (int64_t column = 0; column < columns; column += LANES)
         for (int row = 0; row < in; row += LANES) {
@@ -304,7 +307,7 @@ void convolution_backward(int64_t batch, int64_t height, int64_t width, int in, 
     Tiles tiles{batch, height, width};
     int threads = omp_get_max_threads(), busy = int(std::min<int64_t>(threads, tiles.blocks()));
     int64_t columns = padded(out), in_row = padded(in), in_point = TILES * in_row, out_point = TILES * columns;
-    int64_t area = in * columns + LANES, of_bias = POINTS * area, stride = of_bias + columns + LANES;
+    int64_t area = spaced(in, columns), of_bias = POINTS * area, stride = of_bias + columns + LANES;
     Room parts(busy * stride, Room::UNSET);
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
     for (int thread = 0; thread < busy; thread++) {

@@ -13,16 +13,22 @@ namespace {
 constexpr int SIZE = 4, SPAN = SIZE + 2, POINTS = SPAN * SPAN;
 constexpr float a = 0.70710678f, b = 1.41421356f;
 
+// The values at +-a and +-b of a polynomial, from the sums of its even and of its odd terms.
+template <class T>
+void set_pairs(T even_a, T odd_a, T even_b, T odd_b, T (&points)[SPAN]) {
+    points[1] = even_a + odd_a;
+    points[2] = even_a - odd_a;
+    points[3] = even_b + odd_b;
+    points[4] = even_b - odd_b;
+}
+
 // Each of these takes one axis; T is a vector or a float.
 template <class T>
 void input_to_points(const T (&x)[SPAN], T (&points)[SPAN]) {
     T even_a = x[4] - 2 * x[2], odd_a = a * (x[3] - 2 * x[1]);
     T even_b = x[4] - 0.5f * x[2], odd_b = b * (x[3] - 0.5f * x[1]);
     points[0] = x[0] - 2.5f * x[2] + x[4];
-    points[1] = even_a + odd_a;
-    points[2] = even_a - odd_a;
-    points[3] = even_b + odd_b;
-    points[4] = even_b - odd_b;
+    set_pairs(even_a, odd_a, even_b, odd_b, points);
     points[5] = x[1] - 2.5f * x[3] + x[5];
 }
 
@@ -31,10 +37,7 @@ void weights_to_points(const T (&w)[3], T (&points)[SPAN]) {
     T even_a = (w[0] + 0.5f * w[2]) * (-2.0f / 3), odd_a = w[1] * (-2.0f / 3 * a);
     T even_b = (w[0] + 2 * w[2]) * (1.0f / 6), odd_b = w[1] * (1.0f / 6 * b);
     points[0] = w[0];
-    points[1] = even_a + odd_a;
-    points[2] = even_a - odd_a;
-    points[3] = even_b + odd_b;
-    points[4] = even_b - odd_b;
+    set_pairs(even_a, odd_a, even_b, odd_b, points);
     points[5] = w[2];
 }
 
@@ -63,10 +66,7 @@ void result_to_points(const T (&y)[SIZE], T (&points)[SPAN]) {
     T even_a = y[0] + 0.5f * y[2], odd_a = a * (y[1] + 0.5f * y[3]);
     T even_b = y[0] + 2 * y[2], odd_b = b * (y[1] + 2 * y[3]);
     points[0] = y[0];
-    points[1] = even_a + odd_a;
-    points[2] = even_a - odd_a;
-    points[3] = even_b + odd_b;
-    points[4] = even_b - odd_b;
+    set_pairs(even_a, odd_a, even_b, odd_b, points);
     points[5] = y[3];
 }
 
