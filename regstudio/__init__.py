@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from regstudio.data.dataset import RegistrationDataset, load_validation_pair
     from regstudio.data.loaders import ImageLoader, LabelLoader
-    from regstudio.inference.registrar import register
     from regstudio.losses import NCC, Grad
+    from regstudio.methods.network import register
     from regstudio.metrics import dice, njd
     from regstudio.networks.checkpoint import load_checkpoint
     from regstudio.networks.corrmlp import CorrMLP
@@ -30,7 +30,7 @@ _HOMES = {
     "load_checkpoint": "regstudio.networks.checkpoint",
     "load_validation_pair": "regstudio.data.dataset",
     "njd": "regstudio.metrics",
-    "register": "regstudio.inference.registrar",
+    "register": "regstudio.methods.network",
     "train": "regstudio.training.trainer",
 }
 

@@ -1,7 +1,7 @@
 """The errors a user may meet; each message names what is wrong, where, and what to do.
 
 RegStudioError
-|-- ConfigError       a knob has a value it cannot have
+|-- ConfigError       a setting has a value it cannot have
 |-- DataError         a file or folder of images cannot be used
 |-- CheckpointError   a checkpoint cannot be read or does not fit
 |-- RunError          a run folder cannot be made, found or resumed
@@ -16,7 +16,7 @@ class RegStudioError(Exception):
 
 
 class ConfigError(RegStudioError):
-    """A knob has an unknown name or a value outside its bounds."""
+    """A setting has an unknown name or a value outside its bounds."""
 
 
 class DataError(RegStudioError):

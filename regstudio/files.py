@@ -1,5 +1,6 @@
-"""Writing files so that a reader, or a crash, never meets half of one; and where what can be made anew is kept."""
+"""Atomic writing of files, the user's cache folder, and the files that RegStudio brings along."""
 
+import importlib.resources
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,16 @@ def cache_folder(name: str) -> Path:
     """Return regstudio/NAME in the user's cache folder, where what can be made anew is kept; it may not exist yet."""
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     return (Path(base) if base else Path.home() / ".cache") / "regstudio" / name
+
+
+def asset(name: str) -> Path:
+    """Return where a file of assets/ lies: in a checkout beside the package, in a wheel within it."""
+    return Path(str(importlib.resources.files("regstudio.assets"))) / name
+
+
+def read_asset(name: str) -> str:
+    """Return the text of a script, style or page in assets/."""
+    return asset(name).read_text(encoding="utf-8")
 
 
 @contextmanager

@@ -2,11 +2,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from regstudio.config import TrainConfig, build_config
+from regstudio.data import loaders
 from regstudio.data.phantom import make_demo
+from regstudio.data.writing import write_image, write_label
+from regstudio.methods.network import Registrar
+from tests.known_flows import constant_flow
+from tests.pictures import ids, ramp
+
+pytest_plugins = ["tests.browser"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,7 +39,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick_config(demo: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
-    """Configurations of a short training on the small data set; keywords are knobs."""
+    """Configurations of a short training on the small data set; keywords are settings."""
 
     def build(**values: Any) -> TrainConfig:
         return build_config(
@@ -48,3 +56,60 @@ def quick_config(demo: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
         )
 
     return build
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A faultless data set: an atlas, four images to train on, two to validate on, with labels."""
+    write_image(tmp_path / "fixed" / "atlas.png", ramp())
+    write_label(tmp_path / "fixed_seg" / "atlas_seg.png", ids())
+    for number, ending in enumerate((".png", ".nii.gz", ".npy", ".npz"), start=1):
+        write_image(tmp_path / "moving" / f"t{number}{ending}", ramp(shift=number))
+    for number, ending in enumerate((".png", ".nii.gz"), start=1):
+        write_image(tmp_path / "validation_moving" / f"v{number}{ending}", ramp(shift=10 + number))
+        write_label(tmp_path / "validation_moving_seg" / f"v{number}_seg.npy", ids())
+    return tmp_path
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that the loaders decoded, in their order."""
+    names: list[str] = []
+    for reader in ("read_image", "read_label"):
+        original = getattr(loaders, reader)
+
+        def spied(path: Path, *, original: Callable[..., Any] = original, **options: object) -> object:
+            names.append(path.name)
+            return original(path, **options)
+
+        monkeypatch.setattr(loaders, reader, spied)
+    return names
+
+
+@pytest.fixture
+def shift() -> Registrar:
+    """warped(y, x) = moving(y + 2, x - 3)."""
+    return Registrar(constant_flow(2, -3), device="cpu")
+
+
+@pytest.fixture
+def identity() -> Registrar:
+    return Registrar(constant_flow(0, 0), device="cpu")
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    """(40, 36) in [0, 1], not square, not symmetric, its minimum all around."""
+    y, x = np.mgrid[:40, :36]
+    picture = np.exp(-((y - 17) ** 2 + (x - 20) ** 2) / 60) + 0.5 * np.exp(-((y - 25) ** 2 + (x - 12) ** 2) / 15)
+    picture[[0, 1, 2, -1, -2, -3]] = picture[:, [0, 1, 2, 3, -1, -2, -3, -4]] = picture.min()
+    return ((picture - picture.min()) / np.ptp(picture)).astype(np.float32)
+
+
+@pytest.fixture
+def label() -> np.ndarray:
+    """(40, 36), ids 1 and 300, background 0 around them."""
+    ids = np.zeros((40, 36), np.int16)
+    ids[10:20, 12:24] = 1
+    ids[22:30, 8:16] = 300
+    return ids

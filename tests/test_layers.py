@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from regstudio.drawing.canvas_payload import Shown, grey_png, jacobian_index, to_payload
+from regstudio.drawing.overlay import Comparison
 from regstudio.metrics import njd
-from regstudio.viewer.layers import Shown, grey_png, jacobian_index, to_payload
-from regstudio.viewer.overlay import Comparison
 
 Array = npt.NDArray[Any]
 

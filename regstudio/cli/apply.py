@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from regstudio.cli.options import given, knob_options
+from regstudio.cli.options import given, setting_options
 from regstudio.config import build_config
 
 FILE = click.Path(path_type=Path)
@@ -18,7 +18,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--label", type=FILE, help="label of the moving image to warp")
 @click.option("--points", type=FILE, help="CSV with columns y and x: points of the fixed image, in pixels")
 @click.option("--inverse", is_flag=True, help="the points are of the moving image, and go to the fixed one")
-@knob_options("reading")
+@setting_options("reading")
 def apply(
     flow: Path, out: Path, image: Path | None, label: Path | None, points: Path | None, inverse: bool, **values: Any
 ) -> None:
@@ -29,7 +29,7 @@ def apply(
     that for p step by step. (NAME_inverse_flow.npy, where there is one, takes them there without --inverse.)
     """
     from regstudio.data.formats import read_image, read_label
-    from regstudio.inference.apply import apply_flow, load_flow
+    from regstudio.transforms.apply import apply_flow, load_flow
 
     if image is None and label is None and points is None:
         raise click.UsageError("Give --image, --label or --points.")
@@ -56,8 +56,8 @@ def apply(
 def _move(flow: Any, points: Path, out: Path, *, inverse: bool) -> Path:
     """Write the points of a file where the flow takes them, and say which way they went."""
     from regstudio.data.points import read_landmarks
-    from regstudio.inference.apply import PRECISION, move_points, write_points
-    from regstudio.inference.export import refuse_input
+    from regstudio.transforms.apply import PRECISION, move_points, write_points
+    from regstudio.transforms.result_files import refuse_input
 
     landmarks = read_landmarks(points)
     target = out / f"{points.stem}_moved.csv"

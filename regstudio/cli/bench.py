@@ -17,11 +17,11 @@ from regstudio.cli.options import Command, choices
 from regstudio.files import write_text
 
 if TYPE_CHECKING:
-    from regstudio.data.speed import ReadingSpeed
-    from regstudio.training.measuring import Speed
+    from regstudio.bench.reading import ReadingSpeed
+    from regstudio.bench.steps import Speed
 
 NETWORKS, PRECISIONS = choices("network"), choices("precision")
-MOST_OF_MEMORY = 0.8  # of the device's, beyond which a measurement is not even tried
+MAX_MEMORY_SHARE = 0.8  # of the device's, beyond which a measurement is not even tried
 READ_IMAGES, WAITED_FOR = 32, 16
 HEADER = "network     precision  size batch    step ms   GFLOP share   registration ms   GFLOP share   peak MB"
 
@@ -54,7 +54,7 @@ def bench(
     All take turns, and the fastest of each is compared: what else a machine does only adds time. Each line is measured
     in a process of its own, so that its peak of memory is its own.
     """
-    from regstudio.training.measuring import machine, measure_waiting
+    from regstudio.bench.steps import machine, measure_waiting
 
     found = machine(device)
     click.echo(_described(found))
@@ -87,12 +87,12 @@ def _measured(
     network: str, precision: str, sizes: list[int], batch_sizes: list[int], device: str, seconds: float
 ) -> "Iterator[Speed]":
     """Measure from small to large; what would not fit in the memory, judged by what did, is said and left out."""
-    from regstudio.training.measuring import measure, memory_of
+    from regstudio.bench.steps import measure, memory_of
 
     memory, bytes_per_pixel = memory_of(device), 0.0
     for size, batch_size in product(sizes, batch_sizes):
         pixels, line = size**2 * batch_size, _measured_on(network, precision, size, batch_size)
-        if memory is not None and bytes_per_pixel * pixels > MOST_OF_MEMORY * memory:
+        if memory is not None and bytes_per_pixel * pixels > MAX_MEMORY_SHARE * memory:
             click.echo(f"{line}    not measured: it takes about {bytes_per_pixel * pixels / 1e9:.0f} GB of memory")
             continue
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
@@ -106,7 +106,7 @@ def _measured(
 
 
 def _read(size: int) -> "Iterator[ReadingSpeed]":
-    from regstudio.data.speed import reading_speeds
+    from regstudio.bench.reading import reading_speeds
 
     with TemporaryDirectory() as folder:
         yield from reading_speeds(Path(folder), size=size, images=READ_IMAGES)

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from regstudio.cli.options import given, knob_options
+from regstudio.cli.options import given, setting_options
 from regstudio.config import build_config
 
 
 @click.command()
-@knob_options("layout", "reading")
+@setting_options("layout", "reading")
 @click.option("--json", "as_json", is_flag=True, help="print the report as JSON")
 def check(as_json: bool, **values: Any) -> None:
     """Look at a data folder: what is there, what is wrong, and what to do about it.

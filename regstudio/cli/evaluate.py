@@ -12,9 +12,9 @@ from regstudio.cli.options import (
     AffineChoice,
     affine_option,
     given,
-    knob_options,
     precision_option,
     refine_option,
+    setting_options,
 )
 from regstudio.cli.together import together
 from regstudio.config import build_config, read_config
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from regstudio.data.layout import Case, DataIndex
-    from regstudio.inference.evaluate import Evaluation, Method
-    from regstudio.inference.pairs import PairReader
-    from regstudio.networks.registration import Precision
-    from regstudio.processes import Group
+    from regstudio.data.pairs import PairReader
+    from regstudio.distributed import Group
+    from regstudio.evaluation.evaluate import Evaluation
+    from regstudio.methods.method import Method
+    from regstudio.networks.base import Precision
 
 FILE = click.Path(path_type=Path)
 SHOWN_CASES = 3
-BASELINES = ("none", "demons", "syn", "elastix")  # regstudio.inference.baselines.NAMES, without its imports
+BASELINES = ("none", "demons", "syn", "elastix")  # regstudio.methods.baselines.NAMES, without its imports
 
 
 @click.command()
@@ -58,7 +59,7 @@ BASELINES = ("none", "demons", "syn", "elastix")  # regstudio.inference.baseline
 @precision_option
 @affine_option
 @refine_option
-@knob_options("layout", "reading")
+@setting_options("layout", "reading")
 @together
 def evaluate(
     group: "Group",
@@ -80,12 +81,12 @@ def evaluate(
     Dice and distances of outlines before and after, landmarks where there are any, likeness, folds and time. How files
     are named and read is taken from the first checkpoint, unless a flag says otherwise.
     """
+    from regstudio.evaluation import tables
+    from regstudio.evaluation.evaluate import compare as test
+    from regstudio.evaluation.report.compose import checkpoint_method, compose, pair_reader
     from regstudio.files import write_text
-    from regstudio.inference import tables
-    from regstudio.inference.baselines import baseline
-    from regstudio.inference.evaluate import compare as test
+    from regstudio.methods.baselines import baseline
     from regstudio.networks.checkpoint import load_checkpoint
-    from regstudio.report.compose import checkpoint_method, compose, pair_reader
 
     earlier = None if compare is None else _read_evaluation(compare)
     recorded = load_checkpoint(checkpoints[0]).config
@@ -93,7 +94,7 @@ def evaluate(
     # All before any is at work, so that one that is missing is told at once.
     methods = [checkpoint_method(path, group.device(device), affine, refine, precision) for path in checkpoints]
     methods += [baseline(name) for name in baselines]
-    index, atlas = group.first(lambda: _checked(config))
+    index, atlas = group.broadcast_from_first(lambda: _checked(config))
     read = pair_reader(config, atlas)
     evaluations = []
     for method in methods:
@@ -102,7 +103,7 @@ def evaluate(
         said = [case.said for case in evaluations[-1].cases]
         if any("refine_seconds" in metrics for metrics in said):
             click.echo("\n" + _gain(refine, said))
-    if not group.leads:
+    if not group.is_first:
         return
     first, *others = evaluations
     for other in ([earlier] if earlier else []) + others:
@@ -121,9 +122,9 @@ def _measure(method: "Method", index: "DataIndex", read: "PairReader", group: "G
     """Evaluate a method on all validation images, under a progress bar for those of this process."""
     from tqdm import tqdm
 
-    from regstudio.report.compose import measure
+    from regstudio.evaluation.report.compose import measure
 
-    own = len(index.validation[group.own])
+    own = len(index.validation[group.shard])
     bar = partial(tqdm, total=own, desc="Evaluating", unit="image", leave=False)
     return measure(method, index, read, bar, group)
 
@@ -158,7 +159,7 @@ def _checked(config: Any) -> "tuple[DataIndex, Case]":
 
 def _read_evaluation(path: Path) -> "Evaluation":
     from regstudio.data.problems import FileError
-    from regstudio.inference.tables import from_json
+    from regstudio.evaluation.tables import from_json
 
     try:
         return from_json(json.loads(path.read_text(encoding="utf-8")))
@@ -171,9 +172,9 @@ def _read_evaluation(path: Path) -> "Evaluation":
 
 def _draw(path: Path, method: "Method", evaluation: "Evaluation", index: "DataIndex", read: "PairReader") -> None:
     """Draw the cases with the lowest, the middle and the highest Dice before registration."""
+    from regstudio.drawing.overlay import before_after
+    from regstudio.evaluation.report.compose import comparisons
     from regstudio.files import atomic_path
-    from regstudio.report.compose import comparisons
-    from regstudio.viewer.overlay import before_after
 
     shown = _spread_out([case.id for case in sorted(evaluation.cases, key=lambda c: c.values.get("dice_before", 0))])
     with atomic_path(path) as temporary:

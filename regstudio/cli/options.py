@@ -1,11 +1,11 @@
-"""Flags made from the knobs of the configuration."""
+"""Flags made from the settings of the configuration."""
 
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 import click
 
-from regstudio.config import Knob, knobs
+from regstudio.config import Setting, settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 AffineChoice = Literal["none", "auto"] | None
@@ -22,32 +22,32 @@ refine_option = click.option(
     metavar="N",
     help="optimise each flow for its pair, N steps from the network's on; 20 to 100 are usual  [default: 0]",
 )
-_KNOBS = {knob.name: knob for knob in knobs()}
+_SETTINGS = {setting.name: setting for setting in settings()}
 
 
 def choices(name: str) -> tuple[str, ...]:
-    """Return what a knob with a fixed set of values may be."""
-    return tuple(_KNOBS[name].choices or ())
+    """Return what a setting with a fixed set of values may be."""
+    return tuple(_SETTINGS[name].choices or ())
 
 
 precision_option = click.option(
     "--precision",
     type=click.Choice(choices("precision")),
-    default=_KNOBS["precision"].default,
+    default=_SETTINGS["precision"].default,
     show_default=True,
-    help=_KNOBS["precision"].help,
+    help=_SETTINGS["precision"].help,
 )
 
 
-def knob_options(*sections: str) -> Callable[[Command], Command]:
-    """Give a command the flags of all knobs in the named sections, or in all sections.
+def setting_options(*sections: str) -> Callable[[Command], Command]:
+    """Give a command the flags of all settings in the named sections, or in all sections.
 
     A flag that is not given arrives as None; the configuration alone knows the defaults and bounds.
     """
 
     def decorate(command: Command) -> Command:
-        for knob in reversed(list(knobs(*sections))):
-            command = _option(knob)(command)
+        for setting in reversed(list(settings(*sections))):
+            command = _option(setting)(command)
         return command
 
     return decorate
@@ -58,13 +58,13 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _option(knob: Knob) -> Callable[[Command], Command]:
-    names = f"--{knob.name}/--no-{knob.name}" if knob.type is bool else f"--{knob.name}"
-    facts = [] if knob.default is None else [f"default: {_shown(knob.default)}"]
-    facts += [knob.bounds] * bool(knob.bounds)
-    text = knob.help + (f"  [{'; '.join(facts)}]" if facts else "")
-    kind = click.Choice(knob.choices) if knob.choices else None if knob.type is bool else knob.type
-    return click.option(names, knob.name, type=kind, default=None, help=text)
+def _option(setting: Setting) -> Callable[[Command], Command]:
+    names = f"--{setting.name}/--no-{setting.name}" if setting.type is bool else f"--{setting.name}"
+    facts = [] if setting.default is None else [f"default: {_shown(setting.default)}"]
+    facts += [setting.bounds] * bool(setting.bounds)
+    text = setting.help + (f"  [{'; '.join(facts)}]" if facts else "")
+    kind = click.Choice(setting.choices) if setting.choices else None if setting.type is bool else setting.type
+    return click.option(names, setting.name, type=kind, default=None, help=text)
 
 
 def _shown(default: Any) -> str:

@@ -9,16 +9,16 @@ from regstudio.cli.options import (
     AffineChoice,
     affine_option,
     given,
-    knob_options,
     precision_option,
     refine_option,
+    setting_options,
 )
 from regstudio.cli.together import together
 from regstudio.config import build_config
 
 if TYPE_CHECKING:
-    from regstudio.networks.registration import Precision
-    from regstudio.processes import Group
+    from regstudio.distributed import Group
+    from regstudio.networks.base import Precision
 
 FILE = click.Path(path_type=Path)
 
@@ -35,7 +35,7 @@ FILE = click.Path(path_type=Path)
 @affine_option
 @refine_option
 @click.option("--overwrite", is_flag=True, help="do again what an earlier call has done")
-@knob_options("reading")
+@setting_options("reading")
 @together
 def register(
     group: "Group",
@@ -62,13 +62,13 @@ def register(
 
     from regstudio.data.formats import stem
     from regstudio.data.layout import Case
-    from regstudio.inference.batch import find_moving, register_files
-    from regstudio.inference.journal import file_digest
-    from regstudio.inference.registrar import Registrar
+    from regstudio.methods.network import Registrar
+    from regstudio.registering.batch import find_moving, register_files
+    from regstudio.registering.journal import file_digest
     from regstudio.training.setup import loaders
 
     registrar = Registrar(checkpoint, group.device(device), affine=affine, precision=precision)
-    cases, problems = group.first(lambda: find_moving(moving, moving_seg))
+    cases, problems = group.broadcast_from_first(lambda: find_moving(moving, moving_seg))
     for problem in problems:
         click.echo(f"{problem.severity.capitalize()}: {problem}", err=True)
     target = Case(id=stem(fixed), image=fixed, label=fixed_seg)

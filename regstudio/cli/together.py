@@ -15,12 +15,12 @@ def together(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def joining(**values: Any) -> None:
-        from regstudio.processes import joined
+        from regstudio.distributed import join_group
 
         leads = True
         try:
-            with joined() as group, ExitStack() as silence:
-                leads = group.leads
+            with join_group() as group, ExitStack() as silence:
+                leads = group.is_first
                 if not leads:
                     nowhere = silence.enter_context(Path(os.devnull).open("w"))
                     silence.enter_context(redirect_stdout(nowhere))

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regstudio.cli.options import given, knob_options
+from regstudio.cli.options import given, setting_options
 from regstudio.cli.together import together
-from regstudio.config import PRESETS, TrainConfig, build_config, knobs, prolonged
+from regstudio.config import PRESETS, TrainConfig, build_config, extended_to, settings
 from regstudio.config import preset as preset_values
 from regstudio.errors import ConfigError
 
 if TYPE_CHECKING:
     from regstudio.data.layout import DataIndex
-    from regstudio.processes import Group
-    from regstudio.training.events import TrainEvent
-    from regstudio.training.runs import Run
+    from regstudio.distributed import Group
+    from regstudio.runs.events import TrainEvent
+    from regstudio.runs.run import Run
 
 # Of either set: opening more before the first step would be felt; the rest is opened as it is trained on.
-MOST_OPENED = 1000
+MAX_OPENED = 1000
 
 
 def _purposes() -> str:
@@ -35,7 +35,7 @@ def _purposes() -> str:
 @click.option(
     "--preset", type=click.Choice(list(PRESETS)), help=f"settings to start from; flags go over them. {_purposes()}"
 )
-@knob_options()
+@setting_options()
 @click.option("--resume", type=click.Path(path_type=Path), help="go on with this run, exactly where it was left")
 @together
 def train(group: "Group", resume: Path | None, preset: str | None, **values: Any) -> None:
@@ -45,7 +45,7 @@ def train(group: "Group", resume: Path | None, preset: str | None, **values: Any
     """
     from regstudio.training.trainer import train as training
 
-    run, config, index = group.first(lambda: _prepared(resume, preset, given(values)))
+    run, config, index = group.broadcast_from_first(lambda: _prepared(resume, preset, given(values)))
     stop = threading.Event()
     with _signals_set(stop, group) as received:
         reason = _show(training(config, index, run=run, stop=stop, group=group))
@@ -59,7 +59,7 @@ def _prepared(
     resume: Path | None, preset: str | None, values: dict[str, Any]
 ) -> "tuple[Run | None, TrainConfig, DataIndex]":
     """Return the run to go on with, if there is one, the settings, and what was found of the data."""
-    from regstudio.training.runs import open_run
+    from regstudio.runs.run import open_run
 
     run = open_run(resume) if resume else None
     if run and preset:
@@ -72,7 +72,7 @@ def _prepared(
 
 
 def _over_preset(name: str | None, values: dict[str, Any]) -> dict[str, Any]:
-    """Return the knobs of a preset, if one is named, with the flags that were given over them."""
+    """Return the settings of a preset, if one is named, with the flags that were given over them."""
     recipe = preset_values(name) if name else {}
     if "steps_per_epoch" in values:  # which the preset's total would replace
         recipe.pop("total_steps", None)
@@ -80,12 +80,12 @@ def _over_preset(name: str | None, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _changed(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
-    """Return a run's config with the knobs changed that may change when it is resumed."""
-    fixed = sorted(values.keys() - {knob.name for knob in knobs() if knob.resumable})
+    """Return a run's config with the settings changed that may change when it is resumed."""
+    fixed = sorted(values.keys() - {setting.name for setting in settings() if setting.resumable})
     if fixed:
         flags = ", ".join(f"--{name}" for name in fixed)
         raise ConfigError(f"{flags} cannot change in a run that is resumed. Start a new run, with --load_model.")
-    return build_config(values, prolonged(config, values.get("epochs", config.optimisation.epochs)))
+    return build_config(values, extended_to(config, values.get("epochs", config.optimisation.epochs)))
 
 
 def _checked(config: TrainConfig) -> "DataIndex":
@@ -96,8 +96,8 @@ def _checked(config: TrainConfig) -> "DataIndex":
 
     report = check_data(
         config,
-        most=MOST_OPENED,
-        most_validation=MOST_OPENED,
+        most=MAX_OPENED,
+        most_validation=MAX_OPENED,
         progress=lambda jobs: tqdm(jobs, desc="Checking", unit="file", leave=False),
     )
     if report.index.problems:
@@ -111,7 +111,7 @@ def _show(events: "Iterable[TrainEvent]") -> str:
     """Print the events, with a bar for the steps and one for the validation of each epoch; return how it ended."""
     from tqdm import tqdm
 
-    from regstudio.training.events import EpochDone, ImageAligned, PairValidated, RunFinished, RunStarted, StepDone
+    from regstudio.runs.events import EpochDone, ImageAligned, PairValidated, RunFinished, RunStarted, StepDone
     from regstudio.training.summary import summary
 
     bar: tqdm[Any] | None = None
@@ -166,7 +166,7 @@ def _signals_set(stop: threading.Event, group: "Group") -> Iterator[list[int]]:
         stop.set()
         if group.size == 1:
             signal.signal(number, before[number])
-        if group.leads:  # past Python's buffers, in which a signal may find another line half written
+        if group.is_first:  # past Python's buffers, in which a signal may find another line half written
             os.write(2, b"\nFinishing the step under way, then saving.\n")
 
     before = {int(number): signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

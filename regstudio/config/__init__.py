@@ -1,21 +1,21 @@
-"""Every knob of a training: what there is (sections), what people start from (presets), how values become one."""
+"""Every setting of a training: what there is (sections), what people start from (presets), how values become one."""
 
-from regstudio.config.building import Knob, build_config, knobs, prolonged, read_config, unknown_name
+from regstudio.config.building import Setting, build_config, extended_to, read_config, settings, unknown_name
 from regstudio.config.presets import PRESETS, Preset, preset
 from regstudio.config.sections import RESUMABLE, LayoutSection, ReadingSection, TrainConfig
 
 __all__ = [
     "PRESETS",
     "RESUMABLE",
-    "Knob",
     "LayoutSection",
     "Preset",
     "ReadingSection",
+    "Setting",
     "TrainConfig",
     "build_config",
-    "knobs",
+    "extended_to",
     "preset",
-    "prolonged",
     "read_config",
+    "settings",
     "unknown_name",
 ]

@@ -1,4 +1,4 @@
-"""The knobs as flags, forms and records see them, and configurations made from plain values."""
+"""The settings as flags, forms and records see them, and configurations made from plain values."""
 
 import difflib
 import math
@@ -14,8 +14,8 @@ from regstudio.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Knob:
-    """One knob as a flag or a form shows it; `type` is bool, int, float, str or Path."""
+class Setting:
+    """One setting as a flag or a form shows it; `type` is bool, int, float, str or Path."""
 
     name: str
     section: str
@@ -28,14 +28,14 @@ class Knob:
     resumable: bool
 
 
-def knobs(*sections: str) -> Iterator[Knob]:
-    """Yield every knob of the named sections, or of all, in the order they are declared."""
+def settings(*sections: str) -> Iterator[Setting]:
+    """Yield every setting of the named sections, or of all, in the order they are declared."""
     for section, section_info in TrainConfig.model_fields.items():
         if sections and section not in sections:
             continue
         for name, info in section_info.default.__class__.model_fields.items():
             kind, choices, optional = _kind(info.annotation)
-            yield Knob(
+            yield Setting(
                 name=name,
                 section=section,
                 type=kind,
@@ -49,11 +49,11 @@ def knobs(*sections: str) -> Iterator[Knob]:
 
 
 def build_config(values: Mapping[str, Any], base: TrainConfig | None = None) -> TrainConfig:
-    """Return `base` (or the defaults) with `values`, flat by knob name, put in.
+    """Return `base` (or the defaults) with `values`, flat by setting name, put in.
 
     Raises ConfigError for an unknown name, with the nearest known one, and for a value out of bounds.
     """
-    section_of = {knob.name: knob.section for knob in knobs()}
+    section_of = {setting.name: setting.section for setting in settings()}
     nested = (base or TrainConfig()).model_dump()
     for name, value in values.items():
         if name not in section_of:
@@ -62,7 +62,7 @@ def build_config(values: Mapping[str, Any], base: TrainConfig | None = None) -> 
     return _validated(nested)
 
 
-def prolonged(config: TrainConfig, epochs: int) -> TrainConfig:
+def extended_to(config: TrainConfig, epochs: int) -> TrainConfig:
     """Return the configuration of a training that goes on to `epochs`: what is added is like what it was to end with.
 
     Epochs keep their number of steps, and the steps on smaller images stay those they were.
@@ -79,7 +79,7 @@ def read_config(record: Mapping[str, Any]) -> TrainConfig:
 
 
 def unknown_name(name: str, known: Mapping[str, Any]) -> str:
-    """Say that `name` is no knob, and which known one is nearest."""
+    """Say that `name` is no setting, and which known one is nearest."""
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
     return f"{name}: there is no such setting. Did you mean {nearest[0]}?"
 
@@ -95,13 +95,13 @@ def _validated(nested: Mapping[str, Any]) -> TrainConfig:
 def _problem(location: tuple[int | str, ...], kind: str, details: Mapping[str, Any]) -> str:
     name = str(location[-1]) if len(location) < 2 else str(location[1])
     if kind == "extra_forbidden":
-        known = {knob.name: knob for knob in knobs()} if len(location) > 1 else TrainConfig.model_fields
+        known = {setting.name: setting for setting in settings()} if len(location) > 1 else TrainConfig.model_fields
         return unknown_name(name, known)
     what = details["msg"].removeprefix("Value error, ")
     if len(location) < 2 and kind == "value_error":  # of a section as a whole
         return f"{what[0].upper()}{what[1:]}."
     if kind == "string_pattern_mismatch":
-        what = "it should be: " + next(knob.help for knob in knobs() if knob.name == name)
+        what = "it should be: " + next(setting.help for setting in settings() if setting.name == name)
     return f"{name} is {details['input']!s}: {what[0].lower()}{what[1:]}."
 
 

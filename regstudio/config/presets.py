@@ -9,7 +9,7 @@ from regstudio.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What a recipe is for, and the knobs that it sets, flat by name; the rest keep their defaults."""
+    """What a recipe is for, and the settings that it sets, flat by name; the rest keep their defaults."""
 
     purpose: str
     values: Mapping[str, Any]
@@ -40,7 +40,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def preset(name: str) -> dict[str, Any]:
-    """Return the knobs that a preset sets, flat by name; raises ConfigError where there is none of that name."""
+    """Return the settings that a preset sets, flat by name; raises ConfigError where there is none of that name."""
     if name not in PRESETS:
         raise ConfigError(f"{name}: there is no such preset. Choose one of {', '.join(PRESETS)}.")
     return dict(PRESETS[name].values)

@@ -1,16 +1,16 @@
-"""Every knob, declared once: its default, bounds and help become the flag, the form field and the run's record."""
+"""Every setting, declared once: its default, bounds and help become the flag, the form field and the run's record."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-# Marks the knobs that a run may change when it is resumed without ceasing to be the same run.
+# Marks the settings that a run may change when it is resumed without ceasing to be the same run.
 RESUMABLE: dict[str, Any] = {"resumable": True}
 
 
 class Section(BaseModel):
-    """A group of knobs; it validates itself and knows no others."""
+    """A group of settings; it validates itself and knows no others."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
@@ -190,7 +190,7 @@ class RunSection(Section):
 
 
 class TrainConfig(Section):
-    """All knobs of a training, in sections. Names are unique over the sections."""
+    """All settings of a training, in sections. Names are unique over the sections."""
 
     layout: LayoutSection = LayoutSection()
     reading: ReadingSection = ReadingSection()

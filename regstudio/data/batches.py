@@ -10,9 +10,9 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from regstudio.data.dataset import Item, RegistrationDataset
-from regstudio.data.parallel import in_order
+from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.errors import DataError
-from regstudio.processes import ALONE, Group
+from regstudio.threads import map_in_order
 
 READING_THREADS = 4  # at most, in the first pass over the files
 
@@ -24,10 +24,10 @@ class EpochSampler(Sampler[int]):
     """
 
     def __init__(
-        self, dataset: RegistrationDataset, *, seed: int, length: int | None = None, group: Group = ALONE
+        self, dataset: RegistrationDataset, *, seed: int, length: int | None = None, group: Group = SINGLE_PROCESS
     ) -> None:
         self._dataset, self._seed, self._length = dataset, seed, length or len(dataset.cases)
-        self._own = group.own
+        self._own = group.shard
         self.start(0)
 
     def start(self, epoch: int, skip: int = 0) -> None:
@@ -66,7 +66,7 @@ class TrainingLoader:
         num_workers: int = 0,
         pin_memory: bool = False,
         steps: int | None = None,
-        group: Group = ALONE,
+        group: Group = SINGLE_PROCESS,
     ) -> None:
         images, self._step_size = len(dataset.cases), batch_size * group.size
         if images < self._step_size:
@@ -113,7 +113,7 @@ class TrainingLoader:
         else:
             # Once the files are kept, one thread keeps up; more would only get in the training's way for Python's lock.
             first = self._given < len(self._batches.dataset.cases)
-            yield from in_order(self._batches.__getitem__, self._indices, workers=self._threads if first else 1)
+            yield from map_in_order(self._batches.__getitem__, self._indices, workers=self._threads if first else 1)
 
 
 class _Batches(Dataset[Item | DataError]):

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from regstudio.data.formats import SMALLEST_SIDE, extension, read_image, read_label
+from regstudio.data.check_report import CheckReport, SetSummary
+from regstudio.data.formats import MIN_SIDE, extension, read_image, read_label
 from regstudio.data.layout import Case, DataIndex
 from regstudio.data.loaders import rescale
-from regstudio.data.parallel import in_order
 from regstudio.data.problems import FileError, Problem, Severity
-from regstudio.data.report import Report, SetSummary
+from regstudio.threads import map_in_order
 
 Role = Literal["atlas", "training", "validation"]
 
@@ -61,7 +61,7 @@ def check(
     reading: Reading | None = None,
     *,
     progress: Callable[[Sequence[Any]], Iterable[Any]] = lambda jobs: jobs,
-) -> Report:
+) -> CheckReport:
     """Open every file of an index, in parallel, and report; `progress` may wrap the sequence of files, as tqdm does.
 
     What is wrong with the atlas is an error, and so is a size that does not fit. Any other file that cannot be used is
@@ -75,7 +75,7 @@ def check(
     if index.atlas:  # which the others are compared with
         atlas = _examine(next(files), reading, None)
         findings["atlas"].append(atlas)
-    with closing(in_order(lambda file: _examine(file, reading, atlas), files)) as found:
+    with closing(map_in_order(lambda file: _examine(file, reading, atlas), files)) as found:
         for finding in found:
             findings[finding.role].append(finding)
     own = [problem for found in findings.values() for finding in found for problem in finding.problems]
@@ -85,7 +85,7 @@ def check(
         validation=tuple(finding.usable for finding in findings["validation"] if finding.usable),
         problems=(*index.problems, *own, *_compare(index, **findings)),
     )
-    return Report(index=checked, sets={role: _summary(found) for role, found in findings.items()})
+    return CheckReport(index=checked, sets={role: _summary(found) for role, found in findings.items()})
 
 
 def _examine(file: tuple[Role, Case], reading: Reading, atlas: _Finding | None) -> _Finding:
@@ -106,8 +106,8 @@ def _examine_image(finding: _Finding, reading: Reading, atlas: _Finding | None) 
         return
     finding.size = array.shape
     pixels = rescale(array)
-    if min(array.shape) < SMALLEST_SIDE:
-        what = f"is {_by(array.shape)} pixels, and less than {SMALLEST_SIDE} is too few"
+    if min(array.shape) < MIN_SIDE:
+        what = f"is {_by(array.shape)} pixels, and less than {MIN_SIDE} is too few"
         finding.add("error", path, what, "Save it in a higher resolution, or remove it.")
     elif atlas and atlas.size not in (None, array.shape) and not reading.resize_to_atlas:
         what = f"is {_by(array.shape)} pixels, unlike the atlas with {_by(atlas.size)}"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from regstudio.data.formats import SMALLEST_SIDE
+from regstudio.data.formats import MIN_SIDE
 from regstudio.data.layout import Case
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.problems import FileError
@@ -65,8 +65,8 @@ class RegistrationDataset(Dataset[Item]):
         reference = _load(self._reference, self._image_loader, label_loader)
         self._atlas = reference if mode == "atlas" else None
         self._shape = reference["image"].shape
-        if min(self._shape[1:]) < SMALLEST_SIDE:
-            what = f"is smaller than {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels"
+        if min(self._shape[1:]) < MIN_SIDE:
+            what = f"is smaller than {MIN_SIDE} x {MIN_SIDE} pixels"
             raise FileError(self._reference.image, what, "Save it in a higher resolution.")
 
     def __len__(self) -> int:

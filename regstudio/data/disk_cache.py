@@ -27,7 +27,7 @@ Array = npt.NDArray[Any]
 Stamp = tuple[int, ...]
 
 VERSION = 1  # of what readers make of a file: entries of another one are not found
-SPARE = 2e9  # bytes of the disk that are left to others
+MIN_FREE_BYTES = 2e9  # bytes of the disk that are left to others
 _SEAL = 20  # bytes of the checksum
 
 
@@ -141,7 +141,7 @@ class DiskCache:
         except OSError:
             return 0
         used = sum(taken for _, taken, _ in entries)
-        most = min(self._gigabytes * 1e9, used + free - SPARE)
+        most = min(self._gigabytes * 1e9, used + free - MIN_FREE_BYTES)
         for changed, taken, path in entries:
             if used + share <= most or changed >= self._opened:
                 break

@@ -17,7 +17,7 @@ from regstudio.data.codecs import itk, nifti, npy, pillow
 from regstudio.data.codecs.stored import Stored
 from regstudio.data.problems import FileError
 
-SMALLEST_SIDE = 32  # pixels; smaller pictures have no place for the network's coarsest level
+MIN_SIDE = 32  # pixels; smaller pictures have no place for the network's coarsest level
 
 _DECODERS: dict[str, Callable[[Path, str], Stored]] = {
     ".png": pillow.decode,

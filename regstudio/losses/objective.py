@@ -22,7 +22,7 @@ class SoftLabels:
 class Objective(nn.Module):
     """The weighted sum of the losses whose weight is not zero; the others are not computed.
 
-    The arguments are the knobs of the configuration's loss section.
+    The arguments are the settings of the configuration's loss section.
     """
 
     def __init__(

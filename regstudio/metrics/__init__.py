@@ -13,17 +13,13 @@ from regstudio.metrics.folding import (
 from regstudio.metrics.landmarks import inverse_consistency, target_registration_error
 from regstudio.metrics.overlap import DiceScore, dice, shared_labels
 from regstudio.metrics.similarity import ncc, ssim
-from regstudio.metrics.statistics import Description, PairedTest, describe, wilcoxon
 from regstudio.metrics.surface import SurfaceDistance, surface_distance
 
 __all__ = [
-    "Description",
     "DiceScore",
     "FoldCount",
     "FoldedArea",
-    "PairedTest",
     "SurfaceDistance",
-    "describe",
     "dice",
     "inverse_consistency",
     "jacobian_determinant",
@@ -37,5 +33,4 @@ __all__ = [
     "ssim",
     "surface_distance",
     "target_registration_error",
-    "wilcoxon",
 ]

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.corrmlp import CorrMLP
-from regstudio.networks.registration import RegistrationNetwork
 from regstudio.networks.voxelmorph import VoxelMorph
 
 
@@ -15,7 +15,7 @@ def build_network(
     decoder_channels: int = 16,
     gradient_checkpointing: bool = False,
 ) -> RegistrationNetwork:
-    """Return a fresh network; the arguments are the knobs of the configuration's network section.
+    """Return a fresh network; the arguments are the settings of the configuration's network section.
 
     The widths and the checkpointing are CorrMLP's. Raises ValueError for a name or transform that there is not.
     """

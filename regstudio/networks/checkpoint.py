@@ -10,8 +10,8 @@ from torch import Tensor
 
 from regstudio.errors import CheckpointError
 from regstudio.files import atomic_path
+from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.build import build_network
-from regstudio.networks.registration import RegistrationNetwork
 
 FORMAT_VERSION = 1
 LISTED_LAYERS = 6
@@ -49,7 +49,7 @@ class Checkpoint:
 
     @property
     def loss(self) -> Mapping[str, Any]:
-        """The knobs of the loss that this network was trained with; empty where nothing is known of it."""
+        """The settings of the loss that this network was trained with; empty where nothing is known of it."""
         loss: Mapping[str, Any] = self.config.get("loss", {})
         return loss
 

@@ -1,4 +1,4 @@
-"""The correlation of two feature maps, joined with them: what a CMW block begins with.
+"""The correlation of two feature maps, join_group with them: what a CMW block begins with.
 
 Source: Meng, Feng, Bi, Kim, CVPR 2024, section 3.2.
 """
@@ -29,17 +29,17 @@ class _Join(torch.autograd.Function):
         batch, channels, height, width = x1.shape
         padded = F.pad(x2, (1, 1, 1, 1))
         ctx.save_for_backward(x1, padded)
-        joined = x1.new_empty(batch, height, width, 2 * channels + len(SHIFTS))
-        joined[..., :channels] = x1.permute(0, 2, 3, 1)
-        joined[..., -channels:] = x2.permute(0, 2, 3, 1)
-        correlated = joined.view(-1, joined.shape[-1])[:, channels:-channels]
+        join_group = x1.new_empty(batch, height, width, 2 * channels + len(SHIFTS))
+        join_group[..., :channels] = x1.permute(0, 2, 3, 1)
+        join_group[..., -channels:] = x2.permute(0, 2, 3, 1)
+        correlated = join_group.view(-1, join_group.shape[-1])[:, channels:-channels]
         averaging = x1.new_full((channels,), 1 / channels)
         product = x1.new_empty(batch, height, width, channels)
         for number, (i, j) in enumerate(SHIFTS):
             shifted = padded[:, :, i : i + height, j : j + width]
             torch.mul(x1, shifted, out=product.permute(0, 3, 1, 2))
             torch.mv(product.view(-1, channels), averaging, out=correlated[:, number])
-        return joined.permute(0, 3, 1, 2)
+        return join_group.permute(0, 3, 1, 2)
 
     @staticmethod
     @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
@@ -71,5 +71,5 @@ def join(x1: Tensor, x2: Tensor) -> Tensor:
         padded, (height, width) = F.pad(x2, (1, 1, 1, 1)), x1.shape[2:]
         maps = [(x1 * padded[:, :, i : i + height, j : j + width]).mean(dim=1, keepdim=True) for i, j in SHIFTS]
         return torch.cat((x1, *maps, x2), dim=1)
-    joined: Tensor = _Join.apply(x1, x2)  # type: ignore[no-untyped-call]
-    return joined
+    join_group: Tensor = _Join.apply(x1, x2)  # type: ignore[no-untyped-call]
+    return join_group

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from regstudio.networks.registration import RegistrationNetwork, Transform, start_from_zero
+from regstudio.networks.base import RegistrationNetwork, Transform, start_from_zero
 
 
 class VoxelMorph(RegistrationNetwork):

@@ -7,8 +7,8 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.nn import functional as F
 
+from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.networks.warp import affine_after
-from regstudio.processes import ALONE, Group
 
 SHIFT, SHEAR = 0.03, 0.1  # of the size, each way; of the distance to the centre
 SMOOTH, KNOTS = 0.01, 6  # standard deviation at the knots of the deformation, as a share of the size; knots a side
@@ -25,7 +25,7 @@ class Augmentation:
     affine: float = 0.0
     smooth: float = 0.0
     intensity: float = 0.0
-    group: Group = ALONE
+    group: Group = SINGLE_PROCESS
 
     def flow(self, images: Tensor, random: np.random.Generator) -> Tensor | None:
         """Return a flow that deforms each of `images` (B, 1, H, W) in its own way: (B, 2, H, W); None for none."""
@@ -36,7 +36,7 @@ class Augmentation:
         flow = images.new_zeros(batch, 2, height, width)
         if self.smooth:
             shape = (batch * self.group.size, 2, KNOTS, KNOTS)
-            knots = images.new_tensor(random.normal(scale=self.smooth * SMOOTH, size=shape)[self.group.own])
+            knots = images.new_tensor(random.normal(scale=self.smooth * SMOOTH, size=shape)[self.group.shard])
             flow = F.interpolate(knots, (height, width), mode="bicubic", align_corners=True) * size[:, None, None]
         if self.affine:
             flow = affine_after(images.new_tensor(self._matrices(batch, (height, width), random)), flow)
@@ -46,14 +46,14 @@ class Augmentation:
         """Return `images` (B, 1, H, W), values in [0, 1], each with a gamma of its own."""
         if not self.intensity:
             return images
-        drawn = random.uniform(-1, 1, len(images) * self.group.size)[self.group.own]
+        drawn = random.uniform(-1, 1, len(images) * self.group.size)[self.group.shard]
         exponents = images.new_tensor(np.exp(self.intensity * GAMMA * drawn))
         return images.clamp(min=0) ** exponents[:, None, None, None]
 
     def _matrices(self, batch: int, size: tuple[int, int], random: np.random.Generator) -> npt.NDArray[np.float64]:
         """Random maps about the centre of the image: (B, 2, 3)."""
         everyone = batch * self.group.size
-        linear = np.eye(2) + self.affine * SHEAR * random.uniform(-1, 1, (everyone, 2, 2))[self.group.own]
+        linear = np.eye(2) + self.affine * SHEAR * random.uniform(-1, 1, (everyone, 2, 2))[self.group.shard]
         centre = (np.array(size) - 1) / 2
-        shift = self.affine * SHIFT * random.uniform(-1, 1, (everyone, 2))[self.group.own] * size
+        shift = self.affine * SHIFT * random.uniform(-1, 1, (everyone, 2))[self.group.shard] * size
         return np.concatenate((linear, (centre - linear @ centre + shift)[:, :, None]), axis=2)

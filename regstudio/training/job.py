@@ -7,8 +7,8 @@ from enum import StrEnum
 from regstudio.config import TrainConfig
 from regstudio.data.layout import DataIndex
 from regstudio.errors import RegStudioError, RunError
-from regstudio.training.events import RunFinished
-from regstudio.training.runs import Run, create_run
+from regstudio.runs.events import RunFinished
+from regstudio.runs.run import Run, create_run
 from regstudio.training.trainer import train
 
 

@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-SMALLEST_RATE = 0.02  # of the learning rate, at the end of a cosine
+MIN_RATE_SHARE = 0.02  # of the learning rate, at the end of a cosine
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Functions of the number of steps done, out of `total`; the rest are the knobs of the same names."""
+    """Functions of the number of steps done, out of `total`; the rest are the settings of the same names."""
 
     total: int
     lr: float
@@ -23,7 +23,7 @@ class Schedule:
         rate = self.lr * min(1, (step + 1) / (self.warmup_steps + 1))
         if self.lr_schedule == "cosine":
             fall = (1 + math.cos(math.pi * min(1, step / self.total))) / 2
-            rate *= SMALLEST_RATE + (1 - SMALLEST_RATE) * fall
+            rate *= MIN_RATE_SHARE + (1 - MIN_RATE_SHARE) * fall
         return rate
 
     def scale(self, step: int) -> int:

@@ -11,25 +11,25 @@ import numpy as np
 import torch
 
 from regstudio.config import ReadingSection, TrainConfig
-from regstudio.data.affine import Matrix
 from regstudio.data.batches import TrainingLoader
 from regstudio.data.cache import Cache
 from regstudio.data.check import Reading, check
+from regstudio.data.check_report import CheckReport
 from regstudio.data.dataset import RegistrationDataset
 from regstudio.data.disk_cache import DiskCache
 from regstudio.data.layout import Case, DataIndex, Layout, index_folder
 from regstudio.data.loaders import ImageLoader, LabelLoader
-from regstudio.data.report import Report
+from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.errors import ConfigError, DataError
 from regstudio.files import cache_folder
 from regstudio.losses import Objective
+from regstudio.methods.affine import Matrix
 from regstudio.networks.build import build_network
 from regstudio.networks.checkpoint import load_checkpoint, load_weights
 from regstudio.networks.device import find_device, keep_freed_memory
-from regstudio.processes import ALONE, Group
 from regstudio.training.augmentation import Augmentation
-from regstudio.training.learner import Learner
 from regstudio.training.schedule import Schedule
+from regstudio.training.step import Learner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def check_data(
     most: int | None = None,
     most_validation: int | None = None,
     progress: Callable[[Sequence[Any]], Iterable[Any]] = lambda jobs: jobs,
-) -> Report:
+) -> CheckReport:
     """Look at the data that `config` names and open its files, but only the first `most` training images.
 
     Of the validation images it opens `most_validation`. A training that is about to start opens a bounded number, so
@@ -93,7 +93,7 @@ def loaders(reading: ReadingSection, atlas: Case | None) -> tuple[ImageLoader, L
     return replace(images, size=(height, width)), replace(labels, size=(height, width))
 
 
-def build(config: TrainConfig, index: DataIndex, group: Group = ALONE) -> Parts:
+def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS) -> Parts:
     """Return the parts of a training in one process; a RegStudioError where data, device or weights do not allow it."""
     if index.errors or index.atlas is None:
         raise DataError("\n".join(["The data cannot be trained on:", *map(str, index.errors)]))
@@ -121,7 +121,7 @@ def build(config: TrainConfig, index: DataIndex, group: Group = ALONE) -> Parts:
     return Parts(
         group=group,
         device=device,
-        learner=learner_of(config, steps_per_epoch=steps, device=device, label_ids=label_ids, group=group),
+        learner=build_learner(config, steps_per_epoch=steps, device=device, label_ids=label_ids, group=group),
         loader=loader,
         steps_per_epoch=steps,
         cases_digest=hashlib.sha256("\n".join(case.id for case in index.train).encode()).hexdigest(),
@@ -135,13 +135,13 @@ def build(config: TrainConfig, index: DataIndex, group: Group = ALONE) -> Parts:
     )
 
 
-def learner_of(
+def build_learner(
     config: TrainConfig,
     *,
     steps_per_epoch: int,
     device: torch.device,
     label_ids: Sequence[int] = (),
-    group: Group = ALONE,
+    group: Group = SINGLE_PROCESS,
 ) -> Learner:
     """Return the network with its first weights, those of `load_model` or drawn from the seed, ready to learn."""
     keep_freed_memory()
@@ -152,20 +152,20 @@ def learner_of(
     path: Path | None = config.optimisation.load_model
     if path is not None:
         load_weights(model, load_checkpoint(path), path)
-    knobs, varied = config.optimisation, config.augmentation
+    settings, varied = config.optimisation, config.augmentation
     model = model.to(device)
-    model.precision = knobs.precision
+    model.precision = settings.precision
     return Learner(
         model,
-        torch.optim.Adam(model.parameters(), lr=knobs.lr, fused=True),
+        torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True),
         Objective(**config.loss.model_dump()),
         Schedule(
-            total=knobs.epochs * steps_per_epoch,
-            lr=knobs.lr,
-            lr_schedule=knobs.lr_schedule,
-            warmup_steps=knobs.warmup_steps,
-            start_scale=knobs.start_scale,
-            coarse_share=knobs.coarse_share,
+            total=settings.epochs * steps_per_epoch,
+            lr=settings.lr,
+            lr_schedule=settings.lr_schedule,
+            warmup_steps=settings.warmup_steps,
+            start_scale=settings.start_scale,
+            coarse_share=settings.coarse_share,
         ),
         augmentation=Augmentation(
             affine=varied.augment_affine,
@@ -174,9 +174,9 @@ def learner_of(
             group=group,
         ),
         both_directions=varied.both_directions,
-        ema=knobs.ema,
+        ema=settings.ema,
         label_ids=label_ids,
-        seed=knobs.seed,
+        seed=settings.seed,
         group=group,
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from regstudio.training.events import EpochDone, RunFinished, RunStarted, TrainEvent
+from regstudio.runs.events import EpochDone, RunFinished, RunStarted, TrainEvent
 
 
 def summary(event: TrainEvent) -> Iterator[str]:

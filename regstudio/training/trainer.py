@@ -16,14 +16,14 @@ from typing import NoReturn
 import torch
 
 from regstudio.config import TrainConfig, build_config
-from regstudio.data.affine import Matrix
-from regstudio.data.affine_cache import affine_matrices
 from regstudio.data.dataset import Item
 from regstudio.data.layout import Case, DataIndex
+from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.errors import DataError, RegStudioError, RunError, TrainingError, WorkerLostError
+from regstudio.methods.affine import Matrix
+from regstudio.methods.affine_cache import affine_matrices
 from regstudio.networks.device import cpu_threads, release_freed_memory
-from regstudio.processes import ALONE, Group
-from regstudio.training.events import (
+from regstudio.runs.events import (
     EpochDone,
     ImageAligned,
     PairValidated,
@@ -32,13 +32,13 @@ from regstudio.training.events import (
     StepDone,
     TrainEvent,
 )
-from regstudio.training.learner import NotFiniteError
-from regstudio.training.runs import Run, create_run
-from regstudio.training.saving import Saver, State, restore
+from regstudio.runs.run import Run, create_run
+from regstudio.training.checkpointing import Checkpointer, State, restore
+from regstudio.training.messages import describe, how_to_resume, is_out_of_memory, not_finite, out_of_memory
 from regstudio.training.setup import Parts, build
+from regstudio.training.step import NotFiniteError
 from regstudio.training.summary import summary
 from regstudio.training.validation import mean_metrics, validate
-from regstudio.training.wording import describe, how_to_resume, is_out_of_memory, not_finite, out_of_memory
 
 
 def train(
@@ -48,7 +48,7 @@ def train(
     run: Run | None = None,
     stop: threading.Event | None = None,
     save: threading.Event | None = None,
-    group: Group = ALONE,
+    group: Group = SINGLE_PROCESS,
 ) -> Iterator[TrainEvent]:
     """Train CorrMLP on `index` as `config` says, and yield what happens; go on with `run` if one is given.
 
@@ -62,13 +62,13 @@ def train(
     resumed = run is not None and run.last_path.exists()
     # What a resumed run started from may be gone by now; its weights are in last.pt.
     parts = build(build_config({"load_model": None}, config) if resumed else config, index, group)
-    run = group.first(lambda: run or create_run(config))
-    with run.lock() if group.leads else nullcontext(), cpu_threads(config.optimisation.threads):
+    run = group.broadcast_from_first(lambda: run or create_run(config))
+    with run.lock() if group.is_first else nullcontext(), cpu_threads(config.optimisation.threads):
         state = restore(parts, run) if resumed else State(epoch=config.optimisation.initial_epoch)
         if state.epoch >= config.optimisation.epochs:
             raise RunError(f"{run.path}: {state.epoch} epochs are done already. Train on with a larger --epochs.")
         signals = (stop or threading.Event(), save or threading.Event())
-        course = _Course(config, parts, Saver(config, parts, run), run, *signals)
+        course = _Training(config, parts, Checkpointer(config, parts, run), run, *signals)
         try:
             for event in course.events(state, resumed):
                 _record(run, event, group)
@@ -81,19 +81,19 @@ def train(
 
 
 def _record(run: Run, event: TrainEvent, group: Group) -> None:
-    if group.leads:
+    if group.is_first:
         run.append(event)
         for line in summary(event):
             run.log(line)
 
 
 @dataclass(frozen=True)
-class _Course:
+class _Training:
     """One training from start or resumption to its end."""
 
     config: TrainConfig
     parts: Parts
-    saver: Saver
+    saver: Checkpointer
     run: Run
     stop: threading.Event
     save: threading.Event
@@ -131,18 +131,18 @@ class _Course:
             yield self._failed(out_of_memory(error))
 
     def _failed(self, why: str) -> RunFinished:
-        self.parts.group.explain(why)
+        self.parts.group.leave_reason(why)
         return RunFinished(reason="failed", message=why)
 
     def _stops(self) -> bool:
         """Whether any process is to stop."""
-        return self.parts.group.any(self.stop.is_set())
+        return self.parts.group.any_true(self.stop.is_set())
 
     @contextmanager
     def _kept(self, state: State) -> Iterator[None]:
         """Save `state`, which the block is not to change, where another process is lost."""
         try:
-            with self.parts.group.in_touch():
+            with self.parts.group.translate_lost_peer():
                 yield
         except WorkerLostError:
             self.saver.last(state)
@@ -154,7 +154,7 @@ class _Course:
         if parts.aligned is None:
             return
         cases = list(dict.fromkeys((*parts.training, *parts.validation, parts.preview)))
-        with closing(parts.group.merge(self._aligned(cases[parts.group.own]))) as found:
+        with closing(parts.group.gather_in_order(self._aligned(cases[parts.group.shard]))) as found:
             for number, (path, matrix) in enumerate(found, 1):
                 parts.aligned[path] = matrix
                 yield ImageAligned(number=number, total=len(cases), image=path.name)
@@ -234,8 +234,8 @@ class _Course:
         if not parts.validation or epoch % self.config.validation.validation_freq:
             return {}
         measured: list[dict[str, float]] = []
-        own = validate(parts, parts.validation[parts.group.own])
-        for case, metrics in zip(parts.validation, parts.group.merge(own), strict=True):
+        own = validate(parts, parts.validation[parts.group.shard])
+        for case, metrics in zip(parts.validation, parts.group.gather_in_order(own), strict=True):
             measured.append(metrics)
             yield PairValidated(
                 epoch=epoch,

@@ -6,12 +6,13 @@ from typing import Any
 import gradio as gr
 
 from regstudio.errors import RunError
-from regstudio.ui import data_tab, runs_tab, share_tab, train_tab, viewer_tab
-from regstudio.ui.assets import ASSETS, read_asset
-from regstudio.ui.serving import Page, free_port, serve
-from regstudio.ui.share import Login, Share
-from regstudio.ui.studio import Studio
-from regstudio.ui.telling import told
+from regstudio.files import asset, read_asset
+from regstudio.studio.sharing import Login, Share
+from regstudio.studio.studio import Studio
+from regstudio.ui.handlers import told
+from regstudio.ui.server.serving import Page, free_port, serve
+from regstudio.ui.server.tunnel import GradioTunnel
+from regstudio.ui.tabs import data_tab, runs_tab, share_tab, train_tab, viewer_tab
 
 HEADER = """<h1>RegStudio</h1><p class="now" role="status"></p>"""
 SHARED_PORT = 7960
@@ -33,7 +34,7 @@ def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
             with gr.Tab("Viewer", id="viewer"):
                 viewer = viewer_tab.build(studio)
             with gr.Tab("Share", id="share"):
-                share_tab.build(studio, share or Share(studio, serve_viewer))
+                share_tab.build(studio, share or Share(studio, serve_viewer, GradioTunnel()))
         train.offer_short(data.demo.click)
         _lead(data.train.click, tabs, "train")
         _lead(runs.resumed.change, tabs, "train")
@@ -75,7 +76,7 @@ def now(studio: Studio) -> str:
 
 
 def _blank(title: str) -> gr.Blocks:
-    gr.set_static_paths([ASSETS])
+    gr.set_static_paths([asset("plotly")])
     return gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600))
 
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from regstudio.errors import RegStudioError
+from regstudio.files import asset
 
 if TYPE_CHECKING:
-    from regstudio.training.runs import Run
-    from regstudio.ui.share import Share
-    from regstudio.ui.studio import Studio
+    from regstudio.studio.sharing import Share
+    from regstudio.studio.studio import Studio
 
-CHECKOUT_DATA = Path(__file__).resolve().parents[2] / "data"
+CHECKOUT_DATA = asset("..").resolve() / "data"
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -41,12 +41,13 @@ def main(*, host: str, port: int, browser: bool, share: bool, share_studio: bool
     """
     stopping = _Signals()
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read as gradio is imported
+    from regstudio.studio.sharing import Share, new_login
     from regstudio.ui.app import build_app, serve_viewer
-    from regstudio.ui.serving import LOCAL_HOSTS, free_port, serve
-    from regstudio.ui.share import Share, new_login
+    from regstudio.ui.server.serving import LOCAL_HOSTS, free_port, serve
+    from regstudio.ui.server.tunnel import GradioTunnel
 
     studio = _studio(**values)
-    link = Share(studio, serve_viewer)
+    link = Share(studio, serve_viewer, GradioTunnel())
     login = new_login() if share_studio else None
     page = serve(build_app(studio, link), host=host, port=_said(free_port(port), port), login=login)
     click.echo(f"RegStudio: {page.url}\nCtrl-C ends it; a training under way is saved first.")
@@ -86,7 +87,7 @@ def _share(link: "Share") -> None:
 
 def _studio(*, data_base_dir: Path, runs_dir: Path, roots: tuple[Path, ...], demo: bool) -> "Studio":
     """Return the studio; the demo data are those of the checkout, or go where the user keeps data."""
-    from regstudio.ui.studio import Studio
+    from regstudio.studio.studio import Studio
 
     demo_dir = CHECKOUT_DATA if (CHECKOUT_DATA / "fixed").is_dir() else data_base_dir
     studio = Studio(
@@ -95,9 +96,9 @@ def _studio(*, data_base_dir: Path, runs_dir: Path, roots: tuple[Path, ...], dem
         demo_dir=demo_dir,
         data_base_dir=demo_dir if demo else data_base_dir,
     )
-    # One core stays with the page, so that it answers while the network trains. A knob, not a setting of this process:
-    # the copied command line carries it, and with it come the same losses to the last digit.
-    studio.set_knobs({"threads": max(1, (os.cpu_count() or 2) - 1)})
+    # One core is left to the page. As a setting of the training, it is in the command line to copy, whose losses are
+    # then the same to the last digit.
+    studio.change_settings({"threads": max(1, (os.cpu_count() or 2) - 1)})
     return studio
 
 
@@ -107,23 +108,13 @@ def _begin(studio: "Studio", demo: bool, stopping: "_Signals") -> None:
 
     if not demo or stopping.is_set():
         return
+    from regstudio.studio.training_control import start_demo
+
     try:
         run = start_demo(studio)
         click.echo(f"Training on the demo data: {run.path}")
     except RegStudioError as error:
         click.echo(f"The demo's training did not start: {error}", err=True)
-
-
-def start_demo(studio: "Studio") -> "Run":
-    """Start a short training on the demo data, which are made if they are not there; return its run."""
-    from regstudio.data.phantom import make_demo
-    from regstudio.ui.presets import PRESETS
-
-    if not (studio.demo_dir / "fixed").is_dir():
-        make_demo(studio.demo_dir)
-    studio.forget_report()
-    config = studio.set_knobs({"data_base_dir": studio.demo_dir, **PRESETS["quick look"]})
-    return studio.job.start(config, studio.report().index)
 
 
 def _end(studio: "Studio") -> None:

@@ -7,8 +7,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from regstudio.cli import main
-from regstudio.training.events import EpochDone
-from regstudio.training.runs import Run, open_run
+from regstudio.runs.events import EpochDone
+from regstudio.runs.run import Run, open_run
 
 
 def regstudio(*arguments: object) -> Result:

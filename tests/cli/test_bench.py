@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from regstudio.bench import steps as measuring
 from regstudio.cli import bench, main
-from regstudio.training import measuring
 
 
 def regstudio(*arguments: object) -> Result:

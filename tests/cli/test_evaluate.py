@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from regstudio.cli import main
 from regstudio.networks.checkpoint import save_checkpoint
-from tests.inference.conftest import constant_flow
+from tests.known_flows import constant_flow
 
 
 @pytest.fixture

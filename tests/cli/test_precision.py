@@ -15,9 +15,9 @@ def regstudio(*arguments: object) -> Result:
 
 
 def test_training_and_registering_in_bfloat16(demo: Path, tmp_path: Path) -> None:
-    knobs = ("--encoder_channels", 2, "--decoder_channels", 4, "--lr", 1e-3, "--epochs", 2, "--device", "cpu")
+    settings = ("--encoder_channels", 2, "--decoder_channels", 4, "--lr", 1e-3, "--epochs", 2, "--device", "cpu")
     place = ("--data_base_dir", demo, "--runs_dir", tmp_path, "--run_name", "half")
-    assert regstudio("train", *place, *knobs, "--precision", "bfloat16").exit_code == 0
+    assert regstudio("train", *place, *settings, "--precision", "bfloat16").exit_code == 0
     epochs = [
         event
         for line in (tmp_path / "half" / "events.jsonl").read_text().splitlines()

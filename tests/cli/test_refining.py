@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from regstudio.cli import main
-from regstudio.inference.registrar import Registrar
+from regstudio.methods.network import Registrar
 from regstudio.networks.checkpoint import save_checkpoint
-from tests.inference.conftest import constant_flow
+from tests.known_flows import constant_flow
 
 
 @pytest.fixture(autouse=True)

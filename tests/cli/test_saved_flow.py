@@ -13,10 +13,10 @@ from click.testing import CliRunner, Result
 from regstudio.cli import main
 from regstudio.data.formats import Picture, read_image, read_label
 from regstudio.data.writing import write_image, write_label
-from regstudio.inference.apply import move_points
-from regstudio.inference.export import save_registration
-from regstudio.inference.registration import Registration
-from tests.inference.test_displacement import OTHER, ROTATED, SIZE, flow_of, smooth, write_2d
+from regstudio.transforms.apply import move_points
+from regstudio.transforms.registration import Registration
+from regstudio.transforms.result_files import save_registration
+from tests.transforms.test_itk_field import OTHER, ROTATED, SIZE, flow_of, smooth, write_2d
 
 
 def apply(*arguments: object) -> Result:

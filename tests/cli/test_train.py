@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from regstudio.cli import main
-from regstudio.config import PRESETS, TrainConfig, build_config, knobs
-from regstudio.training.events import StepDone
-from regstudio.training.runs import open_run
+from regstudio.config import PRESETS, TrainConfig, build_config, settings
+from regstudio.runs.events import StepDone
+from regstudio.runs.run import open_run
 
 QUICK = ["--encoder_channels", "2", "--decoder_channels", "4", "--device", "cpu", "--lr", "1e-3"]
 
@@ -48,11 +48,11 @@ def test_flags_take_hyphens_as_well(demo: Path, tmp_path: Path) -> None:
     assert config["validation"]["run_validation"] is False
 
 
-def test_every_knob_is_a_flag_with_its_default_and_bounds() -> None:
+def test_every_setting_is_a_flag_with_its_default_and_bounds() -> None:
     text = " ".join(regstudio("train", "--help").output.split())
-    for knob in knobs():
-        assert f"--{knob.name}" in text
-        assert " ".join(knob.help.split()) in text
+    for setting in settings():
+        assert f"--{setting.name}" in text
+        assert " ".join(setting.help.split()) in text
     assert "[default: 0.0001; > 0]" in text
 
 

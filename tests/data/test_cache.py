@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pictures import HEIGHT, WIDTH, ids, ramp
 
 from regstudio.data import disk_cache, loaders
 from regstudio.data.cache import Cache
@@ -17,6 +16,7 @@ from regstudio.data.disk_cache import DiskCache
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.writing import write_image, write_label
 from regstudio.errors import DataError
+from tests.pictures import HEIGHT, WIDTH, ids, ramp
 
 ENTRY = HEIGHT * WIDTH + 148  # bytes: the pixels, the header of .npy, the checksum
 ENDINGS = (".png", ".tif", ".npy", ".npz", ".nii.gz", ".mha")
@@ -189,7 +189,7 @@ def test_a_folder_that_is_read_only_is_read(
 
 
 def test_a_disk_without_room_is_left_alone(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk_cache, "SPARE", 1e30)
+    monkeypatch.setattr(disk_cache, "MIN_FREE_BYTES", 1e30)
     write_image(tmp_path / "a.png", bytes_of(0))
     on_disk(folder)(tmp_path / "a.png")
     assert entries(folder) == []

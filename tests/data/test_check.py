@@ -3,21 +3,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import ids, index, ramp
 from PIL import Image
 
 from regstudio.data.check import Reading, check
-from regstudio.data.report import Report
+from regstudio.data.check_report import CheckReport
 from regstudio.data.writing import write_image, write_label
+from tests.pictures import ids, index, ramp
 
 
-def told(report: Report, severity: str) -> list[str]:
+def told(report: CheckReport, severity: str) -> list[str]:
     """The problems of one severity as the user reads them, without the folder."""
     root = report.index.root
     return [str(p).removeprefix(f"{root}/") for p in report.index.problems if p.severity == severity]
 
 
-def names(report: Report) -> tuple[list[str], list[str]]:
+def names(report: CheckReport) -> tuple[list[str], list[str]]:
     return [case.id for case in report.index.train], [case.id for case in report.index.validation]
 
 

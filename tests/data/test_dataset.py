@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pictures import HEIGHT, WIDTH, ids, index, ramp
 
 from regstudio.data.batches import EpochSampler, TrainingLoader
 from regstudio.data.cache import Cache
@@ -15,6 +14,7 @@ from regstudio.data.layout import Case
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.writing import write_image, write_label
 from regstudio.errors import DataError
+from tests.pictures import HEIGHT, WIDTH, ids, index, ramp
 
 SHAPE = (1, HEIGHT, WIDTH)
 

@@ -9,11 +9,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
-from pictures import HEIGHT, WIDTH, gzip_header_only, ids, ramp, save_palette
 from PIL import Image
 
 from regstudio.data.formats import EXTENSIONS, extension, read_image, read_label, stem
 from regstudio.errors import DataError
+from tests.pictures import HEIGHT, WIDTH, gzip_header_only, ids, ramp, save_palette
 
 GREY = (ramp() * 60000).astype(np.uint16)
 BYTES = (ramp() * 250).astype(np.uint8)

@@ -2,9 +2,9 @@ import os
 from pathlib import Path
 
 import pytest
-from pictures import index
 
 from regstudio.data.layout import DataIndex
+from tests.pictures import index
 
 FORMATS = ".png, .jpg, .jpeg, .tif, .tiff, .bmp, .npy, .npz, .nii, .nii.gz, .mha, .nrrd, .dcm"
 

@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
-from pictures import HEIGHT, WIDTH, ids, ramp
 from scipy import ndimage
 
 from regstudio.data.cache import Cache
 from regstudio.data.loaders import DataWarning, ImageLoader, LabelLoader
 from regstudio.data.writing import write_image, write_label
 from regstudio.errors import DataError
+from tests.pictures import HEIGHT, WIDTH, ids, ramp
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32, np.float64, ">i2"])

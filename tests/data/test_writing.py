@@ -5,12 +5,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
-from pictures import HEIGHT, WIDTH, ids, ramp, save_palette
 from PIL import Image
 
 from regstudio.data.formats import read_image, read_label
 from regstudio.data.writing import output_extension, write_arrays, write_image, write_label
 from regstudio.errors import DataError
+from tests.pictures import HEIGHT, WIDTH, ids, ramp, save_palette
 
 LOSSLESS = [".png", ".tif", ".tiff", ".bmp", ".npy", ".npz", ".nii", ".nii.gz", ".mha", ".nrrd"]
 PRECISION = {".png": 1 / 65535, ".tif": 1 / 65535, ".tiff": 1 / 65535, ".bmp": 1 / 255, ".jpg": 8 / 255}

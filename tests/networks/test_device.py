@@ -6,8 +6,8 @@ from threading import Thread
 import pytest
 import torch
 
-from regstudio.data.parallel import in_order
 from regstudio.networks.device import images_at_once, share_of_cpu_threads
+from regstudio.threads import map_in_order
 
 KEPT = """
 import resource
@@ -54,8 +54,8 @@ def threads_in_use(_: int = 0) -> int:
 
 @pytest.mark.usefixtures("six_threads")
 def test_workers_share_the_cores_and_leave_other_threads_theirs() -> None:
-    assert list(in_order(threads_in_use, range(9), workers=3, begin=share_of_cpu_threads(3))) == [2] * 9
-    assert list(in_order(threads_in_use, range(2), workers=1, begin=share_of_cpu_threads(8))) == [1] * 2
+    assert list(map_in_order(threads_in_use, range(9), workers=3, initializer=share_of_cpu_threads(3))) == [2] * 9
+    assert list(map_in_order(threads_in_use, range(2), workers=1, initializer=share_of_cpu_threads(8))) == [1] * 2
     found: list[int] = []
     other = Thread(target=lambda: found.append(threads_in_use()))
     other.start()

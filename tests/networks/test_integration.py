@@ -6,7 +6,7 @@ import torch
 from scipy.linalg import expm
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from regstudio.data.affine import affine_flow
+from regstudio.methods.affine import affine_flow
 from regstudio.metrics import njd, njd_one_sided
 from regstudio.networks.warp import affine_after, integrate, inverse_affine_after
 

@@ -83,9 +83,9 @@ def test_joined_maps_and_their_gradients(threads: int, channels: int, shape: tup
 
 def joined_and_gradients(x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     x1, x2 = x1.requires_grad_(), x2.requires_grad_()
-    joined = join(x1.expand_as(x2), x2)
-    along = torch.randn(joined.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return joined, *torch.autograd.grad(joined, (x1, x2), along.to(x1.dtype))
+    join_group = join(x1.expand_as(x2), x2)
+    along = torch.randn(join_group.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return join_group, *torch.autograd.grad(join_group, (x1, x2), along.to(x1.dtype))
 
 
 @pytest.mark.parametrize(("channels", "shape"), [(8, (2, 20, 30)), (24, (1, 3, 5)), (64, (3, 16, 17))])

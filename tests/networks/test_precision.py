@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.build import build_network
-from regstudio.networks.registration import RegistrationNetwork
 
 
 @pytest.fixture(params=["corrmlp", "voxelmorph"])

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.build import build_network
 from regstudio.networks.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from regstudio.networks.corrmlp import CorrMLP
-from regstudio.networks.registration import RegistrationNetwork
 from regstudio.networks.voxelmorph import VoxelMorph
 
 

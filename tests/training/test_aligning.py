@@ -11,15 +11,15 @@ import pytest
 from scipy import ndimage
 
 from regstudio.config import TrainConfig
-from regstudio.data.affine import affine_flow, identity
-from regstudio.data.affine_cache import cached_affine
 from regstudio.data.formats import read_image, read_label
 from regstudio.data.loaders import ImageLoader
 from regstudio.data.phantom import make_demo
 from regstudio.data.writing import write_image, write_label
-from regstudio.inference.registrar import Registrar
+from regstudio.methods.affine import affine_flow, identity
+from regstudio.methods.affine_cache import cached_affine
+from regstudio.methods.network import Registrar
 from regstudio.metrics import dice
-from regstudio.training.events import (
+from regstudio.runs.events import (
     EpochDone,
     ImageAligned,
     PairValidated,
@@ -30,7 +30,7 @@ from regstudio.training.events import (
 from regstudio.training.setup import build
 from regstudio.training.trainer import train
 from regstudio.training.validation import register_pair
-from tests.training.course import index_of, run_of, steps
+from tests.training.whole_training import index_of, run_of, steps
 
 Configs = Callable[..., TrainConfig]
 DEGREES = 15

@@ -11,12 +11,12 @@ from regstudio.data.layout import DataIndex
 from regstudio.errors import CheckpointError, ConfigError, DataError, DeviceError
 from regstudio.losses import Grad
 from regstudio.networks.checkpoint import load_checkpoint
-from regstudio.training.events import (
+from regstudio.runs.events import (
     RunFinished,
     RunStarted,
 )
 from regstudio.training.trainer import train
-from tests.training.course import index_of, run_of
+from tests.training.whole_training import index_of, run_of
 
 Configs = Callable[..., TrainConfig]
 

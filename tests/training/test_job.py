@@ -6,7 +6,7 @@ import pytest
 from regstudio.config import TrainConfig
 from regstudio.data.layout import DataIndex
 from regstudio.errors import RunError
-from regstudio.training.events import RunFinished, RunStarted, StepDone
+from regstudio.runs.events import RunFinished, RunStarted, StepDone
 from regstudio.training.job import JobState, TrainJob
 from regstudio.training.setup import check_data
 

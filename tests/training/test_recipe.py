@@ -16,12 +16,12 @@ from regstudio.data.writing import write_label
 from regstudio.errors import ConfigError
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.networks.voxelmorph import VoxelMorph
-from regstudio.training.events import EpochDone, RunFinished, RunStarted
-from regstudio.training.runs import Run
+from regstudio.runs.events import EpochDone, RunFinished, RunStarted
+from regstudio.runs.run import Run
 from regstudio.training.setup import build
 from regstudio.training.trainer import train
-from tests.training.course import index_of, run_of, steps
 from tests.training.test_resuming import assert_same_course, straight_and_interrupted
+from tests.training.whole_training import index_of, run_of, steps
 
 Configs = Callable[..., TrainConfig]
 EVERYTHING = {

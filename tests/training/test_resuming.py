@@ -10,15 +10,15 @@ from regstudio.config import TrainConfig
 from regstudio.data.layout import DataIndex
 from regstudio.errors import RunError
 from regstudio.networks.checkpoint import load_checkpoint, save_checkpoint
-from regstudio.training.events import (
+from regstudio.runs.events import (
     EpochDone,
     RunFinished,
     RunStarted,
     TrainEvent,
 )
-from regstudio.training.runs import Run
+from regstudio.runs.run import Run
 from regstudio.training.trainer import train
-from tests.training.course import index_of, run_of, steps
+from tests.training.whole_training import index_of, run_of, steps
 
 Configs = Callable[..., TrainConfig]
 

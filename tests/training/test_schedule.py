@@ -64,6 +64,6 @@ def test_any_number_of_steps_has_scales_that_are_powers_of_two(total: int) -> No
 
 
 def test_the_defaults_are_the_configurations() -> None:
-    knobs, plain = TrainConfig().optimisation, Schedule(total=1, lr=1.0)
+    settings, plain = TrainConfig().optimisation, Schedule(total=1, lr=1.0)
     for name in ("lr_schedule", "warmup_steps", "start_scale"):
-        assert getattr(plain, name) == getattr(knobs, name)
+        assert getattr(plain, name) == getattr(settings, name)

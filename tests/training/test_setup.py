@@ -11,7 +11,7 @@ from regstudio.data.phantom import make_demo
 from regstudio.files import cache_folder
 from regstudio.training.setup import check_data, loaders
 from regstudio.training.trainer import train
-from tests.training.course import index_of, steps
+from tests.training.whole_training import index_of, steps
 
 Configs = Callable[..., TrainConfig]
 
@@ -37,12 +37,14 @@ def test_a_start_opens_a_bounded_number_of_files(quick_config: Configs, tmp_path
     assert not check_data(config).can_train
 
 
-@pytest.mark.parametrize(("knobs", "files"), [({}, 0), ({"cache_gb": 0}, 4), ({"cache_gb": 0, "disk_cache_gb": 0}, 0)])
+@pytest.mark.parametrize(
+    ("settings", "files"), [({}, 0), ({"cache_gb": 0}, 4), ({"cache_gb": 0, "disk_cache_gb": 0}, 0)]
+)
 def test_the_cache_folder_is_used_for_what_memory_has_no_room_for(
-    quick_config: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, knobs: dict[str, float], files: int
+    quick_config: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, float], files: int
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    config = quick_config(**knobs)
+    config = quick_config(**settings)
     index = index_of(config)
     images, _ = loaders(config.reading, index.atlas)
     first, second, third = ([images(case.image) for case in index.train] for _ in range(3))
@@ -56,7 +58,7 @@ def test_a_training_learns_the_same_wherever_its_images_are_kept(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     runs = []
-    for number, knobs in enumerate(({}, {"cache_gb": 0}, {"cache_gb": 0})):  # the last finds its images on disk
-        config = quick_config(run_name=str(number), run_validation=False, **knobs)
+    for number, settings in enumerate(({}, {"cache_gb": 0}, {"cache_gb": 0})):  # the last finds its images on disk
+        config = quick_config(run_name=str(number), run_validation=False, **settings)
         runs.append(steps(list(train(config, index_of(config)))))
     assert runs[0] == runs[1] == runs[2]

@@ -9,7 +9,7 @@ import torch
 from regstudio.config import TrainConfig
 from regstudio.errors import RunError
 from regstudio.networks.checkpoint import load_checkpoint
-from regstudio.training.events import (
+from regstudio.runs.events import (
     CheckpointSaved,
     EpochDone,
     PairValidated,
@@ -21,7 +21,7 @@ from regstudio.training.events import (
 from regstudio.training.setup import build
 from regstudio.training.trainer import train
 from regstudio.training.validation import register_pair
-from tests.training.course import index_of, run_of, steps
+from tests.training.whole_training import index_of, run_of, steps
 
 Configs = Callable[..., TrainConfig]
 

@@ -15,11 +15,11 @@ from playwright.sync_api import Page, sync_playwright
 
 from regstudio.cli import main as command
 from regstudio.data.phantom import make_demo
+from regstudio.studio.studio import Studio
 from regstudio.ui.app import build_app
 from regstudio.ui.launch import CHECKOUT_DATA, start_demo
-from regstudio.ui.serving import free_port, serve
-from regstudio.ui.studio import Studio
-from tests.ui.conftest import BROWSERS, FLAGS
+from regstudio.ui.server.serving import free_port, serve
+from tests.browser import BROWSERS, FLAGS
 
 GALLERY = CHECKOUT_DATA.parent / "assets" / "gallery"
 WIDTH, HEIGHT = 1280, 700
@@ -118,9 +118,9 @@ def open_tab(page: Page, name: str) -> None:
 
 
 def fill(page: Page, **values: Any) -> None:
-    """Type into the fields of knobs."""
+    """Type into the fields of settings."""
     for name, value in values.items():
-        page.fill(f"#knob-{name} input, #knob-{name} textarea", str(value))
+        page.fill(f"#setting-{name} input, #setting-{name} textarea", str(value))
 
 
 def dark(page: Page) -> None:

@@ -7,8 +7,8 @@ import zipfile
 import pytest
 
 from regstudio.data.phantom import make_demo
-from regstudio.ui import data_tab
-from regstudio.ui.studio import Studio
+from regstudio.studio.studio import Studio
+from regstudio.ui.tabs import data_tab
 from tests.ui.acting import fill
 
 pytestmark = pytest.mark.browser
@@ -183,7 +183,7 @@ def test_a_large_folder_shows_its_pictures_before_all_files_are_opened(studio, o
 
 def test_nothing_is_wider_than_a_phone(studio_server, page, data):
     (data / "moving" / "a_rather_long_name_without_any_spaces_in_it.png").write_bytes(b"no picture")
-    studio_server.studio.set_knobs({"data_base_dir": data})
+    studio_server.studio.change_settings({"data_base_dir": data})
     page.set_viewport_size({"width": 400, "height": 800})
     page.goto(f"{studio_server.url}?__theme=dark")
     page.wait_for_selector("#data-gallery img")

@@ -4,10 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from regstudio.data.check_report import CheckReport
 from regstudio.data.layout import Case, DataIndex
 from regstudio.data.problems import Problem
-from regstudio.data.report import Report
-from regstudio.ui.overview import PAGE, first_look, on_the_page, overview, picture, problem_rows, sheet_page
+from regstudio.studio.data_overview import PAGE, first_look, on_the_page, overview, picture, problem_rows, sheet_page
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_good_data_are_ready(studio):
 
 def test_data_with_errors_say_why_training_cannot_start(studio, data):
     (data / "fixed" / "atlas.png").write_bytes(b"no picture")
-    studio.set_knobs({"data_base_dir": data})
+    studio.change_settings({"data_base_dir": data})
     words = overview(studio.report())
     assert words["state"] == "blocked"
     assert "1 error" in words["title"]
@@ -38,7 +38,7 @@ def test_data_with_errors_say_why_training_cannot_start(studio, data):
 
 
 def test_a_folder_that_is_not_there_says_what_to_do_next(studio, tmp_path):
-    studio.set_knobs({"data_base_dir": tmp_path / "none"})
+    studio.change_settings({"data_base_dir": tmp_path / "none"})
     words = overview(studio.report())
     assert words["state"] == "empty"
     assert "Use demo data" in words["text"]
@@ -48,7 +48,7 @@ def test_a_folder_that_is_not_there_says_what_to_do_next(studio, tmp_path):
 def test_images_beyond_those_opened_are_counted(studio):
     report = studio.report()
     more = tuple(Case(id=f"more {n}", image=report.index.root / f"{n}.png") for n in range(3))
-    beyond = Report(index=replace(report.index, train=report.index.train + more), sets=report.sets)
+    beyond = CheckReport(index=replace(report.index, train=report.index.train + more), sets=report.sets)
     assert overview(beyond)["sets"][1][1:3] == ["7 (4 opened)", "7"]
 
 

@@ -3,34 +3,34 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from regstudio.config import Knob, build_config, knobs
+from regstudio.config import Setting, build_config, settings
 from regstudio.errors import ConfigError
-from regstudio.ui.data_tab import looking_knobs
+from regstudio.ui.tabs.data_tab import reading_settings
 from regstudio.ui.widgets.form import (
     IN_VIEW,
     Form,
     device_choices,
     field,
-    form_knobs,
+    form_settings,
     from_field,
     to_field,
     told,
 )
 
-KNOBS = {knob.name: knob for knob in knobs()}
+SETTINGS = {setting.name: setting for setting in settings()}
 
 
 @pytest.fixture(scope="module")
 def form() -> Form:
-    ours = form_knobs()
+    ours = form_settings()
     return Form(tuple(ours), tuple(map(field, ours)))  # without a page, which would open sockets
 
 
-def test_every_knob_but_those_of_places_has_one_field(form: Form) -> None:
-    data_tab = {knob.name for knob in looking_knobs()} | {"data_base_dir"}
-    expected = {knob.name for knob in knobs()} - data_tab - {"runs_dir"}
-    assert [knob.name for knob in form.knobs][: len(IN_VIEW)] == list(IN_VIEW)
-    assert {knob.name for knob in form.knobs} == expected
+def test_every_setting_but_those_of_places_has_one_field(form: Form) -> None:
+    data_tab = {setting.name for setting in reading_settings()} | {"data_base_dir"}
+    expected = {setting.name for setting in settings()} - data_tab - {"runs_dir"}
+    assert [setting.name for setting in form.settings][: len(IN_VIEW)] == list(IN_VIEW)
+    assert {setting.name for setting in form.settings} == expected
     assert len(form.components) == len(expected)
 
 
@@ -53,11 +53,11 @@ def test_a_configuration_goes_through_the_form_unchanged(form: Form) -> None:
     assert build_config(form.values(form.fields(config))) == config
 
 
-@pytest.mark.parametrize("knob", form_knobs(), ids=lambda knob: knob.name)
-def test_help_bounds_and_default_are_told(knob: Knob) -> None:
-    text = told(knob)
-    assert text.startswith(knob.help)
-    assert knob.bounds.split(", ")[0] in text
+@pytest.mark.parametrize("setting", form_settings(), ids=lambda setting: setting.name)
+def test_help_bounds_and_default_are_told(setting: Setting) -> None:
+    text = told(setting)
+    assert text.startswith(setting.help)
+    assert setting.bounds.split(", ")[0] in text
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_help_bounds_and_default_are_told(knob: Knob) -> None:
     ],
 )
 def test_a_field_becomes_a_value(name: str, value: Any, expected: Any) -> None:
-    assert from_field(KNOBS[name], value) == expected
+    assert from_field(SETTINGS[name], value) == expected
 
 
 @pytest.mark.parametrize(
@@ -98,10 +98,10 @@ def test_a_field_becomes_a_value(name: str, value: Any, expected: Any) -> None:
 )
 def test_what_is_no_value_is_refused_by_name(name: str, value: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        build_config({name: from_field(KNOBS[name], value)})
+        build_config({name: from_field(SETTINGS[name], value)})
 
 
-def test_a_new_knob_needs_nothing_here() -> None:
+def test_a_new_setting_needs_nothing_here() -> None:
     facts = {"section": "optimisation", "help": "shrinks weights", "choices": (), "bounds": ">= 0", "resumable": False}
     for kind, default, optional, component in (
         (float, 0.0, False, gr.Number),
@@ -109,9 +109,9 @@ def test_a_new_knob_needs_nothing_here() -> None:
         (bool, None, True, gr.Dropdown),
         (bool, True, False, gr.Checkbox),
     ):
-        knob = Knob(name="weight_decay", type=kind, default=default, optional=optional, **facts)
-        assert isinstance(field(knob), component)
-        assert from_field(knob, to_field(knob, default)) == default
+        setting = Setting(name="weight_decay", type=kind, default=default, optional=optional, **facts)
+        assert isinstance(field(setting), component)
+        assert from_field(setting, to_field(setting, default)) == default
 
 
 def test_the_cpu_is_always_a_choice() -> None:

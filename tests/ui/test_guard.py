@@ -7,7 +7,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from regstudio.ui.guard import Guard
+from regstudio.ui.server.guard import Guard
 
 EVIL = "http://evil.example"
 OWN = "http://127.0.0.1:7860"

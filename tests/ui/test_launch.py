@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from regstudio.training.events import StepDone
-from regstudio.training.runs import Run
-from tests.ui.conftest import unused_port
+from regstudio.runs.events import StepDone
+from regstudio.runs.run import Run
+from tests.browser import unused_port
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch.py"
 PATIENCE = 60

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from regstudio.runs.events import EpochDone, PreviewSaved, StepDone, TrainEvent
+from regstudio.runs.run import Run
 from regstudio.training import job
-from regstudio.training.events import EpochDone, PreviewSaved, StepDone, TrainEvent
-from regstudio.training.runs import Run
 from regstudio.training.trainer import train
-from tests.ui.conftest import Served
-from tests.ui.test_train_tab import open_train_tab, set_knobs, wait_for_points, wait_for_state
+from tests.browser import Served
+from tests.ui.test_train_tab import change_settings, open_train_tab, wait_for_points, wait_for_state
 
 UPDATES = 120  # what a minute brings
 STEPS = 20  # of an epoch, as the recorded ones have it
@@ -84,7 +84,7 @@ def test_a_minute_of_updates_neither_grow_the_page_nor_move_anything(
     page.on("response", lambda answer: "component_server" in answer.url and polls.append(answer.url))
     page.add_init_script(HURRY)
     open_train_tab(page, studio_server.url)
-    set_knobs(page, epochs=1, run_name="long")
+    change_settings(page, epochs=1, run_name="long")
     page.click("#train-start")
     wait_for_state(page, "running")
     wait_for_points(page, 30)

@@ -18,11 +18,11 @@ def odd(studio, demo, tmp_path):
     for folder, suffix in (("validation_moving", ""), ("validation_moving_seg", "_seg")):
         for path in list((data / folder).iterdir())[:1]:
             path.rename(path.with_name(f"{ODD}{suffix}{''.join(path.suffixes)}"))
-    knobs = {"epochs": 1, "encoder_channels": 2, "decoder_channels": 4, "device": "cpu", "run_name": "run"}
-    config = build_config({"data_base_dir": data, "runs_dir": studio.runs_dir, **knobs})
+    settings = {"epochs": 1, "encoder_channels": 2, "decoder_channels": 4, "device": "cpu", "run_name": "run"}
+    config = build_config({"data_base_dir": data, "runs_dir": studio.runs_dir, **settings})
     list(train(config, check_data(config).index))
     (studio.runs_dir / "run").rename(studio.runs_dir / ODD)
-    studio.set_knobs({"data_base_dir": data})
+    studio.change_settings({"data_base_dir": data})
 
 
 @pytest.mark.browser

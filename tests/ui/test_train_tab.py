@@ -16,12 +16,12 @@ import torch
 
 from regstudio.config import PRESETS, TrainConfig
 from regstudio.errors import ConfigError, DataError, DeviceError, RunError
-from regstudio.training.events import RunStarted, StepDone
-from regstudio.ui import starting
-from regstudio.ui.presets import command_line
-from regstudio.ui.studio import Studio
+from regstudio.runs.events import RunStarted, StepDone
+from regstudio.studio import training_control as starting
+from regstudio.studio.settings_files import command_line
+from regstudio.studio.studio import Studio
+from tests.browser import Served
 from tests.ui.acting import fill
-from tests.ui.conftest import Served
 
 SMALL: dict[str, Any] = {"encoder_channels": 2, "decoder_channels": 4, "device": "cpu", "lr": 1e-3}
 Configs = Callable[..., TrainConfig]
@@ -60,7 +60,7 @@ def test_a_training_starts_is_stopped_and_goes_on(studio: Studio) -> None:
 
 
 def test_the_copied_command_line_gives_the_same_losses(studio: Studio) -> None:
-    studio.set_knobs({"threads": 2})
+    studio.change_settings({"threads": 2})
     with threads(3):  # what the program would take is not what the run takes
         starting.start(studio, {**SMALL, "epochs": 1, "seed": 5, "run_name": "browser"})
         line = command_line(studio.config).replace("browser", "terminal")
@@ -73,7 +73,7 @@ def test_the_copied_command_line_gives_the_same_losses(studio: Studio) -> None:
 
 def test_bad_data_is_refused_with_the_reason(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    studio.set_knobs({"data_base_dir": tmp_path / "empty"})
+    studio.change_settings({"data_base_dir": tmp_path / "empty"})
     with pytest.raises(DataError, match=r"cannot be trained on(.|\n)*The Data tab lists"):
         starting.start(studio, SMALL)
     assert starting.state(studio) == "idle"
@@ -128,9 +128,9 @@ def open_train_tab(page: Any, url: str) -> None:
     page.wait_for_selector("#live .live[data-state]")
 
 
-def set_knobs(page: Any, **values: Any) -> None:
+def change_settings(page: Any, **values: Any) -> None:
     for name, value in values.items():
-        fill(page, f"#knob-{name} :is(input, textarea)", str(value))
+        fill(page, f"#setting-{name} :is(input, textarea)", str(value))
 
 
 def wait_for_state(page: Any, state: str) -> None:
@@ -148,7 +148,7 @@ def wait_for_points(page: Any, number: int) -> None:
 def test_the_whole_path_in_a_browser(page: Any, studio_server: Served) -> None:
     open_train_tab(page, studio_server.url)
     page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--data_base_dir')")
-    set_knobs(page, epochs=500, lr=0.002, run_name="mine")
+    change_settings(page, epochs=500, lr=0.002, run_name="mine")
     page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--lr 0.002')")
     page.click("#train-start")
     wait_for_state(page, "running")
@@ -164,7 +164,7 @@ def test_the_whole_path_in_a_browser(page: Any, studio_server: Served) -> None:
     wait_for_points(page, seen + 10)
     assert page.evaluate("document.querySelector('[data-chart=loss]').data[0].x.slice(0, 3)") == [1, 2, 3]
     page.wait_for_selector("#live .pictures img")
-    assert page.input_value("#knob-lr input") == "0.002"
+    assert page.input_value("#setting-lr input") == "0.002"
 
     other = page.context.new_page()
     open_train_tab(other, studio_server.url)
@@ -188,13 +188,13 @@ def test_the_demo_data_come_with_a_short_training_unless_settings_were_changed(
     page: Any, studio_server: Served, tmp_path: Path
 ) -> None:
     studio = studio_server.studio
-    studio.set_knobs({"data_base_dir": tmp_path})
+    studio.change_settings({"data_base_dir": tmp_path})
     open_train_tab(page, studio_server.url)
     page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--data_base_dir')")
     assert not page.is_visible("#train-offer")
     for by_hand, epochs in ((False, 10), (True, 7)):
         if by_hand:
-            set_knobs(page, epochs=epochs)
+            change_settings(page, epochs=epochs)
         page.get_by_role("tab", name="Data").click()
         page.click("#data-demo")
         page.wait_for_selector("#data-overview .verdict.ready")
@@ -222,7 +222,7 @@ def test_the_alignment_is_seen_survives_a_reload_and_can_be_stopped(
 
     affine_matrices = trainer.affine_matrices
     monkeypatch.setattr(trainer, "affine_matrices", slowly)
-    studio_server.studio.set_knobs({"affine": "auto", "epochs": 2, "run_name": "askew"})
+    studio_server.studio.change_settings({"affine": "auto", "epochs": 2, "run_name": "askew"})
     open_train_tab(page, studio_server.url)
     page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--affine auto')")
     page.click("#train-start")
@@ -245,7 +245,7 @@ def test_a_refusal_and_a_failure_are_seen(page: Any, studio_server: Served, monk
     from regstudio.training import job
 
     open_train_tab(page, studio_server.url)
-    set_knobs(page, epochs=0)
+    change_settings(page, epochs=0)
     page.wait_for_function("document.querySelector('#train-command textarea').value.includes('# epochs is 0')")
     page.click("#train-start")
     page.locator(".toast-body").get_by_text("epochs is 0").wait_for()
@@ -254,7 +254,7 @@ def test_a_refusal_and_a_failure_are_seen(page: Any, studio_server: Served, monk
         raise ValueError("<b>boom</b>")
 
     monkeypatch.setattr(job, "train", broken)
-    set_knobs(page, epochs=2)
+    change_settings(page, epochs=2)
     page.click("#train-start")
     wait_for_state(page, "failed")
     assert "<b>boom</b>" in page.inner_text("#live .failure")
@@ -264,7 +264,7 @@ def test_a_refusal_and_a_failure_are_seen(page: Any, studio_server: Served, monk
 @pytest.mark.browser
 def test_a_training_that_blows_up_says_why_and_what_to_do(page: Any, studio_server: Served) -> None:
     open_train_tab(page, studio_server.url)
-    set_knobs(page, lr=1e30, epochs=5, run_name="wild")
+    change_settings(page, lr=1e30, epochs=5, run_name="wild")
     page.click("#train-start")
     wait_for_state(page, "failed")
     words = page.inner_text("#live .failure")
@@ -280,7 +280,7 @@ def test_a_training_that_blows_up_says_why_and_what_to_do(page: Any, studio_serv
 @pytest.mark.browser
 def test_a_second_start_is_refused_with_the_reason(page: Any, studio_server: Served) -> None:
     open_train_tab(page, studio_server.url)
-    set_knobs(page, epochs=500, run_name="mine")
+    change_settings(page, epochs=500, run_name="mine")
     page.click("#train-start")
     wait_for_state(page, "running")
     page.wait_for_selector("#train-start:disabled")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from regstudio.config import build_config
+from regstudio.studio.studio import Studio
 from regstudio.training.setup import check_data
 from regstudio.training.trainer import train
-from regstudio.ui.studio import Studio
+from tests.browser import Served, unused_port, watched_page
 from tests.ui.acting import fill
-from tests.ui.conftest import Served, unused_port, watched_page
 
 pytestmark = pytest.mark.browser
 
@@ -37,12 +37,12 @@ CONTRAST = """(selector) => {
 @pytest.fixture(scope="module")
 def server(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     from regstudio.ui.app import build_app
-    from regstudio.ui.serving import serve
+    from regstudio.ui.server.serving import serve
 
     folder = tmp_path_factory.mktemp("viewer")
     studio = Studio(runs_dir=folder / "runs", roots=(folder, demo), demo_dir=demo, data_base_dir=demo)
-    knobs = {"epochs": 2, "encoder_channels": 2, "decoder_channels": 4, "lr": 1e-3, "device": "cpu"}
-    config = build_config({"data_base_dir": demo, "runs_dir": folder / "runs", "run_name": "first", **knobs})
+    settings = {"epochs": 2, "encoder_channels": 2, "decoder_channels": 4, "lr": 1e-3, "device": "cpu"}
+    config = build_config({"data_base_dir": demo, "runs_dir": folder / "runs", "run_name": "first", **settings})
     list(train(config, check_data(config).index))
     page = serve(build_app(studio), port=unused_port())
     yield Served(page.url, studio)

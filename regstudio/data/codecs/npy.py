@@ -13,6 +13,8 @@ import numpy.typing as npt
 from regstudio.data.codecs.stored import Stored, refuse_huge
 from regstudio.data.problems import FileError
 
+npy_format: Any = np.lib.format  # some versions of NumPy leave its functions without types
+
 
 def decode(path: Path, key: str) -> Stored:
     """Decode a .npy file; (H, W, 3) or (H, W, 4) of bytes counts as colour."""
@@ -36,8 +38,8 @@ def decode_archive(path: Path, key: str) -> Stored:
 
 
 def _from_stream(path: Path, stream: IO[bytes]) -> Stored:
-    version = np.lib.format.read_magic(stream)
-    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+    version = npy_format.read_magic(stream)
+    read_header = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}[version]
     shape, column_major, dtype = read_header(stream)
     if dtype.kind not in "buifc":
         raise FileError(path, f"holds '{dtype}' values, not numbers", "Save a numeric array.")
@@ -71,5 +73,5 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
 
 def _to_bytes(array: npt.NDArray[Any]) -> bytes:
     stream = io.BytesIO()
-    np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+    npy_format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
     return stream.getvalue()

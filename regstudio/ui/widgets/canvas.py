@@ -1,6 +1,6 @@
 """The canvas viewer: one component that draws a registered case entirely in the browser.
 
-Its value is the JSON of regstudio.viewer.layers.to_payload with the case's `place` in the list of `places` cases, or of
+Its value is the JSON of regstudio.drawing.canvas_payload with the case's `place` in the list of `places` cases, or of
 `empty` where there is nothing to draw. When the user asks for another case it triggers `step`, with its place (none for
 own images, which are in no list) and `by`, the way there.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from regstudio.ui.assets import read_asset
+from regstudio.files import read_asset
 
 # One script in several files; the first names what the others share.
 _SCRIPTS = ("state", "reading", "panels", "layers", "numbers", "pointer", "controls", "opening")

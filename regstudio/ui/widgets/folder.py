@@ -11,11 +11,11 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from regstudio.ui.browsing import RecentFolders, subfolders
-from regstudio.ui.studio import Studio
-from regstudio.ui.telling import told
+from regstudio.studio.folders import RecentFolders, subfolders
+from regstudio.studio.studio import Studio
+from regstudio.ui.handlers import told
 
-LONGEST_CHIP = 56  # characters
+MAX_CHIP_LENGTH = 56  # characters
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _chips(label: str, elem_id: str) -> gr.Dataset:
 
 def _end(path: str) -> str:
     """Cut a long path at its beginning, before the page cuts it at its end, where paths differ."""
-    return path if len(path) <= LONGEST_CHIP else f"…{path[1 - LONGEST_CHIP :]}"
+    return path if len(path) <= MAX_CHIP_LENGTH else f"…{path[1 - MAX_CHIP_LENGTH :]}"
 
 
 def _nearest(folder: str) -> list[Path]:

@@ -4,8 +4,8 @@ from typing import Any
 
 import gradio as gr
 
-from regstudio.ui.assets import PLOTLY, read_asset
-from regstudio.ui.feed import Feed
+from regstudio.files import asset, read_asset
+from regstudio.studio.live_feed import Feed
 
 # Static: text is filled in by the script with textContent.
 TEMPLATE = """
@@ -71,5 +71,5 @@ def live_panel(feed: Feed) -> gr.HTML:
         server_functions=[poll, preview],
         apply_default_css=False,
         elem_id="live",
-        plotly=f"/gradio_api/file={PLOTLY.as_posix()}",
+        plotly=f"/gradio_api/file={asset('plotly/plotly-basic.min.js').as_posix()}",
     )

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from regstudio.ui import uploads
-from regstudio.ui.studio import Studio
+from regstudio.studio import uploads
+from regstudio.studio.studio import Studio
 
 
 @dataclass(frozen=True)

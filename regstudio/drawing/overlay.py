@@ -1,0 +1,180 @@
+"""Fixed, moving and warped images side by side and on top of each other: arrays in, pictures out.
+
+Fixed is magenta and moving or warped is green throughout, which every kind of colour vision tells apart; where the two
+agree, an overlay is grey.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from contourpy import contour_generator
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+Array = npt.NDArray[Any]
+
+FIXED_COLOUR, MOVING_COLOUR = "#ff3df5", "#1fe03a"
+COLUMNS = ("fixed", "moving (before)", "warped (after)", "overlay before", "overlay after", "deformed grid")
+DPI = 100
+WIDTH, LEFT, TOP, BOTTOM = 16.0, 0.35, 0.4, 0.4  # inches: the figure, and its margins for names, titles and legend
+GAP, BELOW_ROW = 0.05, 0.34  # inches: between columns, and below a row for its Dice
+MAX_NAME_LENGTH = 24  # characters that fit beside a square panel
+GRID_LINES = 24  # along the longer side, of an image of at least as many pixels
+
+
+class Registered(Protocol):
+    """What registering one case gave, as inference's Registration holds it."""
+
+    @property
+    def warped(self) -> Array:
+        """The moving image (H, W) on the fixed grid."""
+
+    @property
+    def flow(self) -> Array:
+        """The displacement (2, H, W) in pixels."""
+
+    @property
+    def warped_label(self) -> Array | None:
+        """The moving label (H, W) on the fixed grid."""
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Among others dice_before and dice, where there are labels."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparison:
+    """One case before and after registration: images (H, W) in [0, 1], `flow` (2, H, W) in pixels (dy, dx).
+
+    Labels (H, W) and Dice are drawn where they are given.
+    """
+
+    name: str
+    fixed: Array
+    moving: Array
+    warped: Array
+    flow: Array
+    fixed_label: Array | None = None
+    moving_label: Array | None = None
+    warped_label: Array | None = None
+    dice_before: float | None = None
+    dice: float | None = None
+
+
+def compare(
+    name: str,
+    fixed: Array,
+    moving: Array,
+    result: Registered,
+    *,
+    fixed_label: Array | None = None,
+    moving_label: Array | None = None,
+) -> Comparison:
+    """Put a case and what registering it gave side by side."""
+    return Comparison(
+        name=name,
+        fixed=fixed,
+        moving=moving,
+        warped=result.warped,
+        flow=result.flow,
+        fixed_label=fixed_label,
+        moving_label=moving_label,
+        warped_label=result.warped_label,
+        dice_before=result.metrics.get("dice_before"),
+        dice=result.metrics.get("dice"),
+    )
+
+
+def overlay(fixed: Array, other: Array) -> npt.NDArray[np.float32]:
+    """Lay two images (H, W) in [0, 1] on top of each other: RGB (H, W, 3), magenta and green, grey where equal."""
+    picture: npt.NDArray[np.float32] = np.stack((fixed, other, fixed), axis=-1).clip(0, 1).astype(np.float32)
+    return picture
+
+
+def label_outline(label: Array) -> list[Array]:
+    """Return the borders of every id but 0 in `label` (H, W) as closed lines, each (N, 2) points (x, y) in pixels.
+
+    Pixel centres lie at whole numbers; a line crosses halfway between a pixel of the id and one of another.
+    """
+    padded = np.pad(label, 1)  # so that lines close where an id reaches the image's border
+    outline: list[Array] = []
+    for number in np.unique(label[label != 0]):
+        lines: Any = contour_generator(z=(padded == number).astype(float)).lines(0.5)
+        outline.extend(line - 1 for line in lines)
+    return outline
+
+
+def deformed_grid(flow: Array, spacing: int) -> list[Array]:
+    """Return the lines of a square grid on the fixed image, carried along by `flow` (2, H, W): each (N, 2), (x, y).
+
+    A point p of the fixed image goes to p + flow(p), where its counterpart lies in the moving image; `spacing` is the
+    distance between two lines, in pixels.
+    """
+    _, height, width = flow.shape
+    points = (np.indices((height, width)) + flow)[::-1].transpose(1, 2, 0)
+    rows, columns = (range((size - 1) % spacing // 2, size, spacing) for size in (height, width))
+    return [*(points[row] for row in rows), *(points[:, column] for column in columns)]
+
+
+def before_after(cases: Sequence[Comparison]) -> Figure:
+    """Draw cases before and after registration, one a row, 1600 pixels wide; the caller saves the figure."""
+    height, width = cases[0].fixed.shape
+    panel = (WIDTH - LEFT - len(COLUMNS) * GAP) / len(COLUMNS)
+    row = panel * height / width
+    full = TOP + len(cases) * (row + BELOW_ROW) + BOTTOM
+    figure = Figure(figsize=(WIDTH, full), dpi=DPI)
+    FigureCanvasAgg(figure)
+    figure.subplots_adjust(
+        left=LEFT / WIDTH,
+        right=1 - GAP / WIDTH,
+        top=1 - TOP / full,
+        bottom=(BOTTOM + BELOW_ROW) / full,
+        wspace=GAP / panel,
+        hspace=BELOW_ROW / row,
+    )
+    axes = figure.subplots(len(cases), len(COLUMNS), squeeze=False)
+    for panels, case in zip(axes, cases, strict=True):
+        _draw_row(panels, case)
+    for column, title in zip(axes[0], COLUMNS, strict=True):
+        column.set_title(title, fontsize=17)
+    handles = [Line2D([], [], color=colour, linewidth=5) for colour in (FIXED_COLOUR, MOVING_COLOUR)]
+    figure.legend(handles, ("fixed", "moving or warped"), loc="lower center", ncols=2, fontsize=15, frameon=False)
+    return figure
+
+
+def _draw_row(row: Sequence[Axes], case: Comparison) -> None:
+    fixed, moving, warped, before, after, grid = row
+    for axes, image in ((fixed, case.fixed), (moving, case.moving), (warped, case.warped)):
+        axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
+        _draw_outline(axes, case.fixed_label, FIXED_COLOUR)
+    _draw_outline(moving, case.moving_label, MOVING_COLOUR)
+    _draw_outline(warped, case.warped_label, MOVING_COLOUR)
+    before.imshow(overlay(case.fixed, case.moving))
+    after.imshow(overlay(case.fixed, case.warped))
+    height, width = case.fixed.shape
+    grid.add_collection(
+        LineCollection(
+            deformed_grid(case.flow, max(1, max(height, width) // GRID_LINES)), colors="0.15", linewidths=0.8
+        )
+    )
+    grid.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal")
+    for axes in row:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    # Long names differ at their ends.
+    name = case.name if len(case.name) <= MAX_NAME_LENGTH else f"…{case.name[1 - MAX_NAME_LENGTH :]}"
+    fixed.set_ylabel(name, fontsize=14)
+    for axes, dice in ((moving, case.dice_before), (warped, case.dice)):
+        if dice is not None:
+            axes.set_xlabel(f"Dice {dice:.3f}", fontsize=16)
+
+
+def _draw_outline(axes: Axes, label: Array | None, colour: str) -> None:
+    if label is not None:
+        axes.add_collection(LineCollection(label_outline(label), colors=colour, linewidths=1.4), autolim=False)

@@ -1,0 +1,70 @@
+"""Draws a run's preview, the same pair epoch after epoch, quickly enough to follow a training."""
+
+import base64
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from regstudio.drawing.overlay import (
+    FIXED_COLOUR,
+    GRID_LINES,
+    MOVING_COLOUR,
+    deformed_grid,
+    label_outline,
+    overlay,
+)
+
+Array = npt.NDArray[Any]
+LONGER_SIDE = 384  # of a picture, in pixels: small images are enlarged so that lines stay thin
+GRID_COLOUR, GROUND = "#d8dee9", "#16181d"
+
+
+def draw(pair_path: Path, epoch_path: Path) -> dict[str, str]:
+    """Return the pictures of one preview as PNG data URIs: before, after, grid and, with labels, their outlines."""
+    with np.load(pair_path, allow_pickle=False) as pair, np.load(epoch_path, allow_pickle=False) as epoch:
+        arrays: Mapping[str, Array] = {**pair, **epoch}
+    fixed, moving, warped = (arrays[name] / 255 for name in ("fixed", "moving", "warped"))
+    flow = arrays["flow"].astype(np.float32)
+    scale = max(1, round(LONGER_SIDE / max(fixed.shape)))
+    spacing = max(1, max(fixed.shape) // GRID_LINES)
+    pictures = {
+        "before": _picture(overlay(fixed, moving), scale),
+        "after": _picture(overlay(fixed, warped), scale),
+        "grid": _with_lines(_ground(fixed, scale), {GRID_COLOUR: deformed_grid(flow, spacing)}, scale),
+    }
+    if "warped_label" in arrays:
+        atlas = label_outline(arrays["fixed_label"])
+        for name, image, label in (("before", moving, "moving_label"), ("after", warped, "warped_label")):
+            lines = {FIXED_COLOUR: atlas, MOVING_COLOUR: label_outline(arrays[label])}
+            pictures[f"labels_{name}"] = _with_lines(_picture(np.dstack([image] * 3), scale), lines, scale)
+    return {name: _data_uri(picture) for name, picture in pictures.items()}
+
+
+def _picture(colours: Array, scale: int) -> Image.Image:
+    picture = Image.fromarray((255 * colours).round().astype(np.uint8))
+    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+
+
+def _ground(image: Array, scale: int) -> Image.Image:
+    height, width = image.shape
+    return Image.new("RGB", (width * scale, height * scale), GROUND)
+
+
+def _with_lines(picture: Image.Image, lines: Mapping[str, Iterable[Array]], scale: int) -> Image.Image:
+    pen = ImageDraw.Draw(picture)
+    for colour, group in lines.items():
+        for line in group:
+            points = (line + 0.5) * scale - 0.5  # pixel centres lie at whole numbers
+            pen.line([(float(x), float(y)) for x, y in points], fill=colour, width=2 if scale > 1 else 1)
+    return picture
+
+
+def _data_uri(picture: Image.Image) -> str:
+    file = io.BytesIO()
+    picture.save(file, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

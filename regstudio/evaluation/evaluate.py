@@ -1,0 +1,207 @@
+"""Measuring methods of registration on the same labelled images: case by case, and one method against another."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from regstudio.data.layout import Case, DataIndex
+from regstudio.data.pairs import Array, Pair, PairReader
+from regstudio.distributed import SINGLE_PROCESS, Group
+from regstudio.errors import DataError
+from regstudio.evaluation.scores import COLUMNS, LABEL_RULE, CaseScores, score, warp
+from regstudio.evaluation.statistics import Description, PairedTest, describe, wilcoxon
+from regstudio.methods.method import Method
+from regstudio.methods.network import Registrar
+from regstudio.networks.checkpoint import Checkpoint
+from regstudio.transforms.transform import Transform
+
+CONVENTIONS = {
+    "flow": "pull-back on the fixed grid in pixels, (dy, dx): warped(p) = moving(p + flow(p))",
+    "labels": LABEL_RULE,
+    "label_warp": "nearest neighbour",
+    "distances": "mm by the fixed image's spacing where its file knows it, else pixels; landmarks and inverse by the "
+    "moving image's",
+    "njd": "pixels with a Jacobian determinant <= 0 by central differences, as in the training log",
+    "njd_one_sided": "pixels with any of the four one-sided determinants <= 0 (Liu et al., IJCV 2024)",
+    "nda": "non-diffeomorphic area, 1/4 of the sum of max(0, -determinant) over the one-sided ones (Liu et al.)",
+    "sdlogj": "std(log(clip(determinant + 3, 1e-9, 1e9))), central, without two pixels at the border (Learn2Reg)",
+    "worst30": "mean of the worst 30 % of the cases, rounded up",
+    "std": "sample standard deviation, n - 1",
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CaseResult:
+    """One case of an evaluation: its arrays, what the method found, and the scores; viewer.overlay.compare draws it."""
+
+    pair: Pair
+    transform: Transform
+    scores: CaseScores
+
+    @property
+    def flow(self) -> Array:
+        """The displacement (2, H, W) in pixels."""
+        return self.transform.flow
+
+    @property
+    def warped(self) -> Array:
+        """The moving image (H, W) on the fixed grid."""
+        return warp(self.pair.moving, self.flow, "bilinear")
+
+    @property
+    def warped_label(self) -> Array | None:
+        """The moving label (H, W) on the fixed grid, or None."""
+        return None if self.pair.moving_label is None else warp(self.pair.moving_label, self.flow, "nearest")
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The scores of the case by column."""
+        return self.scores.values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The scores of one method on all cases, in their order, and where all of it comes from, JSON-ready.
+
+    `provenance` holds regstudio (the version), method, data and conventions.
+    """
+
+    method: str
+    cases: tuple[CaseScores, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def unit(self) -> str:
+        """The unit of distances: "mm" or "pixels"."""
+        return self.cases[0].unit if self.cases else "pixels"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those of COLUMNS that any case has a value in."""
+        return tuple(column for column in COLUMNS if any(column in case.values for case in self.cases))
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The ids that any case is scored on."""
+        return tuple(sorted({label for case in self.cases for label in case.labels}))
+
+    def values(self, column: str, label: int | None = None) -> list[float | None]:
+        """Return a column's value for each case, or those of one label; None where there is none."""
+        if label is None:
+            return [case.values.get(column) for case in self.cases]
+        return [case.labels.get(label, {}).get(column) for case in self.cases]
+
+    def describe(self, column: str, label: int | None = None) -> Description:
+        """Sum up a column over the cases."""
+        return describe(self.values(column, label), higher_is_better=COLUMNS[column].higher_is_better)
+
+
+def evaluate(method: Method, cases: Sequence[Case], read: PairReader) -> Iterator[CaseResult]:
+    """Register each case to the reader's atlas and yield it with its scores.
+
+    Raises DataError, naming the file, where one cannot be used: a mean over fewer cases than asked for would mislead.
+    """
+    for case in cases:
+        pair = read(case)
+        transform = method.register(pair)
+        yield CaseResult(pair=pair, transform=transform, scores=score(pair, transform))
+
+
+def collect(
+    method: Method, results: Iterable[CaseResult], data: Mapping[str, Any] | None = None, group: Group = SINGLE_PROCESS
+) -> Evaluation:
+    """Run an evaluation to its end and return it; `data` says what was evaluated on (see `data_provenance`).
+
+    `results` are those of this process's share of the cases; each process of a `group` returns the whole evaluation.
+    """
+    cases = tuple(group.gather_in_order(result.scores for result in results))
+    provenance = {
+        "regstudio": version("regstudio"),
+        "method": {"name": method.name, **method.provenance},
+        "data": dict(data or {}),
+        "conventions": CONVENTIONS,
+    }
+    return Evaluation(method=method.name, cases=cases, provenance=provenance)
+
+
+def checkpoint_name(path: Path) -> str:
+    """Return what to call a checkpoint in tables: its run and file, as in "brains/best_model"."""
+    run = path.absolute().parent.parent
+    return f"{run.name}/{path.stem}" if path.absolute().parent.name == "checkpoints" else path.stem
+
+
+def network(
+    registrar: Registrar, name: str = "network", provenance: Mapping[str, Any] | None = None, *, refine: int = 0
+) -> Method:
+    """Return a trained network as a method, timed by itself: affine map, network, refinement and warping.
+
+    `refine` is that of Registrar.register; its gain is in the metrics of the transforms. The first pair is
+    registered twice and the second time counts: the first pays for what a device does once.
+    """
+    warm = False
+    origin = {"device": str(registrar.device), "affine": registrar.affine, "refine": refine}
+
+    def register(pair: Pair) -> Transform:
+        nonlocal warm
+        if not warm:
+            registrar.register(pair.fixed, pair.moving)
+            warm = True
+        found = registrar.register(
+            pair.fixed, pair.moving, fixed_label=pair.fixed_label, moving_label=pair.moving_label, refine=refine
+        )
+        return Transform(
+            flow=found.flow,
+            seconds=found.seconds,
+            affine_flow=found.affine_flow,
+            inverse_flow=found.inverse_flow,
+            metrics=found.metrics,
+        )
+
+    return Method(name=name, register=register, provenance=origin | dict(provenance or {}))
+
+
+def checkpoint_provenance(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return which checkpoint a network comes from: path, sha256, epoch, network, configuration and seed."""
+    config = dict(checkpoint.config)
+    return {
+        "checkpoint": str(path),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "epoch": checkpoint.epoch,
+        "network": dict(checkpoint.network),
+        "config": config,
+        "seed": config.get("optimisation", {}).get("seed"),
+    }
+
+
+def data_provenance(index: DataIndex) -> dict[str, Any]:
+    """Return what an evaluation was done on: folder, atlas, and the ids of the data split."""
+    return {
+        "root": str(index.root),
+        "atlas": None if index.atlas is None else str(index.atlas.image),
+        "train": [case.id for case in index.train],
+        "validation": [case.id for case in index.validation],
+    }
+
+
+def compare(first: Evaluation, second: Evaluation) -> dict[str, PairedTest]:
+    """Test each column of two evaluations on the cases, by id, that both have; differences are second - first.
+
+    Raises DataError where they have no case in common, or measure distances in different units.
+    """
+    others = {case.id: case for case in second.cases}
+    pairs = [(case, others[case.id]) for case in first.cases if case.id in others]
+    if not pairs:
+        raise DataError(f"{first.method} and {second.method} have no case in common. Evaluate both on the same images.")
+    if first.unit != second.unit:
+        raise DataError(
+            f"{first.method} is measured in {first.unit} and {second.method} in {second.unit}. "
+            "Evaluate both on the same files."
+        )
+    columns = [column for column in first.columns if column in second.columns]
+    return {
+        column: wilcoxon([a.values.get(column) for a, _ in pairs], [b.values.get(column) for _, b in pairs])
+        for column in columns
+    }

@@ -1,0 +1,192 @@
+"""The report of an evaluation: one HTML page that needs nothing else, and the tables it was made of."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from regstudio.drawing.case_row import case_row
+from regstudio.drawing.overlay import Comparison
+from regstudio.evaluation.evaluate import Evaluation, compare
+from regstudio.evaluation.report.html import Html, table, tag
+from regstudio.evaluation.report.plots import box_plots
+from regstudio.evaluation.report.style import STYLE
+from regstudio.evaluation.scores import METRICS, STAGES
+from regstudio.evaluation.tables import shown, spread, title, write_tables
+from regstudio.files import write_text
+
+SHOWN_CASES = 6
+PAGE = "report.html"
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # the page asks for nothing, and cannot
+
+
+def worst_and_best(evaluation: Evaluation, count: int = SHOWN_CASES) -> tuple[list[str], list[str]]:
+    """Return the ids of the cases with the lowest and the highest Dice (without labels, NCC): each once, worst first.
+
+    The best come best first. Of few cases, the first half are the worst.
+    """
+    column = "dice" if "dice" in evaluation.columns else "ncc"
+    scored = [case for case in evaluation.cases if column in case.values]
+    ranked = [case.id for case in sorted(scored, key=lambda case: case.values[column])]
+    worst = ranked[: min(count, -(-len(ranked) // 2))]
+    return worst, ranked[len(worst) :][-count:][::-1]
+
+
+def write_report(
+    folder: Path,
+    evaluations: Sequence[Evaluation],
+    *,
+    worst: Sequence[Comparison] = (),
+    best: Sequence[Comparison] = (),
+) -> Path:
+    """Write report.html, cases.csv, labels.csv and summary.csv to `folder`; returns the path of the page.
+
+    The first evaluation is the one reported on, the others are compared with it; all are of the same cases. `worst` and
+    `best` are cases of the first, drawn in this order (see `worst_and_best`). The page makes no request.
+    """
+    write_tables(folder, evaluations)
+    write_text(folder / PAGE, _page(evaluations, worst, best))
+    return folder / PAGE
+
+
+def _page(evaluations: Sequence[Evaluation], worst: Sequence[Comparison], best: Sequence[Comparison]) -> str:
+    first = evaluations[0]
+    name = f"Registration report: {first.method}"
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        Html(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", name),
+        tag("style", Html(STYLE)),
+    )
+    data = first.provenance.get("data", {})
+    root, atlas = data.get("root", "unnamed data"), data.get("atlas", "one atlas")
+    facts = f"{len(first.cases)} cases of {root}, registered to {atlas}"
+    body = tag(
+        "body",
+        tag("h1", name),
+        tag("p", facts, class_="soft"),
+        _overview(evaluations),
+        _plots(evaluations),
+        _tests(evaluations),
+        _pictures("Worst cases", worst),
+        _pictures("Best cases", best),
+        [_details(evaluation) for evaluation in evaluations],
+        _origin(evaluations),
+    )
+    return f'<!doctype html>\n<html lang="en">{head}{body}</html>\n'
+
+
+def _overview(evaluations: Sequence[Evaluation]) -> Html:
+    """Return the methods side by side, and what the images were before any."""
+    first = evaluations[0]
+    rows = []
+    for metric in METRICS:
+        if any(metric.name in evaluation.columns for evaluation in evaluations):
+            described = [evaluation.describe(metric.name) for evaluation in evaluations]
+            if metric.staged:
+                described.insert(0, first.describe(metric.column("before")))
+            empty = [] if metric.staged else [""]
+            rows.append([title(metric, first.unit), *empty, *(spread(metric, each) for each in described)])
+            if metric.staged:
+                rows.append(["  median", *(shown(metric, each.median) for each in described)])
+                rows.append(["  worst 30 %", *(shown(metric, each.worst30) for each in described)])
+    note = "Mean and sample standard deviation over the cases. Times are of this machine, without reading and scoring."
+    heads = ["", "before", *(evaluation.method for evaluation in evaluations)]
+    return tag("section", tag("h2", "Summary"), tag("p", note, class_="soft"), table(heads, rows))
+
+
+def _plots(evaluations: Sequence[Evaluation]) -> Html:
+    if "dice" not in evaluations[0].columns:
+        return Html("")
+    note = "Boxes are quartiles and median, whiskers reach 1.5 times as far: grey before, blue affine, green after."
+    plots = box_plots(evaluations, evaluations[0].labels)
+    return tag("section", tag("h2", "Dice by label"), tag("p", note, class_="soft"), tag("div", plots, class_="wide"))
+
+
+def _tests(evaluations: Sequence[Evaluation]) -> Html:
+    if len(evaluations) < 2:
+        return Html("")
+    note = "Wilcoxon's signed-rank test, two-sided, on the common cases; not corrected for the number of tests."
+    tables = [_test(a, b) for a, b in combinations(evaluations, 2)]
+    return tag("section", tag("h2", "Paired tests"), tag("p", note, class_="soft"), tables)
+
+
+def _test(first: Evaluation, second: Evaluation) -> Html:
+    tests = compare(second, first)
+    rows = []
+    for metric in METRICS:
+        test = tests.get(metric.name)
+        if test is not None and test.p is not None:
+            means = [shown(metric, each.describe(metric.name).mean) for each in (first, second)]
+            p = "< 0.0001" if test.p < 1e-4 else f"{test.p:.4f}"
+            change = shown(metric, test.median_difference, "+")
+            rows.append([title(metric, first.unit), *means, change, p, str(test.count)])
+    heads = ["", first.method, second.method, "median difference", "p", "pairs"]
+    return tag("div", tag("h3", f"{first.method} against {second.method}"), table(heads, rows))
+
+
+def _details(evaluation: Evaluation) -> Html:
+    affine = any(metric.column("affine") in evaluation.columns for metric in METRICS if metric.staged)
+    stages = [stage for stage in STAGES if affine or stage != "affine"]
+    rows = []
+    for metric in METRICS:
+        for label in (None, *(evaluation.labels if metric.by_label else ())):
+            described = {stage: evaluation.describe(metric.column(stage), label) for stage in metric.stages}
+            after = described["after"]
+            if after.count:
+                name = title(metric, evaluation.unit) if label is None else f"  label {label}"
+                spreads = [spread(metric, described[stage]) if stage in described else "" for stage in stages]
+                numbers = [shown(metric, value) for value in (after.median, after.worst30)]
+                rows.append([name, *spreads, *numbers, str(after.count)])
+    heads = ["", *stages, "median after", "worst 30 % after", "cases"]
+    return tag("section", tag("h2", f"All scores: {evaluation.method}"), table(heads, rows))
+
+
+def _pictures(heading: str, cases: Sequence[Comparison]) -> Html:
+    if not cases:
+        return Html("")
+    return tag("section", tag("h2", heading), [_picture(case) for case in cases])
+
+
+def _picture(case: Comparison) -> Html:
+    source = "data:image/webp;base64," + base64.b64encode(case_row(case)).decode()
+    scores = [("Dice before", case.dice_before), ("after", case.dice)]
+    caption = ", ".join([case.name, *(f"{name} {value:.3f}" for name, value in scores if value is not None)])
+    return tag("figure", tag("img", src=source, alt=f"Six pictures of {case.name}"), tag("figcaption", caption))
+
+
+def _origin(evaluations: Sequence[Evaluation]) -> Html:
+    provenance = evaluations[0].provenance
+    data, conventions = provenance.get("data", {}), provenance.get("conventions", {})
+    split = [
+        tag("details", tag("summary", f"{name}: {len(data[name])} cases"), tag("p", ", ".join(map(str, data[name]))))
+        for name in ("train", "validation")
+        if name in data
+    ]
+    methods = [tag("div", tag("h3", e.method), _facts(e.provenance.get("method", {}))) for e in evaluations]
+    return tag(
+        "section",
+        tag("h2", "Conventions"),
+        _facts(conventions),
+        tag("h2", "Data"),
+        _facts({key: value for key, value in data.items() if key not in ("train", "validation")}),
+        split,
+        tag("h2", "Methods"),
+        tag("p", f"RegStudio {provenance.get('regstudio', '')}", class_="soft"),
+        methods,
+    )
+
+
+def _facts(facts: Mapping[str, Any]) -> Html:
+    def described(value: Any) -> Html:
+        if isinstance(value, Mapping | list | tuple):
+            return tag("dd", tag("pre", json.dumps(value, indent=1, default=str)))
+        return tag("dd", "-" if value is None else str(value))
+
+    return tag(
+        "dl", [part for key, value in facts.items() for part in (tag("dt", key.replace("_", " ")), described(value))]
+    )

@@ -1,0 +1,201 @@
+"""The scores of one registration, and the one table that says what each score is: title, unit, which way is better."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from regstudio.data.pairs import PIXELS, Pair
+from regstudio.metrics import (
+    dice,
+    inverse_consistency,
+    log_jacobian_std,
+    ncc,
+    nda,
+    njd,
+    njd_one_sided,
+    one_sided_determinants,
+    shared_labels,
+    ssim,
+    surface_distance,
+    target_registration_error,
+)
+from regstudio.networks.warp import SpatialTransformer
+from regstudio.transforms.transform import Transform
+
+Array = npt.NDArray[Any]
+Stage = Literal["before", "affine", "after"]
+STAGES: tuple[Stage, ...] = ("before", "affine", "after")
+LABEL_RULE = (
+    "A label that the fixed or the original moving image lacks is left out, as in Learn2Reg; "
+    "one that the registration lost has a Dice of 0 and no surface distance."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """What a score is. `unit` is "distance" for mm or pixels, as the evaluation says.
+
+    Staged ones are measured before, after the affine part (where there is one) and after the registration; those
+    `by_label` for each label, and a case's is the mean over its labels.
+    """
+
+    name: str
+    title: str
+    unit: Literal["", "%", "distance", "pixels", "s"]
+    higher_is_better: bool
+    help: str
+    staged: bool = False
+    by_label: bool = False
+
+    def column(self, stage: Stage = "after") -> str:
+        """Return the name of its values at a stage: dice_before, dice_affine, dice."""
+        return self.name if stage == "after" else f"{self.name}_{stage}"
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages at which it may be measured."""
+        return STAGES if self.staged else ("after",)
+
+
+def _metric(name: str, title: str, unit: Any, better: Literal["higher", "lower"], text: str, **kind: bool) -> Metric:
+    return Metric(name=name, title=title, unit=unit, higher_is_better=better == "higher", help=text, **kind)
+
+
+METRICS: tuple[Metric, ...] = (
+    _metric("dice", "Dice", "", "higher", "overlap of the labels, 0 to 1", staged=True, by_label=True),
+    _metric(
+        "hd95", "HD95", "distance", "lower", "95th percentile of the distances of outlines", staged=True, by_label=True
+    ),
+    _metric("assd", "ASSD", "distance", "lower", "mean distance of outlines, both ways", staged=True, by_label=True),
+    _metric("tre", "TRE", "distance", "lower", "mean distance of landmarks", staged=True),
+    _metric("ncc", "NCC", "", "higher", "local squared correlation in 9x9 windows, 0 to 1", staged=True),
+    _metric("ssim", "SSIM", "", "higher", "structural similarity, 11x11 Gaussian windows, -1 to 1", staged=True),
+    _metric("njd", "NJD", "pixels", "lower", "pixels with a Jacobian <= 0, central differences"),
+    _metric("njd_percent", "NJD", "%", "lower", "their share of all pixels"),
+    _metric("njd_one_sided", "NJD, one-sided", "pixels", "lower", "pixels with any of four one-sided Jacobians <= 0"),
+    _metric("njd_one_sided_percent", "NJD, one-sided", "%", "lower", "their share of all pixels"),
+    _metric("nda", "Folded area", "pixels", "lower", "non-diffeomorphic area: that of the inverted triangles"),
+    _metric("nda_percent", "Folded area", "%", "lower", "its share of the image"),
+    _metric("sdlogj", "SDlogJ", "", "lower", "standard deviation of log(Jacobian + 3), as in Learn2Reg"),
+    _metric("jacobian_min", "Smallest Jacobian", "", "higher", "of the one-sided ones; <= 0 where there is a fold"),
+    _metric("inverse_error", "Inverse error", "distance", "lower", "mean distance from where one came, there and back"),
+    _metric("seconds", "Time", "s", "lower", "registration alone: no reading, no scores"),
+)
+# Every column of values, in the order in which they are shown, and its metric.
+COLUMNS: Mapping[str, Metric] = {metric.column(stage): metric for metric in METRICS for stage in metric.stages}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseScores:
+    """The scores of one case, by COLUMNS; what cannot be measured is not among them.
+
+    `labels` holds those of each scored label, `left_out` the ids that LABEL_RULE leaves out, and `lost` those that the
+    registration lost. `unit` is that of distances, `said` what the method itself said of the case.
+    """
+
+    id: str
+    unit: str
+    values: Mapping[str, float]
+    labels: Mapping[int, Mapping[str, float]]
+    left_out: tuple[int, ...] = ()
+    lost: tuple[int, ...] = ()
+    said: Mapping[str, float] = field(default_factory=dict)
+
+
+def score(pair: Pair, transform: Transform) -> CaseScores:
+    """Measure a registration by any method: all of METRICS that the pair and the transform allow.
+
+    Image and label are warped here, from the flow alone, so that all methods are warped alike: the label with nearest
+    neighbour. Scores that are not finite, as those of a flow that is not, are left out.
+    """
+    flows: dict[Stage, Array | None] = {"before": None, "affine": transform.affine_flow, "after": transform.flow}
+    if transform.affine_flow is None:
+        del flows["affine"]
+    labels: dict[int, dict[str, float]] = {label: {} for label in _scored(pair)}
+    values: dict[str, float] = {}
+    for stage, flow in flows.items():
+        for label, name, value in _label_scores(pair, flow, list(labels)):
+            labels[label][COLUMNS[name].column(stage)] = value
+        values |= {COLUMNS[name].column(stage): value for name, value in _staged_scores(pair, flow).items()}
+    for column in dict.fromkeys(name for own in labels.values() for name in own):
+        values[column] = fmean(own[column] for own in labels.values() if column in own)
+    values |= _flow_scores(pair, transform)
+    return CaseScores(
+        id=pair.id,
+        unit=pair.unit,
+        values={name: float(value) for name, value in values.items() if np.isfinite(value)},
+        labels=labels,
+        left_out=_left_out(pair),
+        lost=tuple(label for label, own in labels.items() if "hd95" not in own),
+        said=dict(transform.metrics),
+    )
+
+
+def warp(moving: Array, flow: Array, mode: Literal["bilinear", "nearest"]) -> Array:
+    """Return moving(p + flow(p)), 0 outside: (H, W), of float64 or, for "nearest", the moving array's own type."""
+    with torch.inference_mode():
+        image, field = (torch.from_numpy(array.astype(np.float64))[None] for array in (moving[None], flow))
+        warped: Array = SpatialTransformer(mode)(image, field)[0, 0].numpy()
+    return warped if mode == "bilinear" else warped.astype(moving.dtype)
+
+
+def _scored(pair: Pair) -> list[int]:
+    if pair.fixed_label is None or pair.moving_label is None:
+        return []
+    return shared_labels(pair.fixed_label, pair.moving_label)
+
+
+def _left_out(pair: Pair) -> tuple[int, ...]:
+    if pair.fixed_label is None or pair.moving_label is None:
+        return ()
+    present = set(np.unique(pair.fixed_label).tolist()) | set(np.unique(pair.moving_label).tolist())
+    return tuple(sorted(present - {0} - set(_scored(pair))))
+
+
+def _label_scores(pair: Pair, flow: Array | None, labels: list[int]) -> Iterator[tuple[int, str, float]]:
+    """Yield (label, metric, value) of every scored label."""
+    if pair.fixed_label is None or pair.moving_label is None:
+        return
+    warped = pair.moving_label if flow is None else warp(pair.moving_label, flow, "nearest")
+    overlap = dice(pair.fixed_label, warped, labels).per_label
+    for label in labels:
+        yield label, "dice", overlap[label]
+        apart = surface_distance(pair.fixed_label, warped, label, pair.spacing or PIXELS)
+        if apart is not None:
+            yield label, "hd95", apart.hd95
+            yield label, "assd", apart.assd
+
+
+def _staged_scores(pair: Pair, flow: Array | None) -> dict[str, float]:
+    warped = pair.moving if flow is None else warp(pair.moving, flow, "bilinear")
+    values = {"ncc": ncc(pair.fixed, warped), "ssim": ssim(pair.fixed, warped)}
+    if pair.fixed_points is not None and pair.moving_points is not None:
+        spacing = PIXELS if pair.spacing is None else pair.moving_spacing or pair.spacing
+        errors = target_registration_error(pair.fixed_points, pair.moving_points, flow, spacing)
+        values["tre"] = float(errors.mean())
+    return values
+
+
+def _flow_scores(pair: Pair, transform: Transform) -> dict[str, float]:
+    flow = transform.flow
+    central, one_sided, area = njd(flow), njd_one_sided(flow), nda(flow)
+    values = {
+        "njd": central.count,
+        "njd_percent": central.percent,
+        "njd_one_sided": one_sided.count,
+        "njd_one_sided_percent": one_sided.percent,
+        "nda": area.area,
+        "nda_percent": area.percent,
+        "sdlogj": log_jacobian_std(flow),
+        "jacobian_min": float(one_sided_determinants(flow).min()),
+        "seconds": transform.seconds,
+    }
+    if transform.inverse_flow is not None:
+        spacing = PIXELS if pair.spacing is None else pair.moving_spacing or pair.spacing
+        values["inverse_error"] = inverse_consistency(flow, transform.inverse_flow, spacing)
+    return values

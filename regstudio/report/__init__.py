@@ -1,1 +1,0 @@
-"""The report of an evaluation: it sees inference (numbers) and viewer (pictures), and neither sees it."""

@@ -1,0 +1,207 @@
+"""A run is a folder: config.json, events.jsonl, log/log.txt and checkpoints/; nothing else knows its file names."""
+
+import json
+import math
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from regstudio.config import TrainConfig, build_config, settings, read_config
+from regstudio.errors import ConfigError, RunError
+from regstudio.files import write_text
+from regstudio.runs.events import (
+    ImageAligned,
+    PairValidated,
+    RunStarted,
+    StepDone,
+    TrainEvent,
+    event_from_dict,
+    event_to_dict,
+    progress,
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder; every path in it is derived here."""
+
+    path: Path
+
+    @property
+    def config_path(self) -> Path:
+        """The TrainConfig, as JSON."""
+        return self.path / "config.json"
+
+    @property
+    def events_path(self) -> Path:
+        """Every event, one JSON object a line, only ever appended to."""
+        return self.path / "events.jsonl"
+
+    @property
+    def log_path(self) -> Path:
+        """The log a person reads."""
+        return self.path / "log" / "log.txt"
+
+    @property
+    def best_path(self) -> Path:
+        """The checkpoint of the highest validation Dice."""
+        return self.path / "checkpoints" / "best_model.pt"
+
+    @property
+    def last_path(self) -> Path:
+        """The checkpoint that training goes on from."""
+        return self.path / "checkpoints" / "last.pt"
+
+    @property
+    def failed_path(self) -> Path:
+        """The state at a loss that was not finite, to look into."""
+        return self.path / "checkpoints" / "failed.pt"
+
+    @property
+    def pair_path(self) -> Path:
+        """The pair of the previews: an .npz with fixed, moving and, with labels, fixed_label and moving_label."""
+        return self.path / "previews" / "pair.npz"
+
+    def preview_path(self, epoch: int) -> Path:
+        """What one epoch makes of that pair: an .npz with warped, flow and, with labels, warped_label."""
+        return self.path / "previews" / f"epoch_{epoch:03d}.npz"
+
+    def epoch_path(self, epoch: int) -> Path:
+        """The checkpoint of one epoch."""
+        return self.path / "checkpoints" / f"epoch_{epoch:03d}.pt"
+
+    def config(self) -> TrainConfig:
+        """Read the run's TrainConfig; raises RunError where it is missing or damaged."""
+        try:
+            return read_config(json.loads(self.config_path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, ConfigError) as error:
+            raise RunError(f"{self.config_path}: cannot be read ({error}).") from error
+
+    def write_config(self, config: TrainConfig) -> None:
+        """Record `config` as the run's."""
+        write_text(self.config_path, config.model_dump_json(indent=2) + "\n")
+
+    def append(self, event: TrainEvent) -> None:
+        """Add one event to events.jsonl. Values that are not finite are written as null, as JSON has no NaN."""
+        record = _finite({**event_to_dict(event), "time": round(time.time(), 3)})
+        with self.events_path.open("ab") as file:
+            if file.tell() and not self._ends_with_newline():
+                file.write(b"\n")  # a crash cut the line before short
+            file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+
+    def _ends_with_newline(self) -> bool:
+        with self.events_path.open("rb") as file:
+            file.seek(-1, 2)
+            return file.read(1) == b"\n"
+
+    def log(self, line: str) -> None:
+        """Add a line, with date and time, to log/log.txt."""
+        with self.log_path.open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n")
+
+    def events(self) -> list[TrainEvent]:
+        """Read the events as one course of training; see Follower."""
+        return Follower(self).update()
+
+    def milestones(self) -> list[TrainEvent]:
+        """Read the events but for those of single steps and images, nearly all of a long run; ten times as fast."""
+        return Follower(self, without=(StepDone, PairValidated, ImageAligned)).update()
+
+    def lock(self) -> FileLock:
+        """Return the held lock that keeps a second trainer out; raises RunError where there is one already."""
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"{self.path}: another process is training this run. Stop that one first.") from None
+        return lock
+
+    def is_training(self) -> bool:
+        """Whether a process, this one or another, is training the run now."""
+        try:
+            self.lock().release()
+        except RunError:
+            return True
+        return False
+
+
+class Follower:
+    """Reads a run's events as they are written, each line once.
+
+    They make one course of training: what a killed run did after the state it was resumed from is left out, for it was
+    done again. So is a line that a crash cut short. Lines of the kinds `without` are not even parsed.
+    """
+
+    def __init__(self, run: Run, *, without: Collection[type[TrainEvent]] = ()) -> None:
+        self._path = run.events_path
+        self._without = tuple(json.dumps({"event": kind.__name__})[:-1].encode() for kind in without)
+        self._offset = 0
+        self._events: list[TrainEvent] = []
+
+    def update(self) -> list[TrainEvent]:
+        """Read what was written since the last call; return all events so far."""
+        if not self._path.exists():
+            return self._events
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # still being written
+                self._offset += len(line)
+                if not line.startswith(self._without):
+                    self._take(line)
+        return self._events
+
+    def _take(self, line: bytes) -> None:
+        try:
+            event = event_from_dict(json.loads(line))
+        except (ValueError, KeyError, TypeError):
+            return
+        if isinstance(event, RunStarted):
+            self._events = [earlier for earlier in self._events if progress(earlier) <= progress(event)]
+        self._events.append(event)
+
+
+def create_run(config: TrainConfig) -> Run:
+    """Make the folder of a new run and record its config, paths made absolute; RunError where the name is taken."""
+    wanted = config.run.run_name or f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    names = [wanted] if config.run.run_name else [wanted, *(f"{wanted}_{number}" for number in range(2, 100))]
+    for name in names:
+        run = Run((config.run.runs_dir / name).resolve())
+        try:
+            (run.path / "checkpoints").mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunError(f"{run.path}: the run's folder cannot be made ({error}).") from None
+        break
+    else:
+        raise RunError(
+            f"{run.path}: there is a run of this name already. Choose another --run_name, or go on with it: "
+            f"regstudio train --resume {run.path}"
+        )
+    run.log_path.parent.mkdir()
+    paths = {setting.name: getattr(getattr(config, setting.section), setting.name) for setting in settings() if setting.type is Path}
+    run.write_config(build_config({name: path and path.resolve() for name, path in paths.items()}, config))
+    return run
+
+
+def open_run(path: Path) -> Run:
+    """Return the run at `path`; raises RunError where there is none."""
+    run = Run(path.resolve())
+    if not run.config_path.is_file():
+        raise RunError(f"{path}: is not a run; a run is a folder with a config.json, such as ./runs/NAME.")
+    return run
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

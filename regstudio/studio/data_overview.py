@@ -1,0 +1,168 @@
+"""What the Data tab says of a data folder: a verdict, counts, problems and pictures. No gradio here.
+
+torch, which reading pictures needs, is imported when the first is read: the page is there before it.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regstudio.config import ReadingSection, settings
+from regstudio.data.check_report import CheckReport
+from regstudio.data.formats import read_image, read_label
+from regstudio.data.layout import Case, DataIndex
+from regstudio.data.problems import FileError, Problem
+from regstudio.drawing.thumbnails import Colour, Picture, label_colours, thumbnail
+
+PAGE = 24  # thumbnails at a time
+MAX_ROWS = 1000  # of the table of problems
+MAX_LABELS = 40  # in the legend
+SEVERITIES = ("error", "warning", "note")
+
+Captioned = tuple[Picture, str]
+Colours = dict[int, Colour]  # by label id
+
+
+def first_look(index: DataIndex) -> dict[str, Any]:
+    """Say what the names alone tell, before any file is opened."""
+    images = len(index.train) + len(index.validation)
+    return {
+        "state": "looking",
+        "title": f"Opening {_count(images, 'image')} to see what is in them",
+        "text": f"{_found(index)} in {index.root}.",
+        "sets": [],
+        "labels": [],
+    }
+
+
+def progress(opened: tuple[int, int] | None) -> dict[str, Any]:
+    """Say how far the opening of files is, as a share of 1 and in words; nothing where none are being opened."""
+    if opened is None:
+        return {}
+    return {"share": opened[0] / max(1, opened[1]), "text": f"{opened[0]:,} of {opened[1]:,} opened"}
+
+
+def overview(report: CheckReport) -> dict[str, Any]:
+    """Say whether the data can be trained on, why not if not, and what is there."""
+    index, errors = report.index, report.index.errors
+    if not index.root.is_dir():
+        state, title = "empty", "No data yet"
+        text = f"There is no folder {index.root}. Choose another above, upload one, or press Use demo data."
+    elif errors:
+        state, title = "blocked", f"Training cannot start yet: {_count(len(errors), 'error')}"
+        more = f" And {len(errors) - 1} more, in the table below." if len(errors) > 1 else ""
+        text = f"{_shown_path(errors[0].path, index.root)}: {errors[0].what}. {on_the_page(errors[0].remedy)}{more}"
+    else:
+        state, title = "ready", "Ready to train"
+        text = f"{_found(index)}.{_dice(report)}{_others(index)}"
+    sets = _sets(report) if state != "empty" else []
+    return {"state": state, "title": title, "text": text, "sets": sets, "labels": _legend(report)}
+
+
+def problem_rows(index: DataIndex) -> list[list[str]]:
+    """Return the problems as rows (severity, file, what, what to do), what stops a training first."""
+    ordered = sorted(index.problems, key=lambda problem: SEVERITIES.index(problem.severity))
+    return [_row(problem, index.root) for problem in ordered[:MAX_ROWS]]
+
+
+def colours_of(report: CheckReport) -> Colours:
+    """Return the colour of each label id in the data set."""
+    return label_colours(number for found in report.sets.values() for number in found.label_pixels)
+
+
+def picture(case: Case, reading: ReadingSection, colours: Colours | None, *, size: int) -> Captioned:
+    """Return a case's image with its label outlined, and a caption; a file that cannot be read is a blank one.
+
+    Without `colours`, as long as not all labels are known, they are those of this label.
+    """
+    from regstudio.data.loaders import rescale
+
+    where = {"slice_axis": reading.slice_axis, "slice_index": reading.slice_index}
+    try:
+        image = rescale(read_image(case.image, key=reading.image_key, **where).array)
+    except FileError:
+        return thumbnail(np.full((size, size), 0.15), size=size), f"{case.id}: cannot be read"
+    try:
+        label = read_label(case.label, key=reading.label_key, **where).array if case.label else None
+    except FileError:
+        return thumbnail(image, size=size), f"{case.id}: its label cannot be read"
+    return thumbnail(image, label, size=size, colours=colours), case.id
+
+
+def sheet_page(cases: Sequence[Case], page: int) -> tuple[int, Sequence[Case], str]:
+    """Return the number of the nearest page that there is, its cases, and which they are in words."""
+    last = max(0, (len(cases) - 1) // PAGE)
+    page = min(max(page, 0), last)
+    shown = cases[page * PAGE : (page + 1) * PAGE]
+    if not shown:
+        return 0, shown, "There are none."
+    return page, shown, f"{page * PAGE + 1} to {page * PAGE + len(shown)} of {len(cases)}"
+
+
+def on_the_page(remedy: str) -> str:
+    """Return a remedy with the command line's flags named as the fields of this page."""
+    ours = {setting.name for setting in settings("layout", "reading")}
+
+    def field(match: re.Match[str]) -> str:
+        name = match[1]
+        if name == "data_base_dir":
+            return "the field Data folder"
+        return f"“{name.replace('_', ' ')}” under Advanced" if name in ours else match[0]
+
+    return re.sub(r"--(\w+)", field, remedy)
+
+
+def _row(problem: Problem, root: Path) -> list[str]:
+    what = problem.what + (" (left out)" if problem.left_out else "")
+    return [problem.severity, _shown_path(problem.path, root), what, on_the_page(problem.remedy)]
+
+
+def _shown_path(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) and path != root else str(path)
+
+
+def _found(index: DataIndex) -> str:
+    labelled = sum(case.label is not None for case in index.validation)
+    parts = [f"{_count(len(index.train), 'image')} to train on", f"{len(index.validation)} to validate on"]
+    return " and ".join(parts) + (f" ({labelled} with labels)" if index.validation else "")
+
+
+def _dice(report: CheckReport) -> str:
+    labelled = any(case.label for case in report.index.validation)
+    scored = labelled and report.index.atlas is not None and report.index.atlas.label is not None
+    return " Validation will measure Dice." if scored else " There will be no Dice, for lack of labels."
+
+
+def _others(index: DataIndex) -> str:
+    counts = {name: sum(problem.severity == name for problem in index.problems) for name in SEVERITIES[1:]}
+    named = [_count(count, name) for name, count in counts.items() if count]
+    return f" See the {' and '.join(named)} below." if named else ""
+
+
+def _sets(report: CheckReport) -> list[list[str]]:
+    """Return the counts as rows (set, images, usable, labels, sizes, formats)."""
+    rows = []
+    for name, found in report.sets.items():
+        unopened = report.unopened(name)
+        images = f"{found.images + unopened:,}" + (f" ({found.images:,} opened)" if unopened else "")
+        sizes = list(found.sizes.items())
+        named = [size if len(sizes) == 1 else f"{size} ({count})" for size, count in sizes[:3]]
+        named += [f"{len(sizes) - 3} more sizes"] if len(sizes) > 3 else []
+        formats = sorted(found.formats | found.label_formats)
+        usable = f"{found.usable + unopened:,}"
+        rows.append([name, images, usable, f"{found.labels:,}", ", ".join(named), ", ".join(formats)])
+    return rows
+
+
+def _legend(report: CheckReport) -> list[dict[str, str]]:
+    colours = list(colours_of(report).items())
+    legend = [{"name": f"label {number}", "colour": "rgb({}, {}, {})".format(*colour)} for number, colour in colours]
+    more = len(legend) - MAX_LABELS
+    return legend[:MAX_LABELS] + ([{"name": f"and {more} more", "colour": "transparent"}] if more > 0 else [])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"

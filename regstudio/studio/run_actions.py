@@ -1,0 +1,159 @@
+"""What the Runs tab does with runs: list, compare, annotate, rename, move to the trash, pack, go on. No gradio here."""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from regstudio.config import build_config, extended_to
+from regstudio.errors import DataError, RunError
+from regstudio.files import atomic_path, write_text
+from regstudio.runs.catalogue import RunSummary
+from regstudio.runs.events import EpochDone
+from regstudio.runs.run import Run
+from regstudio.studio.studio import Studio
+
+TRASH = ".trash"
+MAX_NOTE_LENGTH = 2000
+MAX_COMPARED = 10
+COLUMNS = ("Run", "State", "Epochs", "Best Dice", "NJD %", "Time", "Data", "Settings that differ", "Note")
+
+
+def selected_runs(studio: Studio, names: Sequence[str] | None) -> list[Run]:
+    """Return the runs of these names; raises RunError for too many, and where there is none of a name."""
+    if len(names or ()) > MAX_COMPARED:
+        raise RunError(f"Select {MAX_COMPARED} runs at most.")
+    return [studio.run(str(name)) for name in names or ()]
+
+
+def selected_run(studio: Studio, names: Sequence[str] | None) -> Run:
+    """Return the one run that is selected; raises RunError where it is none, or several."""
+    runs = selected_runs(studio, names)
+    if len(runs) != 1:
+        raise RunError("Select one run first." if not runs else "Select one run only.")
+    return runs[0]
+
+
+def row(run: RunSummary) -> list[str | float | None]:
+    """Return the run's line of the table, in the order of COLUMNS."""
+    settings = ", ".join(f"{name}={value}" for name, value in run.settings.items())
+    return [
+        run.name,
+        run.state,
+        f"{run.epochs_done}/{run.epochs}",
+        None if run.best_dice is None else round(run.best_dice, 4),
+        None if run.njd_percent is None else round(run.njd_percent, 3),
+        duration(run.seconds),
+        run.data.name,
+        settings,
+        read_note(Run(run.path)),
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as hours:minutes:seconds, in digits that sort as the times do."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d}"
+
+
+def curves(runs: Iterable[Run]) -> str:
+    """Return loss, Dice and NJD by epoch of each run, as JSON."""
+    compared = []
+    for run in runs:
+        epochs = [event for event in run.milestones() if isinstance(event, EpochDone)]
+        compared.append(
+            {
+                "name": run.path.name,
+                "epoch": [event.epoch for event in epochs],
+                "loss": [event.losses.get("loss") for event in epochs],
+                "dice": [event.metrics.get("dice") for event in epochs],
+                "njd": [event.metrics.get("njd_percent") for event in epochs],
+            }
+        )
+    return json.dumps(compared)
+
+
+def read_note(run: Run) -> str:
+    """Return what the user noted about the run, or nothing."""
+    try:
+        return _note_path(run).read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
+
+
+def write_note(run: Run, note: str) -> None:
+    """Keep the note in the run's folder; raises RunError where it is longer than a note."""
+    note = note.strip()
+    if len(note) > MAX_NOTE_LENGTH:
+        raise RunError(f"The note has {len(note)} characters; {MAX_NOTE_LENGTH} is the most.")
+    write_text(_note_path(run), note)
+
+
+def rename(run: Run, name: str) -> Run:
+    """Give the run's folder another name and return it; refused while the run is training."""
+    name = name.strip()
+    config = build_config({"run_name": name}, run.config())  # knows which names are none
+    target = Run(run.path.with_name(name))
+    if not name or target.path.parent != run.path.parent:
+        raise RunError("A run needs a name without slashes.")
+    if target.path.exists():
+        raise RunError(f"There is a run named {name} already. Choose another name.")
+    _refuse_training(run, "renamed")
+    run.path.rename(target.path)
+    target.write_config(config)
+    return target
+
+
+def delete(run: Run) -> Path:
+    """Move the run to the trash folder beside it, and return where it lies now; refused while it is training."""
+    _refuse_training(run, "deleted")
+    trash = run.path.parent / TRASH
+    trash.mkdir(exist_ok=True)
+    target = trash / run.path.name
+    if target.exists():
+        target = trash / f"{run.path.name} {datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+    shutil.move(run.path, target)
+    return target
+
+
+def pack(run: Run, folder: Path, *, checkpoints: bool) -> Path:
+    """Write the run as a zip file into `folder`, with or without its checkpoints; return the file."""
+    path = folder / f"{run.path.name}.zip"
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        for item in sorted(run.path.rglob("*")):
+            inside = item.relative_to(run.path)
+            left_out = item.is_symlink() or not item.is_file() or item.name.startswith(".")
+            if not left_out and (checkpoints or inside.parts[0] != "checkpoints"):
+                file.write(item, Path(run.path.name) / inside)
+    return path
+
+
+def resume(studio: Studio, run: Run, epochs: int | None = None) -> Run:
+    """Go on with the run in the studio's job, up to epoch `epochs` if that is given; raises where it cannot."""
+    if studio.read_only:
+        raise RunError("This page only shows runs.")
+    _refuse_training(run, "resumed")
+    config = run.config()
+    studio.allowed(str(config.layout.data_base_dir))
+    if epochs is not None:
+        config = extended_to(config, epochs)
+    done = max((event.epoch for event in run.milestones() if isinstance(event, EpochDone)), default=0)
+    if done >= config.optimisation.epochs:
+        raise RunError(f"{run.path.name}: {done} epochs are done already. Ask for more to train on.")
+    report = studio.check(config)
+    if not report.can_train:
+        raise DataError("\n".join(["The run's data cannot be trained on:", *map(str, report.index.errors)]))
+    started = studio.job.start(config, report.index, run)
+    run.write_config(config)
+    return started
+
+
+def _note_path(run: Run) -> Path:
+    return run.path / "note.txt"
+
+
+def _refuse_training(run: Run, what: str) -> None:
+    if run.is_training():
+        raise RunError(f"{run.path.name} is training now and cannot be {what}. Stop it first.")

@@ -1,0 +1,57 @@
+"""The evaluation report of a run: its best checkpoint on its validation images, kept in the run's folder."""
+
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from regstudio.errors import DataError, RunError
+from regstudio.runs.run import Run
+from regstudio.studio.studio import Studio
+
+FILES = ("report.html", "cases.csv", "labels.csv", "summary.csv")
+
+Watch = Callable[[Iterable[Any], int], Iterable[Any]]
+
+
+def folder_of(run: Run) -> Path:
+    """Return where the report of a run lies."""
+    return run.path / "report"
+
+
+def checkpoint_of(studio: Studio, run: Run) -> Path:
+    """Return the checkpoint to report on: the best, or else the last; raises RunError where there is none to."""
+    if studio.read_only:
+        raise RunError("This page only shows runs.")
+    path = next((path for path in (run.best_path, run.last_path) if path.is_file()), None)
+    if path is None:
+        raise RunError(f"{run.path.name}: has no checkpoint yet. The first one comes at the end of the first epoch.")
+    return path
+
+
+def write(studio: Studio, run: Run, watch: Watch = lambda results, total: results) -> Path:
+    """Evaluate the run's best checkpoint, write its report into the run's folder and return that folder.
+
+    Each result goes through `watch`, which is also told how many there will be.
+    """
+    checkpoint, config = checkpoint_of(studio, run), run.config()
+    studio.allowed(str(config.layout.data_base_dir))
+    index = studio.index(config)
+    if index.errors or index.atlas is None or not index.validation:
+        reasons = [str(problem) for problem in index.errors] or [f"{index.root}: there are no validation images."]
+        raise DataError("\n".join([f"{run.path.name} cannot be evaluated:", *reasons]))
+    from regstudio.evaluation.report.compose import checkpoint_method, compose, measure, pair_reader
+
+    method, read = checkpoint_method(checkpoint, config.optimisation.device), pair_reader(config, index.atlas)
+    total = len(index.validation)
+    evaluation = measure(method, index, read, lambda results: watch(results, total))
+    compose(folder_of(run), method, [evaluation], index, read)
+    return folder_of(run)
+
+
+def copied(run: Run, folder: Path) -> list[str]:
+    """Copy the run's report into `folder`, from where it may be downloaded; return the files, none without one."""
+    found = [path for name in FILES if (path := folder_of(run) / name).is_file() and not path.is_symlink()]
+    target = folder / run.path.name
+    target.mkdir(parents=True, exist_ok=True)
+    return [str(shutil.copy(path, target)) for path in found]

@@ -1,0 +1,229 @@
+"""What the Viewer tab does: find checkpoints and cases, register, and lay out the results. No gradio here."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from regstudio.config import TrainConfig, read_config
+from regstudio.data.formats import stem
+from regstudio.data.layout import Case, DataIndex, Layout, index_folder
+from regstudio.data.loaders import ImageLoader, LabelLoader
+from regstudio.data.problems import FileError
+from regstudio.drawing.canvas_payload import Shown, to_payload
+from regstudio.drawing.overlay import compare
+from regstudio.errors import DataError, RunError
+from regstudio.networks.checkpoint import load_checkpoint
+from regstudio.runs.run import Run
+from regstudio.studio.caches import LRUCache, Registrars, stamp
+from regstudio.studio.studio import Studio
+from regstudio.training.setup import loaders
+from regstudio.transforms.registration import Registration
+
+MAX_CACHED_PIXELS = 4 * 1024 * 1024  # of drawings, at 7 bytes each
+MAX_PIXELS = 2048 * 2048  # of an image to register while someone waits
+LISTED_CASES = 500  # of each set; a list to choose from, not a file manager
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A checkpoint to look at: `title` names it for the reader."""
+
+    title: str
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """The files of a case to look at, and how they are read."""
+
+    name: str
+    fixed: Case
+    moving: Case
+    images: ImageLoader
+    labels: LabelLoader
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class View:
+    """A pair, registered by one or two networks; the first is the one that is downloaded first."""
+
+    pair: Pair
+    shown: tuple[tuple[Shown, Registration], ...]
+
+    def payload(self) -> dict[str, Any]:
+        """Return what the canvas draws."""
+        return to_payload([shown for shown, _ in self.shown])
+
+
+class Viewer:
+    """Everything that can be looked at in one studio."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._registrars = Registrars()
+        self._drawings: LRUCache[dict[str, Any]] = LRUCache(MAX_CACHED_PIXELS, _pixels)
+
+    def runs(self) -> list[str]:
+        """Return the names of the runs that have a checkpoint, the newest first."""
+        folder = self._studio.runs_dir
+        runs = [Run(path) for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+        shown = self._studio.shown
+        runs = [run for run in runs if run.config_path.is_file() and _usual(run)]
+        runs = [run for run in runs if shown is None or run.path.name in shown]
+        runs.sort(key=lambda run: run.config_path.stat().st_mtime, reverse=True)
+        return [run.path.name for run in runs]
+
+    def checkpoints(self, run: str) -> list[str]:
+        """Return the checkpoints of a run as "best", "last" and the numbers of epochs, the newest first."""
+        opened = self._studio.run(run)
+        epochs = sorted((int(path.stem.removeprefix("epoch_")) for path in _epoch_files(opened)), reverse=True)
+        return [*_usual(opened), *map(str, epochs)]
+
+    def others(self, run: str) -> list[str]:
+        """Return what a checkpoint can be compared with, as RUN/CHECKPOINT: this run's, then other runs'."""
+        own = [f"{run}/{name}" for name in self.checkpoints(run)]
+        rest = [f"{name}/{usual}" for name in self.runs() if name != run for usual in _usual(self._studio.run(name))]
+        return own + rest
+
+    def network(self, run: str, checkpoint: str | None = None) -> Network:
+        """Return a run's checkpoint by its name in `checkpoints`; the best, or else the last, if none is named."""
+        opened = self._studio.run(run)
+        usual = _usual(opened)
+        if not checkpoint and not usual:
+            raise RunError(f"{run}: has no checkpoint yet. The first one comes at the end of the first epoch.")
+        name = checkpoint or next(iter(usual))
+        paths = {**usual, **{str(int(path.stem.removeprefix("epoch_"))): path for path in _epoch_files(opened)}}
+        if name not in paths:
+            raise RunError(f"{run}: there is no checkpoint {name!r}; there are {', '.join(paths)}.")
+        title = f"epoch {name}" if name.isdecimal() else name
+        return Network(title=f"{run}, {title}", path=paths[name])
+
+    def network_at(self, path: str) -> Network:
+        """Return the checkpoint in a file below one of the studio's roots."""
+        allowed = self._studio.allowed(path)
+        return Network(title=allowed.name, path=allowed)
+
+    def other(self, name: str) -> Network:
+        """Return the checkpoint that `others` lists under `name`."""
+        run, _, checkpoint = name.rpartition("/")
+        return self.network(run, checkpoint)
+
+    def cases(self, config: TrainConfig) -> list[str]:
+        """Return the cases of a configuration's data, as validation/ID and training/ID."""
+        index = self._index(config)
+        sets = {"validation": index.validation, "training": index.train}
+        return [f"{name}/{case.id}" for name, cases in sets.items() for case in cases[:LISTED_CASES]]
+
+    def config(self, run: str | None, network: Network | None = None) -> TrainConfig:
+        """Return the configuration that says where the cases lie: the run's, or else the one in the checkpoint."""
+        if run:
+            return self._studio.run(run).config()
+        record = load_checkpoint(network.path).config if network else {}
+        return read_config(record) if record else self._studio.config
+
+    def pair(self, config: TrainConfig, name: str | None = None) -> Pair:
+        """Return the atlas and a case by its name in `cases`; the first if none is named."""
+        index = self._index(config)
+        wanted_set, _, wanted = (name or "").partition("/")
+        cases = {"validation": index.validation, "training": index.train}.get(wanted_set, ())
+        found = next((case for case in cases if case.id == wanted), None)
+        if not name:
+            found = next(iter((*index.validation, *index.train)), None)
+        if found is None or index.atlas is None:
+            reasons = "\n".join(map(str, index.errors)) or f"{name}: there is no such case in {index.root}."
+            raise DataError(reasons)
+        return self._pair(found.id, config, index.atlas, found)
+
+    def own_pair(self, config: TrainConfig, files: dict[str, Path | None], *, resize: bool = False) -> Pair:
+        """Return a pair of the user's own `files`: moving, and if given fixed, fixed_label and moving_label.
+
+        Without a fixed image the atlas of the configuration's data is taken. `resize` resamples to the fixed size.
+        """
+        moving, fixed = files.get("moving"), files.get("fixed")
+        if moving is None:
+            raise DataError("There is no moving image. Drop one in; the atlas is the fixed image if you give no other.")
+        atlas = self._index(config).atlas if fixed is None else None
+        case = Case(id=stem(fixed), image=fixed, label=files.get("fixed_label")) if fixed is not None else atlas
+        if case is None:
+            raise DataError("There is no fixed image, and no atlas to take in its place. Drop one in.")
+        section = config.reading.model_copy(update={"cache_gb": 0.0, "disk_cache_gb": 0.0, "resize_to_atlas": resize})
+        images, labels = loaders(section, case)
+        own = Case(id=stem(moving), image=moving, label=files.get("moving_label"))
+        return Pair(name=own.id, fixed=case, moving=own, images=images, labels=labels)
+
+    def view(self, pair: Pair, networks: Sequence[Network], refine: int = 0) -> View:
+        """Register the pair with each network; `refine` steps are then spent on the pair itself."""
+        fixed, moving = pair.images(pair.fixed.image)[0], pair.images(pair.moving.image)[0]
+        for case, image in ((pair.fixed, fixed), (pair.moving, moving)):
+            if image.size > MAX_PIXELS:
+                what = f"has {image.shape[0]} x {image.shape[1]} pixels, too many to register while you wait"
+                raise FileError(case.image, what, "Use: regstudio register.")
+        fixed_label, moving_label = (_label(pair, case) for case in (pair.fixed, pair.moving))
+        shown = []
+        for network in networks:
+            result = self._registrars.get(network.path).register(
+                fixed, moving, fixed_label=fixed_label, moving_label=moving_label, refine=refine
+            )
+            compared = compare(pair.name, fixed, moving, result, fixed_label=fixed_label, moving_label=moving_label)
+            shown.append((Shown(title=network.title, case=compared, metrics=result.metrics), result))
+        return View(pair=pair, shown=tuple(shown))
+
+    def drawing(self, pair: Pair, networks: Sequence[Network], refine: int = 0) -> dict[str, Any]:
+        """Return the view of the pair as the canvas draws it; one that was drawn before, or ahead, at once."""
+        key = drawing_key(pair, networks, refine)
+        return self._drawings.get(key, lambda: self.view(pair, networks, refine).payload())
+
+    def _index(self, config: TrainConfig) -> DataIndex:
+        self._check(config.layout.data_base_dir, config)
+        return index_folder(Layout(**config.layout.model_dump()))
+
+    def _pair(self, name: str, config: TrainConfig, atlas: Case, moving: Case) -> Pair:
+        for path in (atlas.image, atlas.label, moving.image, moving.label):
+            if path is not None:
+                self._check(path, config)
+        # A picture is read when it is looked at: one that has changed since is seen as it is.
+        images, labels = loaders(config.reading.model_copy(update={"cache_gb": 0.0, "disk_cache_gb": 0.0}), atlas)
+        return Pair(name=name, fixed=atlas, moving=moving, images=images, labels=labels)
+
+    def _check(self, path: Path, config: TrainConfig) -> None:
+        """Refuse what links out of the roots; in a read-only studio, out of the data of a run that is shown."""
+        if not self._studio.read_only:
+            self._studio.allowed(str(path))
+        elif not path.resolve().is_relative_to(config.layout.data_base_dir.resolve()):
+            raise DataError(f"{path.name}: lies outside the run's data, and is not shown.")
+
+
+def _pixels(drawing: dict[str, Any]) -> int:
+    pixels: int = drawing["height"] * drawing["width"] * len(drawing["results"])
+    return pixels
+
+
+def drawing_key(pair: Pair, networks: Sequence[Network], refine: int = 0) -> Hashable:
+    """Return what changes when the drawing of a pair does."""
+    files = (pair.fixed.image, pair.fixed.label, pair.moving.image, pair.moving.label)
+    return (
+        pair.name,
+        tuple((network.title, stamp(network.path)) for network in networks),
+        tuple(stamp(path) for path in files if path is not None),
+        repr((pair.images, pair.labels)),
+        refine,
+    )
+
+
+def _usual(run: Run) -> dict[str, Path]:
+    usual = {"best": run.best_path, "last": run.last_path}
+    return {name: path for name, path in usual.items() if path.is_file()}
+
+
+def _epoch_files(run: Run) -> list[Path]:
+    first = run.epoch_path(0)
+    return [path for path in first.parent.glob("epoch_*.pt") if path.stem.removeprefix("epoch_").isdecimal()]
+
+
+def _label(pair: Pair, case: Case) -> Array | None:
+    return None if case.label is None else pair.labels(case.label)[0]

@@ -1,0 +1,43 @@
+"""What a training says of its device, and of why it ended."""
+
+from pathlib import Path
+
+import torch
+
+from regstudio.training.step import NotFiniteError
+
+
+def describe(device: torch.device, processes: int) -> str:
+    """Name the device of one of some processes."""
+    detail = f"{torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        detail = torch.cuda.get_device_name(device)
+    return f"{processes} processes, the first on " * (processes > 1) + f"{device} ({detail})"
+
+
+def how_to_resume(run: Path) -> str:
+    """Say how to go on with a run."""
+    return f"Go on with: regstudio train --resume {run}"
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether a device has too little memory; the CPU's allocator raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def out_of_memory(error: RuntimeError) -> str:
+    """Say so, and what to do."""
+    return (
+        f"The device has too little memory ({str(error).splitlines()[0]}). Lower --batch_size, or use "
+        "--gradient_checkpointing."
+    )
+
+
+def not_finite(error: NotFiniteError, epoch: int, step: int, evidence: Path) -> str:
+    """Say which loss went wrong, in which step of which epoch, both counted from 1, and what to do."""
+    terms = ", ".join(f"{name} {value:g}" for name, value in error.losses.items())
+    return (
+        f"Epoch {epoch}, step {step}: the loss or its gradient is not a finite number "
+        f"({terms}, gradient norm {error.norm:g}). Weights and images are in {evidence}; the last good "
+        "checkpoint is untouched. A lower --lr usually helps; so does --affine auto on images that lie askew."
+    )

@@ -1,0 +1,96 @@
+"""How a page is served: its theme, its style sheet, its port, and which requests are answered."""
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from regstudio.errors import ConfigError
+from regstudio.files import asset
+from regstudio.studio.uploads import MAX_UPLOAD_BYTES
+from regstudio.ui.server.guard import Guard
+
+LOCAL_HOSTS = ("127.0.0.1", "localhost")
+PORTS = 100  # tried from the wanted one on
+# Fonts that the system has: nothing is loaded from elsewhere.
+THEME = gr.themes.Default(
+    primary_hue=gr.themes.colors.indigo,
+    secondary_hue=gr.themes.colors.indigo,
+    neutral_hue=gr.themes.colors.slate,
+    radius_size=gr.themes.sizes.radius_sm,
+    font=("system-ui", "sans-serif"),
+    font_mono=("ui-monospace", "monospace"),
+)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that is being served, in threads of its own."""
+
+    app: gr.Blocks
+    url: str
+
+    @property
+    def port(self) -> int:
+        """The port that it is served on."""
+        return urlsplit(self.url).port or 80
+
+    def close(self) -> None:
+        """Stop serving it."""
+        self.app.close(verbose=False)
+
+
+def serve(
+    app: gr.Blocks,
+    *,
+    host: str = "127.0.0.1",
+    port: int,
+    login: tuple[str, str] | None = None,
+    most_bytes: int = MAX_UPLOAD_BYTES,
+) -> Page:
+    """Serve the page, to those who know `login` if there is one; raises OSError where the port is taken.
+
+    It takes no file larger than `most_bytes`. It answers only requests that name this machine, so that no site on the
+    web can reach it under a name of its own; one with a login may be reached by any name.
+    """
+    names = {*LOCAL_HOSTS, host, socket.gethostname(), f"{socket.gethostname()}.local"}
+    local = host in LOCAL_HOSTS
+    closed: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None}
+    allowed = None if login else LOCAL_HOSTS if local else frozenset(map(str.lower, names))
+    middleware = [Middleware(Guard, allowed, addresses=not local)]
+    _, url, _ = app.launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        auth=login,
+        quiet=True,
+        prevent_thread_lock=True,
+        show_error=True,
+        ssr_mode=False,
+        run_history=False,
+        footer_links=[],
+        max_file_size=most_bytes,
+        theme=THEME,
+        css_paths=[asset("studio.css"), asset("data_tab.css")],
+        _frontend=False,  # or it asks itself first, which fails behind a proxy and on a machine that is busy
+        app_kwargs={"middleware": middleware, **closed},
+    )
+    return Page(app, str(url))
+
+
+def free_port(wanted: int) -> int:
+    """Return the first port from `wanted` on that nothing listens on; raises ConfigError where there is none."""
+    for port in range(wanted, min(wanted + PORTS, 65536)):
+        with socket.socket() as probe:
+            if os.name == "posix":  # elsewhere the option would allow a port that is in use
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise ConfigError(f"No port from {wanted} on is free. Choose another with --port.")

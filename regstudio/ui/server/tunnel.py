@@ -1,0 +1,47 @@
+"""A tunnel to a port of this machine, through Gradio's servers.
+
+Gradio's own share=True breaks the local page where there is no internet, and can wait for ever; so the tunnel is opened
+by itself.
+"""
+
+import subprocess
+from typing import cast
+
+
+class GradioTunnel:
+    """Opens and closes tunnels, each known by a token."""
+
+    def open(self, port: int, token: str) -> str:
+        """Open a tunnel to a port of this machine and return its public address; waits for the answer."""
+        from gradio.networking import setup_tunnel
+
+        return setup_tunnel(
+            local_host="127.0.0.1",
+            local_port=port,
+            share_token=token,
+            share_server_address=None,
+            share_server_tls_certificate=None,
+        )
+
+    def close(self, token: str) -> None:
+        """End the tunnel's process; a thread that still waits for its answer ends with it."""
+        from gradio.tunneling import CURRENT_TUNNELS
+
+        for tunnel in [tunnel for tunnel in CURRENT_TUNNELS if tunnel.share_token == token]:
+            process = cast("subprocess.Popen[bytes] | None", tunnel.proc)
+            if process is not None:  # one that has not begun yet is ended by its own thread, as nobody waits for it
+                tunnel.proc = None  # and gradio's waiting loop ends
+                CURRENT_TUNNELS.remove(tunnel)
+                _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()

@@ -1,0 +1,166 @@
+"""The Runs tab: all runs in a table, curves of the selected ones, and what can be done with a run."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.context import Context
+
+from regstudio.files import asset, read_asset
+from regstudio.studio import run_actions
+from regstudio.studio.studio import Studio
+from regstudio.ui.tabs.runs_events import Handlers
+
+REFRESH_SECONDS = 3.0
+WIDTHS: list[str | int] = ["190px", "100px", "80px", "100px", "80px", "90px", "120px", "230px", "220px"]
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+CLICK_LINK = "() => document.querySelector('#runs-zip')?.closest('a, button')?.click()"
+CURVES = """<p class="empty"></p>
+<div class="charts"><div class="chart" data-of="loss"></div><div class="chart" data-of="dice"></div>
+<div class="chart" data-of="njd"></div></div>"""
+
+
+@dataclass(frozen=True)
+class RunsTab:
+    """What other tabs need: `selected` holds the names of the selected runs; `resumed` changes as one is resumed."""
+
+    selected: gr.Dropdown
+    view: gr.Button
+    resumed: gr.State
+
+
+@dataclass(frozen=True)
+class _Actions:
+    """The controls that act on the selected runs."""
+
+    view: gr.Button
+    resume: gr.Button
+    epochs: gr.Number
+    name: gr.Textbox
+    rename: gr.Button
+    note: gr.Textbox
+    keep: gr.Button
+    checkpoints: gr.Checkbox
+    report: gr.Button
+    files: gr.File
+    pack: gr.Button
+    link: gr.DownloadButton
+    delete: gr.Button
+    confirm: gr.Row
+    really: gr.Button
+    cancel: gr.Button
+
+
+def build(studio: Studio) -> RunsTab:
+    """Lay out the tab; called inside its gr.Tab."""
+    handlers = Handlers(studio)
+    empty = gr.Markdown(
+        "There are no runs yet. Choose images in the **Data** tab, then press Start in the **Train** tab.",
+        elem_id="runs-empty",
+    )
+    table = gr.Dataframe(
+        headers=list(run_actions.COLUMNS),
+        datatype=["str", "str", "str", "number", "number", "str", "str", "str", "str"],
+        type="array",
+        interactive=False,
+        show_label=False,
+        column_widths=WIDTHS,
+        max_height=360,
+        pinned_columns=1,
+        buttons=[],
+        elem_id="runs-table",
+    )
+    selected = gr.Dropdown(
+        [],
+        multiselect=True,
+        label="Selected runs",
+        info="click a line of the table, or choose here",
+        elem_id="runs-selected",
+    )
+    actions = _build_actions()
+    curves = gr.HTML(
+        "[]",
+        html_template=CURVES,
+        js_on_load=read_asset("runs.js"),
+        elem_id="runs-curves",
+        plotly=f"/gradio_api/file={asset('plotly/plotly-basic.min.js').as_posix()}",
+    )
+    resumed = gr.State(0)
+    _connect(handlers, [table, empty, selected, curves], actions, resumed)
+    return RunsTab(selected=selected, view=actions.view, resumed=resumed)
+
+
+def _build_actions() -> _Actions:
+    with gr.Row(elem_id="runs-actions"):
+        view = gr.Button("Open in viewer", variant="primary", size="md", elem_id="runs-view", min_width=120)
+        resume = gr.Button("Resume", size="md", elem_id="runs-resume", min_width=100)
+        report = gr.Button("Report", size="md", elem_id="runs-report", min_width=100)
+        pack = gr.Button("Download as zip", size="md", elem_id="runs-pack", min_width=120)
+        delete = gr.Button("Delete", variant="stop", size="md", elem_id="runs-delete", min_width=100)
+    with gr.Row(visible=False, elem_id="runs-confirm") as confirm:
+        really = gr.Button("Move to the trash", variant="stop", elem_id="runs-really")
+        cancel = gr.Button("Keep", elem_id="runs-cancel")
+    files = gr.File(visible=False, interactive=False, file_count="multiple", elem_id="runs-report-files")
+    link = gr.DownloadButton("zip", elem_id="runs-zip", visible="hidden")
+    with gr.Accordion("Name, note and options of the selected run", open=False, elem_id="runs-more"):
+        with gr.Row(equal_height=True):
+            name = gr.Textbox(label="New name", max_lines=1, elem_id="runs-name")
+            rename = gr.Button("Rename", scale=0, min_width=120, elem_id="runs-rename")
+        with gr.Row(equal_height=True):
+            note = gr.Textbox(label="Note", lines=2, max_length=run_actions.MAX_NOTE_LENGTH, elem_id="runs-note")
+            keep = gr.Button("Keep note", scale=0, min_width=120, elem_id="runs-keep")
+        with gr.Row():
+            epochs = gr.Number(
+                None, label="Resume up to epoch", info="empty: as it was planned", precision=0, elem_id="runs-epochs"
+            )
+            checkpoints = gr.Checkbox(True, label="Checkpoints in the zip", elem_id="runs-checkpoints")
+    return _Actions(
+        view=view,
+        resume=resume,
+        epochs=epochs,
+        name=name,
+        rename=rename,
+        note=note,
+        keep=keep,
+        checkpoints=checkpoints,
+        report=report,
+        files=files,
+        pack=pack,
+        link=link,
+        delete=delete,
+        confirm=confirm,
+        really=really,
+        cancel=cancel,
+    )
+
+
+def _connect(handlers: Handlers, shown: list[Any], act: _Actions, resumed: gr.State) -> None:
+    table, empty, selected, curves = shown
+    seen = gr.State([])
+    listed = [table, empty, selected, seen]
+    of_one: list[Any] = [curves, act.note, act.name, act.epochs, act.confirm, act.files]
+    tab = Context.block
+    if isinstance(tab, gr.Tab):
+        tab.select(handlers.look, [selected, seen], listed, **QUIET)
+    if Context.root_block is not None:
+        Context.root_block.load(handlers.look, [selected, seen], listed, **QUIET)
+        Context.root_block.load(lambda: None, None, act.epochs, **QUIET)  # or the browser shows 0 for nothing
+    gr.Timer(REFRESH_SECONDS).tick(
+        handlers.look, [selected, seen], listed, queue=False, concurrency_limit=None, **QUIET
+    ).then(handlers.redraw, [selected, seen, curves], curves, queue=False, **QUIET)
+    table.select(handlers.toggle, selected, selected, **QUIET)
+    selected.change(handlers.open, selected, of_one, **QUIET)
+    renamed = act.rename.click(handlers.rename, [selected, act.name], selected, **QUIET)
+    kept = act.keep.click(handlers.keep, [selected, act.note], None, **QUIET)
+    deleted = act.really.click(handlers.delete, selected, [selected, act.confirm], **QUIET)
+    for done in (renamed, kept, deleted):
+        done.success(handlers.look, [selected, seen], listed, **QUIET)
+    act.pack.click(handlers.pack, [selected, act.checkpoints], act.link, api_visibility="private").success(
+        None, js=CLICK_LINK
+    )
+    act.report.click(handlers.begin_report, selected, act.files, **QUIET).success(
+        handlers.report, selected, act.files, concurrency_limit=1, api_visibility="private"
+    )
+    act.delete.click(handlers.ask, selected, [act.confirm, act.really], **QUIET)
+    act.cancel.click(lambda: gr.Row(visible=False), None, act.confirm, **QUIET)
+    act.resume.click(handlers.resume, [selected, act.epochs, resumed], resumed, **QUIET)

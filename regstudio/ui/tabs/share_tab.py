@@ -1,0 +1,79 @@
+"""The Share tab: starts and stops a public link to chosen runs, and shows where it leads."""
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.context import Context
+
+from regstudio.studio.sharing import NO_LINK, USER, Share, Status
+from regstudio.studio.studio import Studio
+from regstudio.ui.handlers import told
+
+SECONDS = 1.0
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+ABOUT = (
+    "Share trained runs with a colleague through a temporary public link. Whoever has the link and the password sees "
+    "the Viewer with the runs chosen here: no files of this machine but theirs, no training, no deletion. The link "
+    "passes through Gradio's servers and ends with this program."
+)
+WHOLE = "The **whole studio** is shared: whoever has the password can train, delete runs, and read files."
+
+
+def build(studio: Studio, share: Share) -> None:
+    """Lay out the tab; called inside its gr.Tab."""
+    gr.Markdown(ABOUT)
+    runs = gr.Dropdown(
+        [], multiselect=True, label="Runs to share", info="none chosen: all runs there are now", elem_id="share-runs"
+    )
+    with gr.Row():
+        start = gr.Button("Share", variant="primary", elem_id="share-start")
+        stop = gr.Button("Stop sharing", elem_id="share-stop", interactive=False)
+    said = gr.Markdown(words(Status()), elem_id="share-status")
+    with gr.Row(visible=False) as access:
+        link = gr.Textbox(label="Link", interactive=False, buttons=["copy"], elem_id="share-link")
+        user = gr.Textbox(USER, label="User", interactive=False, buttons=["copy"], elem_id="share-user")
+        password = gr.Textbox(label="Password", interactive=False, buttons=["copy"], elem_id="share-password")
+    seen = gr.State(None)
+
+    def look(known: Any) -> Any:
+        """Show how the sharing stands, if it changed since this page last saw it."""
+        status = share.status
+        if status == known:
+            return [gr.skip()] * len(shown)
+        active = status.state in ("opening", "open")
+        return [
+            words(status),
+            gr.Row(visible=status.state == "open"),
+            status.link,
+            USER,
+            status.password,
+            gr.Button(interactive=not active),
+            gr.Button(interactive=active),
+            status,
+        ]
+
+    @told()
+    def begin(names: Sequence[str] | None) -> None:
+        share.start(str(name) for name in names or [])
+
+    @told()
+    def listed() -> Any:
+        return gr.Dropdown(choices=[run.name for run in studio.runs()])
+
+    shown = [said, access, link, user, password, start, stop, seen]
+    start.click(begin, runs, None, **QUIET).success(look, seen, shown, **QUIET)
+    stop.click(told()(share.stop), None, None, **QUIET).success(look, seen, shown, **QUIET)
+    gr.Timer(SECONDS).tick(look, seen, shown, queue=False, concurrency_limit=None, **QUIET)
+    if isinstance(Context.block, gr.Tab):
+        Context.block.select(listed, None, runs, **QUIET)
+
+
+def words(status: Status) -> str:
+    """Say how the sharing stands."""
+    if status.state == "failed":
+        return html.escape(NO_LINK.format(reason=status.problem))
+    if status.state == "open":
+        return WHOLE if status.whole_studio else "The chosen runs are shared."
+    return "Opening the tunnel. This takes some seconds." if status.state == "opening" else "Nothing is shared."

@@ -1,0 +1,108 @@
+"""The Viewer tab: choose a run, a checkpoint and a case, or own images; look, compare, download."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import gradio as gr
+from gradio.context import Context
+
+from regstudio.data.formats import EXTENSIONS
+from regstudio.studio.studio import Studio
+from regstudio.ui.tabs.viewer_events import MAX_REFINE_STEPS, OWN, Handlers
+from regstudio.ui.widgets.canvas import canvas
+
+CLICK_LINK = "() => document.querySelector('#viewer-zip')?.closest('a, button')?.click()"
+
+
+@dataclass(frozen=True)
+class ViewerTab:
+    """What other tabs need: setting `run` opens it."""
+
+    run: gr.Dropdown
+
+
+def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
+    """Lay out the tab; called inside its gr.Tab. Read-only, it takes neither paths nor files."""
+    handlers = Handlers(studio, read_only or studio.read_only)
+    with gr.Row():
+        run = gr.Dropdown([], label="Run", elem_id="viewer-run", min_width=160, allow_custom_value=True)
+        checkpoint = gr.Dropdown([], label="Checkpoint", elem_id="viewer-checkpoint", min_width=120)
+        case = gr.Dropdown([], label="Case", elem_id="viewer-case", min_width=160)
+        compare = gr.Dropdown([], label="Compare with", elem_id="viewer-compare", min_width=160)
+        refine = gr.Number(
+            0,
+            label=f"Refine (0 to {MAX_REFINE_STEPS} steps)",
+            precision=0,
+            elem_id="viewer-refine",
+            min_width=120,
+            visible=not handlers.read_only,
+        )
+    with gr.Accordion("Own images, or a checkpoint file", open=False, visible=not handlers.read_only):
+        path, files, resize, register = _own_inputs(handlers.read_only)
+    picture = canvas(elem_id="viewer-canvas")
+    with gr.Row():
+        download = gr.Button("Download as zip", elem_id="viewer-download", scale=0, min_width=200)
+        # Out of sight: the browser follows its link once the file is made.
+        link = gr.DownloadButton("zip", elem_id="viewer-zip", visible="hidden")
+    source, shown = gr.State("case"), gr.State(None)
+
+    choice = [run, checkpoint, case, compare]
+    boxes = [*choice, path, refine]
+    inputs, outputs = [shown, *boxes], [picture, shown, source]
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    one_at_a_time: dict[str, Any] = {"concurrency_id": "viewer", "concurrency_limit": 1, **quiet}
+    slow = {**one_at_a_time, "show_progress": "minimal"}
+    _page_opened()(handlers.warm_up, **quiet)
+    gr.on([_entering(), run.change, path.submit], handlers.enter, inputs, [*choice, *outputs], **one_at_a_time)
+    run.focus(handlers.refresh, None, run, **quiet)
+    chosen = [checkpoint.input, case.input, compare.input, refine.submit, refine.blur]
+    gr.on(chosen, handlers.show, inputs, [case, *outputs], **one_at_a_time)
+    picture.step(handlers.step, inputs, [case, *outputs], trigger_mode="multiple", **one_at_a_time)
+    own_inputs = [resize, *files, *boxes]
+    register.click(handlers.register, own_inputs, outputs, **slow)
+    download.click(handlers.download, [source, *own_inputs], link, **slow).success(None, js=CLICK_LINK)
+    return ViewerTab(run=run)
+
+
+def _page_opened() -> Callable[..., Any]:
+    return cast(Callable[..., Any], Context.root_block.load)  # type: ignore[union-attr]
+
+
+def _entering() -> Callable[..., Any]:
+    """Return the event of the tab being opened or, on a page without tabs, of the page being opened."""
+    if isinstance(Context.block, gr.Tab):
+        return cast(Callable[..., Any], Context.block.select)
+    return _page_opened()
+
+
+def _own_inputs(read_only: bool) -> tuple[gr.Textbox, list[gr.File], gr.Checkbox, gr.Button]:
+    visible = not read_only
+    path = gr.Textbox(
+        label="Checkpoint file",
+        placeholder="/path/to/checkpoint.pt, then Enter; empty: the run's checkpoint chosen above",
+        elem_id="viewer-path",
+        visible=visible,
+    )
+    labels = {
+        "fixed": "Fixed image (none: the atlas)",
+        "moving": "Moving image",
+        "fixed_label": "Fixed label (optional)",
+        "moving_label": "Moving label (optional)",
+    }
+    with gr.Row(visible=visible):
+        files = [
+            gr.File(
+                label=labels[name],
+                file_types=list(EXTENSIONS),
+                elem_id=f"viewer-{name.replace('_', '-')}",
+                height=150,
+                min_width=180,
+                visible=visible,
+            )
+            for name in OWN
+        ]
+    with gr.Row(visible=visible):
+        resize = gr.Checkbox(False, label="Resample to the fixed image's size", elem_id="viewer-resize")
+        register = gr.Button("Register", variant="primary", elem_id="viewer-register")
+    return path, files, resize, register

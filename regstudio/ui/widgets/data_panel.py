@@ -1,0 +1,82 @@
+"""The components that show what is in a data folder: verdict, counts, atlas, problems and contact sheet."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from regstudio.files import read_asset
+from regstudio.studio.data_overview import progress
+from regstudio.studio.studio import Studio
+
+SETS = ("training", "validation")
+HEADERS = ["severity", "file", "what is wrong", "what to do"]
+
+
+@dataclass(frozen=True)
+class DataPanel:
+    """The components, by what they show."""
+
+    overview: gr.HTML
+    train: gr.Button
+    atlas: gr.Image
+    problems: gr.Dataframe
+    sheet: gr.Column
+    which: gr.Radio
+    page: gr.State
+    range: gr.Button
+    gallery: gr.Gallery
+    previous: gr.Button
+    next: gr.Button
+
+
+def build_data_panel(studio: Studio) -> DataPanel:
+    """Lay them out, empty; all but the verdict wait unseen for something to show."""
+
+    def opened(_: Any = None) -> dict[str, Any]:
+        return progress(studio.opened)
+
+    with gr.Row():
+        with gr.Column(scale=3, min_width=320):
+            words = gr.HTML(
+                value={},
+                html_template="<div class='data-overview'></div>",
+                css_template=read_asset("data.css"),
+                js_on_load=read_asset("data.js"),
+                server_functions=[opened],
+                elem_id="data-overview",
+            )
+            train = gr.Button("Go to Train", variant="primary", interactive=False, elem_id="data-train")
+        atlas = gr.Image(
+            label="Atlas", format="png", interactive=False, buttons=[], visible=False, height=300, elem_id="data-atlas"
+        )
+    problems = gr.Dataframe(
+        headers=HEADERS,
+        datatype="str",
+        label="Problems",
+        interactive=False,
+        wrap=True,
+        column_widths=["10%", "25%", "35%", "30%"],
+        buttons=["fullscreen"],
+        max_height=360,
+        visible=False,
+        elem_id="data-problems",
+    )
+    with gr.Column(visible=False, elem_id="data-sheet") as sheet:
+        which = gr.Radio(list(SETS), value=SETS[0], label="Contact sheet", elem_id="data-which")
+        gallery = gr.Gallery(
+            format="png",
+            columns=8,
+            show_label=False,
+            object_fit="contain",
+            height="max-content",  # all of a page; "auto" stops at half a window
+            interactive=False,
+            buttons=[],
+            elem_id="data-gallery",
+        )
+        with gr.Row(equal_height=True):
+            previous = gr.Button("Previous", min_width=90, elem_id="data-previous")
+            spread = gr.Button("", variant="secondary", interactive=False, min_width=90, elem_id="data-range")
+            following = gr.Button("Show more", min_width=90, elem_id="data-next")
+    page = gr.State(0)
+    return DataPanel(words, train, atlas, problems, sheet, which, page, spread, gallery, previous, following)

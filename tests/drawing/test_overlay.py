@@ -1,0 +1,92 @@
+"""Pictures of a registration: outlines, overlays and grids at known places, and the whole figure."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from regstudio.drawing.overlay import Comparison, before_after, compare, deformed_grid, label_outline, overlay
+
+
+def test_an_overlay_is_grey_where_equal_magenta_and_green_elsewhere() -> None:
+    fixed, other = np.array([[0.5, 1.0, 0.0]]), np.array([[0.5, 0.0, 1.0]])
+    picture = overlay(fixed, other)
+    np.testing.assert_array_equal(picture, [[[0.5, 0.5, 0.5], [1, 0, 1], [0, 1, 0]]])
+    assert overlay(fixed * 2 - 0.5, other).max() == 1
+    assert picture.dtype == np.float32
+
+
+def test_an_outline_runs_halfway_between_pixels() -> None:
+    label = np.zeros((10, 12), np.uint8)
+    label[2:5, 6:10] = 7
+    (line,) = label_outline(label)
+    np.testing.assert_array_equal(line.min(axis=0), [5.5, 1.5])
+    np.testing.assert_array_equal(line.max(axis=0), [9.5, 4.5])
+    np.testing.assert_array_equal(line[0], line[-1])
+
+
+def test_an_outline_closes_at_the_border_and_knows_ids_apart() -> None:
+    label = np.ones((6, 6), np.int32)
+    label[:, 3:] = -4
+    lines = label_outline(label)
+    assert len(lines) == 2
+    assert all((line[0] == line[-1]).all() for line in lines)
+    assert label_outline(np.zeros((6, 6), int)) == []
+
+
+def test_a_constant_flow_moves_the_grid() -> None:
+    flow = np.stack((np.full((9, 13), 2.0), np.full((9, 13), -1.0)))
+    lines = deformed_grid(flow, 4)
+    assert len(lines) == 3 + 4
+    np.testing.assert_array_equal(lines[0], [(x - 1, 2) for x in range(13)])
+    np.testing.assert_array_equal(lines[3], [(-1, y + 2) for y in range(9)])
+
+
+def comparison(*, labels: bool) -> Comparison:
+    rng = np.random.default_rng(0)
+    image, label = rng.random((40, 64)), rng.integers(0, 3, (40, 64))
+    known = {"fixed_label": label, "moving_label": label, "warped_label": label, "dice_before": 0.5, "dice": 0.75}
+    return Comparison(
+        name="a long name, longer than would fit beside the picture",
+        fixed=image,
+        moving=image,
+        warped=image,
+        flow=np.zeros((2, 40, 64)),
+        **(known if labels else {}),
+    )
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_a_figure_has_a_row_for_each_case(labels: bool) -> None:
+    figure = before_after([comparison(labels=labels)] * 3)
+    assert len(figure.axes) == 18
+    below = [axes.get_xlabel() for axes in figure.axes[:6]]
+    assert below == (["", "Dice 0.500", "Dice 0.750", "", "", ""] if labels else [""] * 6)
+    assert figure.axes[0].get_ylabel() == "… fit beside the picture"
+    stream = io.BytesIO()
+    figure.savefig(stream, format="rgba")
+    assert len(stream.getvalue()) % (1600 * 4) == 0
+
+
+def test_figures_are_drawn_in_threads_and_leave_no_global_state() -> None:
+    def draw(_: int) -> bytes:
+        stream = io.BytesIO()
+        before_after([comparison(labels=True)]).savefig(stream, format="png")
+        return stream.getvalue()
+
+    with ThreadPoolExecutor(2) as pool:
+        pictures = list(pool.map(draw, range(2)))
+    assert pictures[0] == pictures[1]
+    assert not mpl._pylab_helpers.Gcf.figs
+
+
+def test_a_case_and_its_registration_are_put_side_by_side() -> None:
+    fixed, moving, warped = np.random.default_rng(0).random((3, 4, 4))
+    flow, label = np.zeros((2, 4, 4)), np.ones((4, 4), int)
+    result = SimpleNamespace(warped=warped, flow=flow, warped_label=label, metrics={"dice": 0.5, "ncc": 0.1})
+    case = compare("a", fixed, moving, result, fixed_label=label)
+    assert (case.fixed is fixed, case.warped is warped, case.warped_label is label) == (True, True, True)
+    assert (case.moving_label, case.dice_before, case.dice) == (None, None, 0.5)

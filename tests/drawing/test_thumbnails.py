@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from regstudio.drawing.thumbnails import LABEL_COLOURS, label_colours, thumbnail
+
+
+def test_an_image_of_the_right_size_keeps_its_pixels():
+    image = np.linspace(0, 1, 12 * 16).reshape(12, 16)
+    picture = thumbnail(image, size=16)
+    assert picture.dtype == np.uint8
+    assert (picture == np.rint(image * 255)[..., None]).all()
+
+
+def test_shrinking_averages():
+    picture = thumbnail(np.tile([[0.0, 1.0]], (8, 4)), size=4)
+    assert picture.shape == (4, 4, 3)
+    assert (picture == 128).all()
+
+
+@pytest.mark.parametrize("shape", [(40, 56), (7, 300), (300, 7), (1, 500)])
+@pytest.mark.parametrize("size", [32, 101])
+def test_the_longer_side_is_the_size_and_the_shape_is_kept(shape, size):
+    picture = thumbnail(np.full(shape, 0.2), size=size)
+    assert max(picture.shape[:2]) == size
+    assert (np.argmax(picture.shape[:2])) == np.argmax(shape)
+    assert (picture == 51).all()
+
+
+def test_enlarging_repeats_pixels():
+    picture = thumbnail(np.array([[0.0, 1.0], [1.0, 0.0]]), size=4)
+    assert (picture[..., 0] == np.kron([[0, 255], [255, 0]], np.ones((2, 2)))).all()
+
+
+def test_a_label_is_outlined_and_not_filled():
+    label = np.zeros((12, 12), int)
+    label[3:9, 3:9] = 1
+    picture = thumbnail(np.zeros((12, 12)), label, size=12)
+    coloured = picture.any(axis=-1)
+    assert (picture[3, 3:9] == LABEL_COLOURS[0]).all()
+    assert coloured[3:9, 3:9].sum() == coloured.sum() == 36 - 16
+
+
+def test_a_label_that_fills_the_picture_has_no_outline():
+    assert not thumbnail(np.zeros((8, 8)), np.ones((8, 8), int), size=8).any()
+
+
+def test_a_label_of_another_size_lies_where_it_belongs():
+    label = np.zeros((6, 6), int)
+    label[:, 3:] = 1
+    picture = thumbnail(np.zeros((24, 24)), label, size=24)
+    assert (np.flatnonzero(picture[0].any(axis=-1)) == [12]).all()
+
+
+def test_ids_keep_their_colours_over_pictures():
+    colours = label_colours([0, 5, 2, 900])
+    assert colours == dict(zip((2, 5, 900), LABEL_COLOURS, strict=False))
+    label = np.zeros((8, 8), int)
+    label[2:6, 2:6] = 900
+    assert (thumbnail(np.zeros((8, 8)), label, size=8, colours=colours)[2, 2] == colours[900]).all()
+
+
+def test_after_seven_the_colours_start_again():
+    assert label_colours(range(1, 9))[8] == LABEL_COLOURS[0]

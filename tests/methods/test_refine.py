@@ -1,0 +1,192 @@
+"""What a registrar does beside the network: affine maps first, inverse flows, and refinement for one pair."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter, map_coordinates, rotate
+
+from regstudio.data.loaders import rescale
+from regstudio.errors import CheckpointError, ConfigError
+from regstudio.losses import Objective
+from regstudio.methods import refine as refine_module
+from regstudio.methods.affine import affine_flow
+from regstudio.methods.affine_cache import cached_affine
+from regstudio.methods.network import Registrar, register
+from regstudio.methods.refine import refine
+from regstudio.metrics import dice, inverse_consistency, ncc
+from regstudio.networks.checkpoint import Checkpoint
+from regstudio.networks.corrmlp import CorrMLP
+from tests.known_flows import constant_flow
+
+SIZE = (72, 64)
+WIDTHS = {"encoder_channels": 2, "decoder_channels": 4}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def pair() -> tuple[np.ndarray, np.ndarray]:
+    """A textured image that is dark all around, and itself warped by a smooth flow of 3 pixels."""
+    random = np.random.default_rng(0)
+    texture = gaussian_filter(random.standard_normal(SIZE), 2.5)
+    texture = (0.5 + texture / texture.std() / 4).clip(0, 1) * np.outer(np.hanning(SIZE[0]), np.hanning(SIZE[1])) ** 0.5
+    noise = np.stack([gaussian_filter(random.standard_normal(SIZE), 9) for _ in range(2)])
+    flow = 3 * noise / abs(noise).max()
+    warped = map_coordinates(texture, np.mgrid[: SIZE[0], : SIZE[1]] + flow, order=1)
+    fixed, moving = (((image - image.min()) / np.ptp(image)).astype(np.float32) for image in (warped, texture))
+    return fixed, moving
+
+
+def checkpoint_of(transform: str = "displacement", std: float = 0.0, **config: Any) -> Checkpoint:
+    """A network whose flow comes from its coarsest level alone, and so is smooth; zero for a `std` of 0."""
+    torch.manual_seed(1)
+    model = CorrMLP(2, 4, transform=transform)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for head in model.heads:
+            head.weight.zero_()
+        model.heads[-1].weight.normal_(std=std)
+    return Checkpoint(weights=model.state_dict(), network={**WIDTHS, "transform": transform}, config=config)
+
+
+@pytest.mark.parametrize("transform", ["displacement", "svf"])
+@pytest.mark.parametrize("step_size", [0.25, 50.0])
+def test_refining_never_raises_the_objective(
+    pair: tuple[np.ndarray, np.ndarray], transform: str, step_size: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even with steps that overshoot; with sensible ones it lowers it, and more steps lower it more."""
+    monkeypatch.setattr(refine_module, "STEP_SIZE", step_size)
+    model, objective = checkpoint_of(transform, std=0.1).model().eval(), Objective()
+    fixed, moving = (torch.from_numpy(image)[None, None] for image in pair)
+
+    def value(field: torch.Tensor) -> float:
+        made = model.follow(field, moving)
+        return objective(fixed, made.warped, made.field, made.deformation)["loss"].item()
+
+    with torch.no_grad():
+        start = model.predict(fixed, moving).field
+        values = [value(refine(model, objective, fixed, moving, start, steps=steps)) for steps in (0, 1, 5, 20)]
+        assert values[0] == value(start)
+    assert values == sorted(values, reverse=True)
+    if step_size < 1:
+        assert values[-1] < values[0] - 0.05
+
+
+def test_refining_leaves_the_weights_alone(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    registrar = Registrar(checkpoint_of(std=0.1), "cpu")
+    plain = registrar.register(*pair)
+    registrar.register(*pair, refine=3)
+    np.testing.assert_array_equal(registrar.register(*pair).flow, plain.flow)
+    assert all(parameter.grad is None for parameter in registrar._model.parameters())
+
+
+@pytest.mark.parametrize("transform", ["displacement", "svf"])
+def test_a_refinement_tells_its_gain_and_cost(pair: tuple[np.ndarray, np.ndarray], transform: str) -> None:
+    registrar = Registrar(checkpoint_of(transform), "cpu")
+    labels = [(image > np.quantile(image, 0.8)).astype(np.uint8) for image in pair]
+    plain = registrar.register(*pair, fixed_label=labels[0], moving_label=labels[1])
+    assert not {"ncc_unrefined", "dice_unrefined", "refine_seconds"} & plain.metrics.keys()
+    found = registrar.register(*pair, fixed_label=labels[0], moving_label=labels[1], refine=40)
+    metrics = found.metrics
+    assert metrics["ncc_unrefined"] == plain.metrics["ncc"]
+    assert metrics["dice_unrefined"] == plain.metrics["dice"]
+    assert metrics["ncc"] == ncc(pair[0], found.warped) > metrics["ncc_unrefined"] + 0.1
+    assert metrics["dice"] == dice(labels[0], found.warped_label).mean > metrics["dice_unrefined"] + 0.05
+    assert 0 < metrics["refine_seconds"] < found.seconds
+    without = registrar.register(*pair, refine=2).metrics
+    assert "ncc_unrefined" in without
+    assert "dice_unrefined" not in without
+
+
+def test_a_refinement_of_files_and_arrays_is_the_registrars(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    checkpoint = checkpoint_of()
+    wanted = Registrar(checkpoint, "cpu").register(*pair, refine=4)
+    np.testing.assert_array_equal(register(checkpoint, *pair, device="cpu", refine=4).flow, wanted.flow)
+
+
+def test_it_refines_by_the_loss_it_was_trained_with(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    """A stiff network's flows stay stiff."""
+    soft, stiff = (
+        Registrar(checkpoint_of(loss={"grad_weight": weight}), "cpu").register(*pair, refine=20).flow
+        for weight in (0.1, 100.0)
+    )
+    roughness = [np.square(np.diff(flow, axis=1)).mean() for flow in (soft, stiff)]
+    assert roughness[0] > 10 * roughness[1]
+
+
+def test_a_loss_without_images_refines_nothing(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    registrar = Registrar(checkpoint_of(loss={"ncc_weight": 0.0, "dice_weight": 1.0}), "cpu")
+    assert registrar.register(*pair).flow.shape == (2, *SIZE)
+    with pytest.raises(ConfigError, match="trained by its labels alone"):
+        registrar.register(*pair, refine=1)
+
+
+def test_a_loss_that_this_version_does_not_know() -> None:
+    with pytest.raises(CheckpointError, match=r"describes no loss that this version knows .*huber_weight"):
+        Registrar(checkpoint_of(loss={"huber_weight": 1.0}), "cpu")
+
+
+@pytest.mark.parametrize("refined", [0, 10])
+def test_the_inverse_of_a_velocitys_flow_undoes_it(pair: tuple[np.ndarray, np.ndarray], refined: int) -> None:
+    found = Registrar(checkpoint_of("svf", std=0.02), "cpu").register(*pair, refine=refined)
+    assert found.inverse_flow is not None
+    assert abs(found.flow).max() > 1
+    error = inverse_consistency(found.flow, found.inverse_flow)
+    assert error < 0.05
+    assert error < inverse_consistency(found.flow, -found.flow) / 5
+    assert found.inverse_flow.dtype == np.float32
+
+
+def test_a_displacement_has_no_inverse(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    assert Registrar(checkpoint_of(std=0.1), "cpu").register(*pair).inverse_flow is None
+
+
+def test_the_affine_flow_is_there_where_the_images_are_aligned(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    fixed = pair[0]
+    moving = rotate(fixed, 12, reshape=False, order=1)
+    matrix = cached_affine(fixed, moving).matrix
+    found = Registrar(checkpoint_of("svf"), "cpu", affine="auto").register(fixed, moving)
+    np.testing.assert_allclose(found.affine_flow, affine_flow(matrix, SIZE), atol=1e-4)
+    np.testing.assert_allclose(found.flow, found.affine_flow, atol=1e-4)  # since the network adds nothing
+    assert found.metrics["ncc"] > found.metrics["ncc_before"] + 0.3
+    assert found.inverse_flow is not None
+    assert inverse_consistency(found.flow, found.inverse_flow) < 0.02
+    assert Registrar(checkpoint_of("svf"), "cpu").register(fixed, moving).affine_flow is None
+
+
+@pytest.mark.parametrize("trained", ["none", "auto"])
+@pytest.mark.parametrize("asked", [None, "none", "auto"])
+def test_alignment_is_as_trained_unless_asked_otherwise(
+    pair: tuple[np.ndarray, np.ndarray], trained: str, asked: Any
+) -> None:
+    registrar = Registrar(checkpoint_of(alignment={"affine": trained}), "cpu", affine=asked)
+    assert registrar.affine == (asked or trained)
+    found = registrar.register(*pair)
+    assert (found.affine_flow is not None) == (registrar.affine == "auto")
+
+
+def test_a_refinement_keeps_the_affine_map(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    fixed = pair[0]
+    moving = rescale(rotate(pair[1], 12, reshape=False, order=1))
+    registrar = Registrar(checkpoint_of(), "cpu", affine="auto")
+    plain, refined = registrar.register(fixed, moving), registrar.register(fixed, moving, refine=15)
+    np.testing.assert_array_equal(plain.affine_flow, refined.affine_flow)
+    assert refined.metrics["ncc"] > plain.metrics["ncc"] + 0.02
+    grid = np.mgrid[: SIZE[0], : SIZE[1]]
+    expected = map_coordinates(moving, grid + refined.flow, order=1, mode="grid-constant", cval=0)
+    np.testing.assert_allclose(refined.warped, expected, atol=1e-4)
+
+
+def test_labels_follow_the_refined_flow(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    label = np.indices(SIZE)[0] * 3
+    found = Registrar(constant_flow(2, -3), "cpu").register(*pair, moving_label=label, refine=10)
+    assert abs(found.flow - np.array([2, -3])[:, None, None]).max() > 0.2
+    y, x = np.rint(np.mgrid[: SIZE[0], : SIZE[1]] + found.flow).astype(int)
+    within = (y >= 0) & (y < SIZE[0]) & (x >= 0) & (x < SIZE[1])
+    near = np.where(within, 3 * y, 0)
+    assert (found.warped_label == near).mean() > 0.99

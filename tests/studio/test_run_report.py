@@ -1,0 +1,62 @@
+"""The report of a run without a page."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regstudio.config import build_config
+from regstudio.errors import ConfigError, DataError, RunError
+from regstudio.studio import run_report as reporting
+from regstudio.studio.studio import Studio
+from regstudio.training.setup import check_data
+from regstudio.training.trainer import train
+
+
+@pytest.fixture
+def trained(studio: Studio, demo: Path) -> Studio:
+    """A studio with a run of one epoch."""
+    settings = {"epochs": 1, "encoder_channels": 2, "decoder_channels": 4, "device": "cpu", "run_name": "first"}
+    config = build_config({"data_base_dir": demo, "runs_dir": studio.runs_dir, **settings})
+    list(train(config, check_data(config).index))
+    return studio
+
+
+def test_a_report_lies_in_the_run_and_is_offered_as_a_copy(trained: Studio, tmp_path: Path) -> None:
+    run, seen = trained.run("first"), []
+
+    def watch(results: Iterable[Any], total: int) -> Iterable[Any]:
+        for result in results:
+            seen.append((result.pair.id, total))
+            yield result
+
+    assert reporting.copied(run, tmp_path / "copies") == []
+    folder = reporting.write(trained, run, watch)
+    assert folder == run.path / "report"
+    assert seen == [("phantom_05", 2), ("phantom_06", 2)]
+    page = (folder / "report.html").read_text()
+    assert "Registration report: first/best_model" in page
+    assert "Worst cases" in page
+    copies = [Path(path) for path in reporting.copied(run, tmp_path / "copies")]
+    assert [path.name for path in copies] == list(reporting.FILES)
+    assert copies[0].read_text() == page
+    assert all(path.parent == tmp_path / "copies" / "first" for path in copies)
+
+
+def test_what_cannot_be_reported_on_says_why(trained: Studio, tmp_path: Path) -> None:
+    run = trained.run("first")
+    with pytest.raises(RunError, match="only shows runs"):
+        reporting.write(trained.shared(["first"]), run)
+    config = run.config()
+    run.write_config(build_config({"data_base_dir": Path("/etc")}, config))
+    with pytest.raises(ConfigError, match="may not be opened"):
+        reporting.write(trained, run)
+    (tmp_path / "empty").mkdir()
+    run.write_config(build_config({"data_base_dir": tmp_path / "empty"}, config))
+    with pytest.raises(DataError, match="first cannot be evaluated"):
+        reporting.write(trained, run)
+    shutil.rmtree(run.best_path.parent)
+    with pytest.raises(RunError, match="end of the first epoch"):
+        reporting.write(trained, run)

@@ -1,0 +1,237 @@
+"""Several processes at work on one thing, as torchrun starts them: on the CPU, with gloo, and two of them."""
+
+import csv
+import json
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from regstudio.cli import main
+from regstudio.config import TrainConfig, build_config
+from regstudio.data.phantom import make_demo
+from regstudio.distributed import SINGLE_PROCESS
+from regstudio.networks.checkpoint import load_checkpoint, load_weights
+from regstudio.runs.events import EpochDone, PairValidated, RunFinished, RunStarted
+from regstudio.runs.run import Run, open_run
+from regstudio.training.checkpointing import State
+from regstudio.training.setup import build
+from regstudio.training.trainer import train
+from regstudio.training.validation import mean_metrics, validate_pair
+from tests.distributed_worker import EVERYTHING, SIGNAL_STEP, SMALL, TERMS, do_together, one_step, torchrun
+from tests.training.whole_training import index_of, steps
+
+RECIPE = {**SMALL, "affine": "auto", "dice_weight": 1.0, "ema": 0.5, "lr": 1e-3, "epochs": 2, **EVERYTHING}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data/: 7 training and 3 validation images of 32x32, which two processes do not share evenly."""
+    folder = tmp_path_factory.mktemp("together")
+    make_demo(folder / "data", size=32, train=7, validation=3)
+    return folder
+
+
+def flags(**settings: object) -> list[str]:
+    return [f"--{name}" if value is True else f"--{name}={value}" for name, value in settings.items()]
+
+
+def where(place: Path, name: str) -> dict[str, object]:
+    return {"data_base_dir": place / "data", "runs_dir": place / "runs", "run_name": name, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def done(place: Path) -> dict[str, list[Any]]:
+    """All that needs no interruption, done by the same two processes, since they take seconds to start."""
+    checkpoint = place / "runs" / "two" / "checkpoints" / "last.pt"
+    data, labels = place / "data", "validation_moving_seg"
+    fixed = [f"--fixed={data / 'fixed' / 'atlas.png'}", f"--moving={data / 'validation_moving'}"]
+    tasks = {
+        "gradients": ["gradients"],
+        **{f"not_a_number_{n}": ["not_a_number"] for n in range(4)},  # the end after a failure once hung, at times
+        "last_words": ["last_words"],
+        "train": ["train", *flags(**where(place, "two"), **RECIPE)],
+        "diverge": ["train", *flags(**where(place, "diverged"), **SMALL, lr=1e30, epochs=1)],
+        "register": ["register", f"--checkpoint={checkpoint}", *fixed, f"--moving_seg={data / labels}"],
+        "evaluate": ["evaluate", f"--checkpoint={checkpoint}", f"--data_base_dir={data}", f"--json={place}/two.json"],
+        "straight": ["train", *flags(**where(place, "straight"), **SMALL, epochs=2)],
+        "stop": ["stopped", "train", *flags(**where(place, "stopped"), **SMALL, epochs=2)],
+        "resume": ["train", f"--resume={place / 'runs' / 'stopped'}"],
+        "refuse": ["train", *flags(**where(place, "refused"), **SMALL, batch_size=4)],
+    }
+    tasks["register"] += [f"--out={place / 'out'}"]
+    tasks["again"] = tasks["register"]
+    return do_together(place, tasks, XDG_CACHE_HOME=place / "cache")
+
+
+@pytest.fixture(scope="module")
+def one(place: Path, done: object) -> Run:
+    """The run of one process that is like that of the two: with the double batch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(place / "cache"))
+        config = build_config({**where(place, "one"), **RECIPE, "batch_size": 2})
+        list(train(config, index_of(config)))
+    return open_run(place / "runs" / "one")
+
+
+@pytest.mark.parametrize(("number", "settings"), [(0, {}), (1, {"ema": 0.5, **EVERYTHING, **TERMS})])
+def test_gradients_and_losses_are_those_of_one_process_with_the_double_batch(
+    done: dict[str, list[Any]], number: int, settings: dict[str, object]
+) -> None:
+    wanted, (first, second) = one_step(SINGLE_PROCESS, **settings), (results[number] for results in done["gradients"])
+    assert first["losses"] == second["losses"] == pytest.approx(wanted["losses"], rel=1e-4)
+    one, two, other = (torch.cat([g.flatten() for g in r["gradients"].values()]) for r in (wanted, first, second))
+    assert torch.equal(two, other)
+    assert float((two - one).norm() / one.norm()) < 1e-4
+    assert all(torch.equal(first["weights"][name], second["weights"][name]) for name in wanted["weights"])
+
+
+def test_a_loss_that_is_no_number_in_one_process_stops_all(done: dict[str, list[Any]]) -> None:
+    assert all(done[f"not_a_number_{n}"] == [True, True] for n in range(4))
+
+
+def test_what_a_process_fails_on_is_told_by_the_others(done: dict[str, list[Any]]) -> None:
+    first, second = done["last_words"]
+    assert second == "DataError: b.png: is torn. Mend it."
+    assert first == "WorkerLostError: b.png: is torn. Mend it. (Said by process 2 of 2.)"
+
+
+def test_two_processes_train_as_one_with_the_double_batch(done: dict[str, list[Any]], place: Path, one: Run) -> None:
+    assert [result["code"] for result in done["train"]] == [0, 0], done["train"]
+    events, wanted = (open_run(place / "runs" / name).events() for name in ("two", "one"))
+    assert [type(event) for event in events] == [type(event) for event in wanted]
+    assert isinstance(events[0], RunStarted)
+    assert "2 processes" in events[0].device
+    for (epoch, step, losses), expected in zip(steps(events), steps(wanted), strict=True):
+        assert (epoch, step) == expected[:2]
+        assert losses == pytest.approx(expected[2], rel=1e-2, abs=1e-4)
+
+
+def test_validation_that_is_shared_out_gives_the_same_figures(
+    done: dict[str, list[Any]], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
+    run = open_run(place / "runs" / "two")
+    parts = build(run.config(), index_of(run.config()))
+    load_weights(parts.learner.averaged, load_checkpoint(run.epoch_path(2)), run.epoch_path(2))
+    from regstudio.methods.affine_cache import affine_matrices
+
+    fixed = parts.image_loader(parts.atlas.image)[0]
+    assert parts.aligned is not None
+    for path, affine in affine_matrices(fixed, [case.image for case in parts.validation], parts.image_loader):
+        parts.aligned[path] = affine.matrix
+    measured = [validate_pair(parts, case) for case in parts.validation]
+    events = run.events()
+    last = [event for event in events if isinstance(event, EpochDone)][-1]
+    assert last.metrics == mean_metrics(measured)
+    shown = [event for event in events if isinstance(event, PairValidated)][-3:]
+    assert [event.dice for event in shown] == [metrics["dice"] for metrics in measured]
+    assert [event.case for event in shown] == [case.id for case in parts.validation]
+
+
+def test_the_first_process_speaks_and_writes_for_all(done: dict[str, list[Any]], place: Path, one: Run) -> None:
+    first, second = done["train"]
+    assert first["stdout"].rstrip().endswith("Training Finished")
+    assert second["stdout"] == second["stderr"] == ""
+    two = open_run(place / "runs" / "two")
+    files = [sorted(p.relative_to(run.path) for p in run.path.rglob("*") if p.is_file()) for run in (two, one)]
+    assert files[0] == files[1]
+    assert two.log_path.read_text().count("Epoch 001/002") == 1
+    names = [load_checkpoint(run.last_path).weights.keys() for run in (two, one)]
+    assert names[0] == names[1]
+
+
+def test_a_training_that_diverges_leaves_the_images_of_all_processes(done: dict[str, list[Any]], place: Path) -> None:
+    assert [result["code"] for result in done["diverge"]] == [1, 1]
+    first, second = done["diverge"]
+    assert "is not a finite number" in first["stderr"]
+    assert second["stderr"] == ""
+    failed = load_checkpoint(place / "runs" / "diverged" / "checkpoints" / "failed.pt")
+    assert failed.training["moving_image"].shape == (2, 1, 32, 32)
+
+
+def test_a_mistake_gets_one_message(done: dict[str, list[Any]], place: Path) -> None:
+    first, second = done["refuse"]
+    assert (first["code"], second["code"]) == (1, 1)
+    assert "There are 7 images for batches of 4 in 2 processes. Lower --batch_size" in first["stderr"]
+    assert second["stdout"] == second["stderr"] == ""
+    assert not (place / "runs" / "refused").exists()
+
+
+def test_images_to_register_are_shared_out(done: dict[str, list[Any]], place: Path) -> None:
+    first, second = done["register"]
+    assert (first["code"], second["code"]) == (0, 0), first
+    assert "3 of 3 images registered; the results" in first["stdout"]
+    assert second["stdout"] == ""
+    journal = [json.loads(line) for line in (place / "out" / "registered.jsonl").read_text().splitlines()]
+    with (place / "out" / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == sorted(entry["id"] for entry in journal)
+    assert len(rows) == 3
+    assert all((place / "out" / name).is_file() for entry in journal for name in entry["files"])
+    assert "3 of 3 images registered, 3 of them before" in done["again"][0]["stdout"]
+
+
+def test_an_evaluation_is_that_of_one_process(done: dict[str, list[Any]], place: Path) -> None:
+    first, second = done["evaluate"]
+    assert (first["code"], second["code"]) == (0, 0), first
+    assert second["stdout"] == ""
+    checkpoint = place / "runs" / "two" / "checkpoints" / "last.pt"
+    out = place / "one.json"
+    arguments = [f"--checkpoint={checkpoint}", f"--data_base_dir={place / 'data'}", f"--json={out}", "--device=cpu"]
+    assert CliRunner().invoke(main, ["evaluate", *arguments]).exit_code == 0
+    two, alone = (json.loads(path.read_text())["cases"] for path in (place / "two.json", out))
+    for case in (*two, *alone):
+        del case["seconds"]
+    assert two == alone
+
+
+def test_a_killed_worker_ends_the_run_which_can_be_gone_on_with(place: Path, done: object) -> None:
+    recipe = {**SMALL, "epochs": 3, "batch_size": 1, "lr": 1e-3}
+    process = torchrun("-m", "tests.distributed_worker", "killed", "train", *flags(**where(place, "killed"), **recipe))
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    run = open_run(place / "runs" / "killed")
+    end = run.events()[-1]
+    assert isinstance(end, RunFinished)
+    assert end.reason == "failed"
+    assert "A worker was lost" in end.message
+    assert f"Go on with: regstudio train --resume {run.path}" in end.message
+    assert end.message.splitlines()[0] in errors
+    state = load_checkpoint(run.last_path).training["state"]
+    assert (state["epoch"], state["step"]) == divmod(SIGNAL_STEP, 3)
+
+    copy = Run(shutil.copytree(run.path, place / "runs" / "copy"))
+    started = next(iter(train(copy.config(), index_of(copy.config()), run=copy)))
+    assert isinstance(started, RunStarted)  # one process, which takes 7 steps for 3
+    assert (started.epoch, started.step, started.steps_per_epoch) == (1, 2, 7)
+
+    straight = build_config({**where(place, "double"), **recipe, "batch_size": 2})
+    wanted = steps(list(train(straight, index_of(straight))))
+    alone: TrainConfig = build_config({"batch_size": 2}, run.config())
+    list(train(alone, index_of(alone), run=run))
+    for got, expected in zip(steps(run.events()), wanted, strict=True):
+        assert got[:2] == expected[:2]
+        assert got[2] == pytest.approx(expected[2], rel=1e-3, abs=1e-5)
+
+
+def test_a_signal_to_one_process_stops_all_and_they_go_on_exactly(done: dict[str, list[Any]], place: Path) -> None:
+    stopped, straight = (open_run(place / "runs" / name) for name in ("stopped", "straight"))
+    first, second = done["stop"]
+    assert (first["code"], second["code"]) == (0, 128 + signal.SIGTERM)
+    assert f"Stopped. Go on with: regstudio train --resume {stopped.path}" in first["stdout"]
+    assert "Goes on after epoch 1, step 2 of 3" in done["resume"][0]["stdout"]
+    assert steps(stopped.events()) == steps(straight.events())
+    weights, wanted = (load_checkpoint(run.epoch_path(2)).weights for run in (stopped, straight))
+    assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
+
+
+@pytest.mark.parametrize(("now", "step", "total"), [(10, 4, 8.0), (5, 2, 4.0), (3, 1, 2.0), (2, 0, None)])
+def test_an_epoch_under_way_keeps_its_share_with_other_processes(now: int, step: int, total: float | None) -> None:
+    state = State(epoch=3, step=4, sums={"loss": 8.0}).in_steps(now, 10)
+    assert (state.epoch, state.step) == (3, step)
+    assert state.sums == ({} if total is None else {"loss": total})

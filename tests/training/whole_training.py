@@ -1,0 +1,30 @@
+"""Running a training to its end and looking at what it said."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from regstudio.config import TrainConfig
+from regstudio.data.layout import DataIndex
+from regstudio.runs.events import (
+    RunStarted,
+    StepDone,
+    TrainEvent,
+)
+from regstudio.runs.run import Run, open_run
+from regstudio.training.setup import check_data
+
+Configs = Callable[..., TrainConfig]
+
+
+def index_of(config: TrainConfig) -> DataIndex:
+    return check_data(config).index
+
+
+def run_of(events: list[TrainEvent]) -> Run:
+    started = events[0]
+    assert isinstance(started, RunStarted)
+    return open_run(Path(started.run))
+
+
+def steps(events: list[TrainEvent]) -> list[tuple[int, int, dict[str, float]]]:
+    return [(event.epoch, event.step, event.losses) for event in events if isinstance(event, StepDone)]
