@@ -1,7 +1,7 @@
 """Train, watch, inspect and apply deformable registration of 2-D medical images.
 
-Imports point one way: cli > ui > training | inference | viewer > data | networks | losses | metrics | config
-> processes > files | errors.
+Imports point one way: cli > ui > studio > evaluation | registering | bench > training > methods > transforms | runs >
+data | networks | losses | metrics | drawing > config > distributed | threads > files | errors.
 """
 
 import importlib
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from regstudio.data.dataset import RegistrationDataset, load_validation_pair
     from regstudio.data.loaders import ImageLoader, LabelLoader
     from regstudio.losses import NCC, Grad
-    from regstudio.methods.network import register
     from regstudio.metrics import dice, njd
     from regstudio.networks.checkpoint import load_checkpoint
     from regstudio.networks.corrmlp import CorrMLP
     from regstudio.networks.warp import SpatialTransformer
+    from regstudio.registering.two_images import register
     from regstudio.training.trainer import train
 
 _HOMES = {
@@ -30,7 +30,7 @@ _HOMES = {
     "load_checkpoint": "regstudio.networks.checkpoint",
     "load_validation_pair": "regstudio.data.dataset",
     "njd": "regstudio.metrics",
-    "register": "regstudio.methods.network",
+    "register": "regstudio.registering.two_images",
     "train": "regstudio.training.trainer",
 }
 

@@ -10,7 +10,7 @@ from regstudio.config import TrainConfig, build_config
 from regstudio.data import loaders
 from regstudio.data.phantom import make_demo
 from regstudio.data.writing import write_image, write_label
-from regstudio.methods.network import Registrar
+from regstudio.methods.network import NetworkMethod, load_method
 from tests.known_flows import constant_flow
 from tests.pictures import ids, ramp
 
@@ -87,14 +87,14 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def shift() -> Registrar:
+def shift() -> NetworkMethod:
     """warped(y, x) = moving(y + 2, x - 3)."""
-    return Registrar(constant_flow(2, -3), device="cpu")
+    return load_method(constant_flow(2, -3), device="cpu")
 
 
 @pytest.fixture
-def identity() -> Registrar:
-    return Registrar(constant_flow(0, 0), device="cpu")
+def identity() -> NetworkMethod:
+    return load_method(constant_flow(0, 0), device="cpu")
 
 
 @pytest.fixture

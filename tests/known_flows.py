@@ -1,10 +1,18 @@
 """Networks whose flow is known, and images whose counterparts are."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
+from regstudio.data.formats import Picture
+from regstudio.data.pairs import Pair, Pictures
+from regstudio.methods.method import Method
 from regstudio.networks.checkpoint import Checkpoint
 from regstudio.networks.corrmlp import CorrMLP
+from regstudio.registering.two_images import register
+from regstudio.transforms.registration import Registration
+from regstudio.transforms.transform import Transform
 
 
 def constant_flow(dy: float, dx: float) -> Checkpoint:
@@ -22,3 +30,17 @@ def shifted(array: np.ndarray, outside: float = 0) -> np.ndarray:
     result = np.full_like(array, outside)
     result[:-2, 3:] = array[2:, :-3]
     return result
+
+
+def register_files_as(method: Method, fixed: Picture, moving: Picture, label: Picture | None = None) -> Registration:
+    """Register two pictures as a method does, keeping the files with the pair."""
+    found = register(method, fixed.array, moving.array, moving_label=None if label is None else label.array)
+    pictures = Pictures(fixed=fixed, moving=moving, moving_label=label)
+    return Registration(pair=replace(found.pair, pictures=pictures), transform=found.transform)
+
+
+def registered_by(flow: np.ndarray, fixed: Picture, moving: Picture, inverse: np.ndarray | None = None) -> Registration:
+    """What a method that found this flow for two pictures returns."""
+    blank = np.zeros(flow.shape[1:], np.float32)
+    pair = Pair(id="x", fixed=blank, moving=blank, pictures=Pictures(fixed=fixed, moving=moving))
+    return Registration(pair=pair, transform=Transform(flow=flow, seconds=0.0, inverse_flow=inverse))

@@ -21,7 +21,7 @@ from regstudio.runs.run import Run, open_run
 from regstudio.training.checkpointing import State
 from regstudio.training.setup import build
 from regstudio.training.trainer import train
-from regstudio.training.validation import mean_metrics, validate_pair
+from regstudio.training.validation import mean_metrics, validate_case
 from tests.distributed_worker import EVERYTHING, SIGNAL_STEP, SMALL, TERMS, do_together, one_step, torchrun
 from tests.training.whole_training import index_of, steps
 
@@ -124,7 +124,7 @@ def test_validation_that_is_shared_out_gives_the_same_figures(
     assert parts.aligned is not None
     for path, affine in affine_matrices(fixed, [case.image for case in parts.validation], parts.image_loader):
         parts.aligned[path] = affine.matrix
-    measured = [validate_pair(parts, case) for case in parts.validation]
+    measured = [validate_case(parts, case) for case in parts.validation]
     events = run.events()
     last = [event for event in events if isinstance(event, EpochDone)][-1]
     assert last.metrics == mean_metrics(measured)

@@ -83,10 +83,11 @@ def evaluate(
     """
     from regstudio.evaluation import tables
     from regstudio.evaluation.evaluate import compare as test
-    from regstudio.evaluation.report.compose import checkpoint_method, compose, pair_reader
+    from regstudio.evaluation.report.compose import checkpoint_method, compose
     from regstudio.files import write_text
     from regstudio.methods.baselines import baseline
     from regstudio.networks.checkpoint import load_checkpoint
+    from regstudio.training.setup import pair_reader
 
     earlier = None if compare is None else _read_evaluation(compare)
     recorded = load_checkpoint(checkpoints[0]).config
@@ -95,7 +96,7 @@ def evaluate(
     methods = [checkpoint_method(path, group.device(device), affine, refine, precision) for path in checkpoints]
     methods += [baseline(name) for name in baselines]
     index, atlas = group.broadcast_from_first(lambda: _checked(config))
-    read = pair_reader(config, atlas)
+    read = pair_reader(config.reading, atlas, with_points=True)
     evaluations = []
     for method in methods:
         evaluations.append(_measure(method, index, read, group))

@@ -62,25 +62,21 @@ def register(
 
     from regstudio.data.formats import stem
     from regstudio.data.layout import Case
-    from regstudio.methods.network import Registrar
+    from regstudio.methods.network import load_method
     from regstudio.registering.batch import find_moving, register_files
     from regstudio.registering.journal import file_digest
-    from regstudio.training.setup import loaders
+    from regstudio.training.setup import pair_reader
 
-    registrar = Registrar(checkpoint, group.device(device), affine=affine, precision=precision)
+    method = load_method(checkpoint, group.device(device), affine=affine, precision=precision, refine=refine)
     cases, problems = group.broadcast_from_first(lambda: find_moving(moving, moving_seg))
     for problem in problems:
         click.echo(f"{problem.severity.capitalize()}: {problem}", err=True)
     target = Case(id=stem(fixed), image=fixed, label=fixed_seg)
-    images, labels = loaders(build_config(given(values)).reading, target)
     results = register_files(
-        registrar,
-        target,
+        method,
+        pair_reader(build_config(given(values)).reading, target),
         cases,
         out,
-        image_loader=images,
-        label_loader=labels,
-        refine=refine,
         recipe=f"{file_digest(checkpoint)}\n{affine=}\n{refine=}\n{precision=}",
         overwrite=overwrite,
         group=group,

@@ -13,7 +13,7 @@ import click
 
 from regstudio.cli.options import given, setting_options
 from regstudio.cli.together import together
-from regstudio.config import PRESETS, TrainConfig, build_config, extended_to, settings
+from regstudio.config import PRESETS, TrainConfig, build_config
 from regstudio.config import preset as preset_values
 from regstudio.errors import ConfigError
 
@@ -59,16 +59,13 @@ def _prepared(
     resume: Path | None, preset: str | None, values: dict[str, Any]
 ) -> "tuple[Run | None, TrainConfig, DataIndex]":
     """Return the run to go on with, if there is one, the settings, and what was found of the data."""
-    from regstudio.runs.run import open_run
+    from regstudio.runs.run import open_run, resumed_config
 
     run = open_run(resume) if resume else None
     if run and preset:
         raise ConfigError(f"--preset {preset}: a run that is resumed keeps its settings. Leave it out.")
-    config = _changed(run.config(), values) if run else build_config(_over_preset(preset, values))
-    index = _checked(config)
-    if run and values:
-        run.write_config(config)
-    return run, config, index
+    config = resumed_config(run, values) if run else build_config(_over_preset(preset, values))
+    return run, config, _checked(config)
 
 
 def _over_preset(name: str | None, values: dict[str, Any]) -> dict[str, Any]:
@@ -77,15 +74,6 @@ def _over_preset(name: str | None, values: dict[str, Any]) -> dict[str, Any]:
     if "steps_per_epoch" in values:  # which the preset's total would replace
         recipe.pop("total_steps", None)
     return recipe | values
-
-
-def _changed(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
-    """Return a run's config with the settings changed that may change when it is resumed."""
-    fixed = sorted(values.keys() - {setting.name for setting in settings() if setting.resumable})
-    if fixed:
-        flags = ", ".join(f"--{name}" for name in fixed)
-        raise ConfigError(f"{flags} cannot change in a run that is resumed. Start a new run, with --load_model.")
-    return build_config(values, extended_to(config, values.get("epochs", config.optimisation.epochs)))
 
 
 def _checked(config: TrainConfig) -> "DataIndex":

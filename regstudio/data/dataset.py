@@ -99,7 +99,7 @@ class RegistrationDataset(Dataset[Item]):
         if self._label_loader is not None and labels is None:
             loaded["label"] = torch.full(loaded["image"].shape, -1)
         for path, tensor in zip((case.image, case.label), loaded.values(), strict=False):
-            _refuse_other_size(path, tensor.shape, self._reference.image, self._shape)
+            refuse_other_size(path, tensor.shape, self._reference.image, self._shape)
         return loaded
 
 
@@ -111,7 +111,7 @@ def load_validation_pair(
     fixed = _load(atlas, image_loader, label_loader if labelled else None)
     moving = _load(case, image_loader, label_loader if labelled else None)
     for path, tensor in zip((case.image, case.label), moving.values(), strict=False):
-        _refuse_other_size(path, tensor.shape, atlas.image, fixed["image"].shape)
+        refuse_other_size(path, tensor.shape, atlas.image, fixed["image"].shape)
     return cast(ValidationPair, {"id": case.id, **_pair(fixed, moving)})
 
 
@@ -128,8 +128,9 @@ def _pair(fixed: Item, moving: Item) -> Item:
     return {f"fixed_{k}": v for k, v in fixed.items()} | {f"moving_{k}": v for k, v in moving.items()}
 
 
-def _refuse_other_size(path: Path | None, shape: torch.Size, reference: Path, wanted: torch.Size) -> None:
-    if path is not None and shape != wanted:
-        own, other = (f"{height} x {width}" for _, height, width in (shape, wanted))
+def refuse_other_size(path: Path | None, shape: tuple[int, ...], reference: Path, wanted: tuple[int, ...]) -> None:
+    """Raise FileError for an array (..., H, W) of another size than that of the reference file."""
+    if path is not None and shape[-2:] != wanted[-2:]:
+        own, other = (f"{height} x {width}" for *_, height, width in (shape, wanted))
         what = f"its size is {own} pixels, but that of {reference.name} is {other}"
         raise FileError(path, what, "Resize it, or let --resize_to_atlas do so.")

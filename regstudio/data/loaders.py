@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from regstudio.data.cache import Cache
-from regstudio.data.formats import read_image, read_label
+from regstudio.data.formats import Picture, read_image, read_label
 
 
 class DataWarning(UserWarning):
@@ -37,19 +37,38 @@ class ImageLoader:
     size: tuple[int, int] | None = None
     cache: Cache | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The arguments of `read_image` beside the path."""
+        return {"key": self.key, "slice_axis": self.slice_axis, "slice_index": self.slice_index}
+
     def __call__(self, path: str | Path) -> npt.NDArray[np.float32]:
         """Return the image of a file."""
-        array = _kept(self, path, self._load, self.cache)
-        image = rescale(array) if _is_small(array) else array.astype(np.float32)  # a copy, or what is kept would change
-        if not image.any():
-            warnings.warn(DataWarning(f"{path}: every pixel has the same value. It is read as zeros."), stacklevel=2)
-        return image[None]
+        return self._normalised(_kept(self, path, self._load, self.cache), path)
+
+    def of_picture(self, picture: Picture) -> npt.NDArray[np.float32]:
+        """Return the image of a file that `picture` has read."""
+        return self._normalised(self._compact(picture.array), picture.path)
+
+    def picture(self, path: Path) -> Picture:
+        """Return the image of a file as it is stored."""
+        return read_image(path, **self.reading)
 
     def _load(self, path: Path) -> npt.NDArray[Any]:
-        array = read_image(path, key=self.key, slice_axis=self.slice_axis, slice_index=self.slice_index).array
+        return self._compact(self.picture(path).array)
+
+    def _compact(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if self.size is not None and array.shape != self.size:
             array = _resize_linear(array, self.size)
         return array if _is_small(array) else rescale(array)
+
+    def _normalised(self, array: npt.NDArray[Any], path: str | Path) -> npt.NDArray[np.float32]:
+        image = (
+            rescale(array) if _is_small(array) else array.astype(np.float32)
+        )  # a copy: the cached array must not change
+        if not image.any():
+            warnings.warn(DataWarning(f"{path}: every pixel has the same value. It is read as zeros."), stacklevel=3)
+        return image[None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +85,27 @@ class LabelLoader:
     dtype: type[np.number[Any]] = np.int64
     cache: Cache | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The arguments of `read_label` beside the path."""
+        return {"key": self.key, "slice_axis": self.slice_axis, "slice_index": self.slice_index}
+
     def __call__(self, path: str | Path) -> npt.NDArray[Any]:
         """Return the label map of a file."""
         return _kept(self, path, self._load, self.cache).astype(self.dtype)[None]
 
+    def of_picture(self, picture: Picture) -> npt.NDArray[Any]:
+        """Return the label map of a file that `picture` has read."""
+        return self._compact(picture.array).astype(self.dtype)[None]
+
+    def picture(self, path: Path) -> Picture:
+        """Return the label map of a file as it is stored."""
+        return read_label(path, **self.reading)
+
     def _load(self, path: Path) -> npt.NDArray[Any]:
-        array = read_label(path, key=self.key, slice_axis=self.slice_axis, slice_index=self.slice_index).array
+        return self._compact(self.picture(path).array)
+
+    def _compact(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if self.size is not None and array.shape != self.size:
             array = _resize_nearest(array, self.size)
         return array.astype(np.result_type(np.min_scalar_type(array.min()), np.min_scalar_type(array.max())))

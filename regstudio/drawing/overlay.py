@@ -4,7 +4,7 @@ Fixed is magenta and moving or warped is green throughout, which every kind of c
 agree, an overlay is grey.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,8 +28,44 @@ MAX_NAME_LENGTH = 24  # characters that fit beside a square panel
 GRID_LINES = 24  # along the longer side, of an image of at least as many pixels
 
 
+class DrawnPair(Protocol):
+    """What is drawn of a pair; see regstudio.data.pairs."""
+
+    @property
+    def id(self) -> str:
+        """The name of the case."""
+
+    @property
+    def fixed(self) -> Array:
+        """The fixed image (H, W)."""
+
+    @property
+    def moving(self) -> Array:
+        """The moving image (H, W)."""
+
+    @property
+    def fixed_label(self) -> Array | None:
+        """The fixed label (H, W)."""
+
+    @property
+    def moving_label(self) -> Array | None:
+        """The moving label (H, W)."""
+
+
+class Mean(Protocol):
+    """A score and its mean."""
+
+    @property
+    def mean(self) -> float:
+        """The mean over the labels."""
+
+
 class Registered(Protocol):
-    """What registering one case gave, as inference's Registration holds it."""
+    """What is drawn of a registered pair; see regstudio.transforms.registration."""
+
+    @property
+    def pair(self) -> DrawnPair:
+        """The images as they were."""
 
     @property
     def warped(self) -> Array:
@@ -44,8 +80,12 @@ class Registered(Protocol):
         """The moving label (H, W) on the fixed grid."""
 
     @property
-    def metrics(self) -> Mapping[str, float]:
-        """Among others dice_before and dice, where there are labels."""
+    def dice_before(self) -> Mean | None:
+        """The Dice of the labels as they were."""
+
+    @property
+    def dice(self) -> Mean | None:
+        """The Dice of the warped label."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,27 +107,20 @@ class Comparison:
     dice: float | None = None
 
 
-def compare(
-    name: str,
-    fixed: Array,
-    moving: Array,
-    result: Registered,
-    *,
-    fixed_label: Array | None = None,
-    moving_label: Array | None = None,
-) -> Comparison:
-    """Put a case and what registering it gave side by side."""
+def compare(registration: Registered) -> Comparison:
+    """Return a pair before and after its registration, to be drawn."""
+    pair, before, after = registration.pair, registration.dice_before, registration.dice
     return Comparison(
-        name=name,
-        fixed=fixed,
-        moving=moving,
-        warped=result.warped,
-        flow=result.flow,
-        fixed_label=fixed_label,
-        moving_label=moving_label,
-        warped_label=result.warped_label,
-        dice_before=result.metrics.get("dice_before"),
-        dice=result.metrics.get("dice"),
+        name=pair.id,
+        fixed=pair.fixed,
+        moving=pair.moving,
+        warped=registration.warped,
+        flow=registration.flow,
+        fixed_label=pair.fixed_label,
+        moving_label=pair.moving_label,
+        warped_label=registration.warped_label,
+        dice_before=None if before is None else before.mean,
+        dice=None if after is None else after.mean,
     )
 
 

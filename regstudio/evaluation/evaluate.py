@@ -1,22 +1,18 @@
 """Measuring methods of registration on the same labelled images: case by case, and one method against another."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from regstudio.data.layout import Case, DataIndex
-from regstudio.data.pairs import Array, Pair, PairReader
+from regstudio.data.pairs import PairReader
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.errors import DataError
-from regstudio.evaluation.scores import COLUMNS, LABEL_RULE, CaseScores, score, warp
+from regstudio.evaluation.scores import COLUMNS, LABEL_RULE, CaseScores, score
 from regstudio.evaluation.statistics import Description, PairedTest, describe, wilcoxon
 from regstudio.methods.method import Method
-from regstudio.methods.network import Registrar
-from regstudio.networks.checkpoint import Checkpoint
-from regstudio.transforms.transform import Transform
+from regstudio.transforms.registration import Registration
 
 CONVENTIONS = {
     "flow": "pull-back on the fixed grid in pixels, (dy, dx): warped(p) = moving(p + flow(p))",
@@ -35,31 +31,10 @@ CONVENTIONS = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CaseResult:
-    """One case of an evaluation: its arrays, what the method found, and the scores; viewer.overlay.compare draws it."""
+    """One case of an evaluation: the registered pair, and its scores."""
 
-    pair: Pair
-    transform: Transform
+    registration: Registration
     scores: CaseScores
-
-    @property
-    def flow(self) -> Array:
-        """The displacement (2, H, W) in pixels."""
-        return self.transform.flow
-
-    @property
-    def warped(self) -> Array:
-        """The moving image (H, W) on the fixed grid."""
-        return warp(self.pair.moving, self.flow, "bilinear")
-
-    @property
-    def warped_label(self) -> Array | None:
-        """The moving label (H, W) on the fixed grid, or None."""
-        return None if self.pair.moving_label is None else warp(self.pair.moving_label, self.flow, "nearest")
-
-    @property
-    def metrics(self) -> Mapping[str, float]:
-        """The scores of the case by column."""
-        return self.scores.values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +75,14 @@ class Evaluation:
 
 
 def evaluate(method: Method, cases: Sequence[Case], read: PairReader) -> Iterator[CaseResult]:
-    """Register each case to the reader's atlas and yield it with its scores.
+    """Register each case to the reader's fixed image and yield it with its scores.
 
     Raises DataError, naming the file, where one cannot be used: a mean over fewer cases than asked for would mislead.
     """
     for case in cases:
         pair = read(case)
-        transform = method.register(pair)
-        yield CaseResult(pair=pair, transform=transform, scores=score(pair, transform))
+        registration = Registration(pair=pair, transform=method(pair))
+        yield CaseResult(registration=registration, scores=score(registration))
 
 
 def collect(
@@ -125,55 +100,6 @@ def collect(
         "conventions": CONVENTIONS,
     }
     return Evaluation(method=method.name, cases=cases, provenance=provenance)
-
-
-def checkpoint_name(path: Path) -> str:
-    """Return what to call a checkpoint in tables: its run and file, as in "brains/best_model"."""
-    run = path.absolute().parent.parent
-    return f"{run.name}/{path.stem}" if path.absolute().parent.name == "checkpoints" else path.stem
-
-
-def network(
-    registrar: Registrar, name: str = "network", provenance: Mapping[str, Any] | None = None, *, refine: int = 0
-) -> Method:
-    """Return a trained network as a method, timed by itself: affine map, network, refinement and warping.
-
-    `refine` is that of Registrar.register; its gain is in the metrics of the transforms. The first pair is
-    registered twice and the second time counts: the first pays for what a device does once.
-    """
-    warm = False
-    origin = {"device": str(registrar.device), "affine": registrar.affine, "refine": refine}
-
-    def register(pair: Pair) -> Transform:
-        nonlocal warm
-        if not warm:
-            registrar.register(pair.fixed, pair.moving)
-            warm = True
-        found = registrar.register(
-            pair.fixed, pair.moving, fixed_label=pair.fixed_label, moving_label=pair.moving_label, refine=refine
-        )
-        return Transform(
-            flow=found.flow,
-            seconds=found.seconds,
-            affine_flow=found.affine_flow,
-            inverse_flow=found.inverse_flow,
-            metrics=found.metrics,
-        )
-
-    return Method(name=name, register=register, provenance=origin | dict(provenance or {}))
-
-
-def checkpoint_provenance(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return which checkpoint a network comes from: path, sha256, epoch, network, configuration and seed."""
-    config = dict(checkpoint.config)
-    return {
-        "checkpoint": str(path),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "epoch": checkpoint.epoch,
-        "network": dict(checkpoint.network),
-        "config": config,
-        "seed": config.get("optimisation", {}).get("seed"),
-    }
 
 
 def data_provenance(index: DataIndex) -> dict[str, Any]:

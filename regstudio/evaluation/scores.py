@@ -7,25 +7,22 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from regstudio.data.pairs import PIXELS, Pair
+from regstudio.data.pairs import PIXELS, Pair, Spacing
 from regstudio.metrics import (
     dice,
     inverse_consistency,
     log_jacobian_std,
     ncc,
     nda,
-    njd,
     njd_one_sided,
     one_sided_determinants,
-    shared_labels,
     ssim,
     surface_distance,
     target_registration_error,
 )
-from regstudio.networks.warp import SpatialTransformer
-from regstudio.transforms.transform import Transform
+from regstudio.transforms.registration import Registration
+from regstudio.transforms.resampling import warp
 
 Array = npt.NDArray[Any]
 Stage = Literal["before", "affine", "after"]
@@ -107,61 +104,62 @@ class CaseScores:
     said: Mapping[str, float] = field(default_factory=dict)
 
 
-def score(pair: Pair, transform: Transform) -> CaseScores:
+def score(registration: Registration) -> CaseScores:
     """Measure a registration by any method: all of METRICS that the pair and the transform allow.
 
-    Image and label are warped here, from the flow alone, so that all methods are warped alike: the label with nearest
+    Image and label are warped from the flow alone, so that all methods are warped alike: the label with nearest
     neighbour. Scores that are not finite, as those of a flow that is not, are left out.
     """
-    flows: dict[Stage, Array | None] = {"before": None, "affine": transform.affine_flow, "after": transform.flow}
-    if transform.affine_flow is None:
-        del flows["affine"]
-    labels: dict[int, dict[str, float]] = {label: {} for label in _scored(pair)}
+    pair = registration.pair
+    labels: dict[int, dict[str, float]] = {label: {} for label in registration.scored_labels}
     values: dict[str, float] = {}
-    for stage, flow in flows.items():
-        for label, name, value in _label_scores(pair, flow, list(labels)):
+    for stage, flow, image, label_map in _stages(registration):
+        for label, name, value in _label_scores(pair, label_map, list(labels)):
             labels[label][COLUMNS[name].column(stage)] = value
-        values |= {COLUMNS[name].column(stage): value for name, value in _staged_scores(pair, flow).items()}
+        values |= {COLUMNS[name].column(stage): value for name, value in _image_scores(pair, flow, image).items()}
     for column in dict.fromkeys(name for own in labels.values() for name in own):
         values[column] = fmean(own[column] for own in labels.values() if column in own)
-    values |= _flow_scores(pair, transform)
+    values |= _flow_scores(registration)
     return CaseScores(
         id=pair.id,
         unit=pair.unit,
         values={name: float(value) for name, value in values.items() if np.isfinite(value)},
         labels=labels,
-        left_out=_left_out(pair),
+        left_out=_left_out(registration),
         lost=tuple(label for label, own in labels.items() if "hd95" not in own),
-        said=dict(transform.metrics),
+        said=said(registration),
     )
 
 
-def warp(moving: Array, flow: Array, mode: Literal["bilinear", "nearest"]) -> Array:
-    """Return moving(p + flow(p)), 0 outside: (H, W), of float64 or, for "nearest", the moving array's own type."""
-    with torch.inference_mode():
-        image, field = (torch.from_numpy(array.astype(np.float64))[None] for array in (moving[None], flow))
-        warped: Array = SpatialTransformer(mode)(image, field)[0, 0].numpy()
-    return warped if mode == "bilinear" else warped.astype(moving.dtype)
+def said(registration: Registration) -> dict[str, float]:
+    """Return what a refinement brought: ncc and dice without it and with it, and what the method itself measured."""
+    if registration.transform.unrefined_flow is None:
+        return dict(registration.transform.metrics)
+    return registration.metrics
 
 
-def _scored(pair: Pair) -> list[int]:
-    if pair.fixed_label is None or pair.moving_label is None:
-        return []
-    return shared_labels(pair.fixed_label, pair.moving_label)
+def _stages(registration: Registration) -> Iterator[tuple[Stage, Array | None, Array, Array | None]]:
+    """Yield each stage with its flow, and moving image and label warped by it."""
+    pair, affine_flow = registration.pair, registration.affine_flow
+    yield "before", None, pair.moving, pair.moving_label
+    if affine_flow is not None:
+        label = None if pair.moving_label is None else warp(pair.moving_label, affine_flow, "nearest")
+        yield "affine", affine_flow, warp(pair.moving, affine_flow, "bilinear"), label
+    yield "after", registration.flow, registration.warped, registration.warped_label
 
 
-def _left_out(pair: Pair) -> tuple[int, ...]:
+def _left_out(registration: Registration) -> tuple[int, ...]:
+    pair = registration.pair
     if pair.fixed_label is None or pair.moving_label is None:
         return ()
     present = set(np.unique(pair.fixed_label).tolist()) | set(np.unique(pair.moving_label).tolist())
-    return tuple(sorted(present - {0} - set(_scored(pair))))
+    return tuple(sorted(present - {0} - set(registration.scored_labels)))
 
 
-def _label_scores(pair: Pair, flow: Array | None, labels: list[int]) -> Iterator[tuple[int, str, float]]:
+def _label_scores(pair: Pair, warped: Array | None, labels: list[int]) -> Iterator[tuple[int, str, float]]:
     """Yield (label, metric, value) of every scored label."""
-    if pair.fixed_label is None or pair.moving_label is None:
+    if pair.fixed_label is None or warped is None:
         return
-    warped = pair.moving_label if flow is None else warp(pair.moving_label, flow, "nearest")
     overlap = dice(pair.fixed_label, warped, labels).per_label
     for label in labels:
         yield label, "dice", overlap[label]
@@ -171,19 +169,21 @@ def _label_scores(pair: Pair, flow: Array | None, labels: list[int]) -> Iterator
             yield label, "assd", apart.assd
 
 
-def _staged_scores(pair: Pair, flow: Array | None) -> dict[str, float]:
-    warped = pair.moving if flow is None else warp(pair.moving, flow, "bilinear")
+def _image_scores(pair: Pair, flow: Array | None, warped: Array) -> dict[str, float]:
     values = {"ncc": ncc(pair.fixed, warped), "ssim": ssim(pair.fixed, warped)}
     if pair.fixed_points is not None and pair.moving_points is not None:
-        spacing = PIXELS if pair.spacing is None else pair.moving_spacing or pair.spacing
-        errors = target_registration_error(pair.fixed_points, pair.moving_points, flow, spacing)
+        errors = target_registration_error(pair.fixed_points, pair.moving_points, flow, _moving_spacing(pair))
         values["tre"] = float(errors.mean())
     return values
 
 
-def _flow_scores(pair: Pair, transform: Transform) -> dict[str, float]:
-    flow = transform.flow
-    central, one_sided, area = njd(flow), njd_one_sided(flow), nda(flow)
+def _moving_spacing(pair: Pair) -> Spacing:
+    return PIXELS if pair.spacing is None else pair.moving_spacing or pair.spacing
+
+
+def _flow_scores(registration: Registration) -> dict[str, float]:
+    flow, central = registration.flow, registration.folds
+    one_sided, area = njd_one_sided(flow), nda(flow)
     values = {
         "njd": central.count,
         "njd_percent": central.percent,
@@ -193,9 +193,9 @@ def _flow_scores(pair: Pair, transform: Transform) -> dict[str, float]:
         "nda_percent": area.percent,
         "sdlogj": log_jacobian_std(flow),
         "jacobian_min": float(one_sided_determinants(flow).min()),
-        "seconds": transform.seconds,
+        "seconds": registration.seconds,
     }
-    if transform.inverse_flow is not None:
-        spacing = PIXELS if pair.spacing is None else pair.moving_spacing or pair.spacing
-        values["inverse_error"] = inverse_consistency(flow, transform.inverse_flow, spacing)
+    if registration.inverse_flow is not None:
+        spacing = _moving_spacing(registration.pair)
+        values["inverse_error"] = inverse_consistency(flow, registration.inverse_flow, spacing)
     return values

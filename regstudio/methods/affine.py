@@ -4,21 +4,26 @@ A matrix M (2, 3) is a pull-back on the fixed grid, in pixels and in the order (
 its counterpart in the moving image at M @ (y, x, 1). `affine_flow` makes it a flow.
 """
 
+import time
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.codecs.itk import simpleitk
+from regstudio.data.pairs import Pair
+from regstudio.transforms.resampling import affine_after
+from regstudio.transforms.transform import Transform
 
 Array = npt.NDArray[Any]
 Matrix = npt.NDArray[np.float64]
 Measure = Literal["information", "correlation"]
 
-METHOD = "mattes-ncc-2"  # names what is done below; another name makes cached results void
+CACHE_KEY_VERSION = "mattes-ncc-2"  # names the search below; another name makes cached results void
 SIDES = (32, 64, 128)  # pixels along the shorter side of the images that are climbed on
 TURNS = (-25, 25)  # degrees
-MAX_CANDIDATES = 2  # of the starts, to the end, a pixel of the coarsest images apart
+MAX_CANDIDATES = 2  # followed to the end, a pixel of the coarsest images apart
 BINS = 16  # for as few pixels as those
 RADIUS = 4  # pixels of the fine images
 ITERATIONS = 100
@@ -68,12 +73,25 @@ def identity() -> Matrix:
     return np.eye(2, 3)
 
 
-def affine_flow(matrix: Array, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+def affine_flow(matrix: Array, size: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Return M @ (y, x, 1) - (y, x) as a flow (2, H, W) in pixels on a fixed grid of `size` (H, W)."""
-    grid = np.indices(size, np.float64)
-    moved = np.tensordot(matrix[:, :2], grid, axes=1) + matrix[:, 2, None, None]
-    flow: npt.NDArray[np.float32] = (moved - grid).astype(np.float32)
-    return flow
+    return affine_after(matrix, np.zeros((2, *size))).astype(np.float32)
+
+
+class AffineMethod:
+    """The affine map alone, as a method of registration."""
+
+    name = "affine"
+    provenance: Mapping[str, Any] = {}
+
+    def __call__(self, pair: Pair) -> Transform:
+        """Find the affine map of a pair."""
+        start = time.perf_counter()
+        matrix = affine_matrix(pair.fixed, pair.moving)
+        seconds = time.perf_counter() - start
+        flow, size = affine_flow(matrix, pair.fixed.shape), pair.moving.shape
+        inverse = np.linalg.inv(np.vstack((matrix, (0, 0, 1))))[:2]
+        return Transform(flow=flow, seconds=seconds, affine_flow=flow, inverse_flow=affine_flow(inverse, size))
 
 
 def _search(fixed: Any, moving: Any) -> Matrix | None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from regstudio.errors import DataError
 from regstudio.files import cache_folder, write_text
-from regstudio.methods.affine import METHOD, Affine, register_affine
+from regstudio.methods.affine import CACHE_KEY_VERSION, Affine, register_affine
 from regstudio.threads import map_in_order
 
 Array = npt.NDArray[Any]
@@ -67,7 +67,7 @@ def _one(fixed: Array, load: Load, cache: Path | None, path: Path) -> Affine | D
 
 
 def _digest(fixed: Array, moving: Array) -> str:
-    digest = hashlib.blake2b(METHOD.encode(), digest_size=20)
+    digest = hashlib.blake2b(CACHE_KEY_VERSION.encode(), digest_size=20)
     for image in (fixed, moving):
         digest.update(repr(image.shape).encode())
         digest.update(np.ascontiguousarray(image, np.float32).tobytes())

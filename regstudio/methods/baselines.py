@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -25,7 +25,8 @@ from regstudio.data.codecs.itk import simpleitk
 from regstudio.data.pairs import Pair
 from regstudio.errors import ConfigError, DataError
 from regstudio.methods.affine import affine_flow, affine_matrix
-from regstudio.methods.method import Method, unregistered
+from regstudio.methods.method import Method, Unregistered
+from regstudio.transforms.resampling import affine_after
 from regstudio.transforms.transform import Transform
 
 Array = npt.NDArray[Any]
@@ -40,21 +41,23 @@ HISTOGRAM = {"numberOfHistogramLevels": 256, "numberOfMatchPoints": 15}
 
 
 def baseline(name: str) -> Method:
-    """Return one of NAMES as a method of an evaluation, timed by itself: no import, no reading.
+    """Return one of NAMES as a method, timed by itself: no import, no reading.
 
     "none" moves nothing. "demons" is the affine registration of regstudio.methods.affine, then symmetric diffeomorphic
     demons on three levels (Vercauteren et al., NeuroImage 2009). "syn" is ANTs' SyN (Avants et al., MedIA 2008), its
-    affine stage first, and "elastix" affine and B-spline stages (Klein et al., IEEE TMI 2010), both as they are by
-    default. Raises ConfigError for another name, and where the method is not installed.
+    affine stage first, and "elastix" affine and B-spline stages (Klein et al., IEEE TMI 2010), both with their
+    defaults. Raises ConfigError for another name, and where the method is not installed.
     """
     if name not in NAMES:
         raise ConfigError(f"There is no baseline {name!r}. Choose one of {', '.join(NAMES)}.")
     if name == "none":
-        return unregistered()
-    register = _demons if name == "demons" else _apart(name)
+        return Unregistered()
+    return Demons() if name == "demons" else ExternalTool(name)
+
+
+def _provenance(name: str) -> dict[str, Any]:
     package = _PACKAGES[name]
-    tool = {"package": package, "version": importlib.metadata.version(package), "cores": os.cpu_count()}
-    return Method(name=name, register=register, provenance=tool)
+    return {"package": package, "version": importlib.metadata.version(package), "cores": os.cpu_count()}
 
 
 class ToolResult(NamedTuple):
@@ -66,23 +69,55 @@ class ToolResult(NamedTuple):
     warped: Array
 
 
-def _apart(name: str) -> Callable[[Pair], Transform]:
-    """Return a method that works in a process of its own: each tool brings an ITK, and two in one clash."""
-    if importlib.util.find_spec(_MODULES[name]) is None:
-        raise ConfigError(
-            f"The baseline {name} needs {_PACKAGES[name]}, which is not installed. "
-            'Install it with: pip install "regstudio[baselines]"'
-        )
-    process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+class ExternalTool:
+    """SyN or elastix, in a process of its own: each brings an ITK, and two in one process clash."""
 
-    def register(pair: Pair) -> Transform:
+    def __init__(self, name: str) -> None:
+        if importlib.util.find_spec(_MODULES[name]) is None:
+            raise ConfigError(
+                f"The baseline {name} needs {_PACKAGES[name]}, which is not installed. "
+                'Install it with: pip install "regstudio[baselines]"'
+            )
+        self.name, self.provenance = name, _provenance(name)
+        self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+    def __call__(self, pair: Pair) -> Transform:
+        """Register a pair; raises DataError where the tool's process ends."""
         try:
-            found = process.submit(run_tool, name, pair.fixed, pair.moving).result()
+            found = self._process.submit(run_tool, self.name, pair.fixed, pair.moving).result()
         except BrokenProcessPool:
-            raise DataError(f"{pair.id}: {name} ended without a result. Leave this baseline out.") from None
+            raise DataError(f"{pair.id}: {self.name} ended without a result. Leave this baseline out.") from None
         return Transform(flow=found.flow, seconds=found.seconds, affine_flow=found.affine_flow)
 
-    return register
+
+class Demons:
+    """Affine registration, then symmetric diffeomorphic demons on three levels, by SimpleITK."""
+
+    name = "demons"
+
+    def __init__(self) -> None:
+        self.provenance = _provenance(self.name)
+
+    def __call__(self, pair: Pair) -> Transform:
+        """Register a pair."""
+        sitk = simpleitk()
+        start = time.perf_counter()
+        matrix = affine_matrix(pair.fixed, pair.moving)
+        linear, shift = matrix[:, :2], matrix[:, 2]
+        fixed, moving = sitk.GetImageFromArray(pair.fixed), sitk.GetImageFromArray(pair.moving)
+        affine = sitk.AffineTransform(linear[::-1, ::-1].ravel().tolist(), shift[::-1].tolist())
+        aligned = sitk.Resample(moving, fixed, affine, sitk.sitkLinear)
+        matched = sitk.HistogramMatching(aligned, fixed, **HISTOGRAM)
+        field = None
+        for factor, iterations in DEMONS_LEVELS:
+            field = _demons_level(fixed, matched, factor, iterations, field)
+        # The affine map of where the demons point, so that the moving image is resampled once.
+        flow = affine_after(matrix, _flow(sitk.GetArrayFromImage(field)))
+        return Transform(
+            flow=flow.astype(np.float32),
+            seconds=time.perf_counter() - start,
+            affine_flow=affine_flow(matrix, pair.fixed.shape),
+        )
 
 
 def run_tool(name: str, fixed: Array, moving: Array) -> ToolResult:
@@ -90,32 +125,8 @@ def run_tool(name: str, fixed: Array, moving: Array) -> ToolResult:
     return (_syn if name == "syn" else _elastix)(fixed, moving)
 
 
-def _demons(pair: Pair) -> Transform:
-    sitk = simpleitk()
-    fixed, moving = pair.fixed, pair.moving
-    start = time.perf_counter()
-    matrix = affine_matrix(fixed, moving)
-    linear, shift = matrix[:, :2], matrix[:, 2]
-    still, moved = sitk.GetImageFromArray(fixed), sitk.GetImageFromArray(moving)
-    affine = sitk.AffineTransform(linear[::-1, ::-1].ravel().tolist(), shift[::-1].tolist())
-    aligned = sitk.Resample(moved, still, affine, sitk.sitkLinear)
-    matched = sitk.HistogramMatching(aligned, still, **HISTOGRAM)
-    field = None
-    for factor, iterations in DEMONS_LEVELS:
-        field = _demons_level(still, matched, factor, iterations, field)
-    grid = np.indices(fixed.shape)
-    reached = grid + _flow(sitk.GetArrayFromImage(field))
-    # The affine map of where the demons point, so that the moving image is resampled once.
-    flow = np.tensordot(linear, reached, axes=1) + shift[:, None, None] - grid
-    return Transform(
-        flow=flow.astype(np.float32),
-        seconds=time.perf_counter() - start,
-        affine_flow=affine_flow(matrix, (fixed.shape[0], fixed.shape[1])),
-    )
-
-
 def _demons_level(still: Any, moved: Any, factor: int, iterations: int, field: Any) -> Any:
-    """Return the displacement field on the grid of the images shrunk by `factor`, started from that of a coarser."""
+    """Return the displacement field on the grid of the images shrunk by `factor`, from a coarser grid's `field` on."""
     sitk = simpleitk()
     if factor > 1:
         still, moved = (

@@ -10,7 +10,7 @@ from regstudio.metrics.folding import (
     njd_one_sided,
     one_sided_determinants,
 )
-from regstudio.metrics.landmarks import inverse_consistency, target_registration_error
+from regstudio.metrics.landmarks import inverse_consistency, sample_flow, target_registration_error
 from regstudio.metrics.overlap import DiceScore, dice, shared_labels
 from regstudio.metrics.similarity import ncc, ssim
 from regstudio.metrics.surface import SurfaceDistance, surface_distance
@@ -29,6 +29,7 @@ __all__ = [
     "njd",
     "njd_one_sided",
     "one_sided_determinants",
+    "sample_flow",
     "shared_labels",
     "ssim",
     "surface_distance",

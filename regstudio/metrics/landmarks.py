@@ -48,7 +48,7 @@ def inverse_consistency(flow: Array, inverse: Array, spacing: tuple[float, float
 
 
 def sample_flow(flow: Array, points: Points) -> Points:
-    """Read a flow (2, H, W) linearly at points (2, n), y and x in pixels; outside, its nearest pixel: (2, n)."""
+    """Read a flow (2, H, W) linearly at points (2, ...), y and x in pixels; outside, its nearest pixel: (2, ...)."""
     from scipy import ndimage  # a third of a second, which no training waits for
 
     check_flow(flow)

@@ -9,13 +9,13 @@ from pathlib import Path
 from regstudio.data.formats import EXTENSIONS, stem
 from regstudio.data.layout import Case, find_cases
 from regstudio.data.listing import LABEL_SUFFIX, Listing
-from regstudio.data.loaders import ImageLoader, LabelLoader
+from regstudio.data.pairs import PairReader
 from regstudio.data.problems import FileError, Problem
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.files import write_text
-from regstudio.methods.network import Registrar
+from regstudio.methods.method import Method
 from regstudio.registering.journal import Journal
-from regstudio.registering.pipeline import FileResult, Job, Reader, overlapped, reading_options
+from regstudio.registering.pipeline import FileResult, Job, overlapped
 
 
 def find_moving(moving: Path, labels: Path | None = None) -> tuple[tuple[Case, ...], tuple[Problem, ...]]:
@@ -44,36 +44,31 @@ def find_moving(moving: Path, labels: Path | None = None) -> tuple[tuple[Case, .
 
 
 def register_files(
-    registrar: Registrar,
-    fixed: Case,
+    method: Method,
+    reader: PairReader,
     cases: Sequence[Case],
     out: Path,
     *,
-    image_loader: ImageLoader | None = None,
-    label_loader: LabelLoader | None = None,
-    refine: int = 0,
     recipe: str | None = None,
     overwrite: bool = False,
     group: Group = SINGLE_PROCESS,
 ) -> Iterator[FileResult]:
-    """Register each case to `fixed`, save the results in `out`, and yield after each; a table of the metrics is last.
+    """Register each case to the reader's fixed image, save the results in `out`, and yield after each.
 
-    The loaders say how files are read; with the fixed image's size as their `size`, images of other sizes will do. With
-    several cases, one that cannot be used is yielded with its error, and the rest go on; a single one raises. So does
-    the fixed image, and so does a folder `out` that cannot be written to or holds the inputs of several cases
-    (DataError). The table is metrics.csv, or NAME_metrics.csv for a single case.
+    A table of the metrics is written last: metrics.csv, or NAME_metrics.csv for a single case. With several cases, one
+    that cannot be used is yielded with its error, and the rest go on; a single one raises. A fixed image that cannot be
+    used raises, too, and so does a folder `out` that cannot be written to or that holds the inputs of several cases
+    (DataError).
 
-    `refine` is that of Registrar.register. `recipe` names all that the results depend on beside the files: the
-    checkpoint's digest, and settings. With it, several cases are taken up where an earlier call stopped: those that
-    are complete (see `journal`), from the same recipe and files, are yielded as they are. `overwrite` does all of
-    them again.
+    `recipe` names all that the results depend on beside the files: the checkpoint's digest, and settings. With it,
+    several cases resume where an earlier call stopped: those that are complete (see `journal`), from the same recipe
+    and files, are yielded as they are. `overwrite` does all of them again.
 
     The processes of a `group` share the cases out; all yield all results, and the first alone writes journal and table.
     """
-    reader = Reader(image_loader=image_loader or ImageLoader(), label_loader=label_loader or LabelLoader())
-    files = reader.read(fixed)
+    assert reader.fixed_image is not None  # what is wrong with it is raised before anything is written
     if len(cases) > 1:
-        _refuse_folder_of_inputs(out, (fixed, *cases))
+        _refuse_folder_of_inputs(out, (reader.fixed, *cases))
     done: dict[str, FileResult] = {}
     with _output_errors(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -81,22 +76,19 @@ def register_files(
             Journal(out, fresh=overwrite, writes=group.is_first) if recipe is not None and len(cases) > 1 else None
         )
         job = Job(
-            registrar=registrar,
-            fixed_case=fixed,
-            fixed=files,
+            method=method,
             reader=reader,
             out=out,
             alone=len(cases) == 1,
             journal=journal,
-            recipe=f"{recipe}\n{reading_options(reader.image_loader)}\n{reading_options(reader.label_loader)}",
-            refine=refine,
+            recipe=f"{recipe}\n{reader.image_loader.reading}\n{reader.label_loader.reading}",
             done=done,
         )
         try:
             with closing(group.gather_in_order(overlapped(job, cases[group.shard]))) as merged:
                 for result in merged:
                     if result.case.id not in done:  # another process has done it
-                        job.note(result)
+                        job.record(result)
                     yield result
         finally:  # a long job that is interrupted keeps the metrics of what it did
             if done and group.is_first:

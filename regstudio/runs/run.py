@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from regstudio.config import TrainConfig, build_config, settings, read_config
+from regstudio.config import TrainConfig, build_config, extended_to, read_config, settings
 from regstudio.errors import ConfigError, RunError
 from regstudio.files import write_text
 from regstudio.runs.events import (
@@ -83,8 +83,11 @@ class Run:
             raise RunError(f"{self.config_path}: cannot be read ({error}).") from error
 
     def write_config(self, config: TrainConfig) -> None:
-        """Record `config` as the run's."""
-        write_text(self.config_path, config.model_dump_json(indent=2) + "\n")
+        """Record `config` as the run's, its paths made absolute."""
+        places = [setting for setting in settings() if setting.type is Path]
+        paths = {place.name: getattr(getattr(config, place.section), place.name) for place in places}
+        absolute = build_config({name: path and path.resolve() for name, path in paths.items()}, config)
+        write_text(self.config_path, absolute.model_dump_json(indent=2) + "\n")
 
     def append(self, event: TrainEvent) -> None:
         """Add one event to events.jsonl. Values that are not finite are written as null, as JSON has no NaN."""
@@ -168,7 +171,7 @@ class Follower:
 
 
 def create_run(config: TrainConfig) -> Run:
-    """Make the folder of a new run and record its config, paths made absolute; RunError where the name is taken."""
+    """Make the folder of a new run and record its config; RunError where the name is taken."""
     wanted = config.run.run_name or f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     names = [wanted] if config.run.run_name else [wanted, *(f"{wanted}_{number}" for number in range(2, 100))]
     for name in names:
@@ -186,9 +189,21 @@ def create_run(config: TrainConfig) -> Run:
             f"regstudio train --resume {run.path}"
         )
     run.log_path.parent.mkdir()
-    paths = {setting.name: getattr(getattr(config, setting.section), setting.name) for setting in settings() if setting.type is Path}
-    run.write_config(build_config({name: path and path.resolve() for name, path in paths.items()}, config))
+    run.write_config(config)
     return run
+
+
+def resumed_config(run: Run, changes: Mapping[str, Any]) -> TrainConfig:
+    """Return the settings to resume a run with: its own, with those changed that may change then.
+
+    Raises ConfigError for others, and RunError where the run's own cannot be read.
+    """
+    config = run.config()
+    fixed = sorted(changes.keys() - {setting.name for setting in settings() if setting.resumable})
+    if fixed:
+        flags = ", ".join(f"--{name}" for name in fixed)
+        raise ConfigError(f"{flags} cannot change in a run that is resumed. Start a new run, with --load_model.")
+    return build_config(changes, extended_to(config, changes.get("epochs", config.optimisation.epochs)))
 
 
 def open_run(path: Path) -> Run:

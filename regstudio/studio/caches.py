@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from regstudio.methods.network import Registrar
+from regstudio.methods.network import NetworkMethod, load_method
 
 MAX_CACHED_NETWORKS = 4
 
@@ -57,12 +57,12 @@ class LRUCache(Generic[Made]):
                 del self._kept[old], self._sizes[old]
 
 
-class Registrars:
+class NetworkCache:
     """The networks used last, ready to register."""
 
     def __init__(self, most: int = MAX_CACHED_NETWORKS) -> None:
-        self._kept: LRUCache[Registrar] = LRUCache(most)
+        self._kept: LRUCache[NetworkMethod] = LRUCache(most)
 
-    def get(self, path: Path) -> Registrar:
+    def get(self, path: Path) -> NetworkMethod:
         """Return the network of a checkpoint; one that has been written anew since is loaded anew."""
-        return self._kept.get(stamp(path), lambda: Registrar(path))
+        return self._kept.get(stamp(path), lambda: load_method(path))

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from regstudio.config import build_config, extended_to
-from regstudio.errors import DataError, RunError
+from regstudio.config import build_config
+from regstudio.errors import RunError
 from regstudio.files import atomic_path, write_text
 from regstudio.runs.catalogue import RunSummary
 from regstudio.runs.events import EpochDone
@@ -128,26 +128,6 @@ def pack(run: Run, folder: Path, *, checkpoints: bool) -> Path:
             if not left_out and (checkpoints or inside.parts[0] != "checkpoints"):
                 file.write(item, Path(run.path.name) / inside)
     return path
-
-
-def resume(studio: Studio, run: Run, epochs: int | None = None) -> Run:
-    """Go on with the run in the studio's job, up to epoch `epochs` if that is given; raises where it cannot."""
-    if studio.read_only:
-        raise RunError("This page only shows runs.")
-    _refuse_training(run, "resumed")
-    config = run.config()
-    studio.allowed(str(config.layout.data_base_dir))
-    if epochs is not None:
-        config = extended_to(config, epochs)
-    done = max((event.epoch for event in run.milestones() if isinstance(event, EpochDone)), default=0)
-    if done >= config.optimisation.epochs:
-        raise RunError(f"{run.path.name}: {done} epochs are done already. Ask for more to train on.")
-    report = studio.check(config)
-    if not report.can_train:
-        raise DataError("\n".join(["The run's data cannot be trained on:", *map(str, report.index.errors)]))
-    started = studio.job.start(config, report.index, run)
-    run.write_config(config)
-    return started
 
 
 def _note_path(run: Run) -> Path:

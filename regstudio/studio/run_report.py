@@ -40,9 +40,11 @@ def write(studio: Studio, run: Run, watch: Watch = lambda results, total: result
     if index.errors or index.atlas is None or not index.validation:
         reasons = [str(problem) for problem in index.errors] or [f"{index.root}: there are no validation images."]
         raise DataError("\n".join([f"{run.path.name} cannot be evaluated:", *reasons]))
-    from regstudio.evaluation.report.compose import checkpoint_method, compose, measure, pair_reader
+    from regstudio.evaluation.report.compose import checkpoint_method, compose, measure
+    from regstudio.training.setup import pair_reader
 
-    method, read = checkpoint_method(checkpoint, config.optimisation.device), pair_reader(config, index.atlas)
+    method = checkpoint_method(checkpoint, config.optimisation.device)
+    read = pair_reader(config.reading, index.atlas, with_points=True)
     total = len(index.validation)
     evaluation = measure(method, index, read, lambda results: watch(results, total))
     compose(folder_of(run), method, [evaluation], index, read)

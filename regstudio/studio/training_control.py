@@ -5,7 +5,8 @@ from typing import Any
 
 from regstudio.data.check_report import CheckReport
 from regstudio.errors import ConfigError, DataError, RunError
-from regstudio.runs.run import Run
+from regstudio.runs.events import EpochDone
+from regstudio.runs.run import Run, resumed_config
 from regstudio.studio.settings_files import PRESETS
 from regstudio.studio.studio import Studio
 
@@ -68,15 +69,22 @@ def start(studio: Studio, values: Mapping[str, Any]) -> Run:
     return studio.job.start(config, report.index)
 
 
-def go_on(studio: Studio, name: object) -> Run:
-    """Go on with a run that was stopped, with its own settings; raises a RegStudioError where it cannot."""
+def resume(studio: Studio, name: object, epochs: int | None = None) -> Run:
+    """Resume a run with its own settings, up to epoch `epochs` if given; raises a RegStudioError where it cannot."""
+    if studio.read_only:
+        raise RunError("This page only shows runs.")
     _refuse_second(studio)
     if not isinstance(name, str) or not name:
-        raise RunError("Choose the run to go on with.")
+        raise RunError("Choose the run to resume.")
     run = studio.run(name)
+    if run.is_training():
+        raise RunError(f"{name} is training now and cannot be resumed. Stop it first.")
     if not run.last_path.is_file():
         raise RunError(f"{run.path}: nothing was saved to go on from. Start a new run.")
-    config = run.config()
+    config = resumed_config(run, {} if epochs is None else {"epochs": epochs})
+    done = max((event.epoch for event in run.milestones() if isinstance(event, EpochDone)), default=0)
+    if done >= config.optimisation.epochs:
+        raise RunError(f"{name}: {done} epochs are done already. Ask for more to train on.")
     studio.allowed(str(config.layout.data_base_dir))
     report = studio.check(config)
     _refuse_bad(report)

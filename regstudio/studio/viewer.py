@@ -1,32 +1,28 @@
 """What the Viewer tab does: find checkpoints and cases, register, and lay out the results. No gradio here."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy.typing as npt
 
 from regstudio.config import TrainConfig, read_config
 from regstudio.data.formats import stem
 from regstudio.data.layout import Case, DataIndex, Layout, index_folder
-from regstudio.data.loaders import ImageLoader, LabelLoader
+from regstudio.data.pairs import PairReader
 from regstudio.data.problems import FileError
 from regstudio.drawing.canvas_payload import Shown, to_payload
 from regstudio.drawing.overlay import compare
 from regstudio.errors import DataError, RunError
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.runs.run import Run
-from regstudio.studio.caches import LRUCache, Registrars, stamp
+from regstudio.studio.caches import LRUCache, NetworkCache, stamp
 from regstudio.studio.studio import Studio
-from regstudio.training.setup import loaders
+from regstudio.training.setup import pair_reader
 from regstudio.transforms.registration import Registration
 
 MAX_CACHED_PIXELS = 4 * 1024 * 1024  # of drawings, at 7 bytes each
 MAX_PIXELS = 2048 * 2048  # of an image to register while someone waits
 LISTED_CASES = 500  # of each set; a list to choose from, not a file manager
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,26 +34,28 @@ class Network:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
-    """The files of a case to look at, and how they are read."""
+class ChosenCase:
+    """A case to look at, and what reads it with its fixed image."""
 
-    name: str
-    fixed: Case
-    moving: Case
-    images: ImageLoader
-    labels: LabelLoader
+    case: Case
+    reader: PairReader
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class View:
-    """A pair, registered by one or two networks; the first is the one that is downloaded first."""
+    """A case, registered by one or more methods; the first is the one that is downloaded first."""
 
-    pair: Pair
-    shown: tuple[tuple[Shown, Registration], ...]
+    chosen: ChosenCase
+    registrations: tuple[tuple[str, Registration], ...]  # each with its method's title
 
     def payload(self) -> dict[str, Any]:
         """Return what the canvas draws."""
-        return to_payload([shown for shown, _ in self.shown])
+        return to_payload(
+            [
+                Shown(title=title, case=compare(registration), metrics=registration.metrics)
+                for title, registration in self.registrations
+            ]
+        )
 
 
 class Viewer:
@@ -65,7 +63,7 @@ class Viewer:
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
-        self._registrars = Registrars()
+        self._networks = NetworkCache()
         self._drawings: LRUCache[dict[str, Any]] = LRUCache(MAX_CACHED_PIXELS, _pixels)
 
     def runs(self) -> list[str]:
@@ -126,8 +124,8 @@ class Viewer:
         record = load_checkpoint(network.path).config if network else {}
         return read_config(record) if record else self._studio.config
 
-    def pair(self, config: TrainConfig, name: str | None = None) -> Pair:
-        """Return the atlas and a case by its name in `cases`; the first if none is named."""
+    def chosen(self, config: TrainConfig, name: str | None = None) -> ChosenCase:
+        """Return a case by its name in `cases`, with the atlas; the first if none is named."""
         index = self._index(config)
         wanted_set, _, wanted = (name or "").partition("/")
         cases = {"validation": index.validation, "training": index.train}.get(wanted_set, ())
@@ -137,10 +135,13 @@ class Viewer:
         if found is None or index.atlas is None:
             reasons = "\n".join(map(str, index.errors)) or f"{name}: there is no such case in {index.root}."
             raise DataError(reasons)
-        return self._pair(found.id, config, index.atlas, found)
+        for path in (index.atlas.image, index.atlas.label, found.image, found.label):
+            if path is not None:
+                self._check(path, config)
+        return ChosenCase(case=found, reader=_uncached_reader(config, index.atlas))
 
-    def own_pair(self, config: TrainConfig, files: dict[str, Path | None], *, resize: bool = False) -> Pair:
-        """Return a pair of the user's own `files`: moving, and if given fixed, fixed_label and moving_label.
+    def own_images(self, config: TrainConfig, files: dict[str, Path | None], *, resize: bool = False) -> ChosenCase:
+        """Return a case of the user's own `files`: moving, and if given fixed, fixed_label and moving_label.
 
         Without a fixed image the atlas of the configuration's data is taken. `resize` resamples to the fixed size.
         """
@@ -148,47 +149,33 @@ class Viewer:
         if moving is None:
             raise DataError("There is no moving image. Drop one in; the atlas is the fixed image if you give no other.")
         atlas = self._index(config).atlas if fixed is None else None
-        case = Case(id=stem(fixed), image=fixed, label=files.get("fixed_label")) if fixed is not None else atlas
-        if case is None:
+        target = Case(id=stem(fixed), image=fixed, label=files.get("fixed_label")) if fixed is not None else atlas
+        if target is None:
             raise DataError("There is no fixed image, and no atlas to take in its place. Drop one in.")
-        section = config.reading.model_copy(update={"cache_gb": 0.0, "disk_cache_gb": 0.0, "resize_to_atlas": resize})
-        images, labels = loaders(section, case)
-        own = Case(id=stem(moving), image=moving, label=files.get("moving_label"))
-        return Pair(name=own.id, fixed=case, moving=own, images=images, labels=labels)
+        case = Case(id=stem(moving), image=moving, label=files.get("moving_label"))
+        return ChosenCase(case=case, reader=_uncached_reader(config, target, resize_to_atlas=resize))
 
-    def view(self, pair: Pair, networks: Sequence[Network], refine: int = 0) -> View:
-        """Register the pair with each network; `refine` steps are then spent on the pair itself."""
-        fixed, moving = pair.images(pair.fixed.image)[0], pair.images(pair.moving.image)[0]
-        for case, image in ((pair.fixed, fixed), (pair.moving, moving)):
+    def view(self, chosen: ChosenCase, networks: Sequence[Network], refine: int = 0) -> View:
+        """Register the case with each network; `refine` steps are then spent on the pair itself."""
+        pair = chosen.reader(chosen.case)
+        for case, image in ((chosen.reader.fixed, pair.fixed), (chosen.case, pair.moving)):
             if image.size > MAX_PIXELS:
                 what = f"has {image.shape[0]} x {image.shape[1]} pixels, too many to register while you wait"
                 raise FileError(case.image, what, "Use: regstudio register.")
-        fixed_label, moving_label = (_label(pair, case) for case in (pair.fixed, pair.moving))
-        shown = []
+        found = []
         for network in networks:
-            result = self._registrars.get(network.path).register(
-                fixed, moving, fixed_label=fixed_label, moving_label=moving_label, refine=refine
-            )
-            compared = compare(pair.name, fixed, moving, result, fixed_label=fixed_label, moving_label=moving_label)
-            shown.append((Shown(title=network.title, case=compared, metrics=result.metrics), result))
-        return View(pair=pair, shown=tuple(shown))
+            method = replace(self._networks.get(network.path), refine=refine)
+            found.append((network.title, Registration(pair=pair, transform=method(pair))))
+        return View(chosen=chosen, registrations=tuple(found))
 
-    def drawing(self, pair: Pair, networks: Sequence[Network], refine: int = 0) -> dict[str, Any]:
-        """Return the view of the pair as the canvas draws it; one that was drawn before, or ahead, at once."""
-        key = drawing_key(pair, networks, refine)
-        return self._drawings.get(key, lambda: self.view(pair, networks, refine).payload())
+    def drawing(self, chosen: ChosenCase, networks: Sequence[Network], refine: int = 0) -> dict[str, Any]:
+        """Return the view of the case as the canvas draws it; one that was drawn before, or prefetched, at once."""
+        key = drawing_key(chosen, networks, refine)
+        return self._drawings.get(key, lambda: self.view(chosen, networks, refine).payload())
 
     def _index(self, config: TrainConfig) -> DataIndex:
         self._check(config.layout.data_base_dir, config)
         return index_folder(Layout(**config.layout.model_dump()))
-
-    def _pair(self, name: str, config: TrainConfig, atlas: Case, moving: Case) -> Pair:
-        for path in (atlas.image, atlas.label, moving.image, moving.label):
-            if path is not None:
-                self._check(path, config)
-        # A picture is read when it is looked at: one that has changed since is seen as it is.
-        images, labels = loaders(config.reading.model_copy(update={"cache_gb": 0.0, "disk_cache_gb": 0.0}), atlas)
-        return Pair(name=name, fixed=atlas, moving=moving, images=images, labels=labels)
 
     def _check(self, path: Path, config: TrainConfig) -> None:
         """Refuse what links out of the roots; in a read-only studio, out of the data of a run that is shown."""
@@ -203,16 +190,23 @@ def _pixels(drawing: dict[str, Any]) -> int:
     return pixels
 
 
-def drawing_key(pair: Pair, networks: Sequence[Network], refine: int = 0) -> Hashable:
-    """Return what changes when the drawing of a pair does."""
-    files = (pair.fixed.image, pair.fixed.label, pair.moving.image, pair.moving.label)
+def drawing_key(chosen: ChosenCase, networks: Sequence[Network], refine: int = 0) -> Hashable:
+    """Return what changes when the drawing of a case does."""
+    fixed, case, reader = chosen.reader.fixed, chosen.case, chosen.reader
+    files = (fixed.image, fixed.label, case.image, case.label)
     return (
-        pair.name,
+        case.id,
         tuple((network.title, stamp(network.path)) for network in networks),
         tuple(stamp(path) for path in files if path is not None),
-        repr((pair.images, pair.labels)),
+        repr((reader.image_loader, reader.label_loader)),
         refine,
     )
+
+
+def _uncached_reader(config: TrainConfig, fixed: Case, **reading: Any) -> PairReader:
+    # A picture is read when it is looked at: one that has changed since is seen as it is.
+    section = config.reading.model_copy(update={"cache_gb": 0.0, "disk_cache_gb": 0.0, **reading})
+    return pair_reader(section, fixed)
 
 
 def _usual(run: Run) -> dict[str, Path]:
@@ -223,7 +217,3 @@ def _usual(run: Run) -> dict[str, Path]:
 def _epoch_files(run: Run) -> list[Path]:
     first = run.epoch_path(0)
     return [path for path in first.parent.glob("epoch_*.pt") if path.stem.removeprefix("epoch_").isdecimal()]
-
-
-def _label(pair: Pair, case: Case) -> Array | None:
-    return None if case.label is None else pair.labels(case.label)[0]

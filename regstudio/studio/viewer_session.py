@@ -81,11 +81,11 @@ class ViewerSession:
         config = self.viewing.config(choice.run, networks[0])
         cases = self.viewing.cases(config)
         case = cases[place % len(cases)] if place is not None and cases else choice.case or next(iter(cases), None)
-        pair = self.viewing.pair(config, case)
-        key = drawing_key(pair, networks, choice.refine)
+        chosen = self.viewing.chosen(config, case)
+        key = drawing_key(chosen, networks, choice.refine)
         if shown == key:
             return Opened(case=case, key=key, drawing=None)
-        drawing = self.viewing.drawing(pair, networks, choice.refine)
+        drawing = self.viewing.drawing(chosen, networks, choice.refine)
         at = cases.index(case) if case in cases else None
         # Refining takes long: that is left to who asks for it.
         if at is not None and not choice.refine and drawing["height"] * drawing["width"] <= MAX_PREFETCH_PIXELS:
@@ -102,16 +102,16 @@ class ViewerSession:
     def view(self, choice: Choice) -> View:
         """Register the chosen case."""
         networks = self._networks(choice)
-        pair = self.viewing.pair(self.viewing.config(choice.run, networks[0]), choice.case)
-        return self.viewing.view(pair, networks, choice.refine)
+        chosen = self.viewing.chosen(self.viewing.config(choice.run, networks[0]), choice.case)
+        return self.viewing.view(chosen, networks, choice.refine)
 
     def own(self, choice: Choice, files: Mapping[str, Path | None], *, resize: bool) -> View:
         """Register the user's own images."""
         if self._read_only:
             raise ConfigError("This page only shows what is there: it takes no files.")
         networks = self._networks(choice)
-        pair = self.viewing.own_pair(self.viewing.config(choice.run, networks[0]), dict(files), resize=resize)
-        return self.viewing.view(pair, networks, choice.refine)
+        chosen = self.viewing.own_images(self.viewing.config(choice.run, networks[0]), dict(files), resize=resize)
+        return self.viewing.view(chosen, networks, choice.refine)
 
     def _cases(self, choice: Choice) -> list[str]:
         """Return the cases of the run or, where there is none, of the checkpoint file; none where they cannot open."""
@@ -124,7 +124,7 @@ class ViewerSession:
             return []
 
     def _draw(self, config: TrainConfig, case: str, networks: Sequence[Network]) -> None:
-        self.viewing.drawing(self.viewing.pair(config, case), networks)
+        self.viewing.drawing(self.viewing.chosen(config, case), networks)
 
     def _networks(self, choice: Choice) -> list[Network]:
         if choice.refine and self._read_only:

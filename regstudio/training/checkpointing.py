@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regstudio.config import TrainConfig
 from regstudio.data.writing import write_arrays
@@ -15,7 +16,7 @@ from regstudio.networks.checkpoint import Checkpoint, load_checkpoint, load_weig
 from regstudio.runs.events import CheckpointSaved, PreviewSaved
 from regstudio.runs.run import Run
 from regstudio.training.setup import Parts
-from regstudio.training.validation import register_pair
+from regstudio.training.validation import register_case
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,21 +94,23 @@ class Checkpointer:
         self._save(self.run.failed_path, self._checkpoint(state, training=evidence))
 
     def preview(self, state: State) -> PreviewSaved:
-        """Save how the network registers the preview's pair: half precision, and bytes for grey values, are enough."""
+        """Save how the network registers the preview's pair."""
         path = self.run.preview_path(state.epoch)
         if self.parts.group.is_first:
             self._write_preview(path)
         return PreviewSaved(path=str(path), epoch=state.epoch)
 
     def _write_preview(self, path: Path) -> None:
-        arrays = register_pair(self.parts, self.parts.preview)
-        for name in ("fixed", "moving", "warped"):
-            arrays[name] = (255 * arrays[name]).round().astype(np.uint8)
-        arrays["flow"] = arrays["flow"].astype(np.float16)
-        of_epoch = {name: array for name, array in arrays.items() if name in ("warped", "flow", "warped_label")}
+        """Write the pair once, and what this epoch makes of it: half precision, and bytes for grey values, do."""
+        registration = register_case(self.parts, self.parts.preview)
+        pair, labels, warped_labels = registration.pair, {}, {}
+        if pair.fixed_label is not None and pair.moving_label is not None and registration.warped_label is not None:
+            labels = {"fixed_label": pair.fixed_label, "moving_label": pair.moving_label}
+            warped_labels = {"warped_label": registration.warped_label}
         if not self.run.pair_path.exists():
-            write_arrays(self.run.pair_path, {name: a for name, a in arrays.items() if name not in of_epoch})
-        write_arrays(path, of_epoch)
+            write_arrays(self.run.pair_path, {"fixed": _bytes(pair.fixed), "moving": _bytes(pair.moving), **labels})
+        flow = registration.flow.astype(np.float16)
+        write_arrays(path, {"warped": _bytes(registration.warped), "flow": flow, **warped_labels})
 
     def _save(self, path: Path, checkpoint: Checkpoint) -> None:
         if self.parts.group.is_first:
@@ -121,3 +124,8 @@ class Checkpointer:
             epoch=state.epoch,
             **values,
         )
+
+
+def _bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return an image in [0, 1] as bytes."""
+    return (255 * image).round().astype(np.uint8)

@@ -19,6 +19,7 @@ from regstudio.data.dataset import RegistrationDataset
 from regstudio.data.disk_cache import DiskCache
 from regstudio.data.layout import Case, DataIndex, Layout, index_folder
 from regstudio.data.loaders import ImageLoader, LabelLoader
+from regstudio.data.pairs import PairReader
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.errors import ConfigError, DataError
 from regstudio.files import cache_folder
@@ -91,6 +92,12 @@ def loaders(reading: ReadingSection, atlas: Case | None) -> tuple[ImageLoader, L
         return images, labels
     _, height, width = images(atlas.image).shape
     return replace(images, size=(height, width)), replace(labels, size=(height, width))
+
+
+def pair_reader(reading: ReadingSection, fixed: Case, *, with_points: bool = False) -> PairReader:
+    """Return what reads cases as pairs with one fixed image; see PairReader."""
+    images, labels = loaders(reading, fixed)
+    return PairReader(fixed=fixed, image_loader=images, label_loader=labels, with_points=with_points)
 
 
 def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS) -> Parts:

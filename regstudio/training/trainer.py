@@ -67,6 +67,8 @@ def train(
         state = restore(parts, run) if resumed else State(epoch=config.optimisation.initial_epoch)
         if state.epoch >= config.optimisation.epochs:
             raise RunError(f"{run.path}: {state.epoch} epochs are done already. Train on with a larger --epochs.")
+        if group.is_first:  # not before the run is locked and can start: until then its record stays as it is
+            run.write_config(config)
         signals = (stop or threading.Event(), save or threading.Event())
         course = _Training(config, parts, Checkpointer(config, parts, run), run, *signals)
         try:

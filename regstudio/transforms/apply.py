@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from regstudio.data.codecs.npy import decode
 from regstudio.data.formats import Picture, stem
@@ -17,6 +16,7 @@ from regstudio.data.points import Landmarks
 from regstudio.data.problems import FileError
 from regstudio.data.writing import write_image, write_label
 from regstudio.files import write_text
+from regstudio.metrics import sample_flow
 from regstudio.transforms.itk_field import read_field
 from regstudio.transforms.resampling import points_into, sample_linear, sample_nearest
 from regstudio.transforms.result_files import placed, refuse_input, result_extension
@@ -86,15 +86,15 @@ def move_points(flow: Array, places: Array, *, inverse: bool = False) -> tuple[A
     equation, in pixels: above `PRECISION` where no answer was found, as in folds.
     """
     if not inverse:
-        return places + _at(flow, places), np.zeros(len(places))
-    found = places - _at(flow, places)
+        return places + sample_flow(flow, places.T).T, np.zeros(len(places))
+    found = places - sample_flow(flow, places.T).T
     for _ in range(STEPS):
-        following = places - _at(flow, found)
+        following = places - sample_flow(flow, found.T).T
         settled = np.abs(following - found).max(initial=0) < PRECISION / 100
         found = following
         if settled:
             break
-    return found, np.linalg.norm(found + _at(flow, found) - places, axis=1)
+    return found, np.linalg.norm(found + sample_flow(flow, found.T).T - places, axis=1)
 
 
 def write_points(path: Path, landmarks: Landmarks, places: Array) -> None:
@@ -106,11 +106,6 @@ def write_points(path: Path, landmarks: Landmarks, places: Array) -> None:
     for (y, x), name in zip(places, landmarks.names, strict=True):
         writer.writerow([f"{y:.4f}", f"{x:.4f}", *[name] * named])
     write_text(path, table.getvalue())
-
-
-def _at(flow: Array, places: Array) -> Array:
-    values = [ndimage.map_coordinates(component, places.T, order=1, mode="nearest") for component in flow]
-    return np.stack(values, axis=1)
 
 
 def _load_pixels(path: Path) -> SavedFlow:

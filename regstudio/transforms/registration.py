@@ -1,6 +1,6 @@
-"""What a registration takes and gives: the checks of its arrays, its result, and the metrics that come with it."""
+"""A registered pair: what the transform makes of the moving image and label, and how well that fits."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,90 +8,106 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from regstudio.errors import DataError
-from regstudio.metrics import dice, ncc, njd, shared_labels
-from regstudio.networks.base import MIN_SIDE
+from regstudio.data.pairs import Pair
+from regstudio.metrics import DiceScore, FoldCount, dice, ncc, njd, shared_labels
+from regstudio.transforms.resampling import warp
+from regstudio.transforms.transform import Transform
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Registration:
-    """What registering one moving image to a fixed one gave; everything lies on the fixed image's grid.
+    """A pair and the transform that a method found for it. All images lie on the fixed image's grid.
 
-    `warped` (H, W) float32 in [0, 1]. `flow` (2, H, W) float32 in pixels (dy, dx): warped(p) = moving(p + flow(p)).
-    `warped_label` (H, W) in the moving label's own dtype, or None. What lies outside the moving image is 0 in both.
-
-    `affine_flow` is the part of `flow` that the affine map did before the network, None where there was none;
-    `inverse_flow` leads back, from the moving grid, and is None where the network's transform has no inverse.
-
-    `metrics` holds njd (pixels), njd_percent, ncc_before and ncc (in [0, 1], 1 for a perfect match); `measure` computes
-    them when they are first asked for. Where both labels were given and there is a label to score it also holds
-    dice_before and dice, the means over the labels, and dice_before_ID and dice_ID of each label.
-
-    After a refinement it also holds ncc_unrefined, dice_unrefined where there is a dice, and refine_seconds.
-
-    `seconds` is the time of affine map, network, refinement and warping alone: no reading, no metrics. A Registrar's
-    first call of each image size takes longer than those that follow, and so does one of several at the same time.
+    Each property is computed when it is first asked for. What lies outside the moving image is 0, in the label too.
     """
 
-    warped: npt.NDArray[np.float32]
-    flow: npt.NDArray[np.float32]
-    warped_label: Array | None
-    measure: Callable[[], dict[str, float]]
-    seconds: float
-    affine_flow: npt.NDArray[np.float32] | None = None
-    inverse_flow: npt.NDArray[np.float32] | None = None
+    pair: Pair
+    transform: Transform
+
+    @property
+    def flow(self) -> Array:
+        """The flow (2, H, W) in pixels (dy, dx): warped(p) = moving(p + flow(p))."""
+        return self.transform.flow
+
+    @property
+    def affine_flow(self) -> Array | None:
+        """The affine part of the flow, or None where the method has none."""
+        return self.transform.affine_flow
+
+    @property
+    def inverse_flow(self) -> Array | None:
+        """The flow back, on the moving image's grid, or None where the method has none."""
+        return self.transform.inverse_flow
+
+    @property
+    def seconds(self) -> float:
+        """The time that the method took, without reading, warping and scoring."""
+        return self.transform.seconds
+
+    @cached_property
+    def warped(self) -> npt.NDArray[np.float32]:
+        """The moving image (H, W), float32 in [0, 1]."""
+        return self._warp_image(self.flow)
+
+    @cached_property
+    def warped_label(self) -> Array | None:
+        """The moving label (H, W) in its own dtype, by nearest neighbour; None where there is none."""
+        return None if self.pair.moving_label is None else warp(self.pair.moving_label, self.flow, "nearest")
+
+    @cached_property
+    def scored_labels(self) -> list[int]:
+        """The ids that both labels have; only these are scored."""
+        if self.pair.fixed_label is None or self.pair.moving_label is None:
+            return []
+        return shared_labels(self.pair.fixed_label, self.pair.moving_label)
+
+    @cached_property
+    def folds(self) -> FoldCount:
+        """The pixels where the flow folds."""
+        return njd(self.flow)
+
+    @cached_property
+    def dice_before(self) -> DiceScore | None:
+        """The Dice of the labels as they were; None where there is no label to score."""
+        return self._dice(self.pair.moving_label)
+
+    @cached_property
+    def dice(self) -> DiceScore | None:
+        """The Dice of the warped label; None where there is no label to score."""
+        return self._dice(self.warped_label)
 
     @cached_property
     def metrics(self) -> dict[str, float]:
-        """The metrics by name; asked for by another thread, they do not hold up the next registration."""
-        return self.measure()
+        """njd (pixels), njd_percent, ncc_before and ncc (in [0, 1], 1 for a perfect match), dice_before and dice.
 
+        The Dice, there where there is a label to score, is the mean over the labels; dice_before_ID and dice_ID are
+        those of each. After a refinement also ncc_unrefined, dice_unrefined and what the method itself measured.
+        """
+        return dict(self._measured())
 
-def check_arrays(arrays: dict[str, Array]) -> None:
-    """Raise DataError where one of fixed, moving, fixed_label and moving_label, by name, cannot be registered."""
-    for name, array in arrays.items():
-        is_label = name.endswith("label")
-        if array.ndim != 2:
-            raise DataError(f"{name} has the shape {array.shape}; it must be a 2-D array of rows and columns.")
-        if array.dtype.kind not in ("bui" if is_label else "buif"):
-            wanted = "whole numbers, the ids" if is_label else "real numbers"
-            raise DataError(f"{name} holds {array.dtype} values; it must hold {wanted}.")
-        if not np.isfinite(array).all():
-            raise DataError(f"{name} holds NaN or infinity. Replace them, for instance by 0.")
-        if array.shape != arrays["fixed"].shape:
-            sizes = f"{name} is {size_of(array)} pixels and fixed is {size_of(arrays['fixed'])}"
-            raise DataError(f"{sizes}; they must have one size. Resample one of them first.")
-    if min(arrays["fixed"].shape) < MIN_SIDE:
-        least = f"{MIN_SIDE} x {MIN_SIDE}"
-        raise DataError(f"The images are {size_of(arrays['fixed'])} pixels; at least {least} are needed.")
+    def _measured(self) -> Iterator[tuple[str, float]]:
+        yield "njd", self.folds.count
+        yield "njd_percent", self.folds.percent
+        yield "ncc_before", ncc(self.pair.fixed, self.pair.moving)
+        yield "ncc", ncc(self.pair.fixed, self.warped)
+        for name, score in (("dice_before", self.dice_before), ("dice", self.dice)):
+            if score is not None:
+                yield name, score.mean
+                yield from ((f"{name}_{int(label)}", value) for label, value in score.per_label.items())
+        unrefined = self.transform.unrefined_flow
+        if unrefined is not None:
+            yield "ncc_unrefined", ncc(self.pair.fixed, self._warp_image(unrefined))
+            if self.scored_labels and self.pair.moving_label is not None:
+                score = self._dice(warp(self.pair.moving_label, unrefined, "nearest"))
+                yield from () if score is None else (("dice_unrefined", score.mean),)
+        yield from self.transform.metrics.items()
 
+    def _warp_image(self, flow: Array) -> npt.NDArray[np.float32]:
+        return warp(self.pair.moving, flow, "bilinear").astype(np.float32)
 
-def size_of(array: Array) -> str:
-    """Return the size of an image for a message."""
-    return f"{array.shape[0]} x {array.shape[1]}"
-
-
-def image_metrics(fixed: Array, moving: Array, warped: Array, flow: Array) -> dict[str, float]:
-    """Return the metrics of a Registration that need no labels."""
-    folds = njd(flow)
-    return {
-        "njd": folds.count,
-        "njd_percent": folds.percent,
-        "ncc_before": ncc(fixed, moving),
-        "ncc": ncc(fixed, warped),
-    }
-
-
-def label_metrics(fixed: Array | None, moving: Array | None, warped: Array | None) -> dict[str, float]:
-    """Return the metrics of a Registration that need labels; none where one is missing."""
-    metrics: dict[str, float] = {}
-    if fixed is None or moving is None or warped is None:
-        return metrics
-    scored = shared_labels(fixed, moving)
-    for name, score in (("dice_before", dice(fixed, moving, scored)), ("dice", dice(fixed, warped, scored))):
-        if score.per_label:
-            metrics[name] = score.mean
-            metrics |= {f"{name}_{int(label)}": value for label, value in score.per_label.items()}
-    return metrics
+    def _dice(self, label: Array | None) -> DiceScore | None:
+        if self.pair.fixed_label is None or label is None or not self.scored_labels:
+            return None
+        return dice(self.pair.fixed_label, label, self.scored_labels)

@@ -4,15 +4,37 @@ Pixels are areas: a point within half a pixel of the border's centres still show
 out shows nothing of the image. So ITK's and ANTs' own resampling, given the same displacement, gives the same numbers.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from regstudio.networks import warp as warp_module
 from regstudio.networks.warp import SpatialTransformer
 
 Array = npt.NDArray[Any]
+
+
+def warp(moving: Array, flow: Array, mode: Literal["bilinear", "nearest"]) -> Array:
+    """Return moving(p + flow(p)), 0 outside: (H, W), in float64 or, for "nearest", in the moving array's own dtype.
+
+    The nearest pixel keeps label ids exactly, up to 2^53.
+    """
+    with torch.inference_mode():
+        image, field = (torch.from_numpy(array.astype(np.float64))[None] for array in (moving[None], flow))
+        warped: Array = SpatialTransformer(mode)(image, field)[0, 0].numpy()
+    return warped if mode == "bilinear" else warped.astype(moving.dtype)
+
+
+def affine_after(matrix: Array, flow: Array) -> Array:
+    """Return the flow p -> A(p + flow(p)) - p of first `flow` (2, H, W), then the map (y, x) -> `matrix` @ (y, x, 1).
+
+    The NumPy face of regstudio.networks.warp.affine_after, in float64; with a flow of zeros, the affine map's own flow.
+    """
+    composed = warp_module.affine_after(*(torch.from_numpy(array.astype(np.float64))[None] for array in (matrix, flow)))
+    found: Array = composed[0].numpy()
+    return found
 
 
 def points_into(shape: tuple[int, ...], flow: Array) -> Array:

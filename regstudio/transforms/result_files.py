@@ -28,33 +28,29 @@ CONVENTION = "(2, H, W) in pixels, (dy, dx), on the grid of 'on'; pull-back: war
 
 
 def save_registration(
-    registration: Registration,
-    out: Path,
-    name: str,
-    *,
-    fixed: Picture,
-    moving: Picture,
-    label: Picture | None = None,
-    image_key: str = "img",
-    label_key: str = "label",
+    registration: Registration, out: Path, name: str, *, image_key: str = "img", label_key: str = "label"
 ) -> tuple[Path, ...]:
-    """Write the warped image, the flow and, with `label`, the warped label into `out`; return the paths written.
+    """Write the warped image, the flow and, if there is one, the warped label of a pair of files; return the paths.
 
-    - NAME_warped, and with `label` NAME_warped_seg: format, type and header of `moving` and `label`, at the place of
-      `fixed` where that has an affine. JPEG becomes PNG, DICOM becomes MHA, and so does a TIFF of other numbers than
+    - NAME_warped, and with a label NAME_warped_seg: in format, type and header of the moving files, at the place of the
+      fixed file where that has an affine. JPEG becomes PNG, DICOM becomes MHA, and so does a TIFF of other numbers than
       16-bit ones. The image keeps its intensities, see `sample_linear`.
     - NAME_flow.npy: (2, H, W) float32, pixels, (dy, dx); NAME_flow.json beside it states that convention.
     - NAME_displacement.nii.gz: the same for ITK and ANTs, see `write_field`.
-    - NAME_inverse_flow.npy, .json and NAME_inverse_displacement.nii.gz, where the registration has an inverse.
+    - NAME_inverse_flow.npy, .json and NAME_inverse_displacement.nii.gz, where the transform has an inverse.
 
-    Raises FileError where a result would take the place of a file that was read, or its format cannot hold it.
+    Raises FileError where a result would replace a file that was read, or its format cannot hold it; ValueError for a
+    pair that was not read from files.
     """
-    warped, ids = out / f"{name}_warped{result_extension(moving)}", registration.warped_label
+    pictures = registration.pair.pictures
+    if pictures is None:
+        raise ValueError("the pair was not read from files")
+    fixed, moving, label, ids = pictures.fixed, pictures.moving, pictures.moving_label, registration.warped_label
+    warped = out / f"{name}_warped{result_extension(moving)}"
     seg = None if label is None or ids is None else out / f"{name}_warped_seg{result_extension(label)}"
     flows = [(out / f"{name}_", registration.flow, fixed, moving)]
-    inverse = getattr(registration, "inverse_flow", None)
-    if inverse is not None:
-        flows.append((out / f"{name}_inverse_", inverse, moving, fixed))
+    if registration.inverse_flow is not None:
+        flows.append((out / f"{name}_inverse_", registration.inverse_flow, moving, fixed))
     targets = [warped, *(path for start, *_ in flows for path in _flow_paths(start)), *([seg] if seg else [])]
     inputs = [picture.path for picture in (fixed, moving, label) if picture is not None]
     for target in targets:

@@ -11,15 +11,16 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Transform:
-    """What a method found: pull-back flows (2, H, W) in pixels (dy, dx), and the seconds it took, without reading.
+    """Pull-back flows (2, H, W) in pixels (dy, dx) on the fixed grid, and the seconds that it took to find them.
 
-    warped(p) = moving(p + flow(p)). `affine_flow` is the affine part alone, on the fixed grid, where there is one.
-    `inverse_flow` undoes `flow`, on the moving image's grid: moving(q) = warped(q + inverse_flow(q)). `metrics` is what
-    the method itself says of the pair.
+    warped(p) = moving(p + flow(p)). `affine_flow` is the affine part of `flow` alone, if there is one. `inverse_flow`
+    undoes `flow`, on the moving image's grid: moving(q) = warped(q + inverse_flow(q)). `unrefined_flow` is the flow
+    before a refinement. `seconds` counts no reading and no scoring; `metrics` is what the method itself measured.
     """
 
     flow: Array
     seconds: float
     affine_flow: Array | None = None
     inverse_flow: Array | None = None
+    unrefined_flow: Array | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)

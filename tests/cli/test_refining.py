@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from regstudio.cli import main
-from regstudio.methods.network import Registrar
+from regstudio.methods.network import load_method
 from regstudio.networks.checkpoint import save_checkpoint
 from tests.known_flows import constant_flow
 
@@ -118,4 +118,4 @@ def test_mistakes_are_named(command: str, arguments: list[object], message: str)
 
 
 def test_without_a_flag_a_checkpoint_is_used_as_it_was_trained(checkpoint: Path) -> None:
-    assert Registrar(checkpoint, "cpu").affine == "none"
+    assert load_method(checkpoint, "cpu").provenance["affine"] == "none"

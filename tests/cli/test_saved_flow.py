@@ -14,9 +14,9 @@ from regstudio.cli import main
 from regstudio.data.formats import Picture, read_image, read_label
 from regstudio.data.writing import write_image, write_label
 from regstudio.transforms.apply import move_points
-from regstudio.transforms.registration import Registration
 from regstudio.transforms.result_files import save_registration
-from tests.transforms.test_itk_field import OTHER, ROTATED, SIZE, flow_of, smooth, write_2d
+from tests.known_flows import registered_by
+from tests.transforms.test_itk_field import OTHER, ROTATED, flow_of, smooth, write_2d
 
 
 def apply(*arguments: object) -> Result:
@@ -30,10 +30,7 @@ def save(folder: Path, ending: str, flow: np.ndarray) -> tuple[Path, Path]:
     ids = smooth(2) // 50
     pictures = [read_image(folder / f"{name}{ending}") for name in ("fixed", "moving")]
     write_label(folder / f"moving_seg{ending}", ids, like=pictures[1])
-    registration = Registration(
-        warped=np.zeros(SIZE, np.float32), flow=flow, warped_label=None, measure=dict, seconds=0.0
-    )
-    save_registration(registration, folder / "out", "x", fixed=pictures[0], moving=pictures[1])
+    save_registration(registered_by(flow, *pictures), folder / "out", "x")
     return folder / f"moving{ending}", folder / "out"
 
 

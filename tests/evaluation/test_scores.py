@@ -8,13 +8,19 @@ import pytest
 import torch
 
 from regstudio.data.pairs import Pair
-from regstudio.evaluation.scores import COLUMNS, METRICS, score, warp
-from regstudio.methods.network import Registrar
+from regstudio.evaluation.scores import COLUMNS, METRICS, CaseScores, score
+from regstudio.methods.network import NetworkMethod
 from regstudio.metrics import ncc, ssim, surface_distance
+from regstudio.registering.two_images import register
+from regstudio.transforms.registration import Registration
 from regstudio.transforms.transform import Transform
 from tests.known_flows import shifted
 
 SHIFT = np.stack([np.full((40, 36), 2.0), np.full((40, 36), -3.0)]).astype(np.float32)
+
+
+def scored(pair: Pair, transform: Transform) -> CaseScores:
+    return score(Registration(pair=pair, transform=transform))
 
 
 @pytest.fixture
@@ -26,7 +32,7 @@ def pair(image: np.ndarray, label: np.ndarray) -> Pair:
 
 
 def test_a_perfect_registration_is_perfect_in_every_score(pair: Pair) -> None:
-    scores = score(pair, Transform(flow=SHIFT, seconds=0.25))
+    scores = scored(pair, Transform(flow=SHIFT, seconds=0.25))
     expected = {"dice": 1, "hd95": 0, "assd": 0, "ncc": ncc(pair.fixed, pair.fixed), "ssim": 1}
     folds = {"njd": 0, "njd_percent": 0, "njd_one_sided": 0, "njd_one_sided_percent": 0, "nda": 0, "nda_percent": 0}
     expected |= {**folds, "sdlogj": 0, "jacobian_min": 1, "seconds": 0.25}
@@ -39,7 +45,7 @@ def test_a_perfect_registration_is_perfect_in_every_score(pair: Pair) -> None:
 
 
 def test_labels_before_registration_by_hand(pair: Pair) -> None:
-    scores = score(pair, Transform(flow=SHIFT, seconds=0))
+    scores = scored(pair, Transform(flow=SHIFT, seconds=0))
     # Label 1 is 10 x 12, of which 8 x 9 overlap; label 300 is 8 x 8, of which 6 x 5.
     assert scores.labels[1]["dice_before"] == pytest.approx(72 / 120)
     assert scores.labels[300]["dice_before"] == pytest.approx(30 / 64)
@@ -50,8 +56,8 @@ def test_labels_before_registration_by_hand(pair: Pair) -> None:
 
 
 def test_spacing_makes_millimetres(pair: Pair) -> None:
-    in_pixels = score(pair, Transform(flow=SHIFT, seconds=0))
-    in_mm = score(dataclasses.replace(pair, spacing=(0.5, 0.5)), Transform(flow=SHIFT, seconds=0))
+    in_pixels = scored(pair, Transform(flow=SHIFT, seconds=0))
+    in_mm = scored(dataclasses.replace(pair, spacing=(0.5, 0.5)), Transform(flow=SHIFT, seconds=0))
     assert in_mm.unit == "mm"
     assert in_mm.values["hd95_before"] == pytest.approx(in_pixels.values["hd95_before"] / 2)
     assert in_mm.values["dice_before"] == in_pixels.values["dice_before"]
@@ -61,7 +67,7 @@ def test_labels_that_fixed_or_moving_lacks_are_left_out(pair: Pair) -> None:
     fixed, moving = pair.fixed_label.copy(), pair.moving_label.copy()
     fixed[fixed == 300], moving[30:34, 20:24] = 7, 9
     changed = dataclasses.replace(pair, fixed_label=fixed, moving_label=moving)
-    scores = score(changed, Transform(flow=SHIFT, seconds=0))
+    scores = scored(changed, Transform(flow=SHIFT, seconds=0))
     assert list(scores.labels) == [1]
     assert scores.left_out == (7, 9, 300)
     assert scores.values["dice"] == 1
@@ -70,7 +76,7 @@ def test_labels_that_fixed_or_moving_lacks_are_left_out(pair: Pair) -> None:
 def test_a_label_that_the_registration_loses_counts_zero(pair: Pair) -> None:
     flow = SHIFT.copy()
     flow[:, shifted(pair.moving_label) == 300] = 100  # reads outside the image
-    scores = score(pair, Transform(flow=flow, seconds=0))
+    scores = scored(pair, Transform(flow=flow, seconds=0))
     assert scores.labels[300]["dice"] == 0
     assert "hd95" not in scores.labels[300]
     assert scores.lost == (300,)
@@ -81,7 +87,7 @@ def test_a_label_that_the_registration_loses_counts_zero(pair: Pair) -> None:
 def test_the_affine_part_is_scored_between(pair: Pair) -> None:
     half = np.zeros_like(SHIFT)
     half[0] = 2
-    scores = score(pair, Transform(flow=SHIFT, seconds=0, affine_flow=half))
+    scores = scored(pair, Transform(flow=SHIFT, seconds=0, affine_flow=half))
     for better, worse in (("dice", "dice_affine"), ("dice_affine", "dice_before")):
         assert scores.values[better] > scores.values[worse]
     for better, worse in (("assd", "assd_affine"), ("assd_affine", "assd_before")):
@@ -93,35 +99,35 @@ def test_the_affine_part_is_scored_between(pair: Pair) -> None:
 def test_landmarks_and_an_inverse(pair: Pair) -> None:
     fixed_points = np.array([[10.0, 20.0], [25.5, 12.25]])
     given = dataclasses.replace(pair, fixed_points=fixed_points, moving_points=fixed_points + np.array([2.0, -3.0]))
-    scores = score(given, Transform(flow=SHIFT, seconds=0, affine_flow=0 * SHIFT, inverse_flow=-SHIFT))
+    scores = scored(given, Transform(flow=SHIFT, seconds=0, affine_flow=0 * SHIFT, inverse_flow=-SHIFT))
     assert scores.values["tre_before"] == scores.values["tre_affine"] == pytest.approx(np.sqrt(13))
     assert scores.values["tre"] == pytest.approx(0)
     assert scores.values["inverse_error"] == pytest.approx(0)
     in_mm = dataclasses.replace(given, spacing=(1.0, 1.0), moving_spacing=(0.5, 4.0))
-    assert score(in_mm, Transform(flow=SHIFT, seconds=0)).values["tre_before"] == pytest.approx(np.hypot(1, 12))
-    wrong = score(in_mm, Transform(flow=SHIFT, seconds=0, inverse_flow=0 * SHIFT))
+    assert scored(in_mm, Transform(flow=SHIFT, seconds=0)).values["tre_before"] == pytest.approx(np.hypot(1, 12))
+    wrong = scored(in_mm, Transform(flow=SHIFT, seconds=0, inverse_flow=0 * SHIFT))
     assert wrong.values["inverse_error"] == pytest.approx(np.hypot(1, 12))
 
 
 def test_a_pair_of_images_alone(pair: Pair) -> None:
     images = Pair(id="a", fixed=pair.fixed, moving=pair.moving)
-    scores = score(images, Transform(flow=SHIFT, seconds=0))
+    scores = scored(images, Transform(flow=SHIFT, seconds=0))
     assert scores.labels == {}
     assert not {"dice", "dice_before", "hd95", "tre", "inverse_error"} & scores.values.keys()
 
 
 def test_a_flow_that_is_no_number_is_scored_as_folded(pair: Pair) -> None:
-    scores = score(pair, Transform(flow=np.full((2, 40, 36), np.nan), seconds=0))
+    scores = scored(pair, Transform(flow=np.full((2, 40, 36), np.nan), seconds=0))
     assert scores.values["njd_percent"] == scores.values["njd_one_sided_percent"] == 100
     assert np.isfinite(list(scores.values.values())).all()
     assert "sdlogj" not in scores.values
 
 
-def test_warping_is_that_of_the_registrar(image: np.ndarray, label: np.ndarray, shift: Registrar) -> None:
-    found = shift.register(shifted(image), image, moving_label=label)
-    np.testing.assert_allclose(warp(image, found.flow, "bilinear"), found.warped, atol=1e-6)
-    np.testing.assert_array_equal(warp(label, found.flow, "nearest"), found.warped_label)
-    assert warp(label, found.flow, "nearest").dtype == label.dtype
+def test_warping_keeps_the_type_of_labels(image: np.ndarray, label: np.ndarray, shift: NetworkMethod) -> None:
+    found = register(shift, shifted(image), image, moving_label=label)
+    np.testing.assert_allclose(found.warped, shifted(image), atol=1e-6)
+    np.testing.assert_array_equal(found.warped_label, shifted(label))
+    assert (found.warped.dtype, found.warped_label.dtype) == (np.float32, label.dtype)
 
 
 def test_columns_are_told_apart() -> None:
@@ -137,5 +143,5 @@ def test_a_score_takes_a_fraction_of_the_network(image: np.ndarray) -> None:
     picture = rng.random((256, 256), np.float32)
     large = Pair(id="a", fixed=picture, moving=picture, fixed_label=label, moving_label=np.roll(label, 5, axis=0))
     start = time.process_time()
-    score(large, Transform(flow=rng.normal(size=(2, 256, 256)), seconds=0))
+    scored(large, Transform(flow=rng.normal(size=(2, 256, 256)), seconds=0))
     assert time.process_time() - start < 0.6  # 0.08 on an idle machine; the network needs about 0.2

@@ -172,7 +172,7 @@ def test_another_method_does_not_take_the_old_ones_results(
     tmp_path: Path, counted: list[Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cached_affine(picture(0), picture(1), tmp_path)
-    monkeypatch.setattr(affine_cache, "METHOD", "another")
+    monkeypatch.setattr(affine_cache, "CACHE_KEY_VERSION", "another")
     cached_affine(picture(0), picture(1), tmp_path)
     assert len(counted) == 2
 

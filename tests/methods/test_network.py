@@ -13,17 +13,18 @@ from regstudio.data.layout import Case
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.writing import write_image, write_label
 from regstudio.errors import CheckpointError, DataError, DeviceError
-from regstudio.methods.network import Registrar, register
+from regstudio.methods.network import NetworkMethod, load_method
 from regstudio.metrics import dice, ncc, njd
 from regstudio.networks.checkpoint import Checkpoint, save_checkpoint
 from regstudio.networks.corrmlp import CorrMLP
 from regstudio.networks.warp import SpatialTransformer
+from regstudio.registering.two_images import register
 from tests.known_flows import constant_flow, shifted
 
 
-def test_constant_flow_is_a_shift(shift: Registrar, image: np.ndarray, label: np.ndarray) -> None:
+def test_constant_flow_is_a_shift(shift: NetworkMethod, image: np.ndarray, label: np.ndarray) -> None:
     fixed_label = shifted(label)
-    result = shift.register(shifted(image), image, fixed_label=fixed_label, moving_label=label)
+    result = register(shift, shifted(image), image, fixed_label=fixed_label, moving_label=label)
     np.testing.assert_allclose(result.warped, shifted(image), atol=1e-5)
     np.testing.assert_array_equal(result.flow, np.broadcast_to(np.float32([[[2]], [[-3]]]), (2, 40, 36)))
     np.testing.assert_array_equal(result.warped_label, fixed_label)
@@ -39,8 +40,8 @@ def test_constant_flow_is_a_shift(shift: Registrar, image: np.ndarray, label: np
 
 def test_a_fresh_network_returns_the_image(image: np.ndarray, label: np.ndarray) -> None:
     model = CorrMLP()
-    registrar = Registrar(Checkpoint(weights=model.state_dict(), network={}), device="cpu")
-    result = registrar.register(image, image, moving_label=label)
+    method = load_method(Checkpoint(weights=model.state_dict(), network={}), device="cpu")
+    result = register(method, image, image, moving_label=label)
     assert abs(result.flow).max() < 0.01
     # Neighbouring pixels differ by at most 1, so a flow below 0.01 along both axes changes the image by less than 0.02.
     np.testing.assert_allclose(result.warped, image, atol=0.02)
@@ -55,7 +56,7 @@ def test_metrics_are_those_of_the_arrays(image: np.ndarray, label: np.ndarray) -
         torch.nn.init.normal_(head.weight, std=0.3)
     checkpoint = Checkpoint(weights=model.state_dict(), network={"encoder_channels": 2, "decoder_channels": 4})
     other = label[:, ::-1]
-    result = Registrar(checkpoint, "cpu").register(image[:, ::-1], image, fixed_label=other, moving_label=label)
+    result = register(load_method(checkpoint, "cpu"), image[:, ::-1], image, fixed_label=other, moving_label=label)
     assert result.metrics["njd"] == njd(result.flow).count > 0
     assert result.metrics["ncc"] == ncc(image[:, ::-1], result.warped)
     assert result.metrics["dice"] == dice(other, result.warped_label).mean
@@ -65,28 +66,28 @@ def test_metrics_are_those_of_the_arrays(image: np.ndarray, label: np.ndarray) -
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float64])
-def test_any_intensities_are_normalised_as_files_are(dtype: type, identity: Registrar, image: np.ndarray) -> None:
+def test_any_intensities_are_normalised_as_files_are(dtype: type, identity: NetworkMethod, image: np.ndarray) -> None:
     scaled = (100 * image + 7).astype(dtype)
-    result = identity.register(scaled, scaled[::-1])
+    result = register(identity, scaled, scaled[::-1])
     expected = (scaled[::-1].astype(float) - scaled.min()) / np.ptp(scaled)
     np.testing.assert_allclose(result.warped, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("ids", [[0, 2**53 - 1], [-5, 7], [3, 2**24 + 1]])
-def test_large_and_negative_label_ids_survive(ids: list[int], shift: Registrar, image: np.ndarray) -> None:
+def test_large_and_negative_label_ids_survive(ids: list[int], shift: NetworkMethod, image: np.ndarray) -> None:
     label = np.array(ids)[(image > 0.3).astype(int)]
-    np.testing.assert_array_equal(shift.register(image, image, moving_label=label).warped_label, shifted(label))
+    np.testing.assert_array_equal(register(shift, image, image, moving_label=label).warped_label, shifted(label))
 
 
-def test_a_bool_label_stays_one(shift: Registrar, image: np.ndarray) -> None:
-    result = shift.register(image, image, fixed_label=image > 0.3, moving_label=image > 0.3)
+def test_a_bool_label_stays_one(shift: NetworkMethod, image: np.ndarray) -> None:
+    result = register(shift, image, image, fixed_label=image > 0.3, moving_label=image > 0.3)
     assert result.warped_label.dtype == bool
     assert result.metrics["dice"] == result.metrics["dice_1"] < 1
 
 
-def test_nothing_to_score_gives_no_dice(identity: Registrar, image: np.ndarray) -> None:
+def test_nothing_to_score_gives_no_dice(identity: NetworkMethod, image: np.ndarray) -> None:
     empty = np.zeros(image.shape, int)
-    result = identity.register(image, image, fixed_label=empty, moving_label=empty)
+    result = register(identity, image, image, fixed_label=empty, moving_label=empty)
     assert not any(name.startswith("dice") for name in result.metrics)
     assert all(math.isfinite(value) for value in result.metrics.values())
 
@@ -112,13 +113,13 @@ def test_files_give_what_arrays_give(tmp_path: Path, image: np.ndarray, label: n
     np.testing.assert_array_equal(pair["moving_image"][0], image)
 
 
-def test_threads_share_a_registrar(shift: Registrar, image: np.ndarray) -> None:
+def test_threads_share_a_method(shift: NetworkMethod, image: np.ndarray) -> None:
     with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda _: shift.register(image, image), range(8)))
+        results = list(pool.map(lambda _: register(shift, image, image), range(8)))
     assert all((result.warped == results[0].warped).all() for result in results)
 
 
-def test_bad_arrays_are_told_apart(identity: Registrar, image: np.ndarray, label: np.ndarray) -> None:
+def test_bad_arrays_are_told_apart(identity: NetworkMethod, image: np.ndarray, label: np.ndarray) -> None:
     cases = {
         "moving is 32 x 36 pixels and fixed is 40 x 36; they must have one size": (image, image[:32], None),
         "moving_label is 39 x 36 pixels and fixed is 40 x 36": (image, image, label[1:]),
@@ -130,35 +131,35 @@ def test_bad_arrays_are_told_apart(identity: Registrar, image: np.ndarray, label
     }
     for message, (fixed, moving, moving_label) in cases.items():
         with pytest.raises(DataError) as error:
-            identity.register(fixed, moving, moving_label=moving_label)
+            register(identity, fixed, moving, moving_label=moving_label)
         assert message in str(error.value)
 
 
 def test_bad_checkpoints_and_devices_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"none\.pt: there is no such checkpoint"):
-        Registrar(tmp_path / "none.pt", device="cpu")
+        load_method(tmp_path / "none.pt", device="cpu")
     torch.save({"layer.weight": torch.zeros(3)}, tmp_path / "other.pt")
     with pytest.raises(CheckpointError, match=r"other\.pt: its weights do not fit the network"):
-        Registrar(tmp_path / "other.pt", device="cpu")
+        load_method(tmp_path / "other.pt", device="cpu")
     if not torch.cuda.is_available():
         with pytest.raises(DeviceError, match="device cuda: no CUDA device is there"):
-            Registrar(constant_flow(0, 0), device="cuda")
+            load_method(constant_flow(0, 0), device="cuda")
 
 
 def test_a_full_device_is_an_error_of_the_device(
-    identity: Registrar, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    identity: NetworkMethod, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(identity._model, "predict", full)
+    monkeypatch.setattr(identity.model, "predict", full)
     with pytest.raises(DeviceError, match="images of 40 x 36 pixels do not fit in its memory"):
-        identity.register(image, image)
+        register(identity, image, image)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_gives_what_the_cpu_gives(image: np.ndarray, label: np.ndarray) -> None:
-    on_cuda = Registrar(constant_flow(2, -3), device="cuda").register(image, image, moving_label=label)
+    on_cuda = register(load_method(constant_flow(2, -3), device="cuda"), image, image, moving_label=label)
     np.testing.assert_allclose(on_cuda.warped, shifted(image), atol=1e-4)
     np.testing.assert_array_equal(on_cuda.warped_label, shifted(label))

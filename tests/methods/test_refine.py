@@ -1,4 +1,4 @@
-"""What a registrar does beside the network: affine maps first, inverse flows, and refinement for one pair."""
+"""What a method does beside the network: affine maps first, inverse flows, and refinement for one pair."""
 
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from regstudio.losses import Objective
 from regstudio.methods import refine as refine_module
 from regstudio.methods.affine import affine_flow
 from regstudio.methods.affine_cache import cached_affine
-from regstudio.methods.network import Registrar, register
+from regstudio.methods.network import load_method
 from regstudio.methods.refine import refine
 from regstudio.metrics import dice, inverse_consistency, ncc
 from regstudio.networks.checkpoint import Checkpoint
 from regstudio.networks.corrmlp import CorrMLP
+from regstudio.registering.two_images import register
 from tests.known_flows import constant_flow
 
 SIZE = (72, 64)
@@ -78,41 +79,41 @@ def test_refining_never_raises_the_objective(
 
 
 def test_refining_leaves_the_weights_alone(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    registrar = Registrar(checkpoint_of(std=0.1), "cpu")
-    plain = registrar.register(*pair)
-    registrar.register(*pair, refine=3)
-    np.testing.assert_array_equal(registrar.register(*pair).flow, plain.flow)
-    assert all(parameter.grad is None for parameter in registrar._model.parameters())
+    method = load_method(checkpoint_of(std=0.1), "cpu")
+    plain = register(method, *pair)
+    register(method, *pair, refine=3)
+    np.testing.assert_array_equal(register(method, *pair).flow, plain.flow)
+    assert all(parameter.grad is None for parameter in method.model.parameters())
 
 
 @pytest.mark.parametrize("transform", ["displacement", "svf"])
 def test_a_refinement_tells_its_gain_and_cost(pair: tuple[np.ndarray, np.ndarray], transform: str) -> None:
-    registrar = Registrar(checkpoint_of(transform), "cpu")
+    method = load_method(checkpoint_of(transform), "cpu")
     labels = [(image > np.quantile(image, 0.8)).astype(np.uint8) for image in pair]
-    plain = registrar.register(*pair, fixed_label=labels[0], moving_label=labels[1])
+    plain = register(method, *pair, fixed_label=labels[0], moving_label=labels[1])
     assert not {"ncc_unrefined", "dice_unrefined", "refine_seconds"} & plain.metrics.keys()
-    found = registrar.register(*pair, fixed_label=labels[0], moving_label=labels[1], refine=40)
+    found = register(method, *pair, fixed_label=labels[0], moving_label=labels[1], refine=40)
     metrics = found.metrics
     assert metrics["ncc_unrefined"] == plain.metrics["ncc"]
     assert metrics["dice_unrefined"] == plain.metrics["dice"]
     assert metrics["ncc"] == ncc(pair[0], found.warped) > metrics["ncc_unrefined"] + 0.1
     assert metrics["dice"] == dice(labels[0], found.warped_label).mean > metrics["dice_unrefined"] + 0.05
     assert 0 < metrics["refine_seconds"] < found.seconds
-    without = registrar.register(*pair, refine=2).metrics
+    without = register(method, *pair, refine=2).metrics
     assert "ncc_unrefined" in without
     assert "dice_unrefined" not in without
 
 
-def test_a_refinement_of_files_and_arrays_is_the_registrars(pair: tuple[np.ndarray, np.ndarray]) -> None:
+def test_a_refinement_of_files_and_arrays_is_the_methods(pair: tuple[np.ndarray, np.ndarray]) -> None:
     checkpoint = checkpoint_of()
-    wanted = Registrar(checkpoint, "cpu").register(*pair, refine=4)
+    wanted = register(load_method(checkpoint, "cpu"), *pair, refine=4)
     np.testing.assert_array_equal(register(checkpoint, *pair, device="cpu", refine=4).flow, wanted.flow)
 
 
 def test_it_refines_by_the_loss_it_was_trained_with(pair: tuple[np.ndarray, np.ndarray]) -> None:
     """A stiff network's flows stay stiff."""
     soft, stiff = (
-        Registrar(checkpoint_of(loss={"grad_weight": weight}), "cpu").register(*pair, refine=20).flow
+        register(load_method(checkpoint_of(loss={"grad_weight": weight}), "cpu"), *pair, refine=20).flow
         for weight in (0.1, 100.0)
     )
     roughness = [np.square(np.diff(flow, axis=1)).mean() for flow in (soft, stiff)]
@@ -120,20 +121,20 @@ def test_it_refines_by_the_loss_it_was_trained_with(pair: tuple[np.ndarray, np.n
 
 
 def test_a_loss_without_images_refines_nothing(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    registrar = Registrar(checkpoint_of(loss={"ncc_weight": 0.0, "dice_weight": 1.0}), "cpu")
-    assert registrar.register(*pair).flow.shape == (2, *SIZE)
+    method = load_method(checkpoint_of(loss={"ncc_weight": 0.0, "dice_weight": 1.0}), "cpu")
+    assert register(method, *pair).flow.shape == (2, *SIZE)
     with pytest.raises(ConfigError, match="trained by its labels alone"):
-        registrar.register(*pair, refine=1)
+        register(method, *pair, refine=1)
 
 
 def test_a_loss_that_this_version_does_not_know() -> None:
     with pytest.raises(CheckpointError, match=r"describes no loss that this version knows .*huber_weight"):
-        Registrar(checkpoint_of(loss={"huber_weight": 1.0}), "cpu")
+        load_method(checkpoint_of(loss={"huber_weight": 1.0}), "cpu")
 
 
 @pytest.mark.parametrize("refined", [0, 10])
 def test_the_inverse_of_a_velocitys_flow_undoes_it(pair: tuple[np.ndarray, np.ndarray], refined: int) -> None:
-    found = Registrar(checkpoint_of("svf", std=0.02), "cpu").register(*pair, refine=refined)
+    found = register(load_method(checkpoint_of("svf", std=0.02), "cpu"), *pair, refine=refined)
     assert found.inverse_flow is not None
     assert abs(found.flow).max() > 1
     error = inverse_consistency(found.flow, found.inverse_flow)
@@ -143,20 +144,20 @@ def test_the_inverse_of_a_velocitys_flow_undoes_it(pair: tuple[np.ndarray, np.nd
 
 
 def test_a_displacement_has_no_inverse(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    assert Registrar(checkpoint_of(std=0.1), "cpu").register(*pair).inverse_flow is None
+    assert register(load_method(checkpoint_of(std=0.1), "cpu"), *pair).inverse_flow is None
 
 
 def test_the_affine_flow_is_there_where_the_images_are_aligned(pair: tuple[np.ndarray, np.ndarray]) -> None:
     fixed = pair[0]
     moving = rotate(fixed, 12, reshape=False, order=1)
     matrix = cached_affine(fixed, moving).matrix
-    found = Registrar(checkpoint_of("svf"), "cpu", affine="auto").register(fixed, moving)
+    found = register(load_method(checkpoint_of("svf"), "cpu", affine="auto"), fixed, moving)
     np.testing.assert_allclose(found.affine_flow, affine_flow(matrix, SIZE), atol=1e-4)
     np.testing.assert_allclose(found.flow, found.affine_flow, atol=1e-4)  # since the network adds nothing
     assert found.metrics["ncc"] > found.metrics["ncc_before"] + 0.3
     assert found.inverse_flow is not None
     assert inverse_consistency(found.flow, found.inverse_flow) < 0.02
-    assert Registrar(checkpoint_of("svf"), "cpu").register(fixed, moving).affine_flow is None
+    assert register(load_method(checkpoint_of("svf"), "cpu"), fixed, moving).affine_flow is None
 
 
 @pytest.mark.parametrize("trained", ["none", "auto"])
@@ -164,17 +165,18 @@ def test_the_affine_flow_is_there_where_the_images_are_aligned(pair: tuple[np.nd
 def test_alignment_is_as_trained_unless_asked_otherwise(
     pair: tuple[np.ndarray, np.ndarray], trained: str, asked: Any
 ) -> None:
-    registrar = Registrar(checkpoint_of(alignment={"affine": trained}), "cpu", affine=asked)
-    assert registrar.affine == (asked or trained)
-    found = registrar.register(*pair)
-    assert (found.affine_flow is not None) == (registrar.affine == "auto")
+    method = load_method(checkpoint_of(alignment={"affine": trained}), "cpu", affine=asked)
+    wanted = asked or trained
+    assert method.provenance["affine"] == wanted
+    found = register(method, *pair)
+    assert (found.affine_flow is not None) == (wanted == "auto")
 
 
 def test_a_refinement_keeps_the_affine_map(pair: tuple[np.ndarray, np.ndarray]) -> None:
     fixed = pair[0]
     moving = rescale(rotate(pair[1], 12, reshape=False, order=1))
-    registrar = Registrar(checkpoint_of(), "cpu", affine="auto")
-    plain, refined = registrar.register(fixed, moving), registrar.register(fixed, moving, refine=15)
+    method = load_method(checkpoint_of(), "cpu", affine="auto")
+    plain, refined = register(method, fixed, moving), register(method, fixed, moving, refine=15)
     np.testing.assert_array_equal(plain.affine_flow, refined.affine_flow)
     assert refined.metrics["ncc"] > plain.metrics["ncc"] + 0.02
     grid = np.mgrid[: SIZE[0], : SIZE[1]]
@@ -184,7 +186,7 @@ def test_a_refinement_keeps_the_affine_map(pair: tuple[np.ndarray, np.ndarray]) 
 
 def test_labels_follow_the_refined_flow(pair: tuple[np.ndarray, np.ndarray]) -> None:
     label = np.indices(SIZE)[0] * 3
-    found = Registrar(constant_flow(2, -3), "cpu").register(*pair, moving_label=label, refine=10)
+    found = register(load_method(constant_flow(2, -3), "cpu"), *pair, moving_label=label, refine=10)
     assert abs(found.flow - np.array([2, -3])[:, None, None]).max() > 0.2
     y, x = np.rint(np.mgrid[: SIZE[0], : SIZE[1]] + found.flow).astype(int)
     within = (y >= 0) & (y < SIZE[0]) & (x >= 0) & (x < SIZE[1])

@@ -8,6 +8,7 @@ from regstudio.errors import ConfigError, DataError, RunError
 from regstudio.runs.events import EpochDone, RunFinished, RunStarted
 from regstudio.runs.run import Run
 from regstudio.studio import run_actions
+from regstudio.studio import training_control as starting
 from regstudio.training.job import JobState
 
 
@@ -152,8 +153,8 @@ def test_a_stopped_run_goes_on(studio, quick_config):
     run = studio.job.start(config, studio.report().index)
     assert studio.job.join(60)
     with pytest.raises(RunError, match="1 epochs are done"):
-        run_actions.resume(studio, run)
-    run_actions.resume(studio, run, epochs=2)
+        starting.resume(studio, run.path.name)
+    starting.resume(studio, run.path.name, epochs=2)
     assert studio.job.join(60)
     assert studio.job.state is JobState.FINISHED
     assert [event.epoch for event in run.events() if isinstance(event, EpochDone)] == [1, 2]
@@ -163,16 +164,16 @@ def test_a_stopped_run_goes_on(studio, quick_config):
 def test_a_run_whose_data_are_out_of_bounds_does_not_go_on(studio, recorded, tmp_path_factory):
     run = recorded("first", data_base_dir=tmp_path_factory.mktemp("elsewhere"))
     with pytest.raises(ConfigError, match="may not be opened"):
-        run_actions.resume(studio, run, epochs=3)
+        starting.resume(studio, run.path.name, epochs=3)
 
 
 def test_a_run_whose_data_are_gone_does_not_go_on(studio, recorded, tmp_path):
     run = recorded("first", data_base_dir=tmp_path / "gone")
     with pytest.raises((DataError, RunError)):
-        run_actions.resume(studio, run, epochs=3)
+        starting.resume(studio, run.path.name, epochs=3)
 
 
 def test_a_read_only_studio_resumes_nothing(studio, recorded):
     run = recorded("first")
     with pytest.raises(RunError, match="only shows"):
-        run_actions.resume(studio.shared(["first"]), run, epochs=3)
+        starting.resume(studio.shared(["first"]), run.path.name, epochs=3)

@@ -29,7 +29,7 @@ def test_a_report_lies_in_the_run_and_is_offered_as_a_copy(trained: Studio, tmp_
 
     def watch(results: Iterable[Any], total: int) -> Iterable[Any]:
         for result in results:
-            seen.append((result.pair.id, total))
+            seen.append((result.scores.id, total))
             yield result
 
     assert reporting.copied(run, tmp_path / "copies") == []

@@ -111,7 +111,7 @@ def test_a_run_whose_data_link_out_of_the_roots_does_not_go_on(studio, linked, q
     run.last_path.touch()
     run.write_config(quick_config(data_base_dir=linked))
     with pytest.raises(DataError, match="may not read"):
-        starting.go_on(studio, "run")
+        starting.resume(studio, "run")
 
 
 def test_the_data_are_opened_once_for_all_who_ask(studio, monkeypatch):

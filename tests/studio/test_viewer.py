@@ -12,9 +12,9 @@ from regstudio.config import TrainConfig
 from regstudio.data.writing import write_image
 from regstudio.errors import CheckpointError, ConfigError, DataError, RunError
 from regstudio.runs.run import Run
-from regstudio.studio.caches import LRUCache, Registrars
+from regstudio.studio.caches import LRUCache, NetworkCache
 from regstudio.studio.studio import Studio
-from regstudio.studio.view_zip import write_bundle
+from regstudio.studio.view_zip import write_view_zip
 from regstudio.studio.viewer import Viewer
 
 Config = Callable[..., TrainConfig]
@@ -27,7 +27,7 @@ def viewing(studio: Studio, one_run: Path) -> Viewer:
 
 
 def view_of(viewing: Viewer, case: str | None = None) -> dict[str, object]:
-    pair = viewing.pair(viewing.config("first"), case)
+    pair = viewing.chosen(viewing.config("first"), case)
     return viewing.view(pair, [viewing.network("first", "best")]).payload()
 
 
@@ -48,7 +48,7 @@ def test_a_view_has_the_warped_image_and_dice(viewing: Viewer) -> None:
 
 def test_two_checkpoints_of_one_case_are_shown_together(viewing: Viewer) -> None:
     networks = [viewing.network("first", "1"), viewing.other("first/2")]
-    view = viewing.view(viewing.pair(viewing.config("first")), networks)
+    view = viewing.view(viewing.chosen(viewing.config("first")), networks)
     assert [result["title"] for result in view.payload()["results"]] == ["first, epoch 1", "first, epoch 2"]
 
 
@@ -60,7 +60,7 @@ def test_what_is_not_there_is_refused_by_name(viewing: Viewer) -> None:
     with pytest.raises(RunError, match="not the name"):
         viewing.other("best")
     with pytest.raises(DataError, match="no such case"):
-        viewing.pair(viewing.config("first"), "validation/../../secret")
+        viewing.chosen(viewing.config("first"), "validation/../../secret")
 
 
 def test_a_checkpoint_file_must_lie_below_the_roots(viewing: Viewer, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_link_out_of_the_roots_is_refused(viewing: Viewer, studio: Studio, tmp
     link.symlink_to(outside / "secret.png")
     try:
         with pytest.raises(DataError, match="outside the run's data"):
-            Viewer(shown).pair(config, "training/zz")
+            Viewer(shown).chosen(config, "training/zz")
     finally:
         link.unlink()
 
@@ -96,19 +96,19 @@ def test_a_read_only_studio_shows_its_runs_and_no_others(viewing: Viewer, studio
 def test_own_images_are_registered_to_the_atlas_if_there_is_no_other(viewing: Viewer, tmp_path: Path) -> None:
     moving = tmp_path / "own.png"
     write_image(moving, np.random.default_rng(0).random((48, 48)))
-    pair = viewing.own_pair(viewing.config("first"), {"moving": moving})
+    pair = viewing.own_images(viewing.config("first"), {"moving": moving})
     assert viewing.view(pair, [viewing.network("first")]).payload()["name"] == "own"
     with pytest.raises(DataError, match="no moving image"):
-        viewing.own_pair(viewing.config("first"), {})
+        viewing.own_images(viewing.config("first"), {})
 
 
 def test_own_images_of_another_size_are_resampled_only_if_asked(viewing: Viewer, tmp_path: Path) -> None:
     moving = tmp_path / "own.png"
     write_image(moving, np.random.default_rng(0).random((60, 64)))
     config, networks = viewing.config("first"), [viewing.network("first")]
-    with pytest.raises(DataError, match="one size"):
-        viewing.view(viewing.own_pair(config, {"moving": moving}), networks)
-    view = viewing.view(viewing.own_pair(config, {"moving": moving}, resize=True), networks)
+    with pytest.raises(DataError, match="its size is 60 x 64 pixels"):
+        viewing.view(viewing.own_images(config, {"moving": moving}), networks)
+    view = viewing.view(viewing.own_images(config, {"moving": moving}, resize=True), networks)
     assert view.payload()["height"] == 48
 
 
@@ -117,28 +117,28 @@ def test_an_image_too_large_to_wait_for_is_refused(
 ) -> None:
     monkeypatch.setattr("regstudio.studio.viewer.MAX_PIXELS", 1000)
     with pytest.raises(DataError, match="too many to register"):
-        viewing.view(viewing.pair(viewing.config("first")), [viewing.network("first")])
+        viewing.view(viewing.chosen(viewing.config("first")), [viewing.network("first")])
 
 
 def test_the_zip_holds_figure_warped_image_flow_label_and_metrics(viewing: Viewer, tmp_path: Path) -> None:
-    view = viewing.view(viewing.pair(viewing.config("first")), [viewing.network("first", "best")])
-    bundle = write_bundle(view, tmp_path / "zips")
+    view = viewing.view(viewing.chosen(viewing.config("first")), [viewing.network("first", "best")])
+    bundle = write_view_zip(view, tmp_path / "zips")
     with zipfile.ZipFile(bundle) as archive:
         stems = {name.removeprefix("phantom_05_").partition(".")[0] for name in archive.namelist()}
         metrics = json.loads(archive.read("phantom_05_metrics.json"))["metrics"]
     assert stems == {"figure", "warped", "flow", "displacement", "warped_seg", "metrics"}
-    assert metrics["dice"] == pytest.approx(view.shown[0][0].metrics["dice"])
+    assert metrics["dice"] == pytest.approx(view.registrations[0][1].metrics["dice"])
 
 
 def test_the_zip_of_two_networks_has_a_folder_for_each(viewing: Viewer, tmp_path: Path) -> None:
     networks = [viewing.network("first", "best"), viewing.network("first", "1")]
-    bundle = write_bundle(viewing.view(viewing.pair(viewing.config("first")), networks), tmp_path)
+    bundle = write_view_zip(viewing.view(viewing.chosen(viewing.config("first")), networks), tmp_path)
     with zipfile.ZipFile(bundle) as archive:
         assert {name.partition("/")[0] for name in archive.namelist()} == {"first_best", "first_epoch_1"}
 
 
 def test_a_network_is_loaded_once_for_all_threads_and_anew_when_it_changes(viewing: Viewer) -> None:
-    path, registrars = viewing.network("first", "best").path, Registrars(most=1)
+    path, registrars = viewing.network("first", "best").path, NetworkCache(most=1)
     found: list[object] = []
     threads = [threading.Thread(target=lambda: found.append(registrars.get(path))) for _ in range(4)]
     for thread in threads:
@@ -162,7 +162,7 @@ def test_a_run_without_a_checkpoint_says_when_there_will_be_one(studio: Studio, 
 
 
 def test_a_drawing_is_made_once_and_anew_when_a_file_changes(viewing: Viewer, studio: Studio) -> None:
-    network, pair = viewing.network("first", "best"), viewing.pair(viewing.config("first"))
+    network, pair = viewing.network("first", "best"), viewing.chosen(viewing.config("first"))
     drawing = viewing.drawing(pair, [network])
     assert viewing.drawing(pair, [viewing.network("first", "best")]) is drawing
     network.path.write_bytes(viewing.network("first", "last").path.read_bytes())
@@ -170,7 +170,7 @@ def test_a_drawing_is_made_once_and_anew_when_a_file_changes(viewing: Viewer, st
 
 
 def test_refining_is_another_drawing_and_tells_its_gain(viewing: Viewer) -> None:
-    networks, pair = [viewing.network("first")], viewing.pair(viewing.config("first"))
+    networks, pair = [viewing.network("first")], viewing.chosen(viewing.config("first"))
     plain, refined = viewing.drawing(pair, networks), viewing.drawing(pair, networks, 3)
     assert viewing.drawing(pair, networks, 3) is refined
     before, after = plain["results"][0]["metrics"], refined["results"][0]["metrics"]

@@ -17,8 +17,9 @@ from regstudio.data.phantom import make_demo
 from regstudio.data.writing import write_image, write_label
 from regstudio.methods.affine import affine_flow, identity
 from regstudio.methods.affine_cache import cached_affine
-from regstudio.methods.network import Registrar
+from regstudio.methods.network import load_method
 from regstudio.metrics import dice
+from regstudio.registering.two_images import register
 from regstudio.runs.events import (
     EpochDone,
     ImageAligned,
@@ -29,7 +30,7 @@ from regstudio.runs.events import (
 )
 from regstudio.training.setup import build
 from regstudio.training.trainer import train
-from regstudio.training.validation import register_pair
+from regstudio.training.validation import register_case
 from tests.training.whole_training import index_of, run_of, steps
 
 Configs = Callable[..., TrainConfig]
@@ -96,7 +97,7 @@ def test_validation_preview_and_inference_use_the_same_map(quick_config: Configs
     matrix = cached_affine(fixed, moving).matrix
     assert abs(matrix - identity()).max() > 0.1
     ids = [read_label(each.label).array for each in (index.atlas, case) if each.label is not None]
-    found = Registrar(run.best_path, "cpu").register(fixed, moving, fixed_label=ids[0], moving_label=ids[1])
+    found = register(load_method(run.best_path, "cpu"), fixed, moving, fixed_label=ids[0], moving_label=ids[1])
     np.testing.assert_allclose(found.affine_flow, affine_flow(matrix, fixed.shape), atol=1e-4)
     validated = next(event for event in events if isinstance(event, PairValidated))
     assert found.metrics["dice"] == pytest.approx(validated.dice, abs=1e-9)
@@ -107,7 +108,7 @@ def test_validation_preview_and_inference_use_the_same_map(quick_config: Configs
     parts = build(config, index)
     assert parts.aligned is not None
     parts.aligned[case.image] = matrix
-    np.testing.assert_allclose(register_pair(parts, case)["flow"], affine_flow(matrix, fixed.shape), atol=0.05)
+    np.testing.assert_allclose(register_case(parts, case).flow, affine_flow(matrix, fixed.shape), atol=0.05)
 
 
 def test_a_file_that_breaks_during_the_alignment_ends_the_run_with_its_name(

@@ -20,7 +20,7 @@ from regstudio.runs.events import (
 )
 from regstudio.training.setup import build
 from regstudio.training.trainer import train
-from regstudio.training.validation import register_pair
+from regstudio.training.validation import register_case
 from tests.training.whole_training import index_of, run_of, steps
 
 Configs = Callable[..., TrainConfig]
@@ -130,7 +130,7 @@ def test_previews_show_one_pair_as_each_epoch_registers_it(quick_config: Configs
     parts = build(config, index_of(config))
     parts.learner.model.load_state_dict(model.state_dict())
     with np.load(run.preview_path(2)) as preview:
-        np.testing.assert_allclose(preview["flow"], register_pair(parts, parts.preview)["flow"], atol=0.01)
+        np.testing.assert_allclose(preview["flow"], register_case(parts, parts.preview).flow, atol=0.01)
         assert preview["warped"].dtype == np.uint8
         assert set(np.unique(preview["warped_label"])) <= set(range(6))
 

@@ -16,9 +16,9 @@ from regstudio.data.loaders import DataWarning
 from regstudio.data.problems import FileError
 from regstudio.data.writing import write_image
 from regstudio.transforms.itk_field import read_field
-from regstudio.transforms.registration import Registration
 from regstudio.transforms.resampling import points_into, sample_nearest
 from regstudio.transforms.result_files import save_registration
+from tests.known_flows import registered_by
 
 SIZE = (40, 36)
 
@@ -87,10 +87,7 @@ class Saved:
 
 def save(folder: Path, fixed: Path, moving: Path, flow: np.ndarray, **options: int) -> Saved:
     pictures = read_image(fixed), read_image(moving, **options)
-    registration = Registration(
-        warped=np.zeros(flow.shape[1:], np.float32), flow=flow, warped_label=None, measure=dict, seconds=0.0
-    )
-    written = save_registration(registration, folder / "out", "x", fixed=pictures[0], moving=pictures[1])
+    written = save_registration(registered_by(flow, *pictures), folder / "out", "x")
     assert [path.name for path in written[1:]] == ["x_flow.npy", "x_flow.json", "x_displacement.nii.gz"]
     return Saved(fixed, moving, folder / "out", written[0])
 
@@ -228,9 +225,8 @@ def test_no_field_is_written_where_itk_knows_none(tmp_path: Path) -> None:
         file.set_sform(sheared, 2)
         nib.save(file, tmp_path / name)
     fixed, moving = (read_image(tmp_path / name) for name in ("f.nii", "m.nii"))
-    registration = Registration(warped=np.zeros(SIZE), flow=flow_of(), warped_label=None, measure=dict, seconds=0.0)
     with pytest.warns(DataWarning, match="not at right angles, which ITK cannot express"):
-        written = save_registration(registration, tmp_path / "out", "x", fixed=fixed, moving=moving)
+        written = save_registration(registered_by(flow_of(), fixed, moving), tmp_path / "out", "x")
     assert [path.name for path in written] == ["x_warped.nii", "x_flow.npy", "x_flow.json"]
 
 

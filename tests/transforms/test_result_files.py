@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -14,10 +13,11 @@ from scipy import ndimage
 from regstudio.data.formats import Picture, read_image, read_label
 from regstudio.data.problems import FileError
 from regstudio.data.writing import write_image, write_label
-from regstudio.methods.network import Registrar
+from regstudio.methods.network import NetworkMethod
+from regstudio.registering.two_images import register
 from regstudio.transforms.resampling import points_into, sample_linear
 from regstudio.transforms.result_files import save_registration
-from tests.known_flows import shifted
+from tests.known_flows import register_files_as, registered_by, shifted
 
 FLOW_FILES = ["x_flow.npy", "x_flow.json", "x_displacement.nii.gz"]
 OBLIQUE = np.array([[0, -2, 0, 5], [1.5, 0, 0, -7], [0, 0, 3, 11], [0, 0, 0, 1]], float)
@@ -35,19 +35,17 @@ def write_ct(path: Path, image: np.ndarray, affine: np.ndarray = OBLIQUE) -> np.
     return values
 
 
-def save(registrar: Registrar, out: Path, fixed: Path, moving: Path, label: Path | None = None) -> dict[str, Path]:
+def save(method: NetworkMethod, out: Path, fixed: Path, moving: Path, label: Path | None = None) -> dict[str, Path]:
     pictures = read_image(fixed), read_image(moving)
     label_picture = None if label is None else read_label(label)
-    ids = None if label_picture is None else label_picture.array
-    result = registrar.register(pictures[0].array, pictures[1].array, moving_label=ids)
-    written = save_registration(result, out, "x", fixed=pictures[0], moving=pictures[1], label=label_picture)
+    written = save_registration(register_files_as(method, *pictures, label_picture), out, "x")
     assert sorted(written) == sorted(out.iterdir())
     ends = {".json": "_convention"}
     return {path.name.removeprefix("x_").split(".")[0] + ends.get(path.suffix, ""): path for path in written}
 
 
 def test_nifti_keeps_header_units_and_dtype(
-    tmp_path: Path, shift: Registrar, image: np.ndarray, label: np.ndarray
+    tmp_path: Path, shift: NetworkMethod, image: np.ndarray, label: np.ndarray
 ) -> None:
     values = write_ct(tmp_path / "ct.nii.gz", image)
     write_label(tmp_path / "ct_seg.nii.gz", label, like=read_image(tmp_path / "ct.nii.gz"))
@@ -69,7 +67,7 @@ def test_nifti_keeps_header_units_and_dtype(
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".mha", ".nrrd"])
 def test_results_lie_where_the_fixed_image_lies(
-    ending: str, tmp_path: Path, shift: Registrar, image: np.ndarray
+    ending: str, tmp_path: Path, shift: NetworkMethod, image: np.ndarray
 ) -> None:
     place = np.array([[1, 0, 0, 50], [0, 2, 0, 60], [0, 0, 1, 70], [0, 0, 0, 1]], float)
     write_ct(tmp_path / "fixed.nii", image, affine=place)
@@ -83,7 +81,7 @@ def test_results_lie_where_the_fixed_image_lies(
 
 @pytest.mark.parametrize(("fixed", "codes"), [("fixed.nii", (4, 1)), ("fixed.mha", (2, 0))])
 def test_a_nifti_without_a_place_gets_the_fixed_one(
-    fixed: str, codes: tuple[int, int], tmp_path: Path, shift: Registrar, image: np.ndarray
+    fixed: str, codes: tuple[int, int], tmp_path: Path, shift: NetworkMethod, image: np.ndarray
 ) -> None:
     write_ct(tmp_path / "fixed.nii", image)
     if fixed != "fixed.nii":
@@ -113,7 +111,7 @@ def test_each_family_stays_itself(
     label_ending: str,
     expected: list[str],
     tmp_path: Path,
-    shift: Registrar,
+    shift: NetworkMethod,
     image: np.ndarray,
     label: np.ndarray,
 ) -> None:
@@ -132,20 +130,18 @@ def test_each_family_stays_itself(
     assert (flow[0] == 2).all() and (flow[1] == -3).all()
 
 
-def test_npz_keeps_its_keys(tmp_path: Path, shift: Registrar, image: np.ndarray, label: np.ndarray) -> None:
+def test_npz_keeps_its_keys(tmp_path: Path, shift: NetworkMethod, image: np.ndarray, label: np.ndarray) -> None:
     paths = tmp_path / "a.npz", tmp_path / "a_seg.npz"
     write_image(paths[0], image, key="pixels")
     write_label(paths[1], label, key="ids")
     picture, ids = read_image(paths[0], key="pixels"), read_label(paths[1], key="ids")
-    result = shift.register(image, image, moving_label=label)
-    save_registration(
-        result, tmp_path, "b", fixed=picture, moving=picture, label=ids, image_key="pixels", label_key="ids"
-    )
+    result = register_files_as(shift, picture, picture, ids)
+    save_registration(result, tmp_path, "b", image_key="pixels", label_key="ids")
     assert np.load(tmp_path / "b_warped.npz").files == ["pixels"]
     assert np.load(tmp_path / "b_warped_seg.npz").files == ["ids"]
 
 
-def test_dicom_becomes_mha_at_its_place(tmp_path: Path, shift: Registrar, image: np.ndarray) -> None:
+def test_dicom_becomes_mha_at_its_place(tmp_path: Path, shift: NetworkMethod, image: np.ndarray) -> None:
     values = np.rint(image * 2000 - 1000).astype(np.int16)
     dicom = SimpleITK.GetImageFromArray(values[None])
     dicom.SetSpacing((0.7, 0.8, 2.0))
@@ -158,7 +154,7 @@ def test_dicom_becomes_mha_at_its_place(tmp_path: Path, shift: Registrar, image:
 
 
 def test_sixteen_bits_stay_and_a_tiff_of_floats_becomes_mha(
-    tmp_path: Path, shift: Registrar, image: np.ndarray
+    tmp_path: Path, shift: NetworkMethod, image: np.ndarray
 ) -> None:
     deep = np.rint(image * 40000).astype(np.uint16)
     write_image(tmp_path / "deep.png", deep)
@@ -201,27 +197,27 @@ def test_a_moving_image_of_another_size_shows_the_same_field_of_view() -> None:
     np.testing.assert_allclose(away[-2:], 5)
 
 
-def test_no_input_is_overwritten(tmp_path: Path, identity: Registrar, image: np.ndarray) -> None:
+def test_no_input_is_overwritten(tmp_path: Path, identity: NetworkMethod, image: np.ndarray) -> None:
     for name in ("a_warped.png", "b.npy"):
         write_image(tmp_path / name, image)
     before = (tmp_path / "a_warped.png").read_bytes()
     fixed = read_image(tmp_path / "a_warped.png")
     moving = Picture(array=fixed.array, path=tmp_path / "a.png")
-    result = identity.register(image, image)
+    result = register_files_as(identity, fixed, moving)
     with pytest.raises(FileError, match=r"a_warped\.png: is read from"):
-        save_registration(result, tmp_path, "a", fixed=fixed, moving=moving)
+        save_registration(result, tmp_path, "a")
     assert (tmp_path / "a_warped.png").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_an_inverse_flow_lies_on_the_moving_grid(tmp_path: Path, shift: Registrar, image: np.ndarray) -> None:
+def test_an_inverse_flow_lies_on_the_moving_grid(tmp_path: Path, shift: NetworkMethod, image: np.ndarray) -> None:
     place = np.array([[1, 0, 0, 50], [0, 2, 0, 60], [0, 0, 1, 70], [0, 0, 0, 1]], float)
     write_ct(tmp_path / "fixed.nii", image, affine=place)
     write_ct(tmp_path / "ct.nii", shifted(image))
     fixed, moving = (read_image(tmp_path / name) for name in ("fixed.nii", "ct.nii"))
-    result = shift.register(fixed.array, moving.array)
-    inverted = SimpleNamespace(flow=result.flow, inverse_flow=-result.flow, warped_label=None)
-    written = save_registration(inverted, tmp_path / "out", "x", fixed=fixed, moving=moving)
+    result = register(shift, fixed.array, moving.array)
+    inverted = registered_by(result.flow, fixed, moving, inverse=-result.flow)
+    written = save_registration(inverted, tmp_path / "out", "x")
     names = [path.name for path in written]
     assert names[4:] == ["x_inverse_flow.npy", "x_inverse_flow.json", "x_inverse_displacement.nii.gz"]
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "x_inverse_flow.npy"), -result.flow)

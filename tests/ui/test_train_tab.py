@@ -49,11 +49,11 @@ def test_a_training_starts_is_stopped_and_goes_on(studio: Studio) -> None:
     with pytest.raises(RunError, match="a is being trained"):
         starting.start(studio, {**SMALL, "run_name": "b"})
     with pytest.raises(RunError, match="a is being trained"):
-        starting.go_on(studio, "a")
+        starting.resume(studio, "a")
     studio.job.stop()
     assert studio.job.join(60)
     assert [name for _, name in starting.resumable(studio)] == ["a"]
-    starting.go_on(studio, "a")
+    starting.resume(studio, "a")
     assert studio.job.join(60)
     assert (starting.state(studio), starting.resumable(studio)) == ("finished", [])
     assert len(losses(studio, "a")) == 12
@@ -105,7 +105,7 @@ def test_a_missing_checkpoint_is_named(studio: Studio, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [None, "", 3, "..", "none", ["a"]])
 def test_only_a_run_can_be_gone_on_with(studio: Studio, name: object) -> None:
     with pytest.raises(RunError):
-        starting.go_on(studio, name)
+        starting.resume(studio, name)
 
 
 @pytest.mark.parametrize(

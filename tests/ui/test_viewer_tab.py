@@ -56,7 +56,9 @@ def test_the_next_case_is_made_ready_before_it_is_asked_for(trained: Studio, mon
     handlers = Handlers(trained, False)
     handlers.show(None, "first", "best", "validation/phantom_05")
     handlers._ahead.join()
-    monkeypatch.setattr("regstudio.studio.caches.Registrar.register", lambda *_, **__: pytest.fail("it was not ready"))
+    monkeypatch.setattr(
+        "regstudio.studio.caches.NetworkMethod.__call__", lambda *_, **__: pytest.fail("it was not ready")
+    )
     for name in ("validation/phantom_06", "training/phantom_04"):
         assert shown_by(handlers.show(None, "first", "best", name))["name"] == name.partition("/")[2]
 
@@ -65,7 +67,9 @@ def test_the_first_case_is_made_ready_when_the_page_opens(trained: Studio, monke
     handlers = Handlers(trained, False)
     handlers.warm_up()
     handlers._ahead.join()
-    monkeypatch.setattr("regstudio.studio.caches.Registrar.register", lambda *_, **__: pytest.fail("it was not ready"))
+    monkeypatch.setattr(
+        "regstudio.studio.caches.NetworkMethod.__call__", lambda *_, **__: pytest.fail("it was not ready")
+    )
     assert json.loads(handlers.enter(None)[4])["name"] == "phantom_05"
 
 

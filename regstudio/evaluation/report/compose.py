@@ -4,27 +4,15 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from regstudio.config import TrainConfig
-from regstudio.data.layout import Case, DataIndex
+from regstudio.data.layout import DataIndex
 from regstudio.data.pairs import PairReader
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.drawing.overlay import Comparison, compare
-from regstudio.evaluation.evaluate import (
-    CaseResult,
-    Evaluation,
-    checkpoint_name,
-    checkpoint_provenance,
-    collect,
-    data_provenance,
-    evaluate,
-    network,
-)
+from regstudio.evaluation.evaluate import CaseResult, Evaluation, collect, data_provenance, evaluate
 from regstudio.evaluation.report.page import worst_and_best, write_report
-from regstudio.methods.method import Method
-from regstudio.methods.network import Registrar
+from regstudio.methods.method import Method, WarmedUp
+from regstudio.methods.network import load_method
 from regstudio.networks.base import Precision
-from regstudio.networks.checkpoint import load_checkpoint
-from regstudio.training.setup import loaders
 
 
 def checkpoint_method(
@@ -34,20 +22,8 @@ def checkpoint_method(
     refine: int = 0,
     precision: Precision = "float32",
 ) -> Method:
-    """Return a checkpoint as a method, named by its run and file, and by what is unusual about its use."""
-    loaded = load_checkpoint(path)
-    # An affine map that was found before would cost no time.
-    registrar = Registrar(loaded, device, affine=affine, keep_affine=False, precision=precision)
-    name = (
-        checkpoint_name(path) + f" in {precision}" * (precision != "float32") + f" refined by {refine}" * bool(refine)
-    )
-    return network(registrar, name, checkpoint_provenance(path, loaded), refine=refine)
-
-
-def pair_reader(config: TrainConfig, atlas: Case) -> PairReader:
-    """Return what reads a case with its atlas, as the configuration says."""
-    images, labels = loaders(config.reading, atlas)
-    return PairReader(atlas=atlas, image_loader=images, label_loader=labels)
+    """Return a checkpoint as a method whose seconds are to be compared: warmed up, and with no affine map cached."""
+    return WarmedUp(load_method(path, device, affine=affine, cache_affine=False, precision=precision, refine=refine))
 
 
 def measure(
@@ -67,17 +43,9 @@ def measure(
 
 def comparisons(method: Method, shown: Collection[str], index: DataIndex, read: PairReader) -> dict[str, Comparison]:
     """Register the named cases once more, and return what is drawn of each."""
-    return {
-        result.pair.id: compare(
-            result.pair.id,
-            result.pair.fixed,
-            result.pair.moving,
-            result,
-            fixed_label=result.pair.fixed_label,
-            moving_label=result.pair.moving_label,
-        )
-        for result in evaluate(method, [case for case in index.validation if case.id in shown], read)
-    }
+    chosen = [case for case in index.validation if case.id in shown]
+    found = (result.registration for result in evaluate(method, chosen, read))
+    return {registration.pair.id: compare(registration) for registration in found}
 
 
 def compose(

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from regstudio.errors import RunError
-from regstudio.studio import run_actions, run_report
+from regstudio.studio import run_actions, run_report, training_control
 from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import told
 
@@ -123,7 +123,7 @@ class Handlers:
     def resume(self, selected: Sequence[str] | None, epochs: float | None, times: int) -> int:
         """Go on with the run."""
         wanted = int(epochs) if epochs else None
-        run = run_actions.resume(self._studio, run_actions.selected_run(self._studio, selected), wanted)
+        run = training_control.resume(self._studio, run_actions.selected_run(self._studio, selected).path.name, wanted)
         gr.Info(f"{html.escape(run.path.name)} goes on.", duration=3)
         return times + 1
 

@@ -214,7 +214,7 @@ def _wire(studio: Studio, controls: Controls, form: Form) -> None:
 
     @told()
     def go_on(name: Any) -> Any:
-        starting.go_on(studio, name)
+        starting.resume(studio, name)
         return look()
 
     def save() -> None:

@@ -90,13 +90,13 @@ class Handlers:
     @told()
     def download(self, source: str, resize: bool, *rest: Any) -> str:
         """Make a zip of what is shown, in a folder of the app's own; return its path."""
-        from regstudio.studio.view_zip import write_bundle
+        from regstudio.studio.view_zip import write_view_zip
 
         view = self._own(resize, rest) if source == "own" else self._opening.view(_choice(rest[len(OWN) :]))
         for old in self._zips.iterdir():
             if old.stat().st_mtime < time.time() - ZIP_LIFETIME_SECONDS:
                 shutil.rmtree(old, ignore_errors=True)
-        return str(write_bundle(view, self._zips))
+        return str(write_view_zip(view, self._zips))
 
     def _open(self, choice: "Choice", shown: Any, **way: Any) -> list[Any]:
         """Open a case; what goes wrong is said where its images would be."""
