@@ -19,9 +19,9 @@ from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.problems import FileError
 from regstudio.errors import DataError
 from regstudio.methods.network import Registrar
-from regstudio.networks.device import images_at_once, share_of_cpu_threads
+from regstudio.networks.device import images_at_once
 from regstudio.registering.journal import Journal, digest_of
-from regstudio.threads import map_in_order
+from regstudio.threads import divide_cpu_threads, map_in_order
 from regstudio.transforms.registration import Registration
 from regstudio.transforms.result_files import save_registration
 
@@ -200,7 +200,7 @@ def overlapped(job: Job, cases: Sequence[Case]) -> Generator[FileResult, None, N
         return job.save(read, registered)
 
     workers = at_once + IO_WORKERS if len(cases) > 1 else 1
-    return map_in_order(run, cases, workers=workers, initializer=share_of_cpu_threads(at_once))
+    return map_in_order(run, cases, workers=workers, initializer=divide_cpu_threads(at_once))
 
 
 def _by(shape: tuple[int, ...]) -> str:

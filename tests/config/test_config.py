@@ -1,9 +1,10 @@
+import dataclasses
 import inspect
 
 import pytest
 
 from regstudio.config import PRESETS, TrainConfig, build_config, extended_to, preset, read_config, settings
-from regstudio.data.check import Reading
+from regstudio.data.check import ReadOptions
 from regstudio.data.layout import Layout
 from regstudio.errors import ConfigError
 from regstudio.losses import NCC, Grad, Objective
@@ -33,7 +34,8 @@ def test_modules_used_alone_have_the_same_defaults() -> None:
     assert defaults(Objective) == config.loss.model_dump()
     assert defaults(NCC) == {"win": config.loss.ncc_win}
     assert defaults(Grad) == {"penalty": config.loss.grad_penalty}
-    assert Reading(**config.reading.model_dump(exclude={"cache_gb", "disk_cache_gb", "num_workers"})) == Reading()
+    reading = config.reading.model_dump(exclude={"cache_gb", "disk_cache_gb", "num_workers"})
+    assert reading == dataclasses.asdict(ReadOptions())
     assert Layout(**config.layout.model_dump()).atlas_seg_name == "atlas_seg.png"
 
 
