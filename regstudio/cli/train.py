@@ -13,8 +13,7 @@ import click
 
 from regstudio.cli.options import given, setting_options
 from regstudio.cli.together import together
-from regstudio.config import PRESETS, TrainConfig, build_config, extended_to, settings
-from regstudio.config import preset as preset_values
+from regstudio.config import PRESETS, TrainConfig, build_config, extend_epochs, preset_values, settings
 from regstudio.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def _changed(config: TrainConfig, values: dict[str, Any]) -> TrainConfig:
     if fixed:
         flags = ", ".join(f"--{name}" for name in fixed)
         raise ConfigError(f"{flags} cannot change in a run that is resumed. Start a new run, with --load_model.")
-    return build_config(values, extended_to(config, values.get("epochs", config.optimisation.epochs)))
+    return build_config(values, extend_epochs(config, values.get("epochs", config.optimisation.epochs)))
 
 
 def _checked(config: TrainConfig) -> "DataIndex":

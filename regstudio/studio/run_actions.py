@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from regstudio.config import build_config, extended_to
+from regstudio.config import build_config, extend_epochs
 from regstudio.errors import DataError, RunError
 from regstudio.files import atomic_path, write_text
 from regstudio.runs.catalogue import RunSummary
@@ -138,7 +138,7 @@ def resume(studio: Studio, run: Run, epochs: int | None = None) -> Run:
     config = run.config()
     studio.allowed(str(config.layout.data_base_dir))
     if epochs is not None:
-        config = extended_to(config, epochs)
+        config = extend_epochs(config, epochs)
     done = max((event.epoch for event in run.milestones() if isinstance(event, EpochDone)), default=0)
     if done >= config.optimisation.epochs:
         raise RunError(f"{run.path.name}: {done} epochs are done already. Ask for more to train on.")
