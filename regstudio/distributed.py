@@ -1,8 +1,8 @@
-"""The processes that do one job together, as torchrun starts them; a process by itself is a group of one.
+"""Distributed work: the group of processes that torchrun starts; a single process is a group of one.
 
-All run the same program. `barrier`, `any_true`, `mean`, `gather`, `broadcast_from_first` and `gather_in_order` are
-collective calls: every process makes them in the same order, or the others wait. A process that fails leaves its reason
-in the shared store and ends; the others raise WorkerLostError with that reason.
+All processes run the same program. `barrier`, `any_true`, `mean`, `gather`, `broadcast_from_first` and
+`gather_in_order` are collective calls: every process must make them in the same order, or the others wait. A process
+that fails leaves its reason in the shared store and ends; the others raise WorkerLostError with that reason.
 """
 
 import os
@@ -21,39 +21,39 @@ from regstudio.errors import DeviceError, RegStudioError, WorkerLostError
 
 T = TypeVar("T")
 
-# Longer than the others ever wait for what one does alone; a process that dies is noticed at once, a machine that
-# vanishes from the network after this.
+# Longer than one process ever works while the others wait. A dead process is noticed at once; a machine that has left
+# the network is noticed after this time.
 TIMEOUT = timedelta(minutes=30)
-_FROM_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """`size` processes, of which this is number `rank`; on its machine it is number `local_rank` of `local_size`."""
+    """This process is number `rank` of `size`, and on its machine number `local_rank` of `local_size`, all from 0."""
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
     local_size: int = 1
-    store: Any = None  # torch's Store that all share
+    store: Any = None  # torch's key-value Store, shared by all processes
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes and speaks for all."""
+        """Whether this is the process that writes files and prints messages for all."""
         return self.rank == 0
 
     @property
     def shard(self) -> slice:
-        """This process's share of any sequence: every `size`-th item."""
+        """This process's shard of any sequence: every `size`-th item, from number `rank`."""
         return slice(self.rank, None, self.size)
 
     @property
     def cores(self) -> int:
-        """The number of CPU cores for this process."""
+        """This process's share of the machine's CPU cores, as a number."""
         return max(1, (os.cpu_count() or 1) // self.local_size)
 
     def device(self, name: str) -> str:
-        """Return the name of this process's own device, where `name` says which kind; DeviceError if there is none."""
+        """Return the name of this process's device, as "cuda:1" for "cuda"; DeviceError if it does not exist."""
         if self.size == 1 or name == "cpu" or not torch.cuda.is_available():
             return name
         if name not in ("auto", "cuda"):
@@ -66,11 +66,11 @@ class Group:
         return f"cuda:{self.local_rank}"
 
     def barrier(self) -> None:
-        """Wait until all processes have come here; WorkerLostError where one has ended instead."""
+        """Wait until all processes call this; WorkerLostError if one has ended."""
         self.any_true(False)
 
     def any_true(self, flag: bool) -> bool:
-        """Return whether `flag` is true in any process."""
+        """Return whether `flag` is true in any process (an all-reduce)."""
         if self.size == 1:
             return flag
         flags = torch.tensor([int(flag)])
@@ -79,7 +79,7 @@ class Group:
         return bool(flags)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Return the mean of a tensor over the processes."""
+        """Return the mean of a tensor over all processes (an all-reduce)."""
         if self.size == 1:
             return values
         with self.translate_lost_peer():
@@ -87,7 +87,7 @@ class Group:
         return values / self.size
 
     def gather(self, value: T) -> list[T]:
-        """Return the values of all processes, in their order; they travel pickled, from this program to itself."""
+        """Return the values of all processes in the order of their ranks (an all-gather); they are pickled."""
         if self.size == 1:
             return [value]
         values: list[T] = [value] * self.size
@@ -96,51 +96,51 @@ class Group:
         return values
 
     def broadcast_from_first(self, work: Callable[[], T]) -> T:
-        """Return what `work` returns in the first process, in all of them."""
+        """Run `work` in the first process only, and return its result in all of them (a broadcast)."""
         values = [work() if self.is_first else None]
         if self.size > 1:
             with self.translate_lost_peer():
                 distributed.broadcast_object_list(values, src=0)
         return values[0]  # type: ignore[return-value]
 
-    def gather_in_order(self, own: Generator[T, None, None]) -> Generator[T, None, None]:
-        """Yield in all processes, in the order of the whole, what each of them yields of its `own` share."""
-        with closing(own):
+    def gather_in_order(self, items: Generator[T, None, None]) -> Generator[T, None, None]:
+        """Gather the shards' items in global order; every process yields all of them."""
+        with closing(items):
             if self.size == 1:
-                yield from own
+                yield from items
                 return
-            going = True
-            while going:
-                found = self.gather(list(islice(own, 1)))
-                yield from chain.from_iterable(found)
-                going = all(found)
+            more = True
+            while more:
+                gathered = self.gather(list(islice(items, 1)))
+                yield from chain.from_iterable(gathered)
+                more = all(gathered)
 
     def parallel(self, module: nn.Module) -> DistributedDataParallel:
-        """Return the module with the first process's weights, and with gradients that are the means over all."""
+        """Wrap a module in DistributedDataParallel: the first process's weights, and gradients averaged over all."""
         self.barrier()
         wrapped = DistributedDataParallel(module, forward_sync_buffers=False)
-        # Where its last reference goes, a process group waits for its threads, and these may wait for the interpreter's
-        # lock. DDP's own reference goes without releasing that lock; this one, which goes after it, releases it.
+        # When its last reference is dropped, a process group waits for its threads, which may wait for the interpreter
+        # lock. Dropping DDP's reference does not release that lock; dropping this one, which comes later, does.
         vars(wrapped)["last_reference"] = distributed.group.WORLD
         return wrapped
 
     def leave_reason(self, why: str) -> None:
-        """Leave word of why this process is about to end, for the others to tell."""
+        """Write to the shared store why this process ends, for the messages of the others."""
         if self.store is not None:
-            with suppress(RuntimeError):  # the process that keeps the words may be gone
+            with suppress(RuntimeError):  # the process that holds the store may have ended
                 self.store.set(f"why_{self.rank}", why)
 
     @contextmanager
     def translate_lost_peer(self) -> Iterator[None]:
-        """Raise WorkerLostError where something within the block fails because another process has ended."""
+        """Turn an error in the block that comes from a lost process into WorkerLostError with that process's reason."""
         try:
             yield
         except RuntimeError as error:
-            if self.size == 1 or not _is_loss_of_contact(error):
+            if self.size == 1 or not _is_lost_peer(error):
                 raise
-            raise WorkerLostError(self._why_lost()) from error
+            raise WorkerLostError(self._lost_peer_message()) from error
 
-    def _why_lost(self) -> str:
+    def _lost_peer_message(self) -> str:
         with suppress(RuntimeError):
             for rank in range(self.size):
                 if self.store.check([f"why_{rank}"]):
@@ -156,8 +156,8 @@ SINGLE_PROCESS = Group()
 
 @contextmanager
 def join_group() -> Iterator[Group]:
-    """Join the process group that torchrun set up, and leave it in the end; without torchrun, yield SINGLE_PROCESS."""
-    if any(name not in os.environ for name in _FROM_TORCHRUN) or os.environ["WORLD_SIZE"] == "1":
+    """Join torchrun's process group for the block; without torchrun, yield SINGLE_PROCESS."""
+    if any(name not in os.environ for name in _TORCHRUN_VARIABLES) or os.environ["WORLD_SIZE"] == "1":
         yield SINGLE_PROCESS
         return
     from torch.distributed.rendezvous import rendezvous  # not in every build of torch
@@ -166,7 +166,7 @@ def join_group() -> Iterator[Group]:
     if local_rank < torch.cuda.device_count():
         torch.cuda.set_device(local_rank)
     store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
-    # What is on the CPU goes by gloo, which notices at once that a process is lost; NCCL would wait for it.
+    # CPU tensors use gloo, which notices a lost process at once; NCCL would wait for it.
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
         store=store,
@@ -187,6 +187,6 @@ def join_group() -> Iterator[Group]:
         distributed.destroy_process_group()
 
 
-def _is_loss_of_contact(error: RuntimeError) -> bool:
+def _is_lost_peer(error: RuntimeError) -> bool:
     # gloo raises plain RuntimeErrors that name its own source file.
     return isinstance(error, distributed.DistError) or "gloo" in str(error)

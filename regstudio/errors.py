@@ -1,18 +1,18 @@
-"""The errors a user may meet; each message names what is wrong, where, and what to do.
+"""The errors that users see; each message says what is wrong, where, and what to do.
 
 RegStudioError
-|-- ConfigError       a setting has a value it cannot have
+|-- ConfigError       a setting has an unknown name or a bad value
 |-- DataError         a file or folder of images cannot be used
 |-- CheckpointError   a checkpoint cannot be read or does not fit
-|-- RunError          a run folder cannot be made, found or resumed
-|-- TrainingError     a training that was under way cannot go on
-|-- WorkerLostError   one of several processes that work together has ended before its time
-`-- DeviceError       the wanted device is not there or ran out of memory
+|-- RunError          a run folder cannot be created, found or resumed
+|-- TrainingError     a running training cannot continue
+|-- WorkerLostError   one of several training processes has ended too early
+`-- DeviceError       a device does not exist or is out of memory
 """
 
 
 class RegStudioError(Exception):
-    """Base of every error whose message is meant for the user as it stands."""
+    """Base class of the errors whose messages are shown to the user."""
 
 
 class ConfigError(RegStudioError):
@@ -28,16 +28,16 @@ class CheckpointError(RegStudioError):
 
 
 class RunError(RegStudioError):
-    """A run folder cannot be made, found or resumed."""
+    """A run folder cannot be created, found or resumed."""
 
 
 class TrainingError(RegStudioError):
-    """A training that was under way cannot go on; what was saved before is still good."""
+    """A running training cannot continue; its saved checkpoints are still valid."""
 
 
 class WorkerLostError(RegStudioError):
-    """One of several processes that work together has ended before its time."""
+    """One of several training processes has ended too early."""
 
 
 class DeviceError(RegStudioError):
-    """The wanted device is not there, or its memory is exhausted."""
+    """A device does not exist, or is out of memory."""

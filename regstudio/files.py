@@ -1,4 +1,4 @@
-"""Atomic writing of files, the user's cache folder, and the files that RegStudio brings along."""
+"""Atomic writes, the user's cache folder, and the package's assets."""
 
 import importlib.resources
 import os
@@ -9,13 +9,13 @@ from uuid import uuid4
 
 
 def cache_folder(name: str) -> Path:
-    """Return regstudio/NAME in the user's cache folder, where what can be made anew is kept; it may not exist yet."""
+    """Return regstudio/NAME in the user's cache folder, for files that can be made again; it may not exist yet."""
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     return (Path(base) if base else Path.home() / ".cache") / "regstudio" / name
 
 
 def asset(name: str) -> Path:
-    """Return where a file of assets/ lies: in a checkout beside the package, in a wheel within it."""
+    """Return the path of a file in assets/, which is beside the package in a checkout and inside it in a wheel."""
     return Path(str(importlib.resources.files("regstudio.assets"))) / name
 
 
@@ -26,11 +26,14 @@ def read_asset(name: str) -> str:
 
 @contextmanager
 def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Yield a temporary path that takes the place of `path` once the block ends without an error.
+    """Atomic write: yield a temporary path that replaces `path` when the block ends without an error.
 
-    The temporary file lies in the same folder and keeps the name's ending, so that writers which choose a format
-    by it work. It is flushed to the disk before it is renamed, unless it need not be `durable`: then a power cut may
-    damage it. After an error, `path` is as it was. Missing parent folders are made.
+    The temporary file is in the same folder and has the same extension, for writers that choose a format by it. With
+    `durable` it is flushed to the disk (fsync) before the rename, so that it survives a power cut. After an error,
+    `path` is unchanged. Missing parent folders are made.
+
+    >>> with atomic_path(Path("table.csv")) as temporary:
+    ...     temporary.write_text("y,x")
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid4().hex}.{path.name}")
@@ -42,7 +45,7 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    # Elsewhere a folder cannot be opened; here the rename itself is to survive a power cut.
+    # The rename itself shall survive a power cut, too; only POSIX can sync a folder.
     if durable and os.name == "posix":
         _sync(path.parent)
 
@@ -54,7 +57,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _sync(path: Path) -> None:
-    # Windows syncs only files open for writing; a folder opens only for reading.
+    # Windows syncs only files that are open for writing; a folder can only be opened for reading.
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)

@@ -1,40 +1,79 @@
-"""Doing the same work on many things, in threads, with the results in their order."""
+"""A thread pool whose results come in order, and how many CPU threads torch uses in each thread."""
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Thread
 from typing import TypeVar
 
-Job = TypeVar("Job")
+Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
 def map_in_order(
-    work: Callable[[Job], Result],
-    jobs: Iterable[Job],
+    work: Callable[[Task], Result],
+    tasks: Iterable[Task],
     *,
     workers: int | None = None,
     initializer: Callable[[], object] | None = None,
 ) -> Generator[Result, None, None]:
-    """Yield work(job) of each job in turn, `workers` at a time, by default a core each, and twice as many ahead.
+    """Yield work(task) for each task, in order, from a thread pool.
 
-    Each worker thread calls `initializer` first.
+    The pool has `workers` threads (by default one per core) and prefetches up to twice as many results. Each thread
+    calls `initializer` first.
 
-    An error is raised where its result would have come. An end before the last one, such as Ctrl-C or closing the
-    generator, starts no more and waits for those under way.
+    A task's exception is raised in its turn. Ctrl-C, or closing the generator, cancels the waiting tasks and waits for
+    the running ones.
+
+    >>> list(map_in_order(len, ["a", "bb", "ccc"], workers=2))
+    [1, 2, 3]
     """
-    # Threads, not processes: decoders, NumPy and SimpleITK let go of Python's lock while they work. They need no time
-    # to start, nothing to be pickled and no guard around the caller's main module.
+    # Threads, not processes: decoders, NumPy and SimpleITK release the interpreter lock while they work. Threads start
+    # at once, need no pickling, and no `if __name__ == "__main__"` in the caller's script.
     workers = workers or os.cpu_count() or 1
     executor = ThreadPoolExecutor(workers, thread_name_prefix="regstudio", initializer=initializer)
-    ahead: deque[Future[Result]] = deque()
+    pending: deque[Future[Result]] = deque()
     try:
-        for job in jobs:
-            ahead.append(executor.submit(work, job))
-            if len(ahead) > 2 * workers:  # so that an end comes soon, and few results are in memory
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+        for task in tasks:
+            pending.append(executor.submit(work, task))
+            if len(pending) > 2 * workers:  # a bound on the memory, and on the time that an early end takes
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def limit_cpu_threads(limit: int | None) -> Iterator[None]:
+    """Let torch use at most `limit` CPU threads in the block; None sets no limit.
+
+    The number of threads decides the order of summation, and so the last digits of the results.
+    """
+    import torch  # a second that map_in_order alone need not wait for
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(limit or before, before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def divide_cpu_threads(workers: int) -> Callable[[], None]:
+    """Return an `initializer` for `map_in_order` that gives each of `workers` threads its share of the CPU threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+
+    def take_share() -> None:
+        torch.get_num_threads()  # otherwise this thread's first computation would reset it to the default
+        torch.set_num_threads(max(1, threads // workers))
+        # The call also changes the default for new threads; a call from another thread restores that default.
+        other = Thread(target=torch.set_num_threads, args=(threads,))
+        other.start()
+        other.join()
+
+    return take_share

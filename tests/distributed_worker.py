@@ -1,4 +1,4 @@
-"""Two processes of this machine that do things together; `python -m tests.distributed_worker` is one of them."""
+"""Run tasks in two processes on this machine; `python -m tests.distributed_worker` is one of the processes."""
 
 import json
 import os
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def unused_port() -> int:
-    """A port below those that the system hands out by itself, which something else could get before it is used."""
+    """A free port below the ephemeral ones, which the system may give to another program at any time."""
     while True:
         port = random.randrange(15_000, 30_000)
         with socket.socket() as probe, suppress(OSError):
@@ -56,8 +56,8 @@ def torchrun(*arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def do_together(folder: Path, tasks: dict[str, list[str]], **variables: object) -> dict[str, list[Any]]:
-    """Let two processes do the tasks, commands and names of functions below; return what each process says of each."""
+def run_in_two_processes(folder: Path, tasks: dict[str, list[str]], **variables: object) -> dict[str, list[Any]]:
+    """Run tasks (commands, or functions of this module) in two processes, and return both results of each task."""
     rounds = {name: (unused_port(), task) for name, task in tasks.items()}
     processes = [
         subprocess.Popen(
@@ -77,7 +77,7 @@ def do_together(folder: Path, tasks: dict[str, list[str]], **variables: object) 
 
 
 def images(seed: int = 0) -> dict[str, torch.Tensor]:
-    """A batch of four: a fixed image for all, and moving ones."""
+    """A batch of one fixed and four moving images."""
     random = torch.Generator().manual_seed(seed)
     fixed, moving = (torch.rand(count, 1, 8, 8, generator=random) for count in (1, 4))
     larger = torch.nn.Upsample(scale_factor=4, mode="bilinear")
@@ -87,13 +87,13 @@ def images(seed: int = 0) -> dict[str, torch.Tensor]:
 def small_learner(group: Group, **settings: object) -> Learner:
     config = build_config({**SMALL, **settings})
     learner = build_learner(config, steps_per_epoch=4, device=torch.device("cpu"), group=group)
-    for head in learner.model.heads:  # or the flow, and with it most gradients, would be almost nothing
+    for head in learner.model.heads:  # otherwise the flow and most gradients are almost zero
         torch.nn.init.normal_(head.weight, std=0.05, generator=torch.Generator().manual_seed(1))
     return learner
 
 
 def one_step(group: Group, **settings: object) -> dict[str, Any]:
-    """What a step on this process's share of the batch gives: losses, gradients, and weights."""
+    """Losses, gradients and weights of a step on this process's shard of the batch."""
     learner, batch = small_learner(group, **settings), images()
     losses = learner.step({**batch, "moving_image": batch["moving_image"][group.shard]}, 3)
     gradients = {name: parameter.grad for name, parameter in learner.model.named_parameters()}
@@ -105,8 +105,8 @@ def gradients() -> list[dict[str, Any]]:
         return [one_step(group), one_step(group, ema=0.5, **EVERYTHING, **TERMS)]
 
 
-def not_a_number() -> bool:
-    """Whether an image that is none in the second process stops both, with weights as they were."""
+def nan_in_one() -> bool:
+    """Whether NaN in the second process's image stops both processes, with unchanged weights."""
     with join_group() as group:
         learner, batch = small_learner(group), images()
         before = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
@@ -118,8 +118,8 @@ def not_a_number() -> bool:
         return False
 
 
-def last_words() -> str:
-    """What each process raises where the second fails on its own."""
+def failure_of_one() -> str:
+    """What each process raises when the second one fails."""
     try:
         with join_group() as group:
             if not group.is_first:
@@ -131,7 +131,7 @@ def last_words() -> str:
 
 
 def stopped(arguments: list[str]) -> dict[str, Any]:
-    with signal_to_the_second(signal.SIGTERM):
+    with signal_second_process(signal.SIGTERM):
         return command(arguments)
 
 
@@ -142,7 +142,7 @@ def command(arguments: list[str]) -> dict[str, Any]:
 
 def work(folder: Path, rounds: dict[str, tuple[int, list[str]]]) -> None:
     torch.set_num_threads(1)
-    functions: dict[str, Callable[..., Any]] = {f.__name__: f for f in (gradients, not_a_number, last_words, stopped)}
+    functions: dict[str, Callable[..., Any]] = {f.__name__: f for f in (gradients, nan_in_one, failure_of_one, stopped)}
     for name, (port, task) in rounds.items():
         os.environ["MASTER_PORT"] = str(port)
         function, *arguments = task
@@ -151,8 +151,8 @@ def work(folder: Path, rounds: dict[str, tuple[int, list[str]]]) -> None:
 
 
 @contextmanager
-def signal_to_the_second(number: signal.Signals) -> Iterator[None]:
-    """Let the second process send itself a signal when it has begun a certain step."""
+def signal_second_process(number: signal.Signals) -> Iterator[None]:
+    """Let the second process send itself a signal at the start of SIGNAL_STEP."""
     step = Learner.step
 
     def signalled(self: Learner, batch: Any, at: int) -> dict[str, float]:
@@ -167,7 +167,7 @@ def signal_to_the_second(number: signal.Signals) -> Iterator[None]:
 
 if __name__ == "__main__":
     if sys.argv[1] == "killed":
-        with signal_to_the_second(signal.SIGKILL):
+        with signal_second_process(signal.SIGKILL):
             main(sys.argv[2:])
     else:
         work(Path(sys.argv[1]), json.loads(sys.argv[2]))

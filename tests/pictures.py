@@ -1,19 +1,22 @@
-"""Pictures, label maps and data folders to test with."""
+"""Pictures, label maps and data folders for tests."""
 
 import gzip
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
 from PIL import Image
 
-from regstudio.data.layout import DataIndex, Layout, index_folder
+from regstudio.data.layout import Case, DataIndex, Layout, index_folder
+from regstudio.data.writing import write_label
 
-HEIGHT, WIDTH = 40, 56  # never square: an exchange of the axes must not go unseen
+HEIGHT, WIDTH = 40, 56  # not square, so that swapped axes are noticed
 
 
 def ramp(height: int = HEIGHT, width: int = WIDTH, shift: float = 0) -> np.ndarray:
-    """A picture in [0, 1] that no mirroring, turning or transposing leaves as it is."""
+    """A picture in [0, 1] that every flip, rotation and transposition changes."""
     rows, columns = np.mgrid[0:height, 0:width]
     picture = 3 * rows + columns + 40 * np.sin((rows + shift) * columns / 90)
     return (picture - picture.min()) / (picture.max() - picture.min())
@@ -24,6 +27,10 @@ def ids(height: int = HEIGHT, width: int = WIDTH, values: tuple[int, ...] = (0, 
     rows, columns = np.mgrid[0:height, 0:width]
     regions = (2 * rows + columns) * len(values) // (2 * height + width)
     return np.array(values)[regions]
+
+
+GREY = (ramp() * 60000).astype(np.uint16)
+BYTES = (ramp() * 250).astype(np.uint8)
 
 
 def layout(root: Path, **names: str) -> Layout:
@@ -45,6 +52,20 @@ def index(root: Path, **names: str) -> DataIndex:
     return index_folder(layout(root, **names))
 
 
+def with_labels(root: Path, cases: tuple[Case, ...]) -> list[Case]:
+    """Write a training label for each case, and return the cases with it."""
+    for case in cases:
+        write_label(root / "moving_seg" / f"{case.id}_seg.png", ids())
+    return [replace(case, label=root / "moving_seg" / f"{case.id}_seg.png") for case in cases]
+
+
+def save_itk(path: Path, array: np.ndarray, **options: bool) -> None:
+    """Write a file with SimpleITK, with a spacing of 0.5 mm between columns and 0.75 mm between rows."""
+    image = sitk.GetImageFromArray(array, **options)
+    image.SetSpacing([0.5, 0.75, 2.0][: image.GetDimension()])
+    sitk.WriteImage(image, str(path))
+
+
 def save_palette(path: Path, array: np.ndarray, colours: list[int]) -> None:
     image = Image.fromarray(array.astype(np.uint8))
     image.putpalette(colours)
@@ -52,7 +73,7 @@ def save_palette(path: Path, array: np.ndarray, colours: list[int]) -> None:
 
 
 def gzip_header_only(path: Path, shape: tuple[int, ...], start: float = 352) -> None:
-    """A NIfTI-1 file that announces pixels, of which it holds none."""
+    """A NIfTI-1 file whose header has the given shape, without any pixels."""
     import nibabel as nib
 
     header = nib.Nifti1Header()

@@ -1,4 +1,4 @@
-"""Several processes at work on one thing, as torchrun starts them: on the CPU, with gloo, and two of them."""
+"""Distributed work in two processes on the CPU with gloo, as torchrun starts them."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ from regstudio.training.checkpointing import State
 from regstudio.training.setup import build
 from regstudio.training.trainer import train
 from regstudio.training.validation import mean_metrics, validate_case
-from tests.distributed_worker import EVERYTHING, SIGNAL_STEP, SMALL, TERMS, do_together, one_step, torchrun
+from tests.distributed_worker import EVERYTHING, SIGNAL_STEP, SMALL, TERMS, one_step, torchrun
 from tests.training.whole_training import index_of, steps
 
 RECIPE = {**SMALL, "affine": "auto", "dice_weight": 1.0, "ema": 0.5, "lr": 1e-3, "epochs": 2, **EVERYTHING}
@@ -30,7 +30,7 @@ RECIPE = {**SMALL, "affine": "auto", "dice_weight": 1.0, "ema": 0.5, "lr": 1e-3,
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data/: 7 training and 3 validation images of 32x32, which two processes do not share evenly."""
+    """A folder with data/: 7 training and 3 validation images of 32x32, which two processes cannot share evenly."""
     folder = tmp_path_factory.mktemp("together")
     make_demo(folder / "data", size=32, train=7, validation=3)
     return folder
@@ -46,14 +46,16 @@ def where(place: Path, name: str) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def done(place: Path) -> dict[str, list[Any]]:
-    """All that needs no interruption, done by the same two processes, since they take seconds to start."""
+    """The results of all tasks without a crash, in the same two processes, which take seconds to start."""
     checkpoint = place / "runs" / "two" / "checkpoints" / "last.pt"
     data, labels = place / "data", "validation_moving_seg"
     fixed = [f"--fixed={data / 'fixed' / 'atlas.png'}", f"--moving={data / 'validation_moving'}"]
     tasks = {
         "gradients": ["gradients"],
-        **{f"not_a_number_{n}": ["not_a_number"] for n in range(4)},  # the end after a failure once hung, at times
-        "last_words": ["last_words"],
+        **{
+            f"nan_in_one_{n}": ["nan_in_one"] for n in range(4)
+        },  # leaving the group after a failure once hung, at times
+        "failure_of_one": ["failure_of_one"],
         "train": ["train", *flags(**where(place, "two"), **RECIPE)],
         "diverge": ["train", *flags(**where(place, "diverged"), **SMALL, lr=1e30, epochs=1)],
         "register": ["register", f"--checkpoint={checkpoint}", *fixed, f"--moving_seg={data / labels}"],
@@ -65,12 +67,12 @@ def done(place: Path) -> dict[str, list[Any]]:
     }
     tasks["register"] += [f"--out={place / 'out'}"]
     tasks["again"] = tasks["register"]
-    return do_together(place, tasks, XDG_CACHE_HOME=place / "cache")
+    return run_in_two_processes(place, tasks, XDG_CACHE_HOME=place / "cache")
 
 
 @pytest.fixture(scope="module")
 def one(place: Path, done: object) -> Run:
-    """The run of one process that is like that of the two: with the double batch."""
+    """The run of one process with the double batch, which should equal that of two processes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(place / "cache"))
         config = build_config({**where(place, "one"), **RECIPE, "batch_size": 2})
@@ -90,17 +92,17 @@ def test_gradients_and_losses_are_those_of_one_process_with_the_double_batch(
     assert all(torch.equal(first["weights"][name], second["weights"][name]) for name in wanted["weights"])
 
 
-def test_a_loss_that_is_no_number_in_one_process_stops_all(done: dict[str, list[Any]]) -> None:
-    assert all(done[f"not_a_number_{n}"] == [True, True] for n in range(4))
+def test_a_nan_loss_in_one_process_stops_all(done: dict[str, list[Any]]) -> None:
+    assert all(done[f"nan_in_one_{n}"] == [True, True] for n in range(4))
 
 
-def test_what_a_process_fails_on_is_told_by_the_others(done: dict[str, list[Any]]) -> None:
-    first, second = done["last_words"]
+def test_the_others_raise_the_reason_of_a_failed_process(done: dict[str, list[Any]]) -> None:
+    first, second = done["failure_of_one"]
     assert second == "DataError: b.png: is torn. Mend it."
     assert first == "WorkerLostError: b.png: is torn. Mend it. (Said by process 2 of 2.)"
 
 
-def test_two_processes_train_as_one_with_the_double_batch(done: dict[str, list[Any]], place: Path, one: Run) -> None:
+def test_two_processes_train_like_one_with_the_double_batch(done: dict[str, list[Any]], place: Path, one: Run) -> None:
     assert [result["code"] for result in done["train"]] == [0, 0], done["train"]
     events, wanted = (open_run(place / "runs" / name).events() for name in ("two", "one"))
     assert [type(event) for event in events] == [type(event) for event in wanted]
@@ -111,7 +113,7 @@ def test_two_processes_train_as_one_with_the_double_batch(done: dict[str, list[A
         assert losses == pytest.approx(expected[2], rel=1e-2, abs=1e-4)
 
 
-def test_validation_that_is_shared_out_gives_the_same_figures(
+def test_sharded_validation_gives_the_metrics_of_one_process(
     done: dict[str, list[Any]], place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
@@ -133,7 +135,7 @@ def test_validation_that_is_shared_out_gives_the_same_figures(
     assert [event.case for event in shown] == [case.id for case in parts.validation]
 
 
-def test_the_first_process_speaks_and_writes_for_all(done: dict[str, list[Any]], place: Path, one: Run) -> None:
+def test_only_the_first_process_prints_and_writes(done: dict[str, list[Any]], place: Path, one: Run) -> None:
     first, second = done["train"]
     assert first["stdout"].rstrip().endswith("Training Finished")
     assert second["stdout"] == second["stderr"] == ""
@@ -145,7 +147,7 @@ def test_the_first_process_speaks_and_writes_for_all(done: dict[str, list[Any]],
     assert names[0] == names[1]
 
 
-def test_a_training_that_diverges_leaves_the_images_of_all_processes(done: dict[str, list[Any]], place: Path) -> None:
+def test_a_diverged_training_saves_the_images_of_all_processes(done: dict[str, list[Any]], place: Path) -> None:
     assert [result["code"] for result in done["diverge"]] == [1, 1]
     first, second = done["diverge"]
     assert "is not a finite number" in first["stderr"]
@@ -154,7 +156,7 @@ def test_a_training_that_diverges_leaves_the_images_of_all_processes(done: dict[
     assert failed.training["moving_image"].shape == (2, 1, 32, 32)
 
 
-def test_a_mistake_gets_one_message(done: dict[str, list[Any]], place: Path) -> None:
+def test_a_wrong_setting_gives_one_message(done: dict[str, list[Any]], place: Path) -> None:
     first, second = done["refuse"]
     assert (first["code"], second["code"]) == (1, 1)
     assert "There are 7 images for batches of 4 in 2 processes. Lower --batch_size" in first["stderr"]
@@ -162,7 +164,7 @@ def test_a_mistake_gets_one_message(done: dict[str, list[Any]], place: Path) -> 
     assert not (place / "runs" / "refused").exists()
 
 
-def test_images_to_register_are_shared_out(done: dict[str, list[Any]], place: Path) -> None:
+def test_images_to_register_are_sharded(done: dict[str, list[Any]], place: Path) -> None:
     first, second = done["register"]
     assert (first["code"], second["code"]) == (0, 0), first
     assert "3 of 3 images registered; the results" in first["stdout"]
@@ -176,7 +178,7 @@ def test_images_to_register_are_shared_out(done: dict[str, list[Any]], place: Pa
     assert "3 of 3 images registered, 3 of them before" in done["again"][0]["stdout"]
 
 
-def test_an_evaluation_is_that_of_one_process(done: dict[str, list[Any]], place: Path) -> None:
+def test_sharded_evaluation_gives_the_scores_of_one_process(done: dict[str, list[Any]], place: Path) -> None:
     first, second = done["evaluate"]
     assert (first["code"], second["code"]) == (0, 0), first
     assert second["stdout"] == ""
@@ -190,7 +192,7 @@ def test_an_evaluation_is_that_of_one_process(done: dict[str, list[Any]], place:
     assert two == alone
 
 
-def test_a_killed_worker_ends_the_run_which_can_be_gone_on_with(place: Path, done: object) -> None:
+def test_a_killed_worker_ends_the_run_which_can_be_resumed(place: Path, done: object) -> None:
     recipe = {**SMALL, "epochs": 3, "batch_size": 1, "lr": 1e-3}
     process = torchrun("-m", "tests.distributed_worker", "killed", "train", *flags(**where(place, "killed"), **recipe))
     _, errors = process.communicate(timeout=120)
@@ -207,7 +209,7 @@ def test_a_killed_worker_ends_the_run_which_can_be_gone_on_with(place: Path, don
 
     copy = Run(shutil.copytree(run.path, place / "runs" / "copy"))
     started = next(iter(train(copy.config(), index_of(copy.config()), run=copy)))
-    assert isinstance(started, RunStarted)  # one process, which takes 7 steps for 3
+    assert isinstance(started, RunStarted)  # one process takes 7 steps where two take 3
     assert (started.epoch, started.step, started.steps_per_epoch) == (1, 2, 7)
 
     straight = build_config({**where(place, "double"), **recipe, "batch_size": 2})
@@ -219,7 +221,7 @@ def test_a_killed_worker_ends_the_run_which_can_be_gone_on_with(place: Path, don
         assert got[2] == pytest.approx(expected[2], rel=1e-3, abs=1e-5)
 
 
-def test_a_signal_to_one_process_stops_all_and_they_go_on_exactly(done: dict[str, list[Any]], place: Path) -> None:
+def test_a_signal_to_one_process_stops_all_and_a_resume_is_exact(done: dict[str, list[Any]], place: Path) -> None:
     stopped, straight = (open_run(place / "runs" / name) for name in ("stopped", "straight"))
     first, second = done["stop"]
     assert (first["code"], second["code"]) == (0, 128 + signal.SIGTERM)
@@ -231,7 +233,9 @@ def test_a_signal_to_one_process_stops_all_and_they_go_on_exactly(done: dict[str
 
 
 @pytest.mark.parametrize(("now", "step", "total"), [(10, 4, 8.0), (5, 2, 4.0), (3, 1, 2.0), (2, 0, None)])
-def test_an_epoch_under_way_keeps_its_share_with_other_processes(now: int, step: int, total: float | None) -> None:
+def test_a_resume_with_another_number_of_processes_keeps_the_share_of_the_epoch(
+    now: int, step: int, total: float | None
+) -> None:
     state = State(epoch=3, step=4, sums={"loss": 8.0}).in_steps(now, 10)
     assert (state.epoch, state.step) == (3, step)
     assert state.sums == ({} if total is None else {"loss": total})

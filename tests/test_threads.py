@@ -1,47 +1,87 @@
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
+import torch
 
-from regstudio.threads import map_in_order
+from regstudio.threads import divide_cpu_threads, limit_cpu_threads, map_in_order
 
 
-def own_threads() -> list[threading.Thread]:
+def pool_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("regstudio")]
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_results_come_in_the_order_of_the_jobs(workers: int) -> None:
-    def work(job: int) -> int:
-        time.sleep(0.002 * (job % 3))
-        return job**2
+def test_results_come_in_the_order_of_the_tasks(workers: int) -> None:
+    def work(task: int) -> int:
+        time.sleep(0.002 * (task % 3))
+        return task**2
 
-    assert list(map_in_order(work, range(20), workers=workers)) == [job**2 for job in range(20)]
-    assert own_threads() == []
+    assert list(map_in_order(work, range(20), workers=workers)) == [task**2 for task in range(20)]
+    assert pool_threads() == []
 
 
-def test_an_error_is_raised_where_its_result_would_have_come() -> None:
-    results = map_in_order(lambda job: 1 / (3 - job), range(10), workers=2)
+def test_an_exception_is_raised_in_its_turn() -> None:
+    results = map_in_order(lambda task: 1 / (3 - task), range(10), workers=2)
     assert [next(results) for _ in range(3)] == [1 / 3, 1 / 2, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
-    assert own_threads() == []
+    assert pool_threads() == []
 
 
-def test_few_jobs_are_taken_ahead_and_none_after_the_end() -> None:
+def test_few_tasks_are_prefetched_and_none_after_the_end() -> None:
     taken: list[int] = []
 
-    def jobs() -> Iterator[int]:
-        for job in range(1000):
-            taken.append(job)
-            yield job
+    def tasks() -> Iterator[int]:
+        for task in range(1000):
+            taken.append(task)
+            yield task
 
-    results = map_in_order(lambda job: job, jobs(), workers=2)
+    results = map_in_order(lambda task: task, tasks(), workers=2)
     assert next(results) == 0
     assert len(taken) <= 6
     results.close()
     before = len(taken)
     time.sleep(0.02)
     assert len(taken) == before
-    assert own_threads() == []
+    assert pool_threads() == []
+
+
+def test_the_thread_pool_alone_does_not_import_torch() -> None:
+    code = "import sys, regstudio.threads; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.fixture
+def six_cpu_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(6)
+    yield
+    torch.set_num_threads(before)
+
+
+def cpu_threads_in_use(_: int = 0) -> int:
+    torch.ones(10**6).add(1)  # torch updates a new thread's number only when the thread computes
+    return torch.get_num_threads()
+
+
+@pytest.mark.usefixtures("six_cpu_threads")
+def test_workers_share_the_cores_and_other_threads_keep_theirs() -> None:
+    assert list(map_in_order(cpu_threads_in_use, range(9), workers=3, initializer=divide_cpu_threads(3))) == [2] * 9
+    assert list(map_in_order(cpu_threads_in_use, range(2), workers=1, initializer=divide_cpu_threads(8))) == [1] * 2
+    found: list[int] = []
+    other = threading.Thread(target=lambda: found.append(cpu_threads_in_use()))
+    other.start()
+    other.join()
+    assert [cpu_threads_in_use(), *found] == [6, 6]
+
+
+@pytest.mark.usefixtures("six_cpu_threads")
+@pytest.mark.parametrize(("limit", "inside"), [(2, 2), (None, 6), (64, 6)])
+def test_a_limit_on_cpu_threads_holds_in_its_block_and_never_adds_any(limit: int | None, inside: int) -> None:
+    with limit_cpu_threads(limit):
+        assert torch.get_num_threads() == inside
+    assert torch.get_num_threads() == 6

@@ -13,8 +13,7 @@ import click
 
 from regstudio.cli.options import given, setting_options
 from regstudio.cli.together import together
-from regstudio.config import PRESETS, TrainConfig, build_config
-from regstudio.config import preset as preset_values
+from regstudio.config import PRESETS, TrainConfig, build_config, preset_values
 from regstudio.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
-"""Every setting of a training: what there is (sections), what people start from (presets), how values become one."""
+"""All settings of a training: declared in sections, preset in presets, built and validated in building."""
 
-from regstudio.config.building import Setting, build_config, extended_to, read_config, settings, unknown_name
-from regstudio.config.presets import PRESETS, Preset, preset
+from regstudio.config.building import Setting, build_config, extend_epochs, read_config, settings
+from regstudio.config.presets import PRESETS, Preset, preset_values
 from regstudio.config.sections import RESUMABLE, LayoutSection, ReadingSection, TrainConfig
 
 __all__ = [
@@ -13,9 +13,8 @@ __all__ = [
     "Setting",
     "TrainConfig",
     "build_config",
-    "extended_to",
-    "preset",
+    "extend_epochs",
+    "preset_values",
     "read_config",
     "settings",
-    "unknown_name",
 ]

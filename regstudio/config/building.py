@@ -1,4 +1,4 @@
-"""The settings as flags, forms and records see them, and configurations made from plain values."""
+"""Describe the settings for flags, forms and records, and build a TrainConfig from plain values."""
 
 import difflib
 import math
@@ -15,7 +15,7 @@ from regstudio.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One setting as a flag or a form shows it; `type` is bool, int, float, str or Path."""
+    """A setting as a flag or a form field shows it; `type` is bool, int, float, str or Path."""
 
     name: str
     section: str
@@ -29,12 +29,12 @@ class Setting:
 
 
 def settings(*sections: str) -> Iterator[Setting]:
-    """Yield every setting of the named sections, or of all, in the order they are declared."""
+    """Yield the settings of the named sections, by default of all, in the order of their declaration."""
     for section, section_info in TrainConfig.model_fields.items():
         if sections and section not in sections:
             continue
         for name, info in section_info.default.__class__.model_fields.items():
-            kind, choices, optional = _kind(info.annotation)
+            kind, choices, optional = _field_type(info.annotation)
             yield Setting(
                 name=name,
                 section=section,
@@ -49,23 +49,26 @@ def settings(*sections: str) -> Iterator[Setting]:
 
 
 def build_config(values: Mapping[str, Any], base: TrainConfig | None = None) -> TrainConfig:
-    """Return `base` (or the defaults) with `values`, flat by setting name, put in.
+    """Return `base` (by default the defaults) updated with `values`, which are flat: setting name -> value.
 
     Raises ConfigError for an unknown name, with the nearest known one, and for a value out of bounds.
+
+    >>> build_config({"lr": 1e-3, "epochs": 4}).optimisation.epochs
+    4
     """
     section_of = {setting.name: setting.section for setting in settings()}
     nested = (base or TrainConfig()).model_dump()
     for name, value in values.items():
         if name not in section_of:
-            raise ConfigError(unknown_name(name, section_of))
+            raise ConfigError(_unknown_name_message(name, section_of))
         nested[section_of[name]][name] = value
-    return _validated(nested)
+    return _validate(nested)
 
 
-def extended_to(config: TrainConfig, epochs: int) -> TrainConfig:
-    """Return the configuration of a training that goes on to `epochs`: what is added is like what it was to end with.
+def extend_epochs(config: TrainConfig, epochs: int) -> TrainConfig:
+    """Return the settings of the same training with `epochs` epochs in all.
 
-    Epochs keep their number of steps, and the steps on smaller images stay those they were.
+    The steps per epoch and the steps on smaller images do not change; added epochs run at full size.
     """
     before = config.optimisation
     total = before.total_steps and math.ceil(before.total_steps / before.epochs) * epochs
@@ -74,39 +77,39 @@ def extended_to(config: TrainConfig, epochs: int) -> TrainConfig:
 
 
 def read_config(record: Mapping[str, Any]) -> TrainConfig:
-    """Return the TrainConfig that was recorded as `record` (model_dump); raises ConfigError as `build_config` does."""
-    return _validated(record)
+    """Return the TrainConfig of a `record` (model_dump); raises ConfigError as `build_config` does."""
+    return _validate(record)
 
 
-def unknown_name(name: str, known: Mapping[str, Any]) -> str:
-    """Say that `name` is no setting, and which known one is nearest."""
+def _unknown_name_message(name: str, known: Mapping[str, Any]) -> str:
+    """Return the message for an unknown setting, with the nearest known name."""
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
     return f"{name}: there is no such setting. Did you mean {nearest[0]}?"
 
 
-def _validated(nested: Mapping[str, Any]) -> TrainConfig:
+def _validate(nested: Mapping[str, Any]) -> TrainConfig:
     try:
         return TrainConfig.model_validate(nested)
     except ValidationError as error:
-        problems = (_problem(details["loc"], details["type"], details) for details in error.errors())
-        raise ConfigError("\n".join(problems)) from None
+        messages = (_error_message(details["loc"], details["type"], details) for details in error.errors())
+        raise ConfigError("\n".join(messages)) from None
 
 
-def _problem(location: tuple[int | str, ...], kind: str, details: Mapping[str, Any]) -> str:
+def _error_message(location: tuple[int | str, ...], error: str, details: Mapping[str, Any]) -> str:
     name = str(location[-1]) if len(location) < 2 else str(location[1])
-    if kind == "extra_forbidden":
+    if error == "extra_forbidden":
         known = {setting.name: setting for setting in settings()} if len(location) > 1 else TrainConfig.model_fields
-        return unknown_name(name, known)
+        return _unknown_name_message(name, known)
     what = details["msg"].removeprefix("Value error, ")
-    if len(location) < 2 and kind == "value_error":  # of a section as a whole
+    if len(location) < 2 and error == "value_error":  # of a whole section
         return f"{what[0].upper()}{what[1:]}."
-    if kind == "string_pattern_mismatch":
+    if error == "string_pattern_mismatch":
         what = "it should be: " + next(setting.help for setting in settings() if setting.name == name)
     return f"{name} is {details['input']!s}: {what[0].lower()}{what[1:]}."
 
 
-def _kind(annotation: Any) -> tuple[type, tuple[str, ...], bool]:
-    """Return (plain type, choices, whether None is a value) of a field's annotation."""
+def _field_type(annotation: Any) -> tuple[type, tuple[str, ...], bool]:
+    """Return (plain type, choices, whether None is allowed) of a field's annotation."""
     optional = False
     if get_origin(annotation) in (Union, types.UnionType):
         members = [member for member in get_args(annotation) if member is not type(None)]

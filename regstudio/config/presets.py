@@ -1,4 +1,4 @@
-"""Named recipes: what each changes of the defaults."""
+"""Presets: named sets of settings that differ from the defaults."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from regstudio.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What a recipe is for, and the settings that it sets, flat by name; the rest keep their defaults."""
+    """The purpose of a preset, and its settings, flat: name -> value; other settings keep their defaults."""
 
     purpose: str
     values: Mapping[str, Any]
 
 
-# On real radiographs the affine map and the augmentation each raised Dice in the same number of steps; the rest was
-# measured only together with them.
+# On real radiographs the affine map and the augmentation each raised Dice at the same number of steps; the other
+# settings were measured only together with them.
 _RECIPE: dict[str, Any] = {
     "affine": "auto",
     "transform": "svf",
@@ -39,8 +39,8 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def preset(name: str) -> dict[str, Any]:
-    """Return the settings that a preset sets, flat by name; raises ConfigError where there is none of that name."""
+def preset_values(name: str) -> dict[str, Any]:
+    """Return a copy of a preset's settings, flat: name -> value; raises ConfigError for an unknown preset."""
     if name not in PRESETS:
         raise ConfigError(f"{name}: there is no such preset. Choose one of {', '.join(PRESETS)}.")
     return dict(PRESETS[name].values)

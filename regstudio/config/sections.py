@@ -5,12 +5,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-# Marks the settings that a run may change when it is resumed without ceasing to be the same run.
+# Marks the settings that may change when a run is resumed.
 RESUMABLE: dict[str, Any] = {"resumable": True}
 
 
 class Section(BaseModel):
-    """A group of settings; it validates itself and knows no others."""
+    """Base class of a group of settings, which validates itself."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
@@ -76,7 +76,7 @@ class NetworkSection(Section):
     )
 
 
-def _odd(value: int) -> int:
+def _check_odd(value: int) -> int:
     if value % 2 == 0:
         raise ValueError("must be odd, so that the window has a centre")
     return value
@@ -86,7 +86,7 @@ class LossSection(Section):
     """What is minimised: the sum of all terms, each times its weight; a weight of 0 leaves its term out."""
 
     ncc_weight: float = Field(1.0, ge=0, description="weight of the local cross-correlation of the images")
-    ncc_win: Annotated[int, AfterValidator(_odd)] = Field(9, ge=3, description="window of the NCC, in pixels")
+    ncc_win: Annotated[int, AfterValidator(_check_odd)] = Field(9, ge=3, description="window of the NCC, in pixels")
     global_ncc_weight: float = Field(0.0, ge=0, description="weight of the images' correlation as a whole")
     mse_weight: float = Field(0.0, ge=0, description="weight of the mean squared difference of the images")
     mi_weight: float = Field(0.0, ge=0, description="weight of the images' mutual information, for other modalities")
@@ -96,7 +96,7 @@ class LossSection(Section):
     fold_weight: float = Field(0.0, ge=0, description="weight of the penalty on folds; 10 leaves practically none")
 
     @model_validator(mode="after")
-    def _compares(self) -> Self:
+    def _check_similarity(self) -> Self:
         if not any((self.ncc_weight, self.global_ncc_weight, self.mse_weight, self.mi_weight, self.dice_weight)):
             raise ValueError("no term compares the images: give one of the similarities a weight, --ncc_weight 1")
         return self
@@ -162,7 +162,7 @@ class OptimisationSection(Section):
 
     @field_validator("start_scale")
     @classmethod
-    def _power_of_two(cls, value: int) -> int:
+    def _check_power_of_two(cls, value: int) -> int:
         if value & (value - 1):
             raise ValueError("must be 1, 2, 4 or 8")
         return value

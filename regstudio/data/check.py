@@ -1,4 +1,4 @@
-"""Opening every file of a data set before a training does: what is there, what is amiss, and what to do about it."""
+"""Check a data set before training: open every file, and report what is there, what is wrong, and what to do."""
 
 import hashlib
 from collections import Counter
@@ -21,8 +21,8 @@ Role = Literal["atlas", "training", "validation"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """How files are read: the options of the loaders, and whether sizes may differ from the atlas's."""
+class ReadOptions:
+    """How files are read: the options of the loaders, and whether other sizes are resampled to the atlas's."""
 
     image_key: str = "img"
     label_key: str = "label"
@@ -32,8 +32,8 @@ class Reading:
 
 
 @dataclass(kw_only=True)
-class _Finding:
-    """What is known of a case once its files were opened; `usable` is the case without what cannot be used."""
+class _CheckedCase:
+    """A case whose files were opened; `usable` is the case without its unusable files."""
 
     case: Case
     role: Role
@@ -46,10 +46,10 @@ class _Finding:
     def add(self, severity: Severity, path: Path, what: str, remedy: str, *, left_out: bool = False) -> None:
         self.problems.append(Problem(severity=severity, path=path, what=what, remedy=remedy, left_out=left_out))
 
-    def unusable(self, path: Path, what: str, remedy: str) -> None:
-        """Add a problem that costs a file, or in the case of the atlas the training."""
-        of_atlas = self.role == "atlas"
-        self.add("error" if of_atlas else "warning", path, what, remedy, left_out=not of_atlas)
+    def mark_unusable(self, path: Path, what: str, remedy: str) -> None:
+        """Add a problem because of which a file is left out, or, if it is the atlas, nothing can be trained."""
+        is_atlas = self.role == "atlas"
+        self.add("error" if is_atlas else "warning", path, what, remedy, left_out=not is_atlas)
         if path == self.case.image or self.role == "validation":
             self.usable = None
         elif self.usable is not None:
@@ -58,129 +58,129 @@ class _Finding:
 
 def check(
     index: DataIndex,
-    reading: Reading | None = None,
+    options: ReadOptions | None = None,
     *,
     progress: Callable[[Sequence[Any]], Iterable[Any]] = lambda jobs: jobs,
 ) -> CheckReport:
-    """Open every file of an index, in parallel, and report; `progress` may wrap the sequence of files, as tqdm does.
+    """Open every file of an index in a thread pool, and report; `progress` may wrap the list of files, as tqdm does.
 
-    What is wrong with the atlas is an error, and so is a size that does not fit. Any other file that cannot be used is
-    left out, with a warning: an image with its label, a training label alone, a validation label with its image.
+    A problem of the atlas is an error, and so is a size that does not fit. Another unusable file is left out with a
+    warning: an image together with its label, a training label alone, a validation label together with its image.
     """
-    reading = reading or Reading()
+    options = options or ReadOptions()
     sets = {"atlas": [index.atlas] if index.atlas else [], "training": index.train, "validation": index.validation}
     files = iter(progress([(role, case) for role, cases in sets.items() for case in cases]))
-    findings: dict[str, list[_Finding]] = {role: [] for role in sets}
+    results: dict[str, list[_CheckedCase]] = {role: [] for role in sets}
     atlas = None
-    if index.atlas:  # which the others are compared with
-        atlas = _examine(next(files), reading, None)
-        findings["atlas"].append(atlas)
-    with closing(map_in_order(lambda file: _examine(file, reading, atlas), files)) as found:
-        for finding in found:
-            findings[finding.role].append(finding)
-    own = [problem for found in findings.values() for finding in found for problem in finding.problems]
-    checked = replace(
+    if index.atlas:  # first, since the others are compared with it
+        atlas = _check_case(next(files), options, None)
+        results["atlas"].append(atlas)
+    with closing(map_in_order(lambda file: _check_case(file, options, atlas), files)) as done:
+        for case in done:
+            results[case.role].append(case)
+    problems = [problem for cases in results.values() for case in cases for problem in case.problems]
+    usable = replace(
         index,
-        train=tuple(finding.usable for finding in findings["training"] if finding.usable),
-        validation=tuple(finding.usable for finding in findings["validation"] if finding.usable),
-        problems=(*index.problems, *own, *_compare(index, **findings)),
+        train=tuple(checked.usable for checked in results["training"] if checked.usable),
+        validation=tuple(checked.usable for checked in results["validation"] if checked.usable),
+        problems=(*index.problems, *problems, *_compare_sets(index, **results)),
     )
-    return CheckReport(index=checked, sets={role: _summary(found) for role, found in findings.items()})
+    return CheckReport(index=usable, sets={role: _summary(cases) for role, cases in results.items()})
 
 
-def _examine(file: tuple[Role, Case], reading: Reading, atlas: _Finding | None) -> _Finding:
-    finding = _Finding(case=file[1], role=file[0], usable=file[1])
-    _examine_image(finding, reading, atlas)
-    _examine_label(finding, reading, atlas)
-    return finding
+def _check_case(file: tuple[Role, Case], options: ReadOptions, atlas: _CheckedCase | None) -> _CheckedCase:
+    checked = _CheckedCase(case=file[1], role=file[0], usable=file[1])
+    _check_image(checked, options, atlas)
+    _check_label(checked, options, atlas)
+    return checked
 
 
-def _examine_image(finding: _Finding, reading: Reading, atlas: _Finding | None) -> None:
-    path = finding.case.image
+def _check_image(checked: _CheckedCase, options: ReadOptions, atlas: _CheckedCase | None) -> None:
+    path = checked.case.image
     try:
         array = read_image(
-            path, key=reading.image_key, slice_axis=reading.slice_axis, slice_index=reading.slice_index
+            path, key=options.image_key, slice_axis=options.slice_axis, slice_index=options.slice_index
         ).array
     except FileError as error:
-        finding.unusable(path, error.what, error.remedy)
+        checked.mark_unusable(path, error.what, error.remedy)
         return
-    finding.size = array.shape
+    checked.size = array.shape
     pixels = rescale(array)
     if min(array.shape) < MIN_SIDE:
-        what = f"is {_by(array.shape)} pixels, and less than {MIN_SIDE} is too few"
-        finding.add("error", path, what, "Save it in a higher resolution, or remove it.")
-    elif atlas and atlas.size not in (None, array.shape) and not reading.resize_to_atlas:
-        what = f"is {_by(array.shape)} pixels, unlike the atlas with {_by(atlas.size)}"
-        finding.add("error", path, what, "Resize it, or let --resize_to_atlas do so.")
+        what = f"is {_size_text(array.shape)} pixels, and less than {MIN_SIDE} is too few"
+        checked.add("error", path, what, "Save it in a higher resolution, or remove it.")
+    elif atlas and atlas.size not in (None, array.shape) and not options.resize_to_atlas:
+        what = f"is {_size_text(array.shape)} pixels, unlike the atlas with {_size_text(atlas.size)}"
+        checked.add("error", path, what, "Resize it, or let --resize_to_atlas do so.")
     if pixels.any():
-        finding.digest = hashlib.blake2b(pixels.tobytes() + _by(array.shape).encode()).digest()
+        checked.digest = hashlib.blake2b(pixels.tobytes() + _size_text(array.shape).encode()).digest()
     else:
-        finding.unusable(path, "every pixel has the same value", "Export it again.")
+        checked.mark_unusable(path, "every pixel has the same value", "Export it again.")
 
 
-def _examine_label(finding: _Finding, reading: Reading, atlas: _Finding | None) -> None:
-    path = finding.case.label
+def _check_label(checked: _CheckedCase, options: ReadOptions, atlas: _CheckedCase | None) -> None:
+    path = checked.case.label
     if path is None:
         return
     try:
         array = read_label(
-            path, key=reading.label_key, slice_axis=reading.slice_axis, slice_index=reading.slice_index
+            path, key=options.label_key, slice_axis=options.slice_axis, slice_index=options.slice_index
         ).array
     except FileError as error:
-        finding.unusable(path, error.what, error.remedy)
+        checked.mark_unusable(path, error.what, error.remedy)
         return
     ids, counts = np.unique(array, return_counts=True)
-    finding.pixels = Counter(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
+    checked.pixels = Counter(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
     if extension(path) in (".jpg", ".jpeg"):
-        finding.add("note", path, "JPEG changes label ids", "Save labels as PNG.")
-    if finding.size not in (None, array.shape):
-        what = f"is {_by(array.shape)} pixels, unlike its image with {_by(finding.size)}"
-        if reading.resize_to_atlas:
-            finding.unusable(path, what, "Export it again from the image.")
+        checked.add("note", path, "JPEG changes label ids", "Save labels as PNG.")
+    if checked.size not in (None, array.shape):
+        what = f"is {_size_text(array.shape)} pixels, unlike its image with {_size_text(checked.size)}"
+        if options.resize_to_atlas:
+            checked.mark_unusable(path, what, "Export it again from the image.")
         else:
-            finding.add("error", path, what, "Export it again from the image.")
-    lacking = sorted(finding.pixels.keys() - atlas.pixels.keys() - {0}) if atlas and atlas.pixels else []
-    if lacking:
-        what = f"has label ids that the atlas lacks: {', '.join(map(str, lacking))}"
-        finding.add("warning", path, what, "Give them to the atlas, or expect a Dice of 0 for them.")
+            checked.add("error", path, what, "Export it again from the image.")
+    unknown = sorted(checked.pixels.keys() - atlas.pixels.keys() - {0}) if atlas and atlas.pixels else []
+    if unknown:
+        what = f"has label ids that the atlas lacks: {', '.join(map(str, unknown))}"
+        checked.add("warning", path, what, "Give them to the atlas, or expect a Dice of 0 for them.")
 
 
-def _compare(
-    index: DataIndex, *, atlas: list[_Finding], training: list[_Finding], validation: list[_Finding]
+def _compare_sets(
+    index: DataIndex, *, atlas: list[_CheckedCase], training: list[_CheckedCase], validation: list[_CheckedCase]
 ) -> list[Problem]:
-    """Return what is amiss with the sets taken together."""
-    whole = _Finding(case=Case(id="", image=index.root), role="atlas", usable=None)
-    known = {finding.digest: finding.case.image for finding in training if finding.digest}
-    for finding in validation:
-        if finding.digest in known:
-            what = f"shows the same picture as the training image {known[finding.digest].name}"
-            whole.add("warning", finding.case.image, what, "Remove one of the two, or the Dice will be too good.")
-    seen = set().union(*(finding.pixels for finding in validation))
+    """Return the problems between the sets: pictures in both, missing label ids, nothing usable."""
+    report = _CheckedCase(case=Case(id="", image=index.root), role="atlas", usable=None)
+    train_images = {checked.digest: checked.case.image for checked in training if checked.digest}
+    for checked in validation:
+        if checked.digest in train_images:
+            what = f"shows the same picture as the training image {train_images[checked.digest].name}"
+            report.add("warning", checked.case.image, what, "Remove one of the two, or the Dice will be too good.")
+    seen = set().union(*(checked.pixels for checked in validation))
     missing = sorted(atlas[0].pixels.keys() - seen - {0}) if atlas and seen else []
     if missing and atlas[0].case.label:
         what = f"has label ids that no validation label has: {', '.join(map(str, missing))}"
-        whole.add("warning", atlas[0].case.label, what, "Use the same ids everywhere, or expect a Dice of 0 for them.")
-    if training and not any(finding.usable for finding in training):
+        report.add("warning", atlas[0].case.label, what, "Use the same ids everywhere, or expect a Dice of 0 for them.")
+    if training and not any(checked.usable for checked in training):
         what = "none of its images can be used to train on"
-        whole.add("error", training[0].case.image.parent, what, "Mend what the warnings say.")
-    if validation and not any(finding.usable for finding in validation):
+        report.add("error", training[0].case.image.parent, what, "Mend what the warnings say.")
+    if validation and not any(checked.usable for checked in validation):
         what = "none of its images can be used, so nothing will be validated"
-        whole.add("warning", validation[0].case.image.parent, what, "Mend what the other warnings say.")
-    return whole.problems
+        report.add("warning", validation[0].case.image.parent, what, "Mend what the other warnings say.")
+    return report.problems
 
 
-def _summary(findings: list[_Finding]) -> SetSummary:
-    cases = [finding.case for finding in findings]
+def _summary(results: list[_CheckedCase]) -> SetSummary:
+    cases = [checked.case for checked in results]
     return SetSummary(
         images=len(cases),
-        usable=sum(finding.usable is not None for finding in findings),
+        usable=sum(checked.usable is not None for checked in results),
         labels=sum(case.label is not None for case in cases),
-        sizes=dict(Counter(_by(finding.size) for finding in findings if finding.size).most_common()),
+        sizes=dict(Counter(_size_text(checked.size) for checked in results if checked.size).most_common()),
         formats=dict(Counter(extension(case.image) for case in cases).most_common()),
         label_formats=dict(Counter(extension(case.label) for case in cases if case.label).most_common()),
-        label_pixels=dict(sorted(sum((finding.pixels for finding in findings), Counter()).items())),
+        label_pixels=dict(sorted(sum((checked.pixels for checked in results), Counter()).items())),
     )
 
 
-def _by(size: tuple[int, ...] | None) -> str:
+def _size_text(size: tuple[int, ...] | None) -> str:
     return " x ".join(map(str, size or ()))

@@ -1,8 +1,7 @@
-"""Pairs of images to register.
+"""The dataset of image pairs for training and validation.
 
-An item is a dict of tensors (1, H, W): `fixed_image`, `moving_image` and, where labels are asked for, `fixed_label`,
-`moving_label`; where images are aligned, also `affine` (2, 3), which maps a pixel (y, x, 1) of the fixed image to the
-moving one.
+An item is a dict of tensors (1, H, W): `fixed_image`, `moving_image` and, with labels, `fixed_label`, `moving_label`.
+With alignment it also has `affine` (2, 3), which maps a pixel (y, x, 1) of the fixed image to the moving image.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ Item = dict[str, torch.Tensor]
 
 
 class ValidationPair(TypedDict):
-    """A case's images and, where both have one, labels, each (1, H, W)."""
+    """A case's images and, if both images have one, labels, each (1, H, W)."""
 
     id: str
     fixed_image: torch.Tensor
@@ -34,13 +33,19 @@ class ValidationPair(TypedDict):
 
 
 class RegistrationDataset(Dataset[Item]):
-    """Pairs of a fixed and a moving image out of some cases, all of one size.
+    """Pairs of a fixed and a moving image from the given cases, all of one size.
 
     In mode 'atlas' item i is (atlas, case i), and the atlas is loaded once. In mode 'pair' the items are all n (n - 1)
-    ordered pairs of different cases, of which an epoch draws n: each case is the moving image once, its partner chance.
-    With a `label_loader`, every case must have a label, unless `partly_labelled`: what lacks one then has a label of
-    -1 everywhere. `aligned` holds the affine map of each image, and may be filled after this is made. Raises
-    DataError, naming the file, where one cannot be used.
+    ordered pairs of different cases. An epoch draws n of them: each case is the moving image once, with a random
+    partner.
+
+    With a `label_loader`, every case must have a label; with `partly_labelled`, a missing label is -1 everywhere.
+    `aligned` maps an image to its affine map, and may be filled later. Raises DataError, which names the file, if one
+    cannot be used.
+
+    >>> dataset = RegistrationDataset(index.train, atlas=index.atlas)
+    >>> dataset[0]["moving_image"].shape
+    torch.Size([1, 128, 128])
     """
 
     def __init__(
@@ -70,11 +75,11 @@ class RegistrationDataset(Dataset[Item]):
             raise FileError(self._reference.image, what, "Save it in a higher resolution.")
 
     def __len__(self) -> int:
-        """Return the number of different items, which in mode 'pair' is more than an epoch has."""
+        """Return the number of different items; in mode 'pair' an epoch has fewer."""
         return len(self.cases) * (1 if self.mode == "atlas" else len(self.cases) - 1)
 
     def __getitem__(self, index: int) -> Item:
-        """Return item `index`; in mode 'pair' index / (n - 1) is the moving case, and the rest its partner."""
+        """Return item `index`; in mode 'pair' index // (n - 1) is the moving case, and the remainder its partner."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         if self._atlas is not None:
@@ -86,7 +91,7 @@ class RegistrationDataset(Dataset[Item]):
         return _pair(self._case(other + (other >= moving)), self._case(moving))
 
     def epoch_order(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Draw the items of one pass over the cases in their order: as many as there are cases."""
+        """Draw the item indices of one pass over the cases, in random order: as many as there are cases."""
         order = generator.permutation(len(self.cases))
         if self.mode == "pair":
             order = order * (len(self.cases) - 1) + generator.integers(len(self.cases) - 1, size=len(self.cases))
@@ -106,7 +111,7 @@ class RegistrationDataset(Dataset[Item]):
 def load_validation_pair(
     case: Case, atlas: Case, image_loader: ImageLoader, label_loader: LabelLoader | None = None
 ) -> ValidationPair:
-    """Load a case and the atlas, with both labels where there are both; raises DataError if a size differs."""
+    """Load a case and the atlas, with labels if both have one; raises DataError if a size differs."""
     labelled = label_loader is not None and case.label is not None and atlas.label is not None
     fixed = _load(atlas, image_loader, label_loader if labelled else None)
     moving = _load(case, image_loader, label_loader if labelled else None)

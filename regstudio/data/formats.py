@@ -1,7 +1,7 @@
-"""Reading one file as a 2-D picture: which formats there are, and what counts as an image or a label.
+"""Read one file as a 2-D picture: the supported formats, and the rules for images and labels.
 
-Axes are never exchanged: the first axis of the array that a file's own library returns is the rows. For NIfTI that
-is nibabel's first axis, so what other viewers show may look transposed; images and labels agree in it.
+Axes are never swapped: rows are the first axis of the array that the format's library returns. For NIfTI this is
+nibabel's first axis, so other viewers may show the picture transposed; images and labels agree.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.codecs import itk, nifti, npy, pillow
-from regstudio.data.codecs.stored import Stored
+from regstudio.data.codecs.decoded_file import DecodedFile
 from regstudio.data.problems import FileError
 
-MIN_SIDE = 32  # pixels; smaller pictures have no place for the network's coarsest level
+MIN_SIDE = 32  # pixels; the network's coarsest level needs them (a test holds it to networks.base.MIN_SIDE)
 
-_DECODERS: dict[str, Callable[[Path, str], Stored]] = {
+_DECODERS: dict[str, Callable[[Path, str], DecodedFile]] = {
     ".png": pillow.decode,
     ".jpg": pillow.decode,
     ".jpeg": pillow.decode,
@@ -40,10 +40,10 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pil
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """One 2-D picture as read: array (H, W) in the file's own dtype, and where it lies in the world.
+    """A 2-D picture as read: array (H, W) in the file's own dtype, and its position in the world.
 
-    `affine` (4, 4) takes (row, column, slice, 1) to RAS+ coordinates, or is None where the format knows none. `header`
-    is whatever a writer needs to keep the rest of the file's header.
+    `affine` (4, 4) maps (row, column, slice, 1) to RAS+ coordinates in mm; None if the file has none. `header` lets a
+    writer of the same format keep the rest of the header.
     """
 
     array: npt.NDArray[Any]
@@ -53,7 +53,7 @@ class Picture:
 
     @property
     def spacing(self) -> tuple[float, float] | None:
-        """The distance between neighbouring rows and columns, in mm; None where the file does not say."""
+        """The distance between neighbouring rows and columns, in mm; None if the file does not say."""
         if self.affine is None:
             return None
         rows, columns = np.linalg.norm(self.affine[:3, :2], axis=0)
@@ -61,14 +61,14 @@ class Picture:
 
 
 def extension(path: str | Path) -> str:
-    """Return a file name's extension in lower case, with `.nii.gz` as one; `""` if it is not a supported one."""
-    name = str(path).lower()  # not Path(path).suffix: 100,000 files pass through here
+    """Return a file name's extension in lower case, `.nii.gz` as one; `""` if it is not supported."""
+    name = str(path).lower()  # not Path(path).suffix, which is slow for 100,000 files
     ending = ".nii.gz" if name.endswith(".nii.gz") else name[name.rfind(".") :]
     return ending if ending in _DECODERS else ""
 
 
 def stem(path: str | Path) -> str:
-    """Return a file's name without its extension: `a.b.nii.gz` -> `a.b`."""
+    """Return a file name without its extension: `a.b.nii.gz` -> `a.b`."""
     name = path.name if isinstance(path, Path) else Path(path).name
     return name[: len(name) - len(extension(name))]
 
@@ -78,11 +78,15 @@ def read_image(
 ) -> Picture:
     """Read an image as a `Picture` of finite numbers; colour becomes grey.
 
-    `key` is the name of the array in an npz file. `slice_axis` and `slice_index` take a slice out of a volume; files
-    that are 2-D already are read as they are. Raises DataError, naming the file, for whatever cannot be used.
+    `key` names the array in an npz file. `slice_axis` and `slice_index` select a slice of a volume; 2-D files ignore
+    them. Raises DataError, which names the file, if it cannot be used.
+
+    >>> picture = read_image("data/moving/phantom_01.png")
+    >>> picture.array.shape
+    (128, 128)
     """
     path = Path(path)
-    with _told_to_the_user(path):
+    with _translate_errors(path):
         plane = _read_plane(path, key, slice_axis, slice_index)
         array = plane.array
         if plane.palette is not None:
@@ -98,12 +102,12 @@ def read_image(
 def read_label(
     path: str | Path, *, key: str = "label", slice_axis: int | None = None, slice_index: int | None = None
 ) -> Picture:
-    """Read a label map as a `Picture` of integer ids; a palette gives its indices, not its colours.
+    """Read a label map as a `Picture` of integer ids; of a palette image, the indices.
 
-    Arguments and errors are those of `read_image`; numbers that are not whole and colours are errors too.
+    Arguments and errors are those of `read_image`; fractions and colours are errors, too.
     """
     path = Path(path)
-    with _told_to_the_user(path):
+    with _translate_errors(path):
         plane = _read_plane(path, key, slice_axis, slice_index)
         array = plane.array
         if plane.colour:
@@ -132,28 +136,28 @@ def _as_ids(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array.astype(np.int64)
 
 
-def _read_plane(path: Path, key: str, slice_axis: int | None, slice_index: int | None) -> Stored:
+def _read_plane(path: Path, key: str, slice_axis: int | None, slice_index: int | None) -> DecodedFile:
     decode = _DECODERS.get(extension(path))
     if decode is None:
         raise FileError(path, "this format is not supported", f"Supported are {', '.join(EXTENSIONS)}.")
     if path.stat().st_size == 0:
         raise FileError(path, "is empty (0 bytes)", "Copy or export it again.")
-    stored = decode(path, key)
-    shape = stored.array.shape[:-1] if stored.colour else stored.array.shape
-    axes, at = _plane(path, shape, slice_axis, slice_index)
-    array = np.asarray(stored.array[tuple(slice(None) if axis in axes else i for axis, i in enumerate(at))])
+    content = decode(path, key)
+    shape = content.array.shape[:-1] if content.colour else content.array.shape
+    axes, indices = _choose_plane(path, shape, slice_axis, slice_index)
+    array = np.asarray(content.array[tuple(slice(None) if axis in axes else i for axis, i in enumerate(indices))])
     if array.dtype.kind not in "buif":
         raise FileError(path, f"holds {array.dtype} numbers, which are no picture", "Save real numbers.")
-    # torch takes numbers in the machine's own byte order only
+    # torch takes only the machine's own byte order
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
-    return replace(stored, array=array, affine=_plane_affine(stored.affine, axes, at))
+    return replace(content, array=array, affine=_plane_affine(content.affine, axes, indices))
 
 
-def _plane(
+def _choose_plane(
     path: Path, shape: tuple[int, ...], slice_axis: int | None, slice_index: int | None
 ) -> tuple[list[int], list[int]]:
-    """Return the two axes that become rows and columns, and the index to take along every other one."""
-    at = [0] * len(shape)
+    """Return the axes of rows and columns, and the index along each other axis."""
+    indices = [0] * len(shape)
     axes = [axis for axis, length in enumerate(shape) if length > 1 or len(shape) == 2]
     lengths = [shape[axis] for axis in axes]
     sizes = " x ".join(str(length) for length in lengths or shape)
@@ -172,27 +176,27 @@ def _plane(
                 f"its size is {sizes}, so there is no slice {slice_index} along axis {slice_axis}",
                 "Choose a --slice_axis of 0, 1 or 2 and a --slice_index below the size along it.",
             )
-        at[axes.pop(slice_axis)] = slice_index
+        indices[axes.pop(slice_axis)] = slice_index
     if len(axes) != 2:
         raise FileError(path, f"has the size {sizes or 1}, which is no 2-D picture", "Save one with rows and columns.")
-    return axes, at
+    return axes, indices
 
 
 def _plane_affine(
-    affine: npt.NDArray[np.float64] | None, axes: list[int], at: list[int]
+    affine: npt.NDArray[np.float64] | None, axes: list[int], indices: list[int]
 ) -> npt.NDArray[np.float64] | None:
     if affine is None or max(axes) > 2 or not np.isfinite(affine).all() or np.linalg.det(affine) == 0:
-        return None  # nothing is known about where these axes lie in space
+        return None  # the position of these axes in space is unknown
     rows, columns = axes
     across = 3 - rows - columns
     plane = affine[:, [rows, columns, across, 3]]
-    plane[:3, 3] += affine[:3, across] * [*at, 0][across]
+    plane[:3, 3] += affine[:3, across] * [*indices, 0][across]
     return plane
 
 
 @contextmanager
-def _told_to_the_user(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises into a DataError that names the file, what is wrong, and what to do."""
+def _translate_errors(path: Path) -> Iterator[None]:
+    """Turn every exception of a decoder into a FileError, which says what is wrong and what to do."""
     try:
         yield
     except FileError:
@@ -205,6 +209,6 @@ def _told_to_the_user(path: Path) -> Iterator[None]:
         raise FileError(path, "may not be read (permission denied)", "Change its permissions.") from None
     except MemoryError:
         raise FileError(path, "does not fit in memory", "Save it in a lower resolution.") from None
-    except Exception as error:  # decoders raise whatever they like at bytes that make no sense
+    except Exception as error:  # decoders may raise anything on damaged files
         what = f"cannot be read as {extension(path)}; it is damaged, or not what its name says"
         raise FileError(path, what, "Copy or export it again.") from error

@@ -1,7 +1,7 @@
-"""From a path to the array that a network sees: normalised, resampled if asked, and kept if there is a cache.
+"""Loaders: from a path to the array that a network sees, normalised, resampled if asked, and cached.
 
-Resampling keeps the outer edges of the picture in place (pixel centres at i + 1/2): linear for images, without
-smoothing them first when they shrink, and nearest neighbour for labels.
+Resampling keeps the outer edges of the picture in place (pixel centres at i + 1/2). Images are resampled linearly,
+without smoothing before they shrink; labels with nearest neighbour.
 """
 
 import warnings
@@ -20,7 +20,7 @@ from regstudio.data.formats import Picture, read_image, read_label
 
 
 class DataWarning(UserWarning):
-    """A file is used, though there is something odd about it; the message names it."""
+    """A file is used in spite of a problem; the message names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,12 @@ class ImageLoader:
     """Load an image as float32 (1, H, W), its minimum at 0 and its maximum at 1.
 
     A constant image becomes zeros, with a DataWarning. `key`, `slice_axis` and `slice_index` are those of `read_image`;
-    `size` (H, W) resamples what has another size. Raises DataError, naming the file, if it cannot be used.
+    an image of another size than `size` (H, W) is resampled. Raises DataError, which names the file, if it cannot be
+    used.
+
+    >>> image = ImageLoader()("data/moving/phantom_01.png")
+    >>> image.shape, float(image.min()), float(image.max())
+    ((1, 128, 128), 0.0, 1.0)
     """
 
     key: str = "img"
@@ -44,7 +49,7 @@ class ImageLoader:
 
     def __call__(self, path: str | Path) -> npt.NDArray[np.float32]:
         """Return the image of a file."""
-        return self._normalised(_kept(self, path, self._load, self.cache), path)
+        return self._normalised(_load_cached(self, path, self._load, self.cache), path)
 
     def of_picture(self, picture: Picture) -> npt.NDArray[np.float32]:
         """Return the image of a file that `picture` has read."""
@@ -60,11 +65,11 @@ class ImageLoader:
     def _compact(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if self.size is not None and array.shape != self.size:
             array = _resize_linear(array, self.size)
-        return array if _is_small(array) else rescale(array)
+        return array if _fits_16_bits(array) else rescale(array)
 
     def _normalised(self, array: npt.NDArray[Any], path: str | Path) -> npt.NDArray[np.float32]:
         image = (
-            rescale(array) if _is_small(array) else array.astype(np.float32)
+            rescale(array) if _fits_16_bits(array) else array.astype(np.float32)
         )  # a copy: the cached array must not change
         if not image.any():
             warnings.warn(DataWarning(f"{path}: every pixel has the same value. It is read as zeros."), stacklevel=3)
@@ -73,9 +78,9 @@ class ImageLoader:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelLoader:
-    """Load a label map as whole numbers (1, H, W) of type `dtype`; a floating type is for warping it.
+    """Load a label map as integers (1, H, W) in type `dtype`; use a floating type to warp it.
 
-    The other arguments, and the errors, are those of ImageLoader; resampling takes the nearest neighbour.
+    The other arguments and the errors are those of ImageLoader; resampling is by nearest neighbour.
     """
 
     key: str = "label"
@@ -92,7 +97,7 @@ class LabelLoader:
 
     def __call__(self, path: str | Path) -> npt.NDArray[Any]:
         """Return the label map of a file."""
-        return _kept(self, path, self._load, self.cache).astype(self.dtype)[None]
+        return _load_cached(self, path, self._load, self.cache).astype(self.dtype)[None]
 
     def of_picture(self, picture: Picture) -> npt.NDArray[Any]:
         """Return the label map of a file that `picture` has read."""
@@ -112,23 +117,23 @@ class LabelLoader:
 
 
 def rescale(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return a new array moved and scaled to [0, 1]; of a constant one, zeros."""
+    """Return a copy scaled to [0, 1], minimum to 0 and maximum to 1; zeros if it is constant."""
     kind = np.float32 if array.dtype.itemsize <= 2 else np.float64
     lowest, highest = kind(array.min()), kind(array.max())
     if lowest == highest:
         return np.zeros(array.shape, np.float32)
     scaled: npt.NDArray[Any] = array.astype(kind)
-    scaled -= lowest  # in place: fresh memory costs more than the arithmetic
+    scaled -= lowest  # in place, since new memory costs more than the arithmetic
     scaled /= highest - lowest
     return scaled.astype(np.float32, copy=False)
 
 
-def _is_small(array: npt.NDArray[Any]) -> bool:
-    # Bytes and 16-bit numbers are the smallest faithful form; the rest is kept as what it will be in the end.
+def _fits_16_bits(array: npt.NDArray[Any]) -> bool:
+    # Such integers are cached as they are, since that takes least memory; other types are cached as scaled float32.
     return array.dtype.itemsize <= 2 and array.dtype.kind in "bui"
 
 
-def _kept(
+def _load_cached(
     loader: Hashable, path: str | Path, load: Callable[[Path], npt.NDArray[Any]], cache: Cache | None
 ) -> npt.NDArray[Any]:
     path = path if isinstance(path, Path) else Path(path)

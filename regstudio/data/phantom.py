@@ -1,7 +1,7 @@
-"""The demo data set: brain-like slices with labels and known deformations, drawn from a seed.
+"""The demo data set: synthetic brain-like slices with labels and known deformations, from a random seed.
 
-An atlas anatomy is painted once on a fine grid. Each case is that anatomy seen through a random diffeomorphism, with
-its own contrast, bias field and noise; the flow that warps the case back onto the atlas is therefore known.
+The atlas anatomy is painted once on a fine grid. Each case is that anatomy, deformed by a random diffeomorphism, with
+its own contrast, bias field and noise. The true flow that warps the case onto the atlas is therefore known.
 """
 
 from collections.abc import Iterator
@@ -13,44 +13,45 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from regstudio.data.formats import MIN_SIDE
 from regstudio.data.writing import write_arrays, write_image, write_label
 from regstudio.errors import ConfigError, DataError
 
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
 
-FLOW_STEP = 1 / 16  # true flows are rounded to this many pixels, which makes their files small
+FLOW_STEP = 1 / 16  # pixels; true flows are rounded to this, so that their files are small
 
 _FORMATS = (".png", ".nii.gz", ".npy", ".npz")
-_FINE = 5  # the anatomy is painted at this many times the image's resolution
-_SAMPLES = 3  # and averaged over this many samples along each side of a pixel, so that edges are soft
+_PAINT_SCALE = 5  # the anatomy is painted at this many times the image's resolution
+_SAMPLES_PER_SIDE = 3  # of a pixel; the image is their mean, so that edges are soft
 
 
 def make_demo(
     folder: Path, *, seed: int = 0, size: int = 128, train: int = 24, validation: int = 6, overwrite: bool = False
 ) -> None:
-    """Write the demo data set into `folder`, in the documented layout: the same seed gives the same bytes.
+    """Write the demo data set to `folder` in the documented layout; the same seed gives the same bytes.
 
-    The atlas, `train` training and `validation` validation images, 8-bit and `size` x `size` (at least 32), all with
-    labels (`LABEL_NAMES`), in a mix of formats. `true_flow/NAME.npz` holds each case's `flow` (2, size, size), float16,
-    in pixels, rounded to `FLOW_STEP`, that warps the case onto the atlas: atlas(p) = case(p + flow(p)).
+    It has an atlas, `train` training and `validation` validation images of `size` x `size` pixels (at least 32), 8-bit,
+    all with labels (`LABEL_NAMES`), in several formats. `true_flow/NAME.npz` has the `flow` (2, size, size) of a case,
+    float16 in pixels, rounded to `FLOW_STEP`. It warps the case onto the atlas: atlas(p) = case(p + flow(p)).
 
-    Raises ConfigError for numbers out of bounds, and DataError if the folder holds files of something else, unless
-    `overwrite` is set: then they stay, but for those named like a file of the demo.
+    Raises ConfigError for numbers out of bounds. Raises DataError if the folder has other files, unless `overwrite` is
+    set: then only files with the name of a demo file are replaced.
     """
-    if seed < 0 or size < 32 or train < 1 or validation < 0:
+    if seed < 0 or size < MIN_SIDE or train < 1 or validation < 0:
         raise ConfigError(
             f"A demo cannot be made with seed {seed}, size {size}, train {train} and validation {validation}. "
-            "Seed and validation start at 0, train at 1 and size at 32."
+            f"Seed and validation start at 0, train at 1 and size at {MIN_SIDE}."
         )
-    cases = list(_plan(train, validation))
+    cases = list(_list_cases(train, validation))
     if not overwrite or folder.is_file():
         _refuse_foreign_files(folder, cases)
     tissue = _paint_anatomy(default_rng(seed), size)
     for number, case in enumerate(cases, start=1):
         rng = default_rng([seed, number])
         to_case, to_atlas = _draw_flows(rng, size) if case.flow else np.zeros((2, 2, size, size))
-        image, label = _view(rng, tissue, to_atlas)
+        image, label = _render_case(rng, tissue, to_atlas)
         if case.flow:
             rounded = np.rint(to_case / FLOW_STEP) * FLOW_STEP
             write_arrays(folder / case.flow, {"flow": rounded.astype(np.float16)})
@@ -64,7 +65,7 @@ class _CaseFiles(NamedTuple):
     flow: str | None
 
 
-def _plan(train: int, validation: int) -> Iterator[_CaseFiles]:
+def _list_cases(train: int, validation: int) -> Iterator[_CaseFiles]:
     for k in range(train + validation):
         name = f"phantom_{k + 1:02d}"
         moving = "moving" if k < train else "validation_moving"
@@ -75,12 +76,12 @@ def _plan(train: int, validation: int) -> Iterator[_CaseFiles]:
 
 
 def _refuse_foreign_files(folder: Path, cases: list[_CaseFiles]) -> None:
-    ours = {folder / name for case in cases for name in case if name}
-    # Someone's own data may well have a fixed/atlas.png; only the demo has true flows, and they are written first.
+    demo_files = {folder / name for case in cases for name in case if name}
+    # Other data sets, too, may have a fixed/atlas.png; only the demo has true flows, which are written first.
     if not any((folder / case.flow).exists() for case in cases if case.flow):
-        ours = set()
+        demo_files = set()
     files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    foreign = folder if folder.is_file() else next((path for path in files if path not in ours), None)
+    foreign = folder if folder.is_file() else next((path for path in files if path not in demo_files), None)
     if foreign:
         raise DataError(f"{foreign} is not part of the demo to be written to {folder}. Name an empty or new folder.")
 
@@ -142,9 +143,9 @@ _FISSURES = (
 
 
 def _paint_anatomy(rng: Generator, size: int) -> Bytes:
-    """Draw a head: (_FINE * size, _FINE * size), indices into _TISSUES."""
-    axis = (np.arange(size * _FINE) + 0.5) / (size * _FINE) * 2 - 1
-    y, x = _bend(rng, *np.meshgrid(axis, axis, indexing="ij"))
+    """Paint a head: (_PAINT_SCALE * size, _PAINT_SCALE * size), indices into _TISSUES."""
+    axis = (np.arange(size * _PAINT_SCALE) + 0.5) / (size * _PAINT_SCALE) * 2 - 1
+    y, x = _warp_points(rng, *np.meshgrid(axis, axis, indexing="ij"))
     depth = 0.81 * (1 - np.hypot(y / 0.92, x / (0.76 + 0.05 * y)))  # below the skin
     brain = depth - 0.145
     for stroke in (*_FISSURES, *_sulci(rng)):
@@ -157,20 +158,20 @@ def _paint_anatomy(rng: Generator, size: int) -> Bytes:
     return tissue
 
 
-def _bend(rng: Generator, y: Floats, x: Floats) -> tuple[Floats, Floats]:
-    """Move the points along a few slow waves, so that nothing in the anatomy is straight or symmetric."""
-    bent = []
+def _warp_points(rng: Generator, y: Floats, x: Floats) -> tuple[Floats, Floats]:
+    """Move points along slow waves, so that nothing in the anatomy is straight or symmetric."""
+    warped = []
     for along, across in ((y, x), (x, y)):
         moved = along.copy()
         for frequency in (2.5, 5.0, 11.0):
             start, other_start = rng.uniform(0, 2 * np.pi, 2)
             moved += 0.05 / frequency * (np.sin(frequency * across + start) + np.sin(frequency * along + other_start))
-        bent.append(moved)
-    return bent[0], bent[1]
+        warped.append(moved)
+    return warped[0], warped[1]
 
 
 def _sulci(rng: Generator, count: int = 16) -> list[_Stroke]:
-    """Furrows that wind inwards from the brain's surface, long and short ones in turn."""
+    """Return furrows that wind inwards from the brain's surface, alternately long and short."""
     strokes = []
     for k in range(count):
         angle = (k + 0.5 + rng.uniform(-0.15, 0.15)) * 2 * np.pi / count
@@ -189,7 +190,7 @@ def _draw_flows(rng: Generator, size: int) -> tuple[Floats, Floats]:
     rest = np.sqrt(np.sin(np.pi * (np.arange(size) + 0.5) / size))
     waves = np.stack([_smooth_noise(rng, size, 0.12) + 0.3 * _smooth_noise(rng, size, 0.06) for _ in "yx"])
     velocity = 0.021 * size * rng.uniform(0.8, 1.2) * waves * np.outer(rest, rest)
-    while _least_growth(_exponential(velocity)) < 0.3:
+    while _min_jacobian(_exponential(velocity)) < 0.3:
         velocity *= 0.9
     return _exponential(velocity), _exponential(-velocity)
 
@@ -209,40 +210,40 @@ def _exponential(velocity: Floats, squarings: int = 7) -> Floats:
     grid = np.indices(velocity.shape[1:])
     flow: Floats = velocity / 2**squarings
     for _ in range(squarings):
-        flow = flow + _sample(flow, grid + flow)
+        flow = flow + _sample_flow(flow, grid + flow)
     return flow
 
 
-def _sample(flow: Floats, points: Floats) -> Floats:
-    """The flow (2, H, W) at points (2, ...) between its pixels, linearly."""
+def _sample_flow(flow: Floats, points: Floats) -> Floats:
+    """Sample a flow (2, H, W) at points (2, ...) linearly."""
     return np.stack([ndimage.map_coordinates(c, points, order=1, mode="nearest") for c in flow])
 
 
-def _least_growth(flow: Floats) -> float:
-    """Smallest Jacobian determinant of p + flow(p), by which areas grow; it is positive where nothing folds."""
+def _min_jacobian(flow: Floats) -> float:
+    """Return the smallest Jacobian determinant of p + flow(p); it is positive if nothing folds."""
     (a, b), (c, d) = (np.gradient(channel) for channel in flow)
     return float(((1 + a) * (1 + d) - b * c).min())
 
 
-def _view(rng: Generator, tissue: Bytes, flow: Floats) -> tuple[Bytes, Bytes]:
+def _render_case(rng: Generator, tissue: Bytes, flow: Floats) -> tuple[Bytes, Bytes]:
     """Image (0 to 255) and label, both (size, size), of the anatomy pulled back along `flow` (2, size, size)."""
     size = flow.shape[1]
-    offsets = (np.arange(size * _SAMPLES) + 0.5) / _SAMPLES - 0.5
+    offsets = (np.arange(size * _SAMPLES_PER_SIDE) + 0.5) / _SAMPLES_PER_SIDE - 0.5
     grid = np.stack(np.meshgrid(offsets, offsets, indexing="ij"))
-    points = grid + _sample(flow, grid)
-    rows, columns = np.clip(np.floor((points + 0.5) * _FINE).astype(int), 0, size * _FINE - 1)
-    seen = tissue[rows, columns]
+    points = grid + _sample_flow(flow, grid)
+    rows, columns = np.clip(np.floor((points + 0.5) * _PAINT_SCALE).astype(int), 0, size * _PAINT_SCALE - 1)
+    sampled = tissue[rows, columns]
     labels = np.array([kind.label for kind in _TISSUES], np.uint8)
-    centre = slice(_SAMPLES // 2, None, _SAMPLES)
-    return _acquire(rng, seen), labels[seen[centre, centre]]
+    centre = slice(_SAMPLES_PER_SIDE // 2, None, _SAMPLES_PER_SIDE)
+    return _simulate_scan(rng, sampled), labels[sampled[centre, centre]]
 
 
-def _acquire(rng: Generator, seen: Bytes) -> Bytes:
+def _simulate_scan(rng: Generator, sampled: Bytes) -> Bytes:
     """Image (0 to 255) of the tissue at each sample, with a scanner's contrast, bias field and Rician noise."""
-    size = len(seen) // _SAMPLES
+    size = len(sampled) // _SAMPLES_PER_SIDE
     brightness = np.array([kind.brightness for kind in _TISSUES])
     brightness[1:] += rng.normal(0, 0.04, brightness.size - 1)
-    clean = brightness.clip(0)[seen].reshape(size, _SAMPLES, size, _SAMPLES).mean(axis=(1, 3))
+    clean = brightness.clip(0)[sampled].reshape(size, _SAMPLES_PER_SIDE, size, _SAMPLES_PER_SIDE).mean(axis=(1, 3))
     clean = clean ** rng.uniform(0.8, 1.25) * np.exp(0.12 * _smooth_noise(rng, size, 0.25))
     real, imaginary = rng.normal(0, rng.uniform(0.012, 0.025), (2, size, size))
     image: Bytes = np.rint(255 * np.hypot(clean + real, imaginary).clip(0, 1)).astype(np.uint8)

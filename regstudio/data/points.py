@@ -1,9 +1,9 @@
-"""Landmarks: points that an expert found in two images, as CSV files beside the images.
+"""Landmarks: corresponding points in two images, as CSV files beside the images.
 
-The landmarks of NAME.ext are NAME_points.csv, in the image's folder or in one beside it whose name ends in _points
-(for `validation_moving/`, `validation_moving_points/`). The first line names the columns: `y` (rows, down) and `x`
-(columns, right), in pixels counted from 0 at the centre of the first; `name`, if there is one; others are passed over.
-Row i of one file and row i of the other are the same place in the body.
+The landmarks of NAME.ext are in NAME_points.csv, in the image's folder or in a sibling folder whose name ends in
+_points (`validation_moving_points/` for `validation_moving/`). The first line names the columns: `y` (rows, down) and
+`x` (columns, right), in pixels from 0 at the centre of the first pixel, and optionally `name`; others are ignored.
+Row i in both files is the same place in the body.
 """
 
 import csv
@@ -23,7 +23,7 @@ _REMEDY = "Give it a first line `y,x` and a line of two numbers, in pixels, for 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Landmarks:
-    """Places (n, 2), y and x in pixels, and their names, which are empty where the file has none."""
+    """Points `places` (n, 2), y and x in pixels, and their names; a name is empty if the file has none."""
 
     path: Path
     places: npt.NDArray[np.float64]
@@ -31,14 +31,14 @@ class Landmarks:
 
 
 def find_landmarks(image: Path) -> Path | None:
-    """Return the file of an image's landmarks, or None where there is none."""
+    """Return the landmark file of an image, or None if there is none."""
     name = stem(image) + POINTS_SUFFIX + ".csv"
-    beside = image.parent.with_name(image.parent.name + POINTS_SUFFIX)
-    return next((folder / name for folder in (image.parent, beside) if (folder / name).is_file()), None)
+    sibling = image.parent.with_name(image.parent.name + POINTS_SUFFIX)
+    return next((folder / name for folder in (image.parent, sibling) if (folder / name).is_file()), None)
 
 
 def read_landmarks(path: Path) -> Landmarks:
-    """Read a file of landmarks; raises FileError for whatever is none."""
+    """Read a landmark file; raises FileError if it is not one."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file, skipinitialspace=True))
@@ -53,7 +53,7 @@ def read_landmarks(path: Path) -> Landmarks:
 
 
 def check_pair(fixed: Landmarks, moving: Landmarks) -> None:
-    """Raise FileError unless the landmarks of two images can be the same places: as many, and of the same names."""
+    """Raise FileError unless the landmarks of two images correspond: the same number, and the same names."""
     if len(fixed.places) != len(moving.places):
         what = f"holds {len(moving.places)} landmarks, but {fixed.path} holds {len(fixed.places)}"
         raise FileError(moving.path, what, "Row by row, the two are the same places: add what lacks.")

@@ -1,4 +1,4 @@
-"""What can be wrong with a file or folder of data: as an exception where one file is read, as data where many are."""
+"""Problems of files and folders: FileError is raised when one file is read, Problem is reported when many are."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,10 @@ Severity = Literal["error", "warning", "note"]
 
 
 class FileError(DataError):
-    """A file or folder cannot be used; carries the path, what is wrong with it, and what to do."""
+    """A file or folder cannot be used; has the path, what is wrong, and the remedy."""
 
     def __init__(self, path: Path, what: str, remedy: str) -> None:
-        super().__init__(path, what, remedy)  # the arguments, so that a loading process can hand the error over
+        super().__init__(path, what, remedy)  # all arguments, so that the error can be pickled between processes
         self.path, self.what, self.remedy = path, what, remedy
 
     def __str__(self) -> str:
@@ -23,10 +23,10 @@ class FileError(DataError):
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Something a user should know about a file or folder.
+    """A fact about a file or folder that the user should know.
 
-    An error stops a training before it starts, a warning does not, and a note only says what was decided. `left_out`
-    tells whether the file goes unused because of it.
+    An error prevents training, a warning does not, and a note states a decision. `left_out` says whether the file is
+    not used because of it.
     """
 
     severity: Severity

@@ -1,4 +1,4 @@
-"""Writing pictures that other programs open, in the format that the file's name asks for, with the header kept."""
+"""Write pictures that other programs open; the extension chooses the format, and the header is kept."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.codecs import itk, nifti, npy, pillow
-from regstudio.data.codecs.stored import Stored
+from regstudio.data.codecs.decoded_file import DecodedFile
 from regstudio.data.formats import Picture, extension
 from regstudio.data.problems import FileError
 from regstudio.files import atomic_path
 
-_ENCODERS: dict[str, Callable[[Path, str, Stored], None]] = {
+_ENCODERS: dict[str, Callable[[Path, str, DecodedFile], None]] = {
     ".png": pillow.encode,
     ".tif": pillow.encode,
     ".tiff": pillow.encode,
@@ -33,7 +33,7 @@ _OUTPUT_OF = {".jpg": ".png", ".jpeg": ".png", ".dcm": ".mha"}
 
 
 def output_extension(path: str | Path) -> str:
-    """Return the extension to write results of this input in: its own, but .png for .jpg and .mha for .dcm."""
+    """Return the extension for results of this input: the input's own, but .png for .jpg and .mha for .dcm."""
     own = extension(path)
     return _OUTPUT_OF.get(own, own)
 
@@ -41,16 +41,18 @@ def output_extension(path: str | Path) -> str:
 def write_image(path: str | Path, array: npt.NDArray[Any], *, like: Picture | None = None, key: str = "img") -> None:
     """Write an image (H, W) atomically; the same array gives the same bytes.
 
-    Floats keep their values as 32-bit floats, except in the formats that hold whole numbers only: there they must lie
-    in [0, 1], which becomes 0 to 65535 in PNG and TIFF and 0 to 255 in BMP and JPEG. Whole numbers are written as they
-    are. `like` gives affine and header; if it has another size, it is taken to show the same field of view. `key` names
-    the array in an npz file. Raises DataError for values that the format cannot hold.
+    Floats are written as 32-bit floats. In formats of integers they must be in [0, 1], and are scaled to 0 to 65535
+    (PNG, TIFF) or 0 to 255 (BMP, JPEG). Integers are written unchanged. `like` gives affine and header; a `like` of
+    another size has the same field of view. `key` names the array in an npz file. Raises DataError for values that the
+    format cannot hold.
+
+    >>> write_image("warped.nii.gz", warped, like=read_image("moving.nii.gz"))
     """
     path, array = Path(path), np.asarray(array)
     if extension(path) in _SIXTEEN_BITS:
-        array = _as_whole_numbers(path, array, np.uint16)
+        array = _to_integers(path, array, np.uint16)
     elif extension(path) in _EIGHT_BITS:
-        array = _as_whole_numbers(path, array, np.uint8)
+        array = _to_integers(path, array, np.uint8)
     elif array.dtype.kind == "f":
         array = array.astype(np.float32)
     elif array.dtype.kind == "b" or array.dtype.itemsize > 4:
@@ -59,10 +61,10 @@ def write_image(path: str | Path, array: npt.NDArray[Any], *, like: Picture | No
 
 
 def write_label(path: str | Path, array: npt.NDArray[Any], *, like: Picture | None = None, key: str = "label") -> None:
-    """Write a label map (H, W) of whole numbers atomically, in the smallest integer type that holds its ids.
+    """Write a label map (H, W) of integers atomically, in the smallest integer type that holds its ids.
 
     `like` gives affine, header and palette. Raises DataError for ids that the format cannot hold, and for JPEG, which
-    would change them.
+    changes them.
     """
     path, array = Path(path), np.asarray(array)
     if array.dtype.kind == "f" and (np.rint(array) == array).all():
@@ -79,7 +81,7 @@ def write_label(path: str | Path, array: npt.NDArray[Any], *, like: Picture | No
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Write several named arrays of any shape to an .npz file, atomically; the same arrays give the same bytes."""
+    """Write named arrays of any shape to an .npz file atomically; the same arrays give the same bytes."""
     with atomic_path(Path(path)) as temporary:
         npy.write_arrays(temporary, arrays)
 
@@ -92,38 +94,38 @@ def _write(
     encode = _ENCODERS.get(extension(path))
     if encode is None:
         raise FileError(path, "this format cannot be written", f"Choose one of {', '.join(_ENCODERS)}.")
-    affine, header = (None, None) if like is None else (affine_at(like, array.shape), like.header)
+    affine, header = (None, None) if like is None else (resized_affine(like, array.shape), like.header)
     with atomic_path(path) as temporary:
-        encode(temporary, key, Stored(array=array, palette=palette, affine=affine, header=header))
+        encode(temporary, key, DecodedFile(array=array, palette=palette, affine=affine, header=header))
 
 
-def affine_at(like: Picture, shape: tuple[int, ...]) -> npt.NDArray[np.float64] | None:
-    """Return the affine of `like` for a picture of another size with the same field of view."""
+def resized_affine(like: Picture, shape: tuple[int, ...]) -> npt.NDArray[np.float64] | None:
+    """Return the affine (4, 4) of `like` for a picture of size `shape` with the same field of view."""
     if like.affine is None or like.array.shape == shape:
         return like.affine
-    affine: npt.NDArray[np.float64] = like.affine @ resizing(like.array.shape, shape)
+    affine: npt.NDArray[np.float64] = like.affine @ resize_matrix(like.array.shape, shape)
     return affine
 
 
-def resizing(before: tuple[int, ...], after: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """Return the matrix (4, 4) from pixels of a picture resized to `after` to its pixels at `before`, both (H, W)."""
+def resize_matrix(before: tuple[int, ...], after: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Return the matrix (4, 4) from pixel indices at size `after` to those at size `before`, both (H, W)."""
     matrix = np.eye(4)
     for axis, ratio in enumerate(np.divide(before, after)):
         matrix[axis, axis] = ratio
-        matrix[axis, 3] = (ratio - 1) / 2  # the outer edges of the outer pixels stay where they are
+        matrix[axis, 3] = (ratio - 1) / 2  # the outer edges of the picture stay in place
     return matrix
 
 
-def _as_whole_numbers(path: Path, array: npt.NDArray[Any], dtype: type[np.unsignedinteger[Any]]) -> npt.NDArray[Any]:
-    top = np.iinfo(dtype).max
+def _to_integers(path: Path, array: npt.NDArray[Any], dtype: type[np.unsignedinteger[Any]]) -> npt.NDArray[Any]:
+    maximum = np.iinfo(dtype).max
     if array.dtype.kind == "b":
         return array.astype(np.uint8) * np.uint8(255)
     lowest, highest = array.min(), array.max()
-    # A little beyond is the rounding of an interpolation; much beyond is another scale, which clipping would destroy.
+    # Interpolation may go beyond [0, 1] by rounding. Values far beyond have another scale: clipping would destroy them.
     if array.dtype.kind == "f" and lowest >= -1e-3 and highest <= 1 + 1e-3:
-        scaled: npt.NDArray[Any] = np.rint(np.clip(array, 0, 1).astype(np.float64) * top).astype(dtype)
+        scaled: npt.NDArray[Any] = np.rint(np.clip(array, 0, 1).astype(np.float64) * maximum).astype(dtype)
         return scaled
-    if array.dtype.kind in "ui" and lowest >= 0 and highest <= top:
+    if array.dtype.kind in "ui" and lowest >= 0 and highest <= maximum:
         return array.astype(np.uint8 if array.dtype == np.uint8 else dtype)
     what = f"this format cannot hold the values {lowest:g} to {highest:g} of the image"
     raise FileError(path, what, "Write .nii.gz, .npy or .mha instead.")

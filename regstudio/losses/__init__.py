@@ -1,4 +1,4 @@
-"""What training minimises: similarity of images, overlap of labels, regularity of flows, and their weighted sum."""
+"""Losses: similarity of images, overlap of labels, regularity of flows, and their weighted sum, the objective."""
 
 from regstudio.losses.objective import Objective, SoftLabels
 from regstudio.losses.overlap import SoftDice, one_hot, scored_labels

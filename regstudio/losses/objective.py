@@ -1,4 +1,4 @@
-"""What a training minimises as a whole: named terms, each with its weight."""
+"""The objective of a training: the weighted sum of named losses."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from regstudio.losses.similarity import MSE, NCC, GlobalNCC, MutualInformation
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SoftLabels:
-    """One-hot labels of a step: `fixed` (B or 1, L, H, W), `warped` (B, L, H, W) and which are scored (B, L)."""
+    """One-hot labels of a step: `fixed` (B or 1, L, H, W), `warped` (B, L, H, W); `scored` (B, L), bool."""
 
     fixed: Tensor
     warped: Tensor
@@ -20,9 +20,13 @@ class SoftLabels:
 
 
 class Objective(nn.Module):
-    """The weighted sum of the losses whose weight is not zero; the others are not computed.
+    """The weighted sum of losses; a loss of weight zero is not computed.
 
-    The arguments are the settings of the configuration's loss section.
+    The arguments are the settings of the config's loss section.
+
+    >>> terms = Objective(grad_weight=0.5)(fixed, warped, field, flow)
+    >>> list(terms)
+    ['loss', 'ncc', 'grad']
     """
 
     def __init__(
@@ -55,7 +59,7 @@ class Objective(nn.Module):
 
     @property
     def compares_images(self) -> bool:
-        """Whether any term looks at the images."""
+        """Whether any term with a weight compares the images."""
         return any(self.weights[name] for name in self.similarities)
 
     def forward(
@@ -63,8 +67,8 @@ class Objective(nn.Module):
     ) -> dict[str, Tensor]:
         """Return the terms and, as "loss", their weighted sum: scalars.
 
-        `fixed` (B or 1, 1, H, W), `warped` (B, 1, H, W); `field` (B, 2, H, W) is what is to be smooth, the velocity
-        field where there is one, and `flow` what is not to fold.
+        `fixed` (B or 1, 1, H, W), `warped` (B, 1, H, W). `field` (B, 2, H, W) shall be smooth: the velocity field or,
+        without one, the flow. `flow` (B, 2, H, W) shall not fold.
         """
         terms = {
             name: similarity(fixed, warped) for name, similarity in self.similarities.items() if self.weights[name]

@@ -1,16 +1,16 @@
-"""How regular a flow is, as modules that return one scalar, smaller for a more plausible flow."""
+"""Regularity of a flow: modules that return one scalar, smaller for a more plausible flow."""
 
 from typing import Literal, get_args
 
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional as F
 
 
 class Grad(nn.Module):
     """Roughness of a flow: the mean of its squared ('l2') or absolute ('l1') forward differences.
 
-    The mean is taken along rows and along columns, over both channels, and the two are averaged. Flows are in pixels,
-    so the unit is pixels per pixel (squared). Computed in float32. Raises ValueError for another penalty.
+    It is the average of the means along rows and along columns, each over both channels. Flows are in pixels, so the
+    unit is pixels per pixel (squared). Computed in float32. Raises ValueError for another penalty.
     Source: Balakrishnan et al., "VoxelMorph: A Learning Framework for Deformable Medical Image Registration", TMI 2019.
     """
 
@@ -31,10 +31,10 @@ class Grad(nn.Module):
 
 
 class Folding(nn.Module):
-    """How near a flow is to folding space: the mean shortfall of its Jacobian determinant below `margin`.
+    """Penalty on folds: mean(relu(margin - determinant)) over the flow's one-sided Jacobian determinants.
 
-    Each square of four neighbouring pixels has four determinants, one for the triangle at each corner, and keeps its
-    orientation exactly where all four are positive. 0 where none is below the margin. Computed in float32.
+    A square of four neighbouring pixels has four determinants, one for the triangle at each corner; it does not fold if
+    and only if all four are positive. The penalty is 0 if no determinant is below `margin`. Computed in float32.
     Source: the criteria of Liu et al., "On Finite Difference Jacobian Computation in Deformable Image Registration",
     IJCV 2024, as a hinge.
     """
@@ -47,16 +47,16 @@ class Folding(nn.Module):
         """Measure `flow` (B, 2, H, W), in pixels; return a scalar of at least 0."""
         _check_flow(flow)
         by_row, by_column = (flow.float().diff(dim=axis) for axis in (2, 3))
-        shortfalls = [
-            functional.relu(self.margin - _determinant(down, right)).mean()
+        hinges = [
+            F.relu(self.margin - _jacobian_determinant(down, right)).mean()
             for down in (by_row[..., :-1], by_row[..., 1:])
             for right in (by_column[:, :, :-1], by_column[:, :, 1:])
         ]
-        return sum(shortfalls[1:], shortfalls[0]) / len(shortfalls)
+        return sum(hinges[1:], hinges[0]) / len(hinges)
 
 
-def _determinant(down: Tensor, right: Tensor) -> Tensor:
-    """Determinant of the identity plus the differences of a flow along rows and columns: (B, 2, h, w) -> (B, h, w)."""
+def _jacobian_determinant(down: Tensor, right: Tensor) -> Tensor:
+    """Determinant of identity plus Jacobian, from differences along rows and columns: (B, 2, h, w) -> (B, h, w)."""
     return (1 + down[:, 0]) * (1 + right[:, 1]) - right[:, 0] * down[:, 1]
 
 

@@ -1,26 +1,31 @@
-"""How alike two images are, as modules that return one scalar, smaller for a better match."""
+"""Similarity of two images: modules that return one scalar, smaller for a better match."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional as F
 
-EPSILON = 1e-5  # keeps windows without contrast at zero correlation
+EPSILON = 1e-5  # gives windows without contrast a correlation of zero
 
 
 class NCC(nn.Module):
     """Local squared normalised cross-correlation, negated: -1 for a perfect match, 0 for none.
 
-    In each `win` x `win` window, cross^2 / (var_fixed * var_moving + 1e-5), averaged over all windows. Windows reach
-    over the border, where the images are zero; each channel has its own windows. Unchanged by
-    brightness and contrast, up to the 1e-5; meant for images in [0, 1].
+    It is the mean of cross^2 / (var_fixed * var_moving + 1e-5) over the `win` x `win` windows around all pixels, for
+    each channel. Outside the images there are zeros. Brightness and contrast do not change it, up to the 1e-5. Images
+    are in [0, 1].
 
-    The arithmetic is float64 and the result float32, whatever the input and under autocast: in float32 the rounding
-    of window sums on a flat bright area gives gradients as large as the true ones elsewhere, and the remedy costs
-    about a millisecond at 256x256.
+    It is computed in float64, also under autocast, and returned in float32. In float32, rounding errors of the window
+    sums on a flat bright area have gradients as large as the true ones elsewhere; float64 costs about a millisecond at
+    256x256.
 
     Raises ValueError if `win` is not an odd number of at least 3.
+
+    >>> image = torch.rand(1, 1, 64, 64)
+    >>> round(NCC()(image, image).item(), 3)
+    -1.0
+
     Source: Balakrishnan et al., "VoxelMorph: A Learning Framework for Deformable Medical Image Registration", TMI 2019.
     """
 
@@ -33,13 +38,14 @@ class NCC(nn.Module):
     def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
         """Compare `fixed` (B or 1, C, H, W) with `warped` (B, C, H, W); return a scalar in [-1, 0]."""
         _check_shapes(fixed, warped)
-        return -_local_ncc(fixed.double(), warped.double(), self.win).mean().float()
+        return -local_ncc(fixed.double(), warped.double(), self.win).mean().float()
 
 
 class GlobalNCC(nn.Module):
-    """Normalised cross-correlation over the whole image, negated: -1 for a perfect match, 1 for an inverted one.
+    """Normalised cross-correlation of the whole images, negated: -1 for a perfect match, 1 for an inverted image.
 
-    Pearson's correlation of the grey values, averaged over batch and channels, in float32; a constant image has 0.
+    It is Pearson's correlation of the grey values, averaged over batch and channels; 0 for a constant image. Computed
+    in float32.
     """
 
     def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
@@ -47,7 +53,7 @@ class GlobalNCC(nn.Module):
         _check_shapes(fixed, warped)
         f, w = (image.float() - image.float().mean(dim=(2, 3), keepdim=True) for image in (fixed, warped))
         cross = (f * w).mean(dim=(2, 3))
-        # Inside the root, so that its gradient is finite where an image is constant.
+        # Epsilon is inside the root, so that its gradient is finite for a constant image.
         scale = (f.square().mean(dim=(2, 3)) * w.square().mean(dim=(2, 3)) + EPSILON**2).sqrt()
         return -(cross / scale).mean()
 
@@ -64,8 +70,8 @@ class MSE(nn.Module):
 class MutualInformation(nn.Module):
     """Mutual information of the grey values in nats, negated: 0 for independent images; for other modalities.
 
-    The joint distribution is estimated with Gaussian Parzen windows on `bins` equally spaced values of [0, 1], each
-    half a bin wide, for each image of the batch. Raises ValueError for fewer than 2 bins.
+    The joint distribution of each image pair is estimated with Gaussian Parzen windows, half a bin wide, at `bins`
+    equally spaced values of [0, 1]. Raises ValueError for fewer than 2 bins.
     Source: Wells et al., "Multi-modal volume registration by maximization of mutual information", MedIA 1996.
     """
 
@@ -78,13 +84,13 @@ class MutualInformation(nn.Module):
     def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
         """Compare `fixed` (B or 1, C, H, W) with `warped` (B, C, H, W), values in [0, 1]; return a scalar <= 0."""
         _check_shapes(fixed, warped)
-        f, w = self._windows(fixed.expand_as(warped)), self._windows(warped)
+        f, w = self._parzen_weights(fixed.expand_as(warped)), self._parzen_weights(warped)
         joint = f.transpose(1, 2) @ w / f.shape[1]
-        shared = _entropy(joint.sum(dim=2)) + _entropy(joint.sum(dim=1)) - _entropy(joint.flatten(1))
-        return -shared.mean()
+        information = _entropy(joint.sum(dim=2)) + _entropy(joint.sum(dim=1)) - _entropy(joint.flatten(1))
+        return -information.mean()
 
-    def _windows(self, image: Tensor) -> Tensor:
-        """How much each pixel counts for each bin: (B, pixels, bins), sums of 1 over the bins."""
+    def _parzen_weights(self, image: Tensor) -> Tensor:
+        """Weight of each pixel for each bin: (B, pixels, bins); the weights of a pixel sum to 1."""
         centres = torch.linspace(0, 1, self.bins, device=image.device)
         width = 0.5 / (self.bins - 1)
         distances = (image.float().clamp(0, 1).flatten(1)[:, :, None] - centres) / width
@@ -92,7 +98,7 @@ class MutualInformation(nn.Module):
 
 
 def _entropy(distribution: Tensor) -> Tensor:
-    """Entropy in nats of each row: (B, n) -> (B,); the floor keeps the gradient of what is improbable finite."""
+    """Entropy of each row in nats: (B, n) -> (B,); the clamp keeps the gradient finite for probability 0."""
     return -(distribution * distribution.clamp(min=1e-12).log()).sum(dim=1)
 
 
@@ -104,27 +110,27 @@ def _check_shapes(fixed: Tensor, warped: Tensor) -> None:
         )
 
 
-def _local_ncc(fixed: Tensor, warped: Tensor, win: int) -> Tensor:
-    """Squared NCC of the window around each pixel: (B, C, H, W), values in [0, 1]."""
-    # Two calls, since sums of the fixed image alone need no gradient and are shared by the whole batch.
-    sum_f, sum_ff = _box_sum(torch.stack((fixed, fixed * fixed)), win).unbind()
-    sum_w, sum_ww, sum_fw = _box_sum(torch.stack((warped, warped * warped, fixed * warped)), win).unbind()
+def local_ncc(fixed: Tensor, warped: Tensor, win: int) -> Tensor:
+    """Squared NCC of the window around each pixel: (B, C, H, W), in [0, 1]."""
+    # Two calls: the sums of the fixed image need no gradient, and the whole batch shares them.
+    sum_f, sum_ff = box_sum(torch.stack((fixed, fixed * fixed)), win).unbind()
+    sum_w, sum_ww, sum_fw = box_sum(torch.stack((warped, warped * warped, fixed * warped)), win).unbind()
     pixels = win * win
     cross = sum_fw - sum_f * sum_w / pixels
     var_f = (sum_ff - sum_f * sum_f / pixels).clamp(min=0)
     var_w = (sum_ww - sum_w * sum_w / pixels).clamp(min=0)
-    # At most 1 by Cauchy-Schwarz; the clamp holds rounding to it on images far outside [0, 1].
+    # At most 1 by Cauchy-Schwarz, except for rounding on images far outside [0, 1]; hence the clamp.
     return (cross * cross / (var_f * var_w + EPSILON)).clamp(max=1)
 
 
-def _box_sum(x: Tensor, win: int) -> Tensor:
-    """Sum of the `win` x `win` window around each pixel of the last two axes, zeros outside; the shape stays."""
-    total: Tensor = _BoxSum.apply(x, win)  # type: ignore[no-untyped-call]  # torch leaves `apply` without types
+def box_sum(x: Tensor, win: int) -> Tensor:
+    """Sum of the `win` x `win` window around each pixel of the last two axes, with zeros outside; same shape."""
+    total: Tensor = _BoxSum.apply(x, win)  # type: ignore[no-untyped-call]  # `apply` has no types
     return total
 
 
 class _BoxSum(torch.autograd.Function):
-    """A box sum is its own transpose, so the backward pass is one more box sum and nothing has to be kept.
+    """Box sum. It is its own transpose, so the backward pass is a box sum, too, and needs no saved tensors.
 
     NCC forward and backward at 256x256 on one core: 2.9 ms; 9.5 ms with two one-dimensional F.avg_pool2d calls in
     this function, 14.7 ms with a plain F.avg_pool2d. In float32: 1.5 ms; 4.9 ms with two one-dimensional F.conv2d
@@ -135,16 +141,16 @@ class _BoxSum(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, win: int) -> Tensor:
         ctx.win = win
         radius = win // 2
-        padded = functional.pad(x, (radius, radius, radius, radius))
+        padded = F.pad(x, (radius, radius, radius, radius))
         return _window_sum(_window_sum(padded, win, -1), win, -2)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return _box_sum(gradients[0], ctx.win), None
+        return box_sum(gradients[0], ctx.win), None
 
 
 def _window_sum(x: Tensor, win: int, axis: int) -> Tensor:
-    """Sums of `win` neighbours along an axis, each from two half-windows: additions grow with log2(win)."""
+    """Sum of `win` neighbours along an axis, from two half-windows: the additions grow with log2(win)."""
     if win == 1:
         return x
     half = win // 2

@@ -1,4 +1,4 @@
-"""How good a registration is: plain functions on plain arrays, one file a family."""
+"""Metrics of a registration: functions on NumPy arrays, one module for each family."""
 
 from regstudio.metrics.folding import (
     FoldCount,

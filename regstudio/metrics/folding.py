@@ -1,18 +1,18 @@
-"""What a flow does to space: Jacobian determinants and folds."""
+"""Folds of a flow and its Jacobian determinants."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regstudio.metrics.shapes import Array, check_flow
+from regstudio.metrics.checks import Array, check_flow
 
-BORDER = 2  # pixels that Learn2Reg leaves out on each side
+BORDER = 2  # pixels on each side that Learn2Reg ignores
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoldCount:
-    """Number of folded pixels and their share of all pixels, in percent."""
+    """Number of folded pixels, and their percentage of all pixels."""
 
     count: int
     percent: float
@@ -20,7 +20,7 @@ class FoldCount:
 
 @dataclass(frozen=True, kw_only=True)
 class FoldedArea:
-    """Non-diffeomorphic area, in pixels, and its share of the area between the pixels' centres, in percent."""
+    """Non-diffeomorphic area in pixels, and its percentage of the area between the pixel centres."""
 
     area: float
     percent: float
@@ -29,46 +29,49 @@ class FoldedArea:
 def njd(flow: Array) -> FoldCount:
     """Count the pixels where a flow folds space: Jacobian determinant <= 0 (or not a number).
 
-    `flow` is (2, H, W) in pixels, as for `jacobian_determinant`, whose central differences miss the smallest folds;
-    `njd_one_sided` sees them. Raises ValueError for another shape.
+    `flow` is (2, H, W) in pixels. The central differences of `jacobian_determinant` miss the smallest folds;
+    `njd_one_sided` counts them. Raises ValueError for another shape.
+
+    >>> njd(np.zeros((2, 64, 64)))
+    FoldCount(count=0, percent=0.0)
     """
-    return _count(jacobian_determinant(flow)[None])
+    return _count_folds(jacobian_determinant(flow)[None])
 
 
 def njd_one_sided(flow: Array) -> FoldCount:
-    """Count the pixels of which any one-sided Jacobian determinant is <= 0 (or not a number).
+    """Count the pixels with a one-sided Jacobian determinant <= 0 (or not a number).
 
-    These are the criteria of a digital diffeomorphism: a pixel is folded if any of its `one_sided_determinants` is. The
-    central determinant is the mean of the four, so that no fold of `njd` escapes. `flow` is (2, H, W) in pixels.
-    Raises ValueError for another shape.
-    Source: Liu et al., "On Finite Difference Jacobian Computation in Deformable Image Registration", IJCV 2024.
-    """
-    return _count(one_sided_determinants(flow))
-
-
-def nda(flow: Array) -> FoldedArea:
-    """Non-diffeomorphic area: how much area a flow turns inside out, which tells large folds from small ones.
-
-    Each one-sided determinant is twice the signed area of the triangle that a pixel and two of its neighbours become.
-    The four triangles of all pixels cover the image twice; so the area is that of the inverted triangles, halved:
-    1/4 * sum(max(0, -determinant)). A mirrored image has 100 %, a flow that is not a number nan. `flow` is (2, H, W) in
+    This is the criterion of a digital diffeomorphism: a pixel folds if any of its `one_sided_determinants` does. The
+    central determinant is the mean of the four, so every fold of `njd` is counted here, too. `flow` is (2, H, W) in
     pixels. Raises ValueError for another shape.
     Source: Liu et al., "On Finite Difference Jacobian Computation in Deformable Image Registration", IJCV 2024.
     """
-    forward, backward = slice(None, -1), slice(1, None)  # where such a difference stays within the image
-    within = [(rows, columns) for rows in (forward, backward) for columns in (forward, backward)]
-    triangles = (each[place] for each, place in zip(one_sided_determinants(flow), within, strict=True))
+    return _count_folds(one_sided_determinants(flow))
+
+
+def nda(flow: Array) -> FoldedArea:
+    """Return the non-diffeomorphic area: the area that a flow inverts, larger for larger folds.
+
+    Each one-sided determinant is twice the signed area of the warped triangle of a pixel and two of its neighbours. The
+    triangles of all pixels cover the image twice, so the inverted area is 1/4 * sum(max(0, -determinant)). It is 100 %
+    for a mirrored image, and nan for a flow that is not a number. `flow` is (2, H, W) in pixels. Raises ValueError for
+    another shape.
+    Source: Liu et al., "On Finite Difference Jacobian Computation in Deformable Image Registration", IJCV 2024.
+    """
+    forward, backward = slice(None, -1), slice(1, None)  # the pixels whose difference stays inside the image
+    inside = [(rows, columns) for rows in (forward, backward) for columns in (forward, backward)]
+    triangles = (determinant[place] for determinant, place in zip(one_sided_determinants(flow), inside, strict=True))
     area = float(sum(np.maximum(0, -triangle).sum() for triangle in triangles) / 4)
     height, width = flow.shape[1:]
     return FoldedArea(area=area, percent=100 * area / ((height - 1) * (width - 1)))
 
 
 def log_jacobian_std(flow: Array) -> float:
-    """Standard deviation of log-Jacobians, SDlogJ: 0 for a flow that changes all areas alike, larger for rougher ones.
+    """Return SDlogJ, the standard deviation of log-Jacobians: 0 if all areas change alike, larger for rougher flows.
 
-    As Learn2Reg computes it: std(log(clip(det + 3, 1e-9, 1e9))) of the central determinants, two pixels at each border
-    left out. The 3 keeps folds in the logarithm's domain, and makes the figure smaller than its name says. `flow` is
-    (2, H, W) in pixels, H and W of at least 5. Raises ValueError for another shape.
+    As in Learn2Reg, it is std(log(clip(det + 3, 1e-9, 1e9))) of the central determinants without two pixels at each
+    border. The 3 keeps folds in the domain of the logarithm, and makes the value smaller than the name says. `flow` is
+    (2, H, W) in pixels, H and W at least 5. Raises ValueError for another shape.
     Source: Hering et al., "Learn2Reg: Comprehensive Multi-Task Medical Image Registration Challenge", TMI 2022.
     """
     if min(flow.shape[1:]) <= 2 * BORDER:
@@ -78,12 +81,12 @@ def log_jacobian_std(flow: Array) -> float:
 
 
 def jacobian_determinant(flow: Array) -> NDArray[np.float64]:
-    """Local change of area under p -> p + flow(p): (H, W), 1 for no change, <= 0 where space folds.
+    """Return the Jacobian determinant of p -> p + flow(p): (H, W), 1 if the area does not change, <= 0 for a fold.
 
-    `flow` is (2, H, W) in pixels, channel 0 = dy, channel 1 = dx, H and W of at least 2. Central differences inside,
-    where the result equals SimpleITK's DisplacementFieldJacobianDeterminant; one-sided ones on the border, where
-    SimpleITK repeats the border pixel instead and so halves the slope: an affine flow here has one determinant
-    everywhere. Raises ValueError for another shape.
+    `flow` is (2, H, W) in pixels, channel 0 = dy, channel 1 = dx, H and W at least 2. Inside, differences are central,
+    as in SimpleITK's DisplacementFieldJacobianDeterminant. On the border they are one-sided, so that an affine flow has
+    the same determinant everywhere; SimpleITK repeats the border pixel, which halves the slope. Raises ValueError for
+    another shape.
     """
     check_flow(flow)
     dy, dx = flow.astype(np.float64)
@@ -94,16 +97,16 @@ def jacobian_determinant(flow: Array) -> NDArray[np.float64]:
 
 
 def one_sided_determinants(flow: Array) -> NDArray[np.float64]:
-    """The four determinants of each pixel by forward and backward differences: (4, H, W).
+    """Return the four Jacobian determinants of each pixel from forward and backward differences: (4, H, W).
 
     Their order is (rows, columns) = forward forward, forward backward, backward forward, backward backward. On the
-    border, where a difference would reach outside the image, the one to the inside takes its place: an affine flow has
-    one determinant everywhere. `flow` is (2, H, W) in pixels. Raises ValueError for another shape.
+    border, a difference to the inside replaces one to the outside, so that an affine flow has the same determinant
+    everywhere. `flow` is (2, H, W) in pixels. Raises ValueError for another shape.
     """
     check_flow(flow)
     dy, dx = flow.astype(np.float64)
-    by_rows = list(zip(_one_sided(dy, 0), _one_sided(dx, 0), strict=True))
-    by_columns = list(zip(_one_sided(dy, 1), _one_sided(dx, 1), strict=True))
+    by_rows = list(zip(_one_sided_differences(dy, 0), _one_sided_differences(dx, 0), strict=True))
+    by_columns = list(zip(_one_sided_differences(dy, 1), _one_sided_differences(dx, 1), strict=True))
     return np.stack(
         [
             (1 + dy_by_y) * (1 + dx_by_x) - dy_by_x * dx_by_y
@@ -113,14 +116,14 @@ def one_sided_determinants(flow: Array) -> NDArray[np.float64]:
     )
 
 
-def _one_sided(channel: NDArray[np.float64], axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _one_sided_differences(channel: NDArray[np.float64], axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return forward and backward differences (H, W) along an axis."""
     steps = np.diff(channel, axis=axis)
     first, last = np.take(steps, [0], axis), np.take(steps, [-1], axis)
     return np.concatenate((steps, last), axis), np.concatenate((first, steps), axis)
 
 
-def _count(determinants: NDArray[np.float64]) -> FoldCount:
-    """Count the pixels of which not all determinants (n, H, W) are positive; nan is not."""
+def _count_folds(determinants: NDArray[np.float64]) -> FoldCount:
+    """Count the pixels with a determinant (n, H, W) that is not positive; nan is not positive."""
     count = int((~(determinants > 0)).any(axis=0).sum())
     return FoldCount(count=count, percent=100 * count / determinants[0].size)

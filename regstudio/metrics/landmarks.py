@@ -1,9 +1,9 @@
-"""Errors at points: landmarks, and every pixel there and back."""
+"""Errors at points: target registration error of landmarks, and inverse consistency."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regstudio.metrics.shapes import Array, check_flow, check_same_shape
+from regstudio.metrics.checks import Array, check_flow, check_same_shape
 
 Points = NDArray[np.float64]
 
@@ -11,11 +11,14 @@ Points = NDArray[np.float64]
 def target_registration_error(
     fixed_points: Array, moving_points: Array, flow: Array | None = None, spacing: tuple[float, float] = (1.0, 1.0)
 ) -> Points:
-    """Distance |p + flow(p) - q| of each fixed landmark p, as the flow moves it, from its moving counterpart q: (n,).
+    """Return the distances |p + flow(p) - q| between warped fixed landmarks p and moving landmarks q: (n,).
 
-    Points are (n, 2), y and x, in pixels counted from 0; without a flow the distance is that before registration.
-    `flow` is (2, H, W) in pixels, a pull-back on the fixed grid, read linearly between pixels. `spacing`, of the moving
-    image, gives the unit: mm, or pixels for (1, 1). Raises ValueError for other shapes.
+    Points are (n, 2), y and x, in pixels from 0. `flow` is (2, H, W) in pixels, a pull-back on the fixed grid, sampled
+    linearly; without it, the distances are those before registration. `spacing` of the moving image sets the unit: mm,
+    or pixels for (1, 1). Raises ValueError for other shapes.
+
+    >>> target_registration_error(np.array([[10, 10]]), np.array([[13, 14]]))
+    array([5.])
     """
     check_same_shape("fixed_points", fixed_points, "moving_points", moving_points)
     if fixed_points.ndim != 2 or fixed_points.shape[1] != 2:
@@ -28,10 +31,10 @@ def target_registration_error(
 
 
 def inverse_consistency(flow: Array, inverse: Array, spacing: tuple[float, float] = (1.0, 1.0)) -> float:
-    """Mean distance |phi(phi_inverse(x)) - x| over the pixels x of the moving image: 0 for a perfect inverse.
+    """Return the mean distance |phi(phi_inverse(x)) - x| over the moving image's pixels x: 0 for a perfect inverse.
 
-    phi(p) = p + flow(p), and likewise for the inverse; both (2, H, W) in pixels. Pixels that the inverse sends out of
-    the image, where the flow is unknown, are left out; nan if that is all of them. `spacing` gives the unit: mm, or
+    phi(p) = p + flow(p), and the same for the inverse; both flows are (2, H, W) in pixels. Pixels that the inverse maps
+    outside the image are ignored, since the flow is unknown there; nan if all are. `spacing` sets the unit: mm, or
     pixels for (1, 1). Raises ValueError for other shapes.
     """
     check_flow(flow)
@@ -43,13 +46,13 @@ def inverse_consistency(flow: Array, inverse: Array, spacing: tuple[float, float
     if not known.any():
         return float("nan")
     points = back[:, known]
-    apart = (points + sample_flow(flow, points) - grid[:, known]) * np.reshape(spacing, (2, 1))
-    return float(np.linalg.norm(apart, axis=0).mean())
+    errors = (points + sample_flow(flow, points) - grid[:, known]) * np.reshape(spacing, (2, 1))
+    return float(np.linalg.norm(errors, axis=0).mean())
 
 
 def sample_flow(flow: Array, points: Points) -> Points:
-    """Read a flow (2, H, W) linearly at points (2, ...), y and x in pixels; outside, its nearest pixel: (2, ...)."""
-    from scipy import ndimage  # a third of a second, which no training waits for
+    """Sample a flow (2, H, W) linearly at points (2, ...), y and x in pixels; outside, the nearest pixel: (2, ...)."""
+    from scipy import ndimage  # imported late: it takes a third of a second, and no training needs it
 
     check_flow(flow)
     channels = flow.astype(np.float64)

@@ -1,31 +1,35 @@
-"""Overlap of label images."""
+"""Dice: the overlap of label images."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from regstudio.metrics.shapes import Array, check_labels, check_same_shape
+from regstudio.metrics.checks import Array, check_labels, check_same_shape
 
 Counts = dict[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiceScore:
-    """Dice of each scored label, in [0, 1], and their unweighted mean (nan if no label was scored)."""
+    """Dice of each scored label, in [0, 1], and their unweighted mean; nan if no label is scored."""
 
     per_label: dict[int, float]
     mean: float
 
 
 def dice(fixed_label: Array, warped_label: Array, labels: Iterable[int] | None = None) -> DiceScore:
-    """Overlap of two label images, 2 |A and B| / (|A| + |B|), for each label and on average.
+    """Return the Dice of two label images, 2 |A and B| / (|A| + |B|), for each label and its mean.
 
-    Both are integer arrays of one shape. By default every label but the background, 0, is scored; `labels` names the
-    ones to score instead (0 too, if it is named). A label absent from both images is left out; one absent from only
-    one of them counts 0. If nothing is left to score, `per_label` is empty and the mean is nan.
+    Both are integer arrays of one shape. By default every label except the background 0 is scored; `labels` selects
+    others. A label in neither image is ignored; one in only one of them has 0. If no label is scored, `per_label` is
+    empty and the mean is nan.
 
-    Raises ValueError if the shapes differ or an array holds no integers.
+    Raises ValueError if the shapes differ or an array has no integer type.
+
+    >>> dice(np.array([[0, 1, 1]]), np.array([[1, 1, 0]]))
+    DiceScore(per_label={1: 0.5}, mean=0.5)
+
     Source: Dice, "Measures of the Amount of Ecologic Association Between Species", Ecology 1945.
     """
     check_same_shape("fixed_label", fixed_label, "warped_label", warped_label)
@@ -38,10 +42,10 @@ def dice(fixed_label: Array, warped_label: Array, labels: Iterable[int] | None =
 
 
 def shared_labels(fixed_label: Array, moving_label: Array) -> list[int]:
-    """Return the ids, in order and without the background 0, that both a fixed and an original moving image have.
+    """Return the sorted label ids that are in both the fixed and the original moving image, without the background 0.
 
-    Only these say how well a registration did: no warp can bring forth a label that the moving image lacks.
-    Raises ValueError if an array holds no integers.
+    Only these measure a registration: no warp can create a label that the moving image does not have.
+    Raises ValueError if an array has no integer type.
     Source: the evaluation of Learn2Reg, Hering et al., "Learn2Reg: Comprehensive Multi-Task Medical Image
     Registration Challenge", TMI 2022.
     """

@@ -1,21 +1,21 @@
-"""Likeness of two images."""
+"""Similarity of two images: NCC and SSIM."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regstudio.metrics.shapes import Array, check_images
+from regstudio.metrics.checks import Array, check_images
 
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
 
 
 def ncc(fixed: Array, warped: Array, win: int = 9) -> float:
-    """Mean local squared normalised cross-correlation of two (H, W) images: in [0, 1], 1 for a perfect match.
+    """Return the local squared normalised cross-correlation of two images (H, W): in [0, 1], 1 for a perfect match.
 
-    The negative of `regstudio.losses.NCC`, where the formula and its source are; images in [0, 1].
+    It is the negative of the loss `regstudio.losses.NCC`, which documents formula and source. Images are in [0, 1].
     Raises ValueError if the shapes differ, the images are not two-dimensional or `win` is not odd and at least 3.
     """
-    from scipy import ndimage  # a third of a second, which no training waits for
+    from scipy import ndimage  # imported late: it takes a third of a second, and no training needs it
 
     check_images(fixed, warped)
     if win < 3 or win % 2 == 0:
@@ -34,13 +34,13 @@ def ncc(fixed: Array, warped: Array, win: int = 9) -> float:
 
 
 def ssim(fixed: Array, warped: Array) -> float:
-    """Mean structural similarity of two (H, W) images in [0, 1]: in [-1, 1], 1 for equal images.
+    """Return the mean structural similarity (SSIM) of two images (H, W) in [0, 1]: in [-1, 1], 1 for equal images.
 
-    As published: a Gaussian window of 11x11 pixels, sigma 1.5, k1 = 0.01, k2 = 0.03; averaged over the windows that lie
-    within the image. Raises ValueError if the shapes differ, or the images are not two-dimensional or smaller than it.
+    As published: a Gaussian window of 11x11 pixels, sigma 1.5, k1 = 0.01, k2 = 0.03; the mean over the windows inside
+    the image. Raises ValueError if the shapes differ, or if the images are not 2-D or smaller than the window.
     Source: Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", TIP 2004.
     """
-    from scipy import ndimage  # a third of a second, which no training waits for
+    from scipy import ndimage  # imported late: it takes a third of a second, and no training needs it
 
     check_images(fixed, warped)
     if min(fixed.shape) < SSIM_WINDOW:

@@ -1,9 +1,7 @@
-"""The device that a name stands for, and how its threads and memory are used."""
+"""The device that a name stands for, and how its memory is used."""
 
 import ctypes
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from threading import Thread
+from contextlib import suppress
 
 import torch
 
@@ -49,35 +47,9 @@ def _call_glibc(function: str, *arguments: int) -> None:
         getattr(ctypes.CDLL(None), function)(*arguments)
 
 
-@contextmanager
-def cpu_threads(most: int | None) -> Iterator[None]:
-    """Take at most that many CPU threads: another number takes sums in another order, and ends in other digits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(most or before, before))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def images_at_once(device: torch.device, pixels: int) -> int:
     """Return how many images of so many pixels each are best computed at once; on the CPU, small ones share its cores.
 
     Of 256x256 on two cores, two at once take 0.75 of the time.
     """
     return 1 if device.type != "cpu" else max(1, min(torch.get_num_threads(), PIXELS_AT_ONCE // pixels))
-
-
-def share_of_cpu_threads(workers: int) -> Callable[[], None]:
-    """Return what each of so many Python threads is to call first, to take its share of this one's CPU threads."""
-    threads = torch.get_num_threads()
-
-    def take_share() -> None:
-        torch.get_num_threads()  # or the first computation would take up the number that holds for new threads
-        torch.set_num_threads(max(1, threads // workers))
-        # That now holds for all threads that are yet to begin; another one restores what held for them.
-        other = Thread(target=torch.set_num_threads, args=(threads,))
-        other.start()
-        other.join()
-
-    return take_share

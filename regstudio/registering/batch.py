@@ -8,7 +8,7 @@ from pathlib import Path
 
 from regstudio.data.formats import EXTENSIONS, stem
 from regstudio.data.layout import Case, find_cases
-from regstudio.data.listing import LABEL_SUFFIX, Listing
+from regstudio.data.listing import LABEL_SUFFIX, FolderListing
 from regstudio.data.pairs import PairReader
 from regstudio.data.problems import FileError, Problem
 from regstudio.distributed import SINGLE_PROCESS, Group
@@ -28,7 +28,7 @@ def find_moving(moving: Path, labels: Path | None = None) -> tuple[tuple[Case, .
         return (Case(id=stem(moving), image=moving, label=_label_of(moving, labels)),), ()
     if labels is not None and not labels.is_dir():
         raise FileError(labels, "is no folder, but the moving images are in one", "Name the folder of their labels.")
-    names = Listing()
+    names = FolderListing()
     cases = find_cases(names, moving, labels or moving, "*")
     for problem in names.problems:
         if problem.severity == "error":
@@ -99,7 +99,7 @@ def register_files(
 def _label_of(image: Path, labels: Path | None) -> Path | None:
     if labels is None or not labels.is_dir():
         return labels
-    found = [path for path in Listing().pictures(labels) or [] if stem(path) == stem(image) + LABEL_SUFFIX]
+    found = [path for path in FolderListing().pictures(labels) or [] if stem(path) == stem(image) + LABEL_SUFFIX]
     if len(found) != 1:
         what = f"holds {len(found) or 'no'} labels named {stem(image)}{LABEL_SUFFIX}"
         raise FileError(labels, what, f"Name the label of {image.name} itself.")

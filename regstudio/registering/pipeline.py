@@ -16,9 +16,9 @@ from regstudio.data.pairs import PairReader
 from regstudio.errors import DataError
 from regstudio.methods.method import Method
 from regstudio.methods.network import NetworkMethod
-from regstudio.networks.device import images_at_once, share_of_cpu_threads
+from regstudio.networks.device import images_at_once
 from regstudio.registering.journal import Journal, digest_of
-from regstudio.threads import map_in_order
+from regstudio.threads import divide_cpu_threads, map_in_order
 from regstudio.transforms.registration import Registration
 from regstudio.transforms.result_files import save_registration
 
@@ -114,5 +114,5 @@ def overlapped(job: Job, cases: Sequence[Case]) -> Generator[FileResult, None, N
         lambda case: job.run(case, register_slot),
         cases,
         workers=at_once + IO_WORKERS if len(cases) > 1 else 1,
-        initializer=share_of_cpu_threads(at_once),
+        initializer=divide_cpu_threads(at_once),
     )

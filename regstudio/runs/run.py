@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from regstudio.config import TrainConfig, build_config, extended_to, read_config, settings
+from regstudio.config import TrainConfig, build_config, extend_epochs, read_config, settings
 from regstudio.errors import ConfigError, RunError
 from regstudio.files import write_text
 from regstudio.runs.events import (
@@ -203,7 +203,7 @@ def resumed_config(run: Run, changes: Mapping[str, Any]) -> TrainConfig:
     if fixed:
         flags = ", ".join(f"--{name}" for name in fixed)
         raise ConfigError(f"{flags} cannot change in a run that is resumed. Start a new run, with --load_model.")
-    return build_config(changes, extended_to(config, changes.get("epochs", config.optimisation.epochs)))
+    return build_config(changes, extend_epochs(config, changes.get("epochs", config.optimisation.epochs)))
 
 
 def open_run(path: Path) -> Run:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from regstudio.data.listing import natural
+from regstudio.data.listing import natural_key
 from regstudio.errors import ConfigError, DataError
 from regstudio.files import write_text
 
@@ -83,7 +83,7 @@ def subfolders(folder: str, allowed: Allowed) -> Subfolders:
     except OSError as error:
         reason = "permission denied" if isinstance(error, PermissionError) else error.strerror
         raise DataError(f"{path}: may not be read ({reason}). Choose another folder.") from None
-    inside = [name for name in sorted(names, key=natural) if _may_open(path / name, allowed)]
+    inside = [name for name in sorted(names, key=natural_key) if _may_open(path / name, allowed)]
     above = path.parent if path.parent != path and _may_open(path.parent, allowed) else None
     return Subfolders(folder=path, above=above, names=tuple(inside[:MAX_SHOWN]), more=max(0, len(inside) - MAX_SHOWN))
 

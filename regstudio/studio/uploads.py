@@ -18,7 +18,7 @@ from typing import IO
 
 from regstudio.config import LayoutSection, settings
 from regstudio.data.formats import EXTENSIONS, extension
-from regstudio.data.listing import some
+from regstudio.data.listing import short_list
 from regstudio.errors import ConfigError, DataError
 from regstudio.studio.studio import Studio
 
@@ -105,12 +105,14 @@ def add_files(files: Sequence[Path], target: Path, subfolder: str) -> Upload:
         raise ConfigError(f"{subfolder}: leads out of the data folder. Change its name under Advanced.")
     unsupported = [path for path in files if not extension(path) or path.name.startswith(".")]
     if unsupported:
-        raise DataError(f"{some(unsupported)}: this format is not supported. Supported are {', '.join(EXTENSIONS)}.")
+        raise DataError(
+            f"{short_list(unsupported)}: this format is not supported. Supported are {', '.join(EXTENSIONS)}."
+        )
     if not files:
         raise DataError("No file was chosen. Drop some images, or a zip of a data folder, into the field first.")
     taken = [place / path.name for path in files if (place / path.name).exists()]
     if taken or len({path.name for path in files}) < len(files):
-        names = some(taken) if taken else "Two of the files"
+        names = short_list(taken) if taken else "Two of the files"
         raise DataError(f"{names}: a file of that name is there already, in {place}. Rename yours, or remove that one.")
     _refuse_too_much(len(files), sum(path.stat().st_size for path in files), target)
     with _staging(target) as staging:
@@ -181,7 +183,7 @@ def _place(entries: Sequence[zipfile.ZipInfo], layout: LayoutSection) -> dict[st
         held = sorted({Path(_path(entry).parts[0]) for entry in entries if not _is_noise(entry)})
         wanted_names = ", ".join(sorted(map(str, folders)))
         raise DataError(
-            f"The zip holds none of the folders {wanted_names}; it holds {some(held) if held else 'nothing'}. "
+            f"The zip holds none of the folders {wanted_names}; it holds {short_list(held) if held else 'nothing'}. "
             "Put the images into folders of those names, or give the names of yours under Advanced."
         )
     top = min(found, key=lambda above: (-len(found[above]), len(above.parts), str(above)))
@@ -242,4 +244,4 @@ def _told_of_damage(archive: Path) -> Iterator[None]:
 
 
 def _few(names: Sequence[str]) -> str:
-    return some([Path(name) for name in names])
+    return short_list([Path(name) for name in names])

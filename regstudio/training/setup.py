@@ -13,7 +13,7 @@ import torch
 from regstudio.config import ReadingSection, TrainConfig
 from regstudio.data.batches import TrainingLoader
 from regstudio.data.cache import Cache
-from regstudio.data.check import Reading, check
+from regstudio.data.check import ReadOptions, check
 from regstudio.data.check_report import CheckReport
 from regstudio.data.dataset import RegistrationDataset
 from regstudio.data.disk_cache import DiskCache
@@ -70,7 +70,7 @@ def check_data(
     that it starts soon however much data there is.
     """
     index = index_folder(Layout(**config.layout.model_dump()))
-    reading = Reading(**config.reading.model_dump(exclude={"cache_gb", "disk_cache_gb", "num_workers"}))
+    reading = ReadOptions(**config.reading.model_dump(exclude={"cache_gb", "disk_cache_gb", "num_workers"}))
     opened = replace(index, train=index.train[:most], validation=index.validation[:most_validation])
     report = check(opened, reading, progress=progress)
     train = report.index.train + index.train[len(opened.train) :]

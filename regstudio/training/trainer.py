@@ -22,7 +22,7 @@ from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.errors import DataError, RegStudioError, RunError, TrainingError, WorkerLostError
 from regstudio.methods.affine import Matrix
 from regstudio.methods.affine_cache import affine_matrices
-from regstudio.networks.device import cpu_threads, release_freed_memory
+from regstudio.networks.device import release_freed_memory
 from regstudio.runs.events import (
     EpochDone,
     ImageAligned,
@@ -33,6 +33,7 @@ from regstudio.runs.events import (
     TrainEvent,
 )
 from regstudio.runs.run import Run, create_run
+from regstudio.threads import limit_cpu_threads
 from regstudio.training.checkpointing import Checkpointer, State, restore
 from regstudio.training.messages import describe, how_to_resume, is_out_of_memory, not_finite, out_of_memory
 from regstudio.training.setup import Parts, build
@@ -63,7 +64,7 @@ def train(
     # What a resumed run started from may be gone by now; its weights are in last.pt.
     parts = build(build_config({"load_model": None}, config) if resumed else config, index, group)
     run = group.broadcast_from_first(lambda: run or create_run(config))
-    with run.lock() if group.is_first else nullcontext(), cpu_threads(config.optimisation.threads):
+    with run.lock() if group.is_first else nullcontext(), limit_cpu_threads(config.optimisation.threads):
         state = restore(parts, run) if resumed else State(epoch=config.optimisation.initial_epoch)
         if state.epoch >= config.optimisation.epochs:
             raise RunError(f"{run.path}: {state.epoch} epochs are done already. Train on with a larger --epochs.")

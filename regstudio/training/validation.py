@@ -10,8 +10,8 @@ from regstudio.data.dataset import load_validation_pair
 from regstudio.data.layout import Case
 from regstudio.data.pairs import pair_of_tensors
 from regstudio.methods.network import NetworkMethod
-from regstudio.networks.device import images_at_once, share_of_cpu_threads
-from regstudio.threads import map_in_order
+from regstudio.networks.device import images_at_once
+from regstudio.threads import divide_cpu_threads, map_in_order
 from regstudio.training.setup import Parts
 from regstudio.transforms.registration import Registration
 
@@ -45,9 +45,7 @@ def validate_case(parts: Parts, case: Case) -> dict[str, float]:
 def validate(parts: Parts, cases: Sequence[Case]) -> Generator[dict[str, float], None, None]:
     """Yield what `validate_case` returns of each case, in their order; on the CPU, of several small ones at once."""
     at_once = images_at_once(parts.device, parts.image_loader(parts.atlas.image).size)
-    return map_in_order(
-        partial(validate_case, parts), cases, workers=at_once, initializer=share_of_cpu_threads(at_once)
-    )
+    return map_in_order(partial(validate_case, parts), cases, workers=at_once, initializer=divide_cpu_threads(at_once))
 
 
 def mean_metrics(measured: Iterable[Mapping[str, float]]) -> dict[str, float]:

@@ -19,7 +19,7 @@ from regstudio.data.codecs import itk, nifti
 from regstudio.data.formats import Picture, extension
 from regstudio.data.loaders import DataWarning
 from regstudio.data.problems import FileError
-from regstudio.data.writing import resizing
+from regstudio.data.writing import resize_matrix
 from regstudio.files import atomic_path
 
 Array = npt.NDArray[Any]
@@ -73,7 +73,7 @@ def place_of(picture: Picture, shape: tuple[int, ...] | None = None) -> Place:
             matrix = _as_itk_reads(picture.affine, header)
     return Place(
         path=picture.path,
-        matrix=matrix @ resizing(picture.array.shape, shape or picture.array.shape),
+        matrix=matrix @ resize_matrix(picture.array.shape, shape or picture.array.shape),
         dimension=dimension,
         rows_first=is_nifti,
     )
@@ -120,7 +120,7 @@ def write_field(path: Path, flow: Array, on: Place, into: Place) -> bool:
         sitk.WriteImage(image, str(plain))
         content = plain.read_bytes()
     with atomic_path(path) as temporary:
-        nifti.write_content(temporary, content)
+        nifti.write_bytes(temporary, content)
     return True
 
 
@@ -153,7 +153,7 @@ def _vectors(path: Path, sitk: Any) -> tuple[Array, Array]:
         raise FileError(path, "there is no such file", "Check the name.")
     try:
         if extension(path) in (".nii", ".nii.gz"):
-            nifti.refuse_far_pixels(path)
+            nifti.refuse_huge_header(path)
         image = sitk.ReadImage(str(path))
     except (RuntimeError, OSError, EOFError, struct.error) as error:
         raise FileError(path, "cannot be read as a displacement field", remedy) from error

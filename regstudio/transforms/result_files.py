@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from regstudio.data.formats import Picture, extension
 from regstudio.data.problems import FileError
-from regstudio.data.writing import affine_at, output_extension, write_image, write_label
+from regstudio.data.writing import output_extension, resized_affine, write_image, write_label
 from regstudio.files import atomic_path, write_text
 from regstudio.transforms.itk_field import ENDING, place_of, write_field
 from regstudio.transforms.registration import Registration
@@ -106,7 +106,7 @@ def _write_flow(start: Path, flow: Array, on: Picture, into: Picture) -> None:
     with atomic_path(pixels) as temporary:
         np.save(temporary, flow)
     shape = flow.shape[1:]
-    affine = affine_at(on, shape)
+    affine = resized_affine(on, shape)
     record = {
         "convention": CONVENTION,
         "on": on.path.name,

@@ -1,9 +1,10 @@
+import dataclasses
 import inspect
 
 import pytest
 
-from regstudio.config import PRESETS, TrainConfig, build_config, extended_to, preset, read_config, settings
-from regstudio.data.check import Reading
+from regstudio.config import PRESETS, TrainConfig, build_config, extend_epochs, preset_values, read_config, settings
+from regstudio.data.check import ReadOptions
 from regstudio.data.layout import Layout
 from regstudio.errors import ConfigError
 from regstudio.losses import NCC, Grad, Objective
@@ -17,7 +18,7 @@ def defaults(function: object) -> dict[str, object]:
     return {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
 
 
-def test_the_documented_defaults() -> None:
+def test_the_defaults_are_the_documented_ones() -> None:
     config = TrainConfig()
     assert (config.optimisation.lr, config.optimisation.epochs, config.optimisation.batch_size) == (1e-4, 100, 1)
     assert (config.loss.ncc_weight, config.loss.grad_weight) == (1, 1)
@@ -25,7 +26,7 @@ def test_the_documented_defaults() -> None:
     assert config.validation.run_validation is None
 
 
-def test_modules_used_alone_have_the_same_defaults() -> None:
+def test_classes_used_without_a_config_have_the_same_defaults() -> None:
     config = TrainConfig()
     assert defaults(build_network) == config.network.model_dump()
     assert defaults(CorrMLP) == config.network.model_dump(exclude={"network"})
@@ -33,7 +34,8 @@ def test_modules_used_alone_have_the_same_defaults() -> None:
     assert defaults(Objective) == config.loss.model_dump()
     assert defaults(NCC) == {"win": config.loss.ncc_win}
     assert defaults(Grad) == {"penalty": config.loss.grad_penalty}
-    assert Reading(**config.reading.model_dump(exclude={"cache_gb", "disk_cache_gb", "num_workers"})) == Reading()
+    reading = config.reading.model_dump(exclude={"cache_gb", "disk_cache_gb", "num_workers"})
+    assert reading == dataclasses.asdict(ReadOptions())
     assert Layout(**config.layout.model_dump()).atlas_seg_name == "atlas_seg.png"
 
 
@@ -43,12 +45,12 @@ def test_names_are_unique_and_every_setting_has_a_help() -> None:
     assert all(setting.help for setting in settings())
 
 
-def test_a_record_reads_back() -> None:
+def test_a_record_is_read_back() -> None:
     config = build_config({"lr": 0.5, "data_base_dir": "/somewhere", "run_validation": False, "grad_penalty": "l1"})
     assert read_config(config.model_dump(mode="json")) == config
 
 
-def test_values_go_over_a_base() -> None:
+def test_values_replace_those_of_a_base() -> None:
     base = build_config({"lr": 0.5})
     assert build_config({"epochs": 3}, base).optimisation.model_dump(include={"lr", "epochs"}) == {
         "lr": 0.5,
@@ -95,7 +97,7 @@ def test_one_similarity_is_enough(name: str) -> None:
     assert getattr(loss, f"{name}_weight") == 2
 
 
-def test_records_from_before_there_were_more_settings_read_back() -> None:
+def test_records_of_older_versions_get_defaults_for_newer_settings() -> None:
     record = TrainConfig().model_dump(mode="json")
     for section in ("alignment", "augmentation"):
         del record[section]
@@ -104,29 +106,29 @@ def test_records_from_before_there_were_more_settings_read_back() -> None:
     assert read_config(record) == build_config({"grad_weight": 0.5})
 
 
-def test_presets_are_recipes_that_validate() -> None:
+def test_presets_are_valid() -> None:
     assert list(PRESETS) == ["paper", "fast", "best"]
-    assert all(recipe.purpose for recipe in PRESETS.values())
-    assert build_config(preset("paper")) == TrainConfig()
-    fast, best = (build_config(preset(name)) for name in ("fast", "best"))
+    assert all(preset.purpose for preset in PRESETS.values())
+    assert build_config(preset_values("paper")) == TrainConfig()
+    fast, best = (build_config(preset_values(name)) for name in ("fast", "best"))
     assert fast.optimisation.total_steps < best.optimisation.total_steps
     assert fast != TrainConfig() != best
 
 
-def test_a_preset_is_a_copy() -> None:
-    preset("fast").clear()
-    assert preset("fast") == dict(PRESETS["fast"].values)
+def test_preset_values_are_a_copy() -> None:
+    preset_values("fast").clear()
+    assert preset_values("fast") == dict(PRESETS["fast"].values)
 
 
 def test_an_unknown_preset_names_the_choices() -> None:
     with pytest.raises(ConfigError, match=r"x: there is no such preset\. Choose one of paper, fast, best\."):
-        preset("x")
+        preset_values("x")
 
 
-def test_a_training_that_goes_on_keeps_its_epochs_and_stays_at_full_size() -> None:
+def test_more_epochs_keep_the_steps_per_epoch_and_the_steps_on_smaller_images() -> None:
     before = build_config({"epochs": 4, "total_steps": 1000, "start_scale": 4, "coarse_share": 0.8})
-    after = extended_to(before, 10)
+    after = extend_epochs(before, 10)
     assert (after.optimisation.epochs, after.optimisation.total_steps) == (10, 2500)
     assert after.optimisation.coarse_share * 2500 == pytest.approx(0.8 * 1000)
-    assert extended_to(before, 4) == before
-    assert extended_to(TrainConfig(), 200).optimisation.total_steps is None
+    assert extend_epochs(before, 4) == before
+    assert extend_epochs(TrainConfig(), 200).optimisation.total_steps is None

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regstudio.data.check import Reading, check
+from regstudio.data.check import ReadOptions, check
 from regstudio.data.check_report import CheckReport
 from regstudio.data.writing import write_image, write_label
 from tests.pictures import ids, index, ramp
 
 
-def told(report: CheckReport, severity: str) -> list[str]:
+def messages(report: CheckReport, severity: str) -> list[str]:
     """The problems of one severity as the user reads them, without the folder."""
     root = report.index.root
     return [str(p).removeprefix(f"{root}/") for p in report.index.problems if p.severity == severity]
@@ -25,7 +25,7 @@ FULL = (["t1", "t2", "t3", "t4"], ["v1", "v2"])
 DAMAGED = "cannot be read as .png; it is damaged, or not what its name says. Copy or export it again."
 
 
-def test_a_faultless_folder(root: Path) -> None:
+def test_the_report_of_a_faultless_folder(root: Path) -> None:
     found = index(root)
     report = check(found)
     assert report.can_train
@@ -96,12 +96,12 @@ def test_unreadable_files_are_left_out(root: Path) -> None:
     report = check(index(root))
     assert report.can_train
     assert names(report) == (["t2", "t3", "t4"], ["v2"])
-    assert told(report, "warning") == [f"moving/t1.png: {DAMAGED}", f"validation_moving/v1.png: {DAMAGED}"]
+    assert messages(report, "warning") == [f"moving/t1.png: {DAMAGED}", f"validation_moving/v1.png: {DAMAGED}"]
     assert all(problem.left_out for problem in report.index.problems)
     assert (report.sets["training"].images, report.sets["training"].usable) == (4, 3)
 
 
-def test_unreadable_labels(root: Path) -> None:
+def test_unreadable_labels_are_left_out(root: Path) -> None:
     for name in ("moving_seg/t2_seg.png", "validation_moving_seg/v2_seg.npy"):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_bytes(b"no picture")
@@ -117,57 +117,57 @@ def test_an_unreadable_atlas_stops_the_training(root: Path, name: str) -> None:
     (root / name).write_bytes(b"no picture")
     report = check(index(root))
     assert not report.can_train
-    assert told(report, "error") == [f"{name}: {DAMAGED}"]
+    assert messages(report, "error") == [f"{name}: {DAMAGED}"]
     assert report.index.warnings == ()
     assert report.to_text().startswith(f"{root}: Cannot train before the errors below are mended.\n")
 
 
-def test_sizes_unlike_the_atlas(root: Path) -> None:
+def test_sizes_unlike_the_atlas_are_errors_unless_resized(root: Path) -> None:
     write_image(root / "moving" / "t1.png", ramp(56, 40))
     write_image(root / "validation_moving" / "v1.png", ramp(48, 64))
     write_label(root / "validation_moving_seg" / "v1_seg.npy", ids(48, 64))
     report = check(index(root))
     assert not report.can_train
     remedy = "Resize it, or let --resize_to_atlas do so."
-    assert told(report, "error") == [
+    assert messages(report, "error") == [
         f"moving/t1.png: is 56 x 40 pixels, unlike the atlas with 40 x 56. {remedy}",
         f"validation_moving/v1.png: is 48 x 64 pixels, unlike the atlas with 40 x 56. {remedy}",
     ]
     assert report.sets["training"].sizes == {"40 x 56": 3, "56 x 40": 1}
-    resized = check(index(root), Reading(resize_to_atlas=True))
+    resized = check(index(root), ReadOptions(resize_to_atlas=True))
     assert resized.index.problems == ()
     assert names(resized) == FULL
 
 
-def test_pictures_that_are_too_small(root: Path) -> None:
+def test_pictures_that_are_too_small_are_errors(root: Path) -> None:
     write_image(root / "moving" / "t1.png", ramp(31, 56))
-    for reading in (Reading(), Reading(resize_to_atlas=True)):
-        assert told(check(index(root), reading), "error") == [
+    for reading in (ReadOptions(), ReadOptions(resize_to_atlas=True)):
+        assert messages(check(index(root), reading), "error") == [
             "moving/t1.png: is 31 x 56 pixels, and less than 32 is too few. "
             "Save it in a higher resolution, or remove it."
         ]
 
 
-def test_a_label_of_another_size_than_its_image(root: Path) -> None:
+def test_a_label_of_another_size_than_its_image_is_reported(root: Path) -> None:
     write_label(root / "validation_moving_seg" / "v1_seg.npy", ids(56, 40))
     expected = [
         "validation_moving_seg/v1_seg.npy: is 56 x 40 pixels, unlike its image with 40 x 56. "
         "Export it again from the image."
     ]
-    assert told(check(index(root)), "error") == expected
-    resized = check(index(root), Reading(resize_to_atlas=True))
-    assert (resized.can_train, told(resized, "warning")) == (True, expected)
+    assert messages(check(index(root)), "error") == expected
+    resized = check(index(root), ReadOptions(resize_to_atlas=True))
+    assert (resized.can_train, messages(resized, "warning")) == (True, expected)
     assert names(resized) == (FULL[0], ["v2"])
 
 
-def test_label_ids_that_differ(root: Path) -> None:
+def test_label_ids_on_one_side_only_are_warnings(root: Path) -> None:
     write_label(root / "validation_moving_seg" / "v1_seg.npy", ids(values=(0, 1, 4, 9)))
     write_label(root / "validation_moving_seg" / "v2_seg.npy", ids(values=(0, 1, 4, 2)))
     report = check(index(root))
     assert report.can_train
     assert names(report) == FULL
     remedy = "Give them to the atlas, or expect a Dice of 0 for them."
-    assert told(report, "warning") == [
+    assert messages(report, "warning") == [
         f"validation_moving_seg/v1_seg.npy: has label ids that the atlas lacks: 4, 9. {remedy}",
         f"validation_moving_seg/v2_seg.npy: has label ids that the atlas lacks: 4. {remedy}",
         "fixed_seg/atlas_seg.png: has label ids that no validation label has: 7. "
@@ -176,57 +176,61 @@ def test_label_ids_that_differ(root: Path) -> None:
     assert not any(problem.left_out for problem in report.index.problems)
 
 
-def test_constant_images(root: Path) -> None:
+def test_constant_images_are_left_out(root: Path) -> None:
     write_image(root / "moving" / "t1.png", np.full((40, 56), 0.5))
     report = check(index(root))
-    assert told(report, "warning") == ["moving/t1.png: every pixel has the same value. Export it again."]
+    assert messages(report, "warning") == ["moving/t1.png: every pixel has the same value. Export it again."]
     assert names(report) == (["t2", "t3", "t4"], FULL[1])
     write_image(root / "fixed" / "atlas.png", np.zeros((40, 56)))
-    assert told(check(index(root)), "error") == ["fixed/atlas.png: every pixel has the same value. Export it again."]
+    assert messages(check(index(root)), "error") == [
+        "fixed/atlas.png: every pixel has the same value. Export it again."
+    ]
 
 
-def test_nothing_left_to_use(root: Path) -> None:
+def test_a_set_without_a_usable_image_is_reported(root: Path) -> None:
     for folder in ("moving", "validation_moving"):
         for path in (root / folder).iterdir():
             path.write_bytes(b"no picture")
     report = check(index(root))
     assert names(report) == ([], [])
-    assert told(report, "error") == ["moving: none of its images can be used to train on. Mend what the warnings say."]
-    assert told(report, "warning")[-1] == (
+    assert messages(report, "error") == [
+        "moving: none of its images can be used to train on. Mend what the warnings say."
+    ]
+    assert messages(report, "warning")[-1] == (
         "validation_moving: none of its images can be used, so nothing will be validated. "
         "Mend what the other warnings say."
     )
 
 
-def test_the_same_picture_in_both_sets(root: Path) -> None:
+def test_the_same_picture_in_both_sets_is_a_warning(root: Path) -> None:
     write_image(root / "validation_moving" / "v1.png", (ramp(shift=3) * 200 + 17).astype(np.float32) / 255)
     write_image(root / "moving" / "t3.nii.gz", (ramp(shift=3) * 200 + 17).astype(np.float32) / 255)
     (root / "moving" / "t3.npy").unlink()
     write_image(root / "validation_moving" / "v1.nii.gz", (ramp(shift=3) * 200 + 17).astype(np.float32) / 255)
     (root / "validation_moving" / "v1.png").unlink()
     report = check(index(root))
-    assert told(report, "warning") == [
+    assert messages(report, "warning") == [
         "validation_moving/v1.nii.gz: shows the same picture as the training image t3.nii.gz. "
         "Remove one of the two, or the Dice will be too good."
     ]
     assert names(report) == FULL
 
 
-def test_jpeg_labels(root: Path) -> None:
+def test_jpeg_labels_get_a_note(root: Path) -> None:
     (root / "validation_moving_seg" / "v1_seg.npy").unlink()
     Image.fromarray(ids().astype(np.uint8)).save(root / "validation_moving_seg" / "v1_seg.jpg", quality=100)
-    notes = told(check(index(root)), "note")
+    notes = messages(check(index(root)), "note")
     assert notes == ["validation_moving_seg/v1_seg.jpg: JPEG changes label ids. Save labels as PNG."]
 
 
 def test_reading_options_reach_the_readers(root: Path) -> None:
     np.savez(root / "moving" / "t4.npz", picture=np.stack([ramp(shift=9), ramp(shift=4)]))
-    report = check(index(root), Reading(image_key="picture", slice_axis=0, slice_index=1))
+    report = check(index(root), ReadOptions(image_key="picture", slice_axis=0, slice_index=1))
     assert report.index.problems == ()
-    assert "t4.npz" in told(check(index(root)), "warning")[0]
+    assert "t4.npz" in messages(check(index(root)), "warning")[0]
 
 
-def test_a_problem_of_many_files_is_told_once(root: Path) -> None:
+def test_a_problem_of_many_files_is_reported_once(root: Path) -> None:
     for number in range(300):
         (root / "moving" / f"bad{number}.png").write_bytes(b"no picture")
     text = check(index(root)).to_text()
@@ -249,10 +253,10 @@ def test_many_kinds_of_problem_and_sizes_are_shortened(root: Path) -> None:
     assert "40 x 56 (4), 50 x 60 (1), 51 x 60 (1) and 28 more" in text
 
 
-def test_without_an_atlas_the_rest_is_looked_at_all_the_same(root: Path) -> None:
+def test_without_an_atlas_the_rest_is_checked(root: Path) -> None:
     (root / "fixed" / "atlas.png").unlink()
     (root / "moving" / "t1.png").write_bytes(b"no picture")
     report = check(index(root))
-    assert told(report, "error") == ["fixed: holds no image to use as the atlas. Put it there as atlas.png."]
-    assert told(report, "warning") == [f"moving/t1.png: {DAMAGED}"]
+    assert messages(report, "error") == ["fixed: holds no image to use as the atlas. Put it there as atlas.png."]
+    assert messages(report, "warning") == [f"moving/t1.png: {DAMAGED}"]
     assert report.to_dict()["atlas"]["image"] is None

@@ -45,7 +45,7 @@ def test_labels_keep_their_ids_in_the_wanted_type(tmp_path: Path, dtype: type) -
     np.testing.assert_array_equal(label[0], ids())
 
 
-def test_keys_and_slices(tmp_path: Path) -> None:
+def test_keys_and_slices_select_the_array(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", scan=np.stack([ids(), ids() * 2]), seg=np.stack([ids(), ids() + 1]))
     image = ImageLoader(key="scan", slice_axis=0, slice_index=1)(tmp_path / "a.npz")
     np.testing.assert_allclose(image[0], ids() / 7, atol=1e-6)
@@ -85,7 +85,7 @@ def test_resampling_keeps_the_edges_of_the_picture(tmp_path: Path, size: tuple[i
     assert set(np.unique(label)) <= {0, 1, 2, 7}
 
 
-def test_pictures_of_the_wanted_size_are_not_touched(tmp_path: Path) -> None:
+def test_pictures_of_the_wanted_size_are_not_resampled(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", ramp())
     same = ImageLoader(size=(HEIGHT, WIDTH))(tmp_path / "a.png")
     np.testing.assert_array_equal(same, ImageLoader()(tmp_path / "a.png"))
@@ -102,12 +102,12 @@ def test_a_cached_file_is_read_once_and_gives_the_same(tmp_path: Path, reads: li
     write_image(tmp_path / f"a{ending}", ramp())
     cached, plain = ImageLoader(cache=Cache(1)), ImageLoader()
     first = cached(tmp_path / f"a{ending}")
-    first += 1  # what is done to the result must not reach the cache
+    first += 1  # a change of the result must not reach the cache
     np.testing.assert_array_equal(cached(str(tmp_path / f"a{ending}")), plain(tmp_path / f"a{ending}"))
     assert reads == [f"a{ending}"] * 2
 
 
-def test_loaders_with_other_options_do_not_share_entries(tmp_path: Path, reads: list[str]) -> None:
+def test_loaders_with_other_options_do_not_share_cache_entries(tmp_path: Path, reads: list[str]) -> None:
     np.savez(tmp_path / "a.npz", img=ids(), label=ids() + 1)
     cache = Cache(1)
     shapes = [ImageLoader(size=size, cache=cache)(tmp_path / "a.npz").shape for size in (None, (64, 32), None)]
@@ -116,7 +116,7 @@ def test_loaders_with_other_options_do_not_share_entries(tmp_path: Path, reads: 
     assert len(reads) == 3
 
 
-def test_a_full_cache_stays_as_it_is(tmp_path: Path, reads: list[str]) -> None:
+def test_a_full_cache_evicts_nothing(tmp_path: Path, reads: list[str]) -> None:
     for name in "abc":
         write_image(tmp_path / f"{name}.png", (ramp() * 255).astype(np.uint8))
     load = ImageLoader(cache=Cache(2.5 * HEIGHT * WIDTH / 1e9))
@@ -126,14 +126,14 @@ def test_a_full_cache_stays_as_it_is(tmp_path: Path, reads: list[str]) -> None:
     assert reads == ["a.png", "b.png", "c.png", "c.png", "c.png"]
 
 
-def test_no_budget_no_cache(tmp_path: Path, reads: list[str]) -> None:
+def test_without_a_budget_nothing_is_cached(tmp_path: Path, reads: list[str]) -> None:
     write_image(tmp_path / "a.png", ramp())
     load = ImageLoader(cache=Cache(0))
     assert [load(tmp_path / "a.png").shape for _ in range(2)] == [(1, HEIGHT, WIDTH)] * 2
     assert len(reads) == 2
 
 
-def test_what_is_kept_does_not_travel_to_other_processes(tmp_path: Path) -> None:
+def test_cached_arrays_are_not_pickled(tmp_path: Path) -> None:
     write_image(tmp_path / "a.npy", ramp(1000, 1000))
     load = ImageLoader(cache=Cache(1))
     load(tmp_path / "a.npy")

@@ -22,7 +22,7 @@ def test_columns_are_taken_by_their_names(tmp_path: Path) -> None:
     check_pair(one, other)
 
 
-def test_they_lie_beside_the_image_or_in_a_folder_beside_its_folder(tmp_path: Path) -> None:
+def test_landmarks_are_found_beside_the_image_or_in_a_sibling_folder(tmp_path: Path) -> None:
     image = tmp_path / "moving" / "a.nii.gz"
     assert find_landmarks(image) is None
     apart = write(tmp_path / "moving_points" / "a_points.csv", "y,x\n1,2\n")
@@ -42,7 +42,7 @@ def test_they_lie_beside_the_image_or_in_a_folder_beside_its_folder(tmp_path: Pa
         ("y,x\n1,nan\n", "line 2 holds 'nan'"),
     ],
 )
-def test_a_table_that_is_none(tmp_path: Path, text: str, message: str) -> None:
+def test_a_bad_table_is_refused_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
     path = write(tmp_path / "a_points.csv", text)
     with pytest.raises(DataError, match=message) as caught:
         read_landmarks(path)
@@ -50,7 +50,7 @@ def test_a_table_that_is_none(tmp_path: Path, text: str, message: str) -> None:
     assert "y,x" in str(caught.value)
 
 
-def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(DataError, match="cannot be read as a table"):
         read_landmarks(tmp_path / "a.csv")
@@ -58,7 +58,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
         read_landmarks(tmp_path / "b.csv")
 
 
-def test_pairs_that_cannot_be_the_same_places(tmp_path: Path) -> None:
+def test_landmarks_that_do_not_correspond_are_refused(tmp_path: Path) -> None:
     two = read_landmarks(write(tmp_path / "two.csv", "name,y,x\ntip,1,2\nbase,3,4\n"))
     one = read_landmarks(write(tmp_path / "one.csv", "y,x\n1,2\n"))
     turned = read_landmarks(write(tmp_path / "turned.csv", "name,y,x\nbase,3,4\ntip,1,2\n"))
@@ -68,7 +68,7 @@ def test_pairs_that_cannot_be_the_same_places(tmp_path: Path) -> None:
         check_pair(two, turned)
 
 
-def test_landmarks_outside_their_image(tmp_path: Path) -> None:
+def test_landmarks_outside_their_image_are_refused(tmp_path: Path) -> None:
     landmarks = read_landmarks(write(tmp_path / "a.csv", "y,x\n0,0\n39.4,35.4\n12,50\n"))
     check_within(landmarks, (40, 51))
     with pytest.raises(DataError, match="line 4, y = 12 and x = 50, lies outside its image of 40 x 36 pixels"):

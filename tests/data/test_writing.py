@@ -81,7 +81,7 @@ def test_rounding_beyond_one_is_clipped_but_another_scale_is_refused(tmp_path: P
         )
 
 
-def test_refused_formats(tmp_path: Path) -> None:
+def test_formats_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"this format cannot be written\. Choose one of \.png, \.tif"):
         write_image(tmp_path / "a.dcm", ramp())
     with pytest.raises(DataError, match="this format cannot hold the label ids 0 to 7 unchanged"):
@@ -135,7 +135,7 @@ def test_a_nifti_header_is_kept(tmp_path: Path, kind: type, shape: tuple[int, ..
         np.testing.assert_allclose(written.get_fdata().squeeze(), array, atol=1e-6)
 
 
-def test_a_slice_lies_where_it_was_in_the_volume(tmp_path: Path) -> None:
+def test_a_slice_has_its_position_in_the_volume(tmp_path: Path) -> None:
     nifti(tmp_path / "a.nii", np.zeros((33, HEIGHT, WIDTH), np.float32) + ramp().astype(np.float32))
     like = read_image(tmp_path / "a.nii", slice_axis=0, slice_index=5)
     write_image(tmp_path / "b.nii", ramp(), like=like)
@@ -164,14 +164,14 @@ def test_an_itk_header_is_kept(tmp_path: Path, ending: str, flat: bool) -> None:
     np.testing.assert_array_equal(sitk.GetArrayFromImage(written).squeeze(), ids())
 
 
-def test_a_place_in_the_world_goes_from_format_to_format(tmp_path: Path) -> None:
+def test_the_affine_is_kept_across_formats(tmp_path: Path) -> None:
     nifti(tmp_path / "a.nii", ramp().astype(np.float32))
     like = read_image(tmp_path / "a.nii")
     write_image(tmp_path / "b.mha", ramp(), like=like)
     np.testing.assert_allclose(read_image(tmp_path / "b.mha").affine, AFFINE, atol=1e-6)
     write_image(tmp_path / "c.nii.gz", ramp(), like=read_image(tmp_path / "b.mha"))
     np.testing.assert_allclose(nib.load(tmp_path / "c.nii.gz").affine, AFFINE, atol=1e-6)
-    write_image(tmp_path / "d.png", ramp(), like=like)  # it has no place for it
+    write_image(tmp_path / "d.png", ramp(), like=like)  # a format without an affine
 
 
 def test_another_resolution_keeps_the_field_of_view(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_another_resolution_keeps_the_field_of_view(tmp_path: Path) -> None:
     np.testing.assert_allclose(corners, AFFINE @ np.array([(-0.5, -0.5, 0, 1), (39.5, 55.5, 0, 1)]).T, rtol=1e-6)
 
 
-def test_a_patients_name_does_not_travel_on(tmp_path: Path) -> None:
+def test_a_patients_name_is_not_written(tmp_path: Path) -> None:
     image = sitk.GetImageFromArray((ramp() * 4000).astype(np.uint16))
     image.SetSpacing((0.5, 0.7))
     image.SetMetaData("0010|0010", "Doe^Jane")

@@ -1,3 +1,5 @@
+"""The value of a loss, and its gradient."""
+
 from torch import Tensor
 
 

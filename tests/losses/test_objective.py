@@ -35,7 +35,7 @@ def test_labels_absent_from_one_side_are_not_scored() -> None:
     assert SoftDice()(fixed, moving, scored).item() == 0
 
 
-def test_nothing_to_score_is_no_loss_and_no_gradient() -> None:
+def test_without_scored_labels_loss_and_gradient_are_zero() -> None:
     fixed = one_hot(LABEL, (2, 5))
     nothing = torch.zeros(1, 2, dtype=torch.bool)
     value, gradient = with_gradient(lambda f, w: SoftDice()(f, w, nothing), fixed, torch.rand(1, 2, 3, 4))

@@ -13,7 +13,7 @@ def test_grad_of_a_constant_flow_is_zero() -> None:
 
 
 @pytest.mark.parametrize(("penalty", "expected"), [("l2", (9 + 0.25) / 4), ("l1", (3 + 0.5) / 4)])
-def test_grad_of_a_ramp(penalty: Grad.Penalty, expected: float) -> None:
+def test_grad_of_a_ramp_in_closed_form(penalty: Grad.Penalty, expected: float) -> None:
     # dy rises by 3 along rows, dx falls by 0.5 along columns: each slope is one of two channels on one of two axes.
     flow = torch.stack((3 * torch.arange(5.0)[:, None].expand(5, 7), -0.5 * torch.arange(7.0).expand(5, 7)))[None]
     assert Grad(penalty)(flow).item() == pytest.approx(expected)
@@ -34,7 +34,7 @@ def test_grad_gradient_against_float64_autograd(penalty: Grad.Penalty) -> None:
     torch.testing.assert_close(gradient, expected_gradient)
 
 
-def test_grad_refuses_what_it_does_not_know() -> None:
+def test_grad_refuses_another_penalty_and_another_shape() -> None:
     with pytest.raises(ValueError, match="'l1' or 'l2'; got 'l3'"):
         Grad("l3")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"a flow is \(2, H, W\)|a flow is \(B, 2, H, W\)"):
@@ -52,11 +52,13 @@ def affine(matrix: list[list[float]], size: tuple[int, int] = (6, 9)) -> Tensor:
     ("matrix", "determinant"),
     [([[1, 0], [0, 1]], 1), ([[-1, 0], [0, 1]], -1), ([[0.2, 0], [0, 0.2]], 0.04), ([[1, 3], [0.5, 1]], -0.5)],
 )
-def test_folding_of_an_affine_flow_is_its_shortfall(matrix: list[list[float]], determinant: float) -> None:
+def test_folding_of_an_affine_flow_is_the_margin_minus_its_determinant(
+    matrix: list[list[float]], determinant: float
+) -> None:
     assert Folding(margin=0.1)(affine(matrix)).item() == pytest.approx(max(0, 0.1 - determinant), abs=1e-5)
 
 
-def test_folding_sees_a_fold_that_central_differences_miss() -> None:
+def test_folding_finds_a_fold_that_central_differences_miss() -> None:
     # Every other row is moved by 1.5 pixels: neighbours two apart keep their distance.
     flow = torch.zeros(1, 2, 8, 8)
     flow[:, 0, ::2] = 1.5

@@ -37,7 +37,7 @@ def test_a_mirror_folds_every_pixel() -> None:
     assert njd(affine_flow([[1, 0], [0, -1]], (0, W - 1))) == FoldCount(count=H * W, percent=100.0)
 
 
-def test_a_fold_placed_by_hand() -> None:
+def test_a_fold_made_by_hand_is_counted() -> None:
     # In two rows, columns 5 and 7 trade places: x + dx reads 3 4 7 6 5 8 9, so space runs backwards at column 6 alone.
     flow = np.zeros((2, H, W))
     flow[1, 3:5, 5], flow[1, 3:5, 7] = 2, -2
@@ -68,16 +68,16 @@ def test_flow_metrics_name_a_wrong_shape(shape: tuple[int, ...]) -> None:
         njd(np.zeros(shape))
 
 
-def checkerboard_problem(jump: float) -> np.ndarray:
-    """One pixel, (4, 6), jumps to the right, over its neighbour."""
+def one_pixel_jump(jump: float) -> np.ndarray:
+    """Pixel (4, 6) jumps to the right, over its neighbour."""
     flow = np.zeros((2, H, W))
     flow[1, 4, 6] = jump
     return flow
 
 
-def test_a_fold_that_central_differences_miss_is_seen() -> None:
+def test_a_fold_that_central_differences_miss_is_counted() -> None:
     # The pixel's own motion has no part in its central differences, and its neighbours see half of it: 1 - 1.5 / 2 > 0.
-    flow = checkerboard_problem(1.5)
+    flow = one_pixel_jump(1.5)
     assert njd(flow).count == 0
     # By hand: forward columns of (4, 6) and backward columns of (4, 7) have 1 - 1.5, whatever the rows.
     determinants = one_sided_determinants(flow)
@@ -106,7 +106,7 @@ def test_a_pixel_beside_its_own_row_folds_against_the_triangles_of_the_next() ->
 
 
 def test_a_larger_fold_has_more_area() -> None:
-    near, far = checkerboard_problem(1.5), checkerboard_problem(3)
+    near, far = one_pixel_jump(1.5), one_pixel_jump(3)
     assert njd_one_sided(near).count == njd_one_sided(far).count
     assert nda(far).area == 4 * nda(near).area
 

@@ -32,7 +32,7 @@ def test_landmarks_between_pixels_move_as_simpleitk_moves_them() -> None:
     np.testing.assert_allclose(target_registration_error(POINTS, moved, flow), 0, atol=1e-9)
 
 
-def test_points_that_do_not_fit() -> None:
+def test_points_of_other_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="must be the same"):
         target_registration_error(POINTS, POINTS[:2])
     with pytest.raises(ValueError, match=r"points are \(n, 2\)"):

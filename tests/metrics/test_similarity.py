@@ -1,4 +1,4 @@
-"""Likeness against the torch loss and MONAI."""
+"""NCC against the torch loss, SSIM against MONAI and closed forms."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_ncc_is_the_negative_of_the_loss(win: int) -> None:
     assert ncc(warped, warped, win) == pytest.approx(1, abs=1e-3)
 
 
-def test_ncc_refuses_what_does_not_fit() -> None:
+def test_ncc_refuses_bad_shapes_and_windows() -> None:
     with pytest.raises(ValueError, match="must be the same"):
         ncc(np.zeros((8, 8)), np.zeros((8, 9)))
     with pytest.raises(ValueError, match=r"images are \(H, W\)"):
@@ -53,7 +53,7 @@ def test_ssim_by_closed_forms() -> None:
     assert ssim(light, dark) == pytest.approx((2 * 0.16 + 1e-4) / (0.64 + 0.04 + 1e-4))
 
 
-def test_ssim_refuses_what_does_not_fit() -> None:
+def test_ssim_refuses_bad_shapes() -> None:
     with pytest.raises(ValueError, match="must be the same"):
         ssim(np.zeros((32, 32)), np.zeros((32, 33)))
     with pytest.raises(ValueError, match=r"images are \(H, W\)"):

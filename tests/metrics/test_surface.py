@@ -26,7 +26,7 @@ def square(row: int, column: int, side: int = 10) -> np.ndarray:
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.5, 0.5), (2.5, 0.7)])
 @pytest.mark.parametrize("seed", [0, 2])
-def test_it_equals_monai(seed: int, spacing: tuple[float, float]) -> None:
+def test_surface_distances_equal_monai(seed: int, spacing: tuple[float, float]) -> None:
     fixed, warped = blobs(seed), blobs(seed + 1)
     for label in (1, 2, 3):
         masks = [torch.from_numpy(image == label)[None, None].float() for image in (warped, fixed)]
@@ -40,7 +40,7 @@ def test_it_equals_monai(seed: int, spacing: tuple[float, float]) -> None:
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (2.5, 0.7)])
-def test_it_equals_a_distance_map_of_simpleitk(spacing: tuple[float, float]) -> None:
+def test_surface_distances_equal_a_distance_map_of_simpleitk(spacing: tuple[float, float]) -> None:
     fixed, warped = blobs(4), blobs(5)
 
     def outline(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +69,7 @@ def test_a_thin_line_moved_sideways_is_as_far_as_it_moved() -> None:
         )
 
 
-def test_a_square_in_a_square() -> None:
+def test_a_square_in_a_square_by_hand() -> None:
     # Sides of 10 in sides of 16: each of the 36 inner points has 3 to the outer outline. Of the 60 outer points, 10 a
     # side have 3 to the inner outline; the others lie beyond its corners, 3 across and 1, 2 or 3 along.
     inner, outer = square(10, 10, 10), square(7, 7, 16)
@@ -100,7 +100,7 @@ def test_a_label_that_one_image_lacks_has_no_distance() -> None:
     assert surface_distance(np.zeros((40, 50), np.uint8), square(3, 3), 3) is None
 
 
-def test_it_refuses_what_does_not_fit() -> None:
+def test_bad_shapes_and_types_are_refused() -> None:
     with pytest.raises(ValueError, match="must be the same"):
         surface_distance(np.zeros((4, 4), int), np.zeros((4, 5), int), 1)
     with pytest.raises(ValueError, match="labels are integers"):

@@ -1,13 +1,11 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from threading import Thread
 
 import pytest
 import torch
 
-from regstudio.networks.device import images_at_once, share_of_cpu_threads
-from regstudio.threads import map_in_order
+from regstudio.networks.device import images_at_once
 
 KEPT = """
 import resource
@@ -45,22 +43,6 @@ def six_threads() -> Iterator[None]:
     torch.set_num_threads(6)
     yield
     torch.set_num_threads(before)
-
-
-def threads_in_use(_: int = 0) -> int:
-    torch.ones(10**6).add(1)  # by which torch brings a new thread's own number up to date
-    return torch.get_num_threads()
-
-
-@pytest.mark.usefixtures("six_threads")
-def test_workers_share_the_cores_and_leave_other_threads_theirs() -> None:
-    assert list(map_in_order(threads_in_use, range(9), workers=3, initializer=share_of_cpu_threads(3))) == [2] * 9
-    assert list(map_in_order(threads_in_use, range(2), workers=1, initializer=share_of_cpu_threads(8))) == [1] * 2
-    found: list[int] = []
-    other = Thread(target=lambda: found.append(threads_in_use()))
-    other.start()
-    other.join()
-    assert [threads_in_use(), *found] == [6, 6]
 
 
 @pytest.mark.usefixtures("six_threads")

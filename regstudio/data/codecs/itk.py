@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from regstudio.data.codecs.stored import Stored, refuse_huge
+from regstudio.data.codecs.decoded_file import DecodedFile, refuse_huge
 from regstudio.data.problems import FileError
 
 _READERS = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO", ".dcm": "GDCMImageIO"}
-_DETACHED = {
+_DETACHED_DATA = {
     ".mha": re.compile(rb"^ElementDataFile\s*=(?!\s*LOCAL\b)", re.MULTILINE | re.IGNORECASE),
     ".nrrd": re.compile(rb"^data ?file:", re.MULTILINE | re.IGNORECASE),
 }
@@ -27,21 +27,21 @@ _stderr_lock = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What is kept of a file beside its pixels and its place: its number of dimensions, and its metadata."""
+    """The part of a header that is written again: number of dimensions, and metadata."""
 
     dimension: int
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-def decode(path: Path, key: str) -> Stored:
+def decode(path: Path, key: str) -> DecodedFile:
     """Decode a file to arrays in the order (slice,) row, column."""
     kind = path.suffix.lower()
-    _refuse_detached(path, kind)
+    _refuse_detached_data(path, kind)
     sitk = simpleitk()
     reader = sitk.ImageFileReader()
-    reader.SetImageIO(_READERS[kind])  # by itself, ITK would take any content behind any extension
+    reader.SetImageIO(_READERS[kind])  # otherwise ITK accepts any content behind any extension
     reader.SetFileName(str(path))
-    with _stderr_silenced():
+    with _silence_stderr():
         reader.ReadImageInformation()
         channels = reader.GetNumberOfComponents()
         pixel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), channels)
@@ -50,20 +50,20 @@ def decode(path: Path, key: str) -> Stored:
     array = sitk.GetArrayFromImage(image)
     if channels > 1 and (channels not in (3, 4) or array.dtype.kind != "u"):
         raise FileError(path, f"holds {channels} values for each pixel", "Save a picture with one, or in colour.")
-    metadata = {} if kind == ".dcm" else _own_metadata(image)  # a patient's name must not travel on
+    metadata = {} if kind == ".dcm" else _metadata(image)  # a patient's name must not get into the results
     header = Header(dimension=min(3, image.GetDimension()), metadata=metadata)
-    return Stored(array=array, colour=channels > 1, affine=_affine(image), header=header)
+    return DecodedFile(array=array, colour=channels > 1, affine=_affine(image), header=header)
 
 
-def _refuse_detached(path: Path, kind: str) -> None:
-    # A header may name another file to take the pixels from: an uploaded one must not read the server's disk.
+def _refuse_detached_data(path: Path, kind: str) -> None:
+    # A header may name another file that holds the pixels: an uploaded header must not read the server's disk.
     with path.open("rb") as stream:
         head = stream.read(2**16).replace(b"\r", b"").split(b"\n\n")[0]
-    if kind in _DETACHED and _DETACHED[kind].search(head):
+    if kind in _DETACHED_DATA and _DETACHED_DATA[kind].search(head):
         raise FileError(path, "keeps its pixels in another file", "Save it with the pixels inside.")
 
 
-def _own_metadata(image: Any) -> dict[str, str]:
+def _metadata(image: Any) -> dict[str, str]:
     keys = [key for key in image.GetMetaDataKeys() if not key.startswith(("ITK_", "NRRD_"))]
     return {key: image.GetMetaData(key) for key in keys}
 
@@ -80,15 +80,15 @@ def _affine(image: Any) -> npt.NDArray[np.float64] | None:
     return affine
 
 
-def encode(path: Path, key: str, stored: Stored) -> None:
-    """Write a .mha or .nrrd file: a volume of one slice where it came from a volume or leaves the plane z = 0."""
+def encode(path: Path, key: str, content: DecodedFile) -> None:
+    """Write a .mha or .nrrd file; if it came from a volume, or is not in the plane z = 0, as a volume of one slice."""
     sitk = simpleitk()
-    lps = np.eye(4) if stored.affine is None else LPS_TO_RAS @ stored.affine[:, [1, 0, 2, 3]] + 0.0
-    header = stored.header if isinstance(stored.header, Header) else Header(dimension=2)
-    flat = header.dimension == 2 and not (lps[2, [0, 1, 3]].any() or lps[:2, 2].any())
-    dimension = 2 if flat else 3
+    lps = np.eye(4) if content.affine is None else LPS_TO_RAS @ content.affine[:, [1, 0, 2, 3]] + 0.0
+    header = content.header if isinstance(content.header, Header) else Header(dimension=2)
+    planar = header.dimension == 2 and not (lps[2, [0, 1, 3]].any() or lps[:2, 2].any())
+    dimension = 2 if planar else 3
     spacing = np.linalg.norm(lps[:dimension, :dimension], axis=0)
-    image = sitk.GetImageFromArray(stored.array if flat else stored.array[None])
+    image = sitk.GetImageFromArray(content.array if planar else content.array[None])
     image.SetSpacing(spacing.tolist())
     image.SetDirection((lps[:dimension, :dimension] / spacing).ravel().tolist())
     image.SetOrigin(lps[:dimension, 3].tolist())
@@ -99,7 +99,7 @@ def encode(path: Path, key: str, stored: Stored) -> None:
 
 @cache
 def simpleitk() -> Any:
-    """Return the module SimpleITK, imported at first use (it takes half a second), with its own warnings off."""
+    """Import SimpleITK at the first call, since that takes half a second, and turn its warnings off."""
     import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
 
     module: Any = sitk  # its functions carry no types
@@ -108,14 +108,14 @@ def simpleitk() -> Any:
 
 
 @contextmanager
-def _stderr_silenced() -> Iterator[None]:
-    # At a damaged file MetaIO and GDCM write to the C++ std::cerr, which neither Python nor ITK's own switch reaches.
+def _silence_stderr() -> Iterator[None]:
+    # On a damaged file MetaIO and GDCM write to C++'s std::cerr, which neither Python nor ITK's own switch controls.
     with _stderr_lock, ExitStack() as undo:
         with suppress(OSError):  # a program without a console has no descriptor 2
-            kept = os.dup(2)
-            undo.callback(os.close, kept)
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            undo.callback(os.close, nowhere)
-            os.dup2(nowhere, 2)
-            undo.callback(os.dup2, kept, 2)
+            original = os.dup(2)
+            undo.callback(os.close, original)
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            undo.callback(os.close, devnull)
+            os.dup2(devnull, 2)
+            undo.callback(os.dup2, original, 2)
         yield

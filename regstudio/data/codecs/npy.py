@@ -1,4 +1,4 @@
-"""NumPy's .npy files and .npz archives, without ever unpickling."""
+"""NumPy's .npy files and .npz archives; nothing is unpickled."""
 
 import io
 import zipfile
@@ -10,34 +10,34 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from regstudio.data.codecs.stored import Stored, refuse_huge
+from regstudio.data.codecs.decoded_file import DecodedFile, refuse_huge
 from regstudio.data.problems import FileError
 
-npy_format: Any = np.lib.format  # some versions of NumPy leave its functions without types
+npy_format: Any = np.lib.format  # in some versions of NumPy its functions have no types
 
 
-def decode(path: Path, key: str) -> Stored:
+def decode(path: Path, key: str) -> DecodedFile:
     """Decode a .npy file; (H, W, 3) or (H, W, 4) of bytes counts as colour."""
     with path.open("rb") as stream:
-        return _from_stream(path, stream)
+        return _decode_stream(path, stream)
 
 
-def decode_archive(path: Path, key: str) -> Stored:
-    """Decode the array named `key` of an archive, whose other arrays are not touched."""
+def decode_archive(path: Path, key: str) -> DecodedFile:
+    """Decode only the array named `key` of an archive."""
     with zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         if key not in names:
-            held = ", ".join(f"'{name}'" for name in names) or "none"
+            names_text = ", ".join(f"'{name}'" for name in names) or "none"
             raise FileError(
                 path,
-                f"has no array named '{key}'; the arrays there: {held}",
+                f"has no array named '{key}'; the arrays there: {names_text}",
                 "Name the right one with --image_key (for images) or --label_key (for labels).",
             )
         with archive.open(f"{key}.npy") as stream:
-            return _from_stream(path, stream)
+            return _decode_stream(path, stream)
 
 
-def _from_stream(path: Path, stream: IO[bytes]) -> Stored:
+def _decode_stream(path: Path, stream: IO[bytes]) -> DecodedFile:
     version = npy_format.read_magic(stream)
     read_header = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}[version]
     shape, column_major, dtype = read_header(stream)
@@ -48,25 +48,25 @@ def _from_stream(path: Path, stream: IO[bytes]) -> Stored:
     refuse_huge(path, shape, dtype.itemsize)  # 400 KB of archive can hold 400 MB of zeros
     raw = stream.read(prod(shape) * dtype.itemsize)
     array = np.frombuffer(raw, dtype).reshape(shape, order="F" if column_major else "C")
-    return Stored(array=array, colour=dtype == np.uint8 and len(shape) == 3 and shape[-1] in (3, 4))
+    return DecodedFile(array=array, colour=dtype == np.uint8 and len(shape) == 3 and shape[-1] in (3, 4))
 
 
-def encode(path: Path, key: str, stored: Stored) -> None:
+def encode(path: Path, key: str, content: DecodedFile) -> None:
     """Write a .npy file."""
-    path.write_bytes(_to_bytes(stored.array))
+    path.write_bytes(_to_bytes(content.array))
 
 
-def encode_archive(path: Path, key: str, stored: Stored) -> None:
+def encode_archive(path: Path, key: str, content: DecodedFile) -> None:
     """Write a .npz archive with one array in it, named `key`."""
-    write_arrays(path, {key: stored.array})
+    write_arrays(path, {key: content.array})
 
 
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Write a compressed .npz archive whose bytes depend on the arrays alone: no time, no system is noted in it."""
+    """Write a compressed .npz archive whose bytes depend on the arrays alone, not on time or system."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            entry.create_system, entry.external_attr = 3, 0o644 << 16  # Unix, wherever it is written
+            entry.create_system, entry.external_attr = 3, 0o644 << 16  # Unix, on every system
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, _to_bytes(array))
 

@@ -1,4 +1,4 @@
-"""What the arrays of all metrics must be: the checks that more than one family needs."""
+"""Checks of arrays that several families of metrics share."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ Array = NDArray[np.generic]
 
 
 def check_same_shape(name: str, array: Array, other_name: str, other: Array) -> None:
-    """Raise ValueError, naming both, if two arrays differ in shape."""
+    """Raise ValueError, which names both, if two arrays differ in shape."""
     if array.shape != other.shape:
         raise ValueError(f"{name} has shape {array.shape} and {other_name} {other.shape}; they must be the same")
 
@@ -26,6 +26,6 @@ def check_flow(flow: Array) -> None:
 
 
 def check_labels(label: Array) -> None:
-    """Raise ValueError unless a label image holds whole numbers."""
+    """Raise ValueError unless a label image has an integer type."""
     if label.dtype.kind not in "iub":
         raise ValueError(f"labels are integers; got an array of {label.dtype}")

@@ -1,8 +1,8 @@
-"""What passes between a codec and the rest: the content of one file, and the limits on its size.
+"""The type that codecs exchange with the rest, and the limits on a file's size.
 
-A codec is a pair of functions for one family of formats: decode(path, key) -> Stored and encode(path, key, stored).
-It knows neither images from labels nor 2-D from 3-D, checks the size in a header before it decodes, never unpickles,
-and may raise anything at a damaged file: `formats` turns that into words.
+A codec is a pair of functions for one family of formats: decode(path, key) -> DecodedFile, and
+encode(path, key, content). It does not tell images from labels, nor 2-D from 3-D. It checks the size in the header
+before it decodes, and never unpickles. It may raise anything on a damaged file; `formats` translates that.
 """
 
 from dataclasses import dataclass
@@ -15,23 +15,23 @@ import numpy.typing as npt
 
 from regstudio.data.problems import FileError
 
-MAX_PIXELS = 80_000_000  # of one picture; below the 89 million at which Pillow itself starts to warn
-MAX_BYTES = 2**30  # of one decoded file, which may be a volume that one slice is taken from
+MAX_PIXELS = 80_000_000  # of one picture; Pillow itself starts to warn at 89 million
+MAX_BYTES = 2**30  # of one decoded file, which may be a volume of which one slice is read
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
-    """What a file holds: its axes as stored, with colour channels, if any, in a further last axis."""
+class DecodedFile:
+    """The content of a file, its axes as stored; colour channels, if any, are the last axis."""
 
-    array: Any  # numpy, or nibabel's proxy, which reads no more than the slice it is asked for
+    array: Any  # numpy, or nibabel's proxy, which reads only the slice that is asked for
     colour: bool = False
     palette: npt.NDArray[np.uint8] | None = None  # (256, 3) colours: then the array holds indices into it
     affine: npt.NDArray[np.float64] | None = None  # (4, 4): index along the first three axes -> RAS+ world
-    header: Any = None  # what the codec needs, to write the rest of the header again
+    header: Any = None  # lets the same codec write the rest of the header again
 
 
 def refuse_huge(path: Path, shape: tuple[int, ...], bytes_per_pixel: int) -> None:
-    """Raise FileError if a file of this shape would not be decoded within the limits."""
+    """Raise FileError if a file of this shape exceeds the limits."""
     lengths = [length for length in shape if length > 1]
     if (len(lengths) <= 2 and prod(lengths) > MAX_PIXELS) or prod(lengths) * bytes_per_pixel > MAX_BYTES:
         size = " x ".join(str(length) for length in lengths)
