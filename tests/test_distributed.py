@@ -25,6 +25,8 @@ from regstudio.training.validation import mean_metrics, validate_pair
 from tests.distributed_worker import EVERYTHING, SIGNAL_STEP, SMALL, TERMS, do_together, one_step, torchrun
 from tests.training.whole_training import index_of, steps
 
+pytestmark = pytest.mark.slow
+
 RECIPE = {**SMALL, "affine": "auto", "dice_weight": 1.0, "ema": 0.5, "lr": 1e-3, "epochs": 2, **EVERYTHING}
 
 
