@@ -1,4 +1,4 @@
-"""Opens RegStudio in the browser: python launch.py --help says how."""
+"""Opens RegStudio in the browser, as `regstudio studio` does: python launch.py --help says how."""
 
 from regstudio.ui.launch import main
 

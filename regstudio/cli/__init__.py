@@ -3,7 +3,7 @@
 Commands import what is heavy (torch, above all) when they run, so that --help and a mistyped flag answer at once.
 """
 
-import importlib
+import pkgutil
 import warnings
 from typing import Any
 
@@ -12,14 +12,15 @@ import click
 from regstudio.errors import RegStudioError
 
 COMMANDS = {
-    "check": "regstudio.cli.data",
-    "make-demo": "regstudio.cli.data",
-    "train": "regstudio.cli.train",
-    "register": "regstudio.cli.register",
-    "apply": "regstudio.cli.apply",
-    "evaluate": "regstudio.cli.evaluate",
-    "export-onnx": "regstudio.cli.export",
-    "bench": "regstudio.cli.bench",
+    "studio": "regstudio.ui.launch:main",
+    "check": "regstudio.cli.data:check",
+    "make-demo": "regstudio.cli.data:make_demo",
+    "train": "regstudio.cli.train:train",
+    "register": "regstudio.cli.register:register",
+    "apply": "regstudio.cli.apply:apply",
+    "evaluate": "regstudio.cli.evaluate:evaluate",
+    "export-onnx": "regstudio.cli.export:export_onnx",
+    "bench": "regstudio.cli.bench:bench",
 }
 
 
@@ -31,10 +32,10 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command, which bears its name in its module with _ for -."""
+        """Import the command and return it; None where there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name.replace("-", "_"))
+        command: click.Command = pkgutil.resolve_name(COMMANDS[cmd_name])
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

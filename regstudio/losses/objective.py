@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from regstudio.losses.overlap import SoftDice
 from regstudio.losses.regularity import Folding, Grad
-from regstudio.losses.similarity import MSE, NCC, GlobalNCC, MutualInformation
+from regstudio.losses.similarity import SIMILARITIES
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,40 +22,25 @@ class SoftLabels:
 class Objective(nn.Module):
     """The weighted sum of losses; a loss of weight zero is not computed.
 
-    The arguments are the settings of the config's loss section.
+    The arguments are the settings of the config's loss section: `ncc` and `grad` weigh 1 unless a weight is given, all
+    others 0. Raises TypeError for the weight of a term that does not exist.
 
     >>> terms = Objective(grad_weight=0.5)(fixed, warped, field, flow)
     >>> list(terms)
     ['loss', 'ncc', 'grad']
     """
 
-    def __init__(
-        self,
-        *,
-        ncc_weight: float = 1.0,
-        ncc_win: int = 9,
-        global_ncc_weight: float = 0.0,
-        mse_weight: float = 0.0,
-        mi_weight: float = 0.0,
-        dice_weight: float = 0.0,
-        grad_weight: float = 1.0,
-        grad_penalty: Grad.Penalty = "l2",
-        fold_weight: float = 0.0,
-    ) -> None:
+    def __init__(self, *, ncc_win: int = 9, grad_penalty: Grad.Penalty = "l2", **weights: float) -> None:
         super().__init__()
-        self.similarities = nn.ModuleDict(
-            {"ncc": NCC(ncc_win), "global_ncc": GlobalNCC(), "mse": MSE(), "mi": MutualInformation()}
-        )
+        arguments = {"ncc": (ncc_win,)}
+        self.similarities = nn.ModuleDict({name: kind(*arguments.get(name, ())) for name, kind in SIMILARITIES.items()})
         self.dice, self.grad, self.fold = SoftDice(), Grad(grad_penalty), Folding()
-        self.weights = {
-            "ncc": ncc_weight,
-            "global_ncc": global_ncc_weight,
-            "mse": mse_weight,
-            "mi": mi_weight,
-            "dice_loss": dice_weight,
-            "grad": grad_weight,
-            "fold": fold_weight,
-        }
+        given = {"ncc_weight": 1.0, "grad_weight": 1.0, **weights}
+        self.weights = {name: given.pop(f"{name}_weight", 0.0) for name in SIMILARITIES}
+        self.weights["dice_loss"] = given.pop("dice_weight", 0.0)
+        self.weights |= {name: given.pop(f"{name}_weight", 0.0) for name in ("grad", "fold")}
+        if given:
+            raise TypeError(f"there is no term of the loss for {', '.join(given)}")
 
     @property
     def compares_images(self) -> bool:

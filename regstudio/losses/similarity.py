@@ -97,6 +97,10 @@ class MutualInformation(nn.Module):
         return (-distances.square() / 2).softmax(dim=2)
 
 
+# What an image similarity is called in the objective; `NAME_weight` is its weight in the settings.
+SIMILARITIES: dict[str, type[nn.Module]] = {"ncc": NCC, "global_ncc": GlobalNCC, "mse": MSE, "mi": MutualInformation}
+
+
 def _entropy(distribution: Tensor) -> Tensor:
     """Entropy of each row in nats: (B, n) -> (B,); the clamp keeps the gradient finite for probability 0."""
     return -(distribution * distribution.clamp(min=1e-12).log()).sum(dim=1)

@@ -6,6 +6,7 @@ from monai.losses import DiceLoss
 from torch import Tensor
 
 from regstudio.losses import NCC, Folding, Grad, Objective, SoftDice, SoftLabels, one_hot, scored_labels
+from regstudio.losses.similarity import SIMILARITIES
 from tests.losses.gradients import with_gradient
 
 LABEL = torch.tensor([[0, 0, 5, 5], [0, 2, 2, 5], [2, 2, 2, 0]])[None, None]
@@ -70,3 +71,17 @@ def test_every_weighted_term_counts_and_has_a_name(step: tuple[Tensor, ...]) -> 
 
 def test_without_labels_there_is_no_dice_term(step: tuple[Tensor, ...]) -> None:
     assert "dice_loss" not in Objective(dice_weight=1.0)(*step)
+
+
+def test_a_new_similarity_needs_no_more_than_a_name(step: tuple[Tensor, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SIMILARITIES, "mean", torch.nn.L1Loss)
+    objective = Objective(ncc_weight=0.0, grad_weight=0.0, mean_weight=3.0)
+    assert objective.compares_images
+    terms = objective(*step)
+    assert terms.keys() == {"loss", "mean"}
+    torch.testing.assert_close(terms["loss"], 3 * (step[0] - step[1]).abs().mean())
+
+
+def test_the_weight_of_a_term_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(TypeError, match="no term of the loss for mad_weight"):
+        Objective(mad_weight=1.0)

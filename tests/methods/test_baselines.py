@@ -24,7 +24,7 @@ MODULES = {"demons": "SimpleITK", "syn": "ants", "elastix": "itk"}
 
 def installed(name: str) -> Any:
     missing = importlib.util.find_spec(MODULES[name]) is None
-    return pytest.param(name, marks=pytest.mark.skipif(missing, reason=f"{name} is not installed"))
+    return pytest.param(name, marks=[pytest.mark.slow, pytest.mark.skipif(missing, reason=f"{name} is not installed")])
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,7 @@ def test_each_method_overlays_the_labels_better_and_says_what_its_affine_part_di
     assert transform.seconds > 0
 
 
+@pytest.mark.slow
 def test_demons_warp_as_simpleitk_does(pair: Pair) -> None:
     sitk = pytest.importorskip("SimpleITK")
     flow = baseline("demons")(pair).flow
@@ -85,6 +86,7 @@ def within(flow: Any) -> Any:
     return np.all([(at >= 0) & (at <= size - 1) for at, size in zip(reached, flow.shape[1:], strict=True)], axis=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "order"), [("syn", 1), ("elastix", 3)])
 def test_the_flow_warps_as_the_tool_itself_does(name: str, order: int, pair: Pair) -> None:
     if importlib.util.find_spec(MODULES[name]) is None:

@@ -19,6 +19,7 @@ from regstudio.networks.checkpoint import Checkpoint, save_checkpoint
 from regstudio.networks.corrmlp import CorrMLP
 
 runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime, in regstudio[onnx]")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -141,6 +141,7 @@ def test_simpleitk_warps_the_original_as_we_do(pair: tuple[Path, Path], tmp_path
         assert of_field == pytest.approx(of_fixed, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mha", "2-D NIfTI", "NIfTI of one slice", "tilted NIfTI"])
 def test_ants_warps_the_original_as_we_do(name: str, tmp_path: Path) -> None:
     ants = pytest.importorskip("ants", reason="needs antspyx, in regstudio[baselines]")

@@ -59,6 +59,7 @@ def launch(tmp_path: Path) -> Iterator[object]:
             launched.process.wait()
 
 
+@pytest.mark.slow
 def test_the_demo_trains_with_the_quick_setting_and_a_signal_saves_it_and_ends(launch):
     launched = launch("--demo")
     run = Run(Path(launched.says(r"Training on the demo data: (.+)\n")))
@@ -71,6 +72,7 @@ def test_the_demo_trains_with_the_quick_setting_and_a_signal_saves_it_and_ends(l
     assert "Stopped." in launched.output.read_text()
 
 
+@pytest.mark.slow
 def test_a_port_in_use_gives_way_to_the_next_and_a_signal_ends_at_once_what_does_not_train(launch):
     first = launch()
     first.says(r"RegStudio: (http\S+)")
@@ -81,6 +83,7 @@ def test_a_port_in_use_gives_way_to_the_next_and_a_signal_ends_at_once_what_does
     assert second.process.wait(PATIENCE) == 143
 
 
+@pytest.mark.slow
 def test_the_whole_studio_is_shared_behind_a_password_and_with_a_warning(launch, tmp_path):
     frpc, program = tmp_path / "frpc", tmp_path / "program.py"
     frpc.write_text("#!/bin/sh\necho 'start proxy success: http://fake.example'\nexec sleep 60\n")
