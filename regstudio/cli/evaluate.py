@@ -11,12 +11,12 @@ import click
 from regstudio.cli.options import (
     AffineChoice,
     affine_option,
+    distributed,
     given,
     precision_option,
     refine_option,
     setting_options,
 )
-from regstudio.cli.together import together
 from regstudio.config import build_config, read_config
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ BASELINES = ("none", "demons", "syn", "elastix")  # regstudio.methods.baselines.
 @affine_option
 @refine_option
 @setting_options("layout", "reading")
-@together
+@distributed
 def evaluate(
     group: "Group",
     checkpoints: tuple[Path, ...],

@@ -1,11 +1,16 @@
-"""Flags made from the settings of the configuration."""
+"""Flags made from the declared settings, and what several commands share."""
 
+import os
 from collections.abc import Callable
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from functools import wraps
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import click
 
 from regstudio.config import Setting, settings
+from regstudio.errors import RegStudioError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 AffineChoice = Literal["none", "auto"] | None
@@ -71,3 +76,27 @@ def _shown(default: Any) -> str:
     if isinstance(default, bool):
         return "on" if default else "off"
     return str(default)
+
+
+def distributed(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command its `group`: the processes that torchrun started, if it did; the first speaks for all."""
+
+    @wraps(command)
+    def joining(**values: Any) -> None:
+        from regstudio.distributed import join_group
+
+        leads = True
+        try:
+            with join_group() as group, ExitStack() as silence:
+                leads = group.is_first
+                if not leads:
+                    nowhere = silence.enter_context(Path(os.devnull).open("w"))
+                    silence.enter_context(redirect_stdout(nowhere))
+                    silence.enter_context(redirect_stderr(nowhere))
+                command(group=group, **values)
+        except (RegStudioError, OSError):  # told by the first process, too
+            if leads:
+                raise
+            raise SystemExit(1) from None
+
+    return joining

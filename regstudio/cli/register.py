@@ -8,12 +8,12 @@ import click
 from regstudio.cli.options import (
     AffineChoice,
     affine_option,
+    distributed,
     given,
     precision_option,
     refine_option,
     setting_options,
 )
-from regstudio.cli.together import together
 from regstudio.config import build_config
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ FILE = click.Path(path_type=Path)
 @refine_option
 @click.option("--overwrite", is_flag=True, help="do again what an earlier call has done")
 @setting_options("reading")
-@together
+@distributed
 def register(
     group: "Group",
     checkpoint: Path,

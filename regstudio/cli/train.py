@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regstudio.cli.options import given, setting_options
-from regstudio.cli.together import together
+from regstudio.cli.options import distributed, given, setting_options
 from regstudio.config import PRESETS, TrainConfig, build_config, preset_values
 from regstudio.errors import ConfigError
 
@@ -36,7 +35,7 @@ def _purposes() -> str:
 )
 @setting_options()
 @click.option("--resume", type=click.Path(path_type=Path), help="go on with this run, exactly where it was left")
-@together
+@distributed
 def train(group: "Group", resume: Path | None, preset: str | None, **values: Any) -> None:
     """Train a network to warp every moving image onto the atlas.
 
@@ -99,7 +98,7 @@ def _show(events: "Iterable[TrainEvent]") -> str:
     from tqdm import tqdm
 
     from regstudio.runs.events import EpochDone, ImageAligned, PairValidated, RunFinished, RunStarted, StepDone
-    from regstudio.training.summary import summary
+    from regstudio.training.messages import log_lines
 
     bar: tqdm[Any] | None = None
     reason, epochs, steps = "failed", 0, 0
@@ -130,7 +129,7 @@ def _show(events: "Iterable[TrainEvent]") -> str:
                 _close(bar)
                 bar = None
                 reason = event.reason if isinstance(event, RunFinished) else reason
-        for line in summary(event):
+        for line in log_lines(event):
             click.echo(line, err=isinstance(event, RunFinished) and event.reason == "failed")
     return reason
 

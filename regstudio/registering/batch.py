@@ -15,7 +15,7 @@ from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.files import write_text
 from regstudio.methods.method import Method
 from regstudio.registering.journal import Journal
-from regstudio.registering.pipeline import FileResult, Job, overlapped
+from regstudio.registering.pipeline import FileResult, RegisteringJob, overlapped
 
 
 def find_moving(moving: Path, labels: Path | None = None) -> tuple[tuple[Case, ...], tuple[Problem, ...]]:
@@ -75,7 +75,7 @@ def register_files(
         journal = (
             Journal(out, fresh=overwrite, writes=group.is_first) if recipe is not None and len(cases) > 1 else None
         )
-        job = Job(
+        job = RegisteringJob(
             method=method,
             reader=reader,
             out=out,

@@ -42,7 +42,7 @@ class FileResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class RegisteringJob:
     """What is the same for every case, and the three steps of each.
 
     `alone` is true for a single case, whose error is raised. `done` collects the results by case.
@@ -105,7 +105,7 @@ class Job:
         )
 
 
-def overlapped(job: Job, cases: Sequence[Case]) -> Generator[FileResult, None, None]:
+def overlapped(job: RegisteringJob, cases: Sequence[Case]) -> Generator[FileResult, None, None]:
     """Run the cases and yield their results in order; the steps of successive cases overlap."""
     device = job.method.device if isinstance(job.method, NetworkMethod) else torch.device("cpu")
     at_once = min(len(cases), images_at_once(device, job.reader.fixed_image.size)) or 1

@@ -1,5 +1,6 @@
 """All runs of a folder, each in a few figures."""
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from regstudio.config import TrainConfig, settings
 from regstudio.errors import RunError
 from regstudio.runs.events import EpochDone, RunFinished, RunStarted
 from regstudio.runs.run import Run
+
+Stamp = tuple[int, int, int, bool]  # what changes with a run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,21 +32,6 @@ class RunSummary:
     best_epoch: int | None
     njd_percent: float | None
     settings: dict[str, Any]
-
-
-def list_runs(runs_dir: Path) -> list[RunSummary]:
-    """Return a summary of every run in the folder, the newest first; folders that are no runs are passed over."""
-    if not runs_dir.is_dir():
-        return []
-    runs = [Run(path) for path in runs_dir.iterdir() if (path / "config.json").is_file()]
-    runs.sort(key=lambda run: run.config_path.stat().st_mtime, reverse=True)
-    summaries = []
-    for run in runs:
-        try:
-            summaries.append(summarise_run(run))
-        except RunError:
-            continue
-    return summaries
 
 
 def summarise_run(run: Run) -> RunSummary:
@@ -69,6 +57,53 @@ def summarise_run(run: Run) -> RunSummary:
         njd_percent=best.metrics.get("njd_percent") if best else None,
         settings=_changed_settings(config),
     )
+
+
+class RunCatalogue:
+    """The runs of one folder. A run is read again only when it changed, so that it may be asked often; thread-safe."""
+
+    def __init__(self, runs_dir: Path) -> None:
+        self._runs_dir = runs_dir
+        self._lock = threading.Lock()
+        self._known: dict[Path, tuple[Stamp, RunSummary | None]] = {}
+
+    def summaries(self) -> list[RunSummary]:
+        """Return a summary of every run, the newest first; folders that are no runs are passed over."""
+        with self._lock:
+            stamps = self._stamps()
+            self._known = {
+                path: self._known[path]
+                if path in self._known and self._known[path][0] == stamp
+                else (stamp, _summary_or_none(Run(path)))
+                for path, stamp in sorted(stamps.items(), key=lambda item: item[1], reverse=True)
+            }
+            return [summary for _, summary in self._known.values() if summary is not None]
+
+    def _stamps(self) -> dict[Path, Stamp]:
+        if not self._runs_dir.is_dir():
+            return {}
+        stamps = {}
+        for path in self._runs_dir.iterdir():
+            run = Run(path)
+            try:
+                created = run.config_path.stat().st_mtime_ns
+                events = run.events_path.stat() if run.events_path.exists() else None
+            except OSError:  # no run, or one that is being renamed or deleted just now
+                continue
+            stamps[path] = (
+                created,
+                events.st_mtime_ns if events else 0,
+                events.st_size if events else 0,
+                run.is_training(),
+            )
+        return stamps
+
+
+def _summary_or_none(run: Run) -> RunSummary | None:
+    try:
+        return summarise_run(run)
+    except (RunError, OSError):
+        return None
 
 
 def _changed_settings(config: TrainConfig) -> dict[str, Any]:

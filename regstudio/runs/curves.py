@@ -18,7 +18,8 @@ from regstudio.runs.events import (
     RunStarted,
     StepDone,
 )
-from regstudio.runs.run import Follower, Run
+from regstudio.runs.follower import Follower
+from regstudio.runs.run import Run
 
 MAX_POINTS = 1000  # of a curve, in one answer
 MAX_LINES = 200  # of the log
@@ -32,7 +33,7 @@ class RunCurves:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._follower = Follower(run)
+        self._follower = Follower(run.events_path)
         self._events: list[Any] | None = None
         self._log: list[str] = []
         self._log_offset = 0

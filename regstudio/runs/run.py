@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,13 +17,11 @@ from regstudio.files import write_text
 from regstudio.runs.events import (
     ImageAligned,
     PairValidated,
-    RunStarted,
     StepDone,
     TrainEvent,
-    event_from_dict,
     event_to_dict,
-    progress,
 )
+from regstudio.runs.follower import Follower
 
 
 @dataclass(frozen=True)
@@ -109,11 +107,11 @@ class Run:
 
     def events(self) -> list[TrainEvent]:
         """Read the events as one course of training; see Follower."""
-        return Follower(self).update()
+        return Follower(self.events_path).update()
 
     def milestones(self) -> list[TrainEvent]:
         """Read the events but for those of single steps and images, nearly all of a long run; ten times as fast."""
-        return Follower(self, without=(StepDone, PairValidated, ImageAligned)).update()
+        return Follower(self.events_path, without=(StepDone, PairValidated, ImageAligned)).update()
 
     def lock(self) -> FileLock:
         """Return the held lock that keeps a second trainer out; raises RunError where there is one already."""
@@ -131,43 +129,6 @@ class Run:
         except RunError:
             return True
         return False
-
-
-class Follower:
-    """Reads a run's events as they are written, each line once.
-
-    They make one course of training: what a killed run did after the state it was resumed from is left out, for it was
-    done again. So is a line that a crash cut short. Lines of the kinds `without` are not even parsed.
-    """
-
-    def __init__(self, run: Run, *, without: Collection[type[TrainEvent]] = ()) -> None:
-        self._path = run.events_path
-        self._without = tuple(json.dumps({"event": kind.__name__})[:-1].encode() for kind in without)
-        self._offset = 0
-        self._events: list[TrainEvent] = []
-
-    def update(self) -> list[TrainEvent]:
-        """Read what was written since the last call; return all events so far."""
-        if not self._path.exists():
-            return self._events
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break  # still being written
-                self._offset += len(line)
-                if not line.startswith(self._without):
-                    self._take(line)
-        return self._events
-
-    def _take(self, line: bytes) -> None:
-        try:
-            event = event_from_dict(json.loads(line))
-        except (ValueError, KeyError, TypeError):
-            return
-        if isinstance(event, RunStarted):
-            self._events = [earlier for earlier in self._events if progress(earlier) <= progress(event)]
-        self._events.append(event)
 
 
 def create_run(config: TrainConfig) -> Run:

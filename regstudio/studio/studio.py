@@ -15,9 +15,8 @@ from regstudio.data.check_report import CheckReport
 from regstudio.data.layout import DataIndex, Layout, index_folder
 from regstudio.data.problems import Problem
 from regstudio.errors import ConfigError, RunError
-from regstudio.runs.catalogue import RunSummary
+from regstudio.runs.catalogue import RunCatalogue, RunSummary
 from regstudio.runs.run import Run, open_run
-from regstudio.runs.run_list import RunList
 
 if TYPE_CHECKING:
     from regstudio.training.job import TrainJob
@@ -51,7 +50,7 @@ class Studio:
         self.roots = tuple(dict.fromkeys(root.resolve() for root in (*roots, *own)))
         self.demo_dir = demo_dir
         self.shown = shown
-        self._runs = RunList(self.runs_dir)
+        self._runs = RunCatalogue(self.runs_dir)
         self._lock = threading.Lock()
         self._job: TrainJob | None = None
         self._config = build_config({"data_base_dir": data_base_dir, "runs_dir": self.runs_dir})

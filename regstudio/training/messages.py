@@ -1,10 +1,40 @@
-"""What a training says of its device, and of why it ended."""
+"""What a training tells people: the lines of its log, its device, and why it ended."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
+from regstudio.runs.events import EpochDone, RunFinished, RunStarted, TrainEvent
 from regstudio.training.step import NotFiniteError
+
+
+def log_lines(event: TrainEvent) -> Iterator[str]:
+    """Yield the lines of the log for an event: none for a step, one for an epoch."""
+    match event:
+        case RunStarted():
+            yield f"Run {event.run}"
+            yield (
+                f"{event.train_cases} training and {event.validation_cases} validation images, "
+                f"{event.parameters:,} parameters, on {event.device}"
+            )
+            if event.resumed:
+                yield f"Goes on after epoch {event.epoch}, step {event.step} of {event.steps_per_epoch}"
+        case EpochDone():
+            yield _epoch_line(event)
+        case RunFinished():
+            yield from event.message.splitlines()
+
+
+def _epoch_line(event: EpochDone) -> str:
+    parts = [f"Epoch {event.epoch:03d}/{event.epochs:03d}", f"{event.seconds:.1f} s"]
+    parts += [f"{name} {value:.5f}" for name, value in event.losses.items()]
+    metrics = event.metrics
+    if "dice" in metrics:
+        parts.append(f"Dice {metrics['dice']:.4f} (before {metrics['dice_before']:.4f})")
+    if "njd" in metrics:
+        parts.append(f"NJD {metrics['njd']:.1f} ({metrics['njd_percent']:.3f} %)")
+    return "  ".join(parts + ["best so far"] * event.best)
 
 
 def describe(device: torch.device, processes: int) -> str:

@@ -28,7 +28,7 @@ class NotFiniteError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Pair:
+class StepBatch:
     """What a step works on: images (B or 1, 1, H, W), and where there are any affine maps and one-hot labels."""
 
     fixed: Tensor
@@ -129,7 +129,7 @@ class Learner:
             self.model.load_state_dict(state["weights"])
             self._mean.n_averaged.fill_(state["averaged_steps"])
 
-    def _seen(self, batch: Mapping[str, Tensor], number: int) -> Pair:
+    def _seen(self, batch: Mapping[str, Tensor], number: int) -> StepBatch:
         """What the step shows the network: the batch, varied, perhaps turned round, and made as small as it is time."""
         random = np.random.default_rng([self._seed, number])
         pair = self._varied(self._as_pair(batch), random)
@@ -140,20 +140,20 @@ class Learner:
             scale //= 2
         return _smaller(pair, scale) if scale > 1 else pair
 
-    def _as_pair(self, batch: Mapping[str, Tensor]) -> Pair:
+    def _as_pair(self, batch: Mapping[str, Tensor]) -> StepBatch:
         labels = {}
         if self._label_ids:
             labels = {name: one_hot(batch[name], self._label_ids) for name in ("fixed_label", "moving_label")}
-        return Pair(fixed=batch["fixed_image"], moving=batch["moving_image"], affine=batch.get("affine"), **labels)
+        return StepBatch(fixed=batch["fixed_image"], moving=batch["moving_image"], affine=batch.get("affine"), **labels)
 
-    def _varied(self, pair: Pair, random: np.random.Generator) -> Pair:
+    def _varied(self, pair: StepBatch, random: np.random.Generator) -> StepBatch:
         flow, moving, label = self._augmentation.flow(pair.moving, random), pair.moving, pair.moving_label
         if flow is not None:
             moving = self._warp(moving, flow)
             label = None if label is None else self._warp(label, flow)
         return replace(pair, moving=self._augmentation.contrast(moving, random), moving_label=label)
 
-    def _soft_labels(self, pair: Pair, flow: Tensor) -> SoftLabels | None:
+    def _soft_labels(self, pair: StepBatch, flow: Tensor) -> SoftLabels | None:
         if pair.fixed_label is None or pair.moving_label is None:
             return None
         return SoftLabels(
@@ -174,7 +174,7 @@ class _Predicting(nn.Module):
         return self.model.predict(fixed, moving, affine)
 
 
-def _turned(pair: Pair) -> Pair:
+def _turned(pair: StepBatch) -> StepBatch:
     """The pair with fixed and moving exchanged."""
     affine = pair.affine
     if affine is not None:
@@ -183,7 +183,7 @@ def _turned(pair: Pair) -> Pair:
     label = pair.fixed_label
     if label is not None and pair.moving_label is not None:
         label = label.expand_as(pair.moving_label)
-    return Pair(
+    return StepBatch(
         fixed=pair.moving,
         moving=pair.fixed.expand_as(pair.moving),
         affine=affine,
@@ -192,7 +192,7 @@ def _turned(pair: Pair) -> Pair:
     )
 
 
-def _smaller(pair: Pair, scale: int) -> Pair:
+def _smaller(pair: StepBatch, scale: int) -> StepBatch:
     """The pair at 1 / `scale` of its size; labels become shares of each pixel."""
     affine = pair.affine
     if affine is not None:
@@ -206,4 +206,4 @@ def _smaller(pair: Pair, scale: int) -> Pair:
     )
     assert fixed is not None
     assert moving is not None
-    return Pair(fixed=fixed, moving=moving, affine=affine, fixed_label=fixed_label, moving_label=moving_label)
+    return StepBatch(fixed=fixed, moving=moving, affine=affine, fixed_label=fixed_label, moving_label=moving_label)

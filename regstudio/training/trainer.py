@@ -35,10 +35,9 @@ from regstudio.runs.events import (
 from regstudio.runs.run import Run, create_run
 from regstudio.threads import limit_cpu_threads
 from regstudio.training.checkpointing import Checkpointer, State, restore
-from regstudio.training.messages import describe, how_to_resume, is_out_of_memory, not_finite, out_of_memory
+from regstudio.training.messages import describe, how_to_resume, is_out_of_memory, log_lines, not_finite, out_of_memory
 from regstudio.training.setup import Parts, build
 from regstudio.training.step import NotFiniteError
-from regstudio.training.summary import summary
 from regstudio.training.validation import mean_metrics, validate
 
 
@@ -86,7 +85,7 @@ def train(
 def _record(run: Run, event: TrainEvent, group: Group) -> None:
     if group.is_first:
         run.append(event)
-        for line in summary(event):
+        for line in log_lines(event):
             run.log(line)
 
 

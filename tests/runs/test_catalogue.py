@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 
 from regstudio.config import TrainConfig
-from regstudio.runs.catalogue import list_runs
+from regstudio.runs.catalogue import RunCatalogue
 from regstudio.runs.run import create_run
 from regstudio.training.setup import check_data
 from regstudio.training.trainer import train
@@ -26,10 +26,10 @@ def test_runs_are_listed_with_state_and_figures(quick_config: Configs) -> None:
     runs_dir = quick_config().run.runs_dir
     (runs_dir / "no run").mkdir()
 
-    summaries = {summary.name: summary for summary in list_runs(runs_dir)}
+    summaries = {summary.name: summary for summary in RunCatalogue(runs_dir).summaries()}
     assert summaries["killed"].state == "running"
     killed.close()
-    summaries = {summary.name: summary for summary in list_runs(runs_dir)}
+    summaries = {summary.name: summary for summary in RunCatalogue(runs_dir).summaries()}
     assert {name: summary.state for name, summary in summaries.items()} == {
         "killed": "interrupted",
         "stopped": "stopped",
@@ -46,13 +46,13 @@ def test_runs_are_listed_with_state_and_figures(quick_config: Configs) -> None:
 
 def test_damaged_runs_and_missing_folders_are_passed_over(quick_config: Configs) -> None:
     runs_dir = quick_config().run.runs_dir
-    assert list_runs(runs_dir) == []
+    assert RunCatalogue(runs_dir).summaries() == []
     create_run(quick_config(run_name="bad")).config_path.write_text("{")
-    assert list_runs(runs_dir) == []
+    assert RunCatalogue(runs_dir).summaries() == []
 
 
 @pytest.mark.parametrize("order", [["a", "b"], ["b", "a"]])
 def test_the_newest_run_is_first(quick_config: Configs, order: list[str]) -> None:
     for time, name in enumerate(order):
         os.utime(create_run(quick_config(run_name=name)).config_path, (time, time))
-    assert [summary.name for summary in list_runs(quick_config().run.runs_dir)] == order[::-1]
+    assert [summary.name for summary in RunCatalogue(quick_config().run.runs_dir).summaries()] == order[::-1]

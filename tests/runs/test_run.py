@@ -16,7 +16,8 @@ from regstudio.runs.events import (
     TrainEvent,
     event_from_dict,
 )
-from regstudio.runs.run import Follower, create_run, open_run
+from regstudio.runs.follower import Follower
+from regstudio.runs.run import create_run, open_run
 
 Configs = Callable[..., TrainConfig]
 
@@ -91,7 +92,7 @@ def test_a_line_cut_short_by_a_crash_is_passed_over(quick_config: Configs) -> No
 
 def test_a_follower_reads_each_event_once(quick_config: Configs) -> None:
     run = create_run(quick_config())
-    follower = Follower(run)
+    follower = Follower(run.events_path)
     assert follower.update() == []
     for number in (1, 2, 3):
         run.append(step(1, number))

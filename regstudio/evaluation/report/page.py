@@ -12,10 +12,9 @@ from regstudio.drawing.overlay import Comparison
 from regstudio.evaluation.evaluate import Evaluation, compare
 from regstudio.evaluation.report.html import Html, table, tag
 from regstudio.evaluation.report.plots import box_plots
-from regstudio.evaluation.report.style import STYLE
 from regstudio.evaluation.scores import METRICS, STAGES
 from regstudio.evaluation.tables import shown, spread, title, write_tables
-from regstudio.files import write_text
+from regstudio.files import read_asset, write_text
 
 SHOWN_CASES = 6
 PAGE = "report.html"
@@ -60,7 +59,7 @@ def _page(evaluations: Sequence[Evaluation], worst: Sequence[Comparison], best: 
         Html(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("title", name),
-        tag("style", Html(STYLE)),
+        tag("style", Html(read_asset("report.css"))),
     )
     data = first.provenance.get("data", {})
     root, atlas = data.get("root", "unnamed data"), data.get("atlas", "one atlas")
