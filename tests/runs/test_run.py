@@ -6,7 +6,7 @@ import pytest
 
 from regstudio.config import TrainConfig
 from regstudio.errors import RunError
-from regstudio.runs import run as runs
+from regstudio.runs import follower as runs
 from regstudio.runs.events import (
     EpochDone,
     PairValidated,
