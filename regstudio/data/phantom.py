@@ -16,6 +16,7 @@ from scipy import ndimage
 from regstudio.data.formats import MIN_SIDE
 from regstudio.data.writing import write_arrays, write_image, write_label
 from regstudio.errors import ConfigError, DataError
+from regstudio.metrics import sample_flow
 
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
@@ -210,13 +211,8 @@ def _exponential(velocity: Floats, squarings: int = 7) -> Floats:
     grid = np.indices(velocity.shape[1:])
     flow: Floats = velocity / 2**squarings
     for _ in range(squarings):
-        flow = flow + _sample_flow(flow, grid + flow)
+        flow = flow + sample_flow(flow, grid + flow)
     return flow
-
-
-def _sample_flow(flow: Floats, points: Floats) -> Floats:
-    """Sample a flow (2, H, W) at points (2, ...) linearly."""
-    return np.stack([ndimage.map_coordinates(c, points, order=1, mode="nearest") for c in flow])
 
 
 def _min_jacobian(flow: Floats) -> float:
@@ -230,7 +226,7 @@ def _render_case(rng: Generator, tissue: Bytes, flow: Floats) -> tuple[Bytes, By
     size = flow.shape[1]
     offsets = (np.arange(size * _SAMPLES_PER_SIDE) + 0.5) / _SAMPLES_PER_SIDE - 0.5
     grid = np.stack(np.meshgrid(offsets, offsets, indexing="ij"))
-    points = grid + _sample_flow(flow, grid)
+    points = grid + sample_flow(flow, grid)
     rows, columns = np.clip(np.floor((points + 0.5) * _PAINT_SCALE).astype(int), 0, size * _PAINT_SCALE - 1)
     sampled = tissue[rows, columns]
     labels = np.array([kind.label for kind in _TISSUES], np.uint8)
