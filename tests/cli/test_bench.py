@@ -19,6 +19,7 @@ def _little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "memory_of", lambda _: 10**8)
 
 
+@pytest.mark.slow
 def test_it_tells_times_rates_and_memory_and_tries_nothing_that_would_not_fit(tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
     options = ("--size", 32, "--size", 40, "--batch_size", 1, "--network", "corrmlp", "--seconds", 0)

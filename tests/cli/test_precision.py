@@ -14,6 +14,7 @@ def regstudio(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
+@pytest.mark.slow
 def test_training_and_registering_in_bfloat16(demo: Path, tmp_path: Path) -> None:
     settings = ("--encoder_channels", 2, "--decoder_channels", 4, "--lr", 1e-3, "--epochs", 2, "--device", "cpu")
     place = ("--data_base_dir", demo, "--runs_dir", tmp_path, "--run_name", "half")
