@@ -1,7 +1,6 @@
 """Train, watch, inspect and apply deformable registration of 2-D medical images.
 
-Imports point one way: cli > ui > training | inference | viewer > data | networks | losses | metrics | config
-> processes > files | errors.
+Imports point one way, from cli and ui down to files and errors; import-linter's contracts in pyproject.toml say how.
 """
 
 import importlib

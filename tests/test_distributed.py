@@ -22,7 +22,7 @@ from regstudio.training.checkpointing import State
 from regstudio.training.setup import build
 from regstudio.training.trainer import train
 from regstudio.training.validation import mean_metrics, validate_pair
-from tests.distributed_worker import EVERYTHING, SIGNAL_STEP, SMALL, TERMS, run_in_two_processes, one_step, torchrun
+from tests.distributed_worker import EVERYTHING, SIGNAL_STEP, SMALL, TERMS, one_step, run_in_two_processes, torchrun
 from tests.training.whole_training import index_of, steps
 
 RECIPE = {**SMALL, "affine": "auto", "dice_weight": 1.0, "ema": 0.5, "lr": 1e-3, "epochs": 2, **EVERYTHING}
