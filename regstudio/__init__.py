@@ -1,7 +1,6 @@
 """Train, watch, inspect and apply deformable registration of 2-D medical images.
 
-Imports point one way: cli > ui > studio > evaluation | registering | bench > training > methods > transforms | runs >
-data | networks | losses | metrics | drawing > config > distributed | threads > files | errors.
+Imports point one way, from cli and ui down to files and errors; import-linter's contracts in pyproject.toml say how.
 """
 
 import importlib

@@ -47,7 +47,7 @@ class _CheckedCase:
         self.problems.append(Problem(severity=severity, path=path, what=what, remedy=remedy, left_out=left_out))
 
     def mark_unusable(self, path: Path, what: str, remedy: str) -> None:
-        """Add a problem because of which a file is left out, or, if it is the atlas, nothing can be trained."""
+        """Add a problem, and leave the file out; without the atlas, nothing can be trained."""
         is_atlas = self.role == "atlas"
         self.add("error" if is_atlas else "warning", path, what, remedy, left_out=not is_atlas)
         if path == self.case.image or self.role == "validation":
