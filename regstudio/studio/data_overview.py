@@ -15,7 +15,8 @@ from regstudio.data.check_report import CheckReport
 from regstudio.data.formats import read_image, read_label
 from regstudio.data.layout import Case, DataIndex
 from regstudio.data.problems import FileError, Problem
-from regstudio.drawing.thumbnails import Colour, Picture, label_colours, thumbnail
+from regstudio.drawing.colours import Colour, label_colours
+from regstudio.drawing.thumbnails import Picture, thumbnail
 
 PAGE = 24  # thumbnails at a time
 MAX_ROWS = 1000  # of the table of problems

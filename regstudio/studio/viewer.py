@@ -13,7 +13,7 @@ from regstudio.data.layout import Case, DataIndex, Layout, index_folder
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.problems import FileError
 from regstudio.drawing.canvas_payload import Shown, to_payload
-from regstudio.drawing.overlay import compare
+from regstudio.drawing.overlay import comparison
 from regstudio.errors import DataError, RunError
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.runs.run import Run
@@ -169,7 +169,7 @@ class Viewer:
             result = self._registrars.get(network.path).register(
                 fixed, moving, fixed_label=fixed_label, moving_label=moving_label, refine=refine
             )
-            compared = compare(pair.name, fixed, moving, result, fixed_label=fixed_label, moving_label=moving_label)
+            compared = comparison(pair.name, fixed, moving, result, fixed_label=fixed_label, moving_label=moving_label)
             shown.append((Shown(title=network.title, case=compared, metrics=result.metrics), result))
         return View(pair=pair, shown=tuple(shown))
 

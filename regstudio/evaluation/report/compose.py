@@ -8,7 +8,7 @@ from regstudio.config import TrainConfig
 from regstudio.data.layout import Case, DataIndex
 from regstudio.data.pairs import PairReader
 from regstudio.distributed import SINGLE_PROCESS, Group
-from regstudio.drawing.overlay import Comparison, compare
+from regstudio.drawing.overlay import Comparison, comparison
 from regstudio.evaluation.evaluate import (
     CaseResult,
     Evaluation,
@@ -68,7 +68,7 @@ def measure(
 def comparisons(method: Method, shown: Collection[str], index: DataIndex, read: PairReader) -> dict[str, Comparison]:
     """Register the named cases once more, and return what is drawn of each."""
     return {
-        result.pair.id: compare(
+        result.pair.id: comparison(
             result.pair.id,
             result.pair.fixed,
             result.pair.moving,
