@@ -57,17 +57,14 @@ def test_a_line_of_the_table_holds_what_tells_runs_apart(studio, recorded):
     assert row["Note"] == "better with a larger window"
 
 
-def test_runs_are_read_again_only_when_they_changed(studio, recorded, monkeypatch):
-    run = recorded("first")
-    before = studio.runs()
-    asked = []
-    milestones = Run.milestones
-    monkeypatch.setattr(Run, "milestones", lambda self: asked.append(self) or milestones(self))
-    assert studio.runs() == before
-    assert not asked
+def test_runs_are_read_again_only_when_they_changed(studio, recorded):
+    run, other = recorded("first"), recorded("second")
+    before = {summary.name: summary for summary in studio.runs()}
+    assert all(before[summary.name] is summary for summary in studio.runs())
     run.append(EpochDone(epoch=3, epochs=3, seconds=1.0, losses={}))
-    assert studio.runs()[0].epochs_done == 3
-    assert asked == [run]
+    after = {summary.name: summary for summary in studio.runs()}
+    assert after["first"].epochs_done == 3
+    assert after[other.path.name] is before["second"]
 
 
 def test_a_run_that_is_taken_up_counts_as_running(studio, recorded):
