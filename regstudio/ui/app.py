@@ -13,7 +13,7 @@ from regstudio.studio.training_control import headline
 from regstudio.ui.handlers import QUIET, shown_to_user
 from regstudio.ui.server.serving import ServedPage, free_port, serve
 from regstudio.ui.server.tunnel import GradioTunnel
-from regstudio.ui.tabs import data_tab, runs_tab, share_tab, train_tab, viewer_tab
+from regstudio.ui.tabs import data_tab, help_tab, runs_tab, share_tab, train_tab, viewer_tab
 
 HEADER = """<h1>RegStudio</h1><p class="now" role="status"></p>"""
 SHARED_PORT = 7960
@@ -35,6 +35,8 @@ def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
                 viewer = viewer_tab.build(studio)
             with gr.Tab("Share", id="share"):
                 share_tab.build(studio, share or Share(studio, serve_viewer, GradioTunnel()))
+            with gr.Tab("Help", id="help"):
+                help_tab.build()
         train.suggest_quick_look(data.demo.click)
         _open_tab_on(data.train.click, tabs, "train")
         _open_tab_on(runs.resumed.change, tabs, "train")

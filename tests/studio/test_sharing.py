@@ -154,6 +154,6 @@ def test_the_shared_page_asks_for_the_password(studio, run):
         page.close()
     ids = {component["props"].get("elem_id") for component in config["components"]}
     assert "viewer-canvas" in ids
-    assert not {"runs-delete", "data-folder", "share-start"} & ids
+    assert not {"runs-delete", "data-folder", "share-start", "help-page"} & ids
     path = next(part for part in config["components"] if part["props"].get("elem_id") == "viewer-path")
     assert path["props"]["visible"] is False
