@@ -4,7 +4,7 @@
 const POLL_ACTIVE = 500, POLL_IDLE = 1000, POLL_LOST = 4000;  // milliseconds from one poll to the next
 const MAX_POINTS = 2500;  // with more, the page asks for the whole run again, thinned
 const MAX_LINES = 200;
-// Okabe and Ito's colours: told apart by every kind of colour vision, and legible on light and dark.
+// Okabe and Ito's colours: every kind of colour vision can tell them apart; legible on light and dark.
 const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c7a00"];
 const DASHES = ["solid", "dash", "dot", "dashdot"];
 const TERMS = { loss: "total", ncc: "NCC", grad: "Grad" };

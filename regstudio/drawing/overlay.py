@@ -46,7 +46,7 @@ class Registered(Protocol):
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """Among others dice_before and dice, where there are labels."""
+        """With labels, dice_before and dice are among them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

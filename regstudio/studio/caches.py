@@ -13,7 +13,7 @@ Stamp = tuple[Path, int, int]
 
 
 def stamp(path: Path) -> Stamp:
-    """Return the path, time of change and size of a file: another stamp means that the file was written anew."""
+    """Return the path, time of change and size of a file: a new stamp means that the file has changed."""
     status = path.stat() if path.is_file() else None
     return (path, status.st_mtime_ns, status.st_size) if status else (path, 0, 0)
 
@@ -25,7 +25,7 @@ class LRUCache(Generic[Value]):
     """
 
     def __init__(self, max_size: int, size: Callable[[Value], int] = lambda _: 1) -> None:
-        # A value larger than the whole cache counts as its size: it is kept alone.
+        # A value larger than the whole cache counts as exactly as large: it is cached, and nothing else.
         self._values: cachetools.LRUCache[Hashable, Value] = cachetools.LRUCache(
             max_size, getsizeof=lambda value: min(max_size, size(value))
         )

@@ -19,7 +19,7 @@ Response = dict[str, Any]  # JSON-ready
 
 
 class Feed:
-    """Answers the polls of any number of pages; each request carries its cursor, and nothing of a page is kept here."""
+    """Answers the polls of any number of pages; each request carries the page's cursor."""
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio

@@ -204,7 +204,7 @@ class Studio:
         return resolved
 
     def run(self, name: str) -> Run:
-        """Return the run of that name in the runs folder; raises RunError where there is none."""
+        """Return the run of that name in the runs folder; raises RunError if there is none."""
         path = (self.runs_dir / name.replace("\0", "")).resolve()
         hidden = self.shown is not None and path.name not in self.shown
         if not name or path.parent != self.runs_dir or hidden:

@@ -52,7 +52,7 @@ def serve(
     login: tuple[str, str] | None = None,
     max_bytes: int = MAX_UPLOAD_BYTES,
 ) -> ServedPage:
-    """Serve the page, to those who know `login` if there is one; raises OSError where the port is taken.
+    """Serve the page, to those who know `login` if there is one; raises OSError if the port is taken.
 
     The page accepts files up to `max_bytes`. It answers only requests that name this machine, so that no web site can
     reach it under a name of its own (DNS rebinding); a page with a login answers under any name.
@@ -83,7 +83,7 @@ def serve(
 
 
 def free_port(wanted: int) -> int:
-    """Return the first port from `wanted` on that nothing listens on; raises ConfigError where there is none."""
+    """Return the first port from `wanted` on that nothing listens on; raises ConfigError if there is none."""
     for port in range(wanted, min(wanted + MAX_PORTS, 65536)):
         with socket.socket() as probe:
             if os.name == "posix":  # elsewhere the option would allow a port that is in use
