@@ -8,7 +8,7 @@ from gradio.context import Context
 
 from regstudio.data.formats import EXTENSIONS
 from regstudio.studio.studio import Studio
-from regstudio.ui.handlers import QUIET, click_link, on_page_load, on_tab_select
+from regstudio.ui.handlers import QUIET, click_link, on_page_load
 from regstudio.ui.tabs.viewer_events import MAX_REFINE_STEPS, OWN, ViewerHandlers
 from regstudio.ui.widgets.canvas import canvas
 
@@ -51,10 +51,9 @@ def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
     one_at_a_time: dict[str, Any] = {**QUIET, "concurrency_id": "viewer", "concurrency_limit": 1}
     slow = {**one_at_a_time, "show_progress": "minimal"}
     on_page_load(handlers.warm_up, **QUIET)
-    enter: Any = (handlers.enter, inputs, [*choice, *outputs])
-    opened = on_tab_select if isinstance(Context.block, gr.Tab) else on_page_load  # a shared page has no tabs
-    opened(*enter, **one_at_a_time)
-    gr.on([run.change, path.submit], *enter, **one_at_a_time)
+    # One event: opening a run from the Runs tab both selects this tab and changes `run`.
+    entering = [_opened(), run.change, path.submit]
+    gr.on(entering, handlers.enter, inputs, [*choice, *outputs], **one_at_a_time)
     run.focus(handlers.refresh, None, run, **QUIET)
     chosen = [checkpoint.input, case.input, compare.input, refine.submit, refine.blur]
     gr.on(chosen, handlers.show, inputs, [case, *outputs], **one_at_a_time)
@@ -63,6 +62,13 @@ def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
     register.click(handlers.register, own_inputs, outputs, **slow)
     download.click(handlers.download, [source, *own_inputs], link, **slow).success(None, js=click_link("viewer-zip"))
     return ViewerTab(run=run)
+
+
+def _opened() -> Any:
+    """Return the event of the user opening the tab or, on a shared page without tabs, the page."""
+    block: Any = Context.block
+    root: Any = Context.root_block
+    return block.select if isinstance(block, gr.Tab) else root.load
 
 
 def _own_inputs(read_only: bool) -> tuple[gr.Textbox, list[gr.File], gr.Checkbox, gr.Button]:
