@@ -1,4 +1,4 @@
-// The verdict on a data folder, its counts and the legend of its labels. Text goes in as text, never as markup.
+// The verdict on a data folder, its counts and the legend of its labels. Names are set as text, never as markup.
 const SIGNS = { ready: "✓", blocked: "✕", empty: "○", looking: "…" };
 const COLUMNS = ["", "images", "usable", "labels", "sizes (height x width)", "formats"];
 
@@ -18,11 +18,11 @@ function row(cells, tag) {
   return made;
 }
 
-let asking;
+let progressTimer;
 
-// While files are being opened: a bar and a count, asked for until the verdict takes their place.
+// While files are being opened: poll a progress bar and a count, until the verdict replaces them.
 async function follow(words) {
-  if (!words.isConnected) return clearInterval(asking);
+  if (!words.isConnected) return clearInterval(progressTimer);
   if (document.hidden) return;
   const { share, text } = await server.opened({}).catch(() => ({}));
   if (share === undefined) return;
@@ -44,8 +44,8 @@ function draw() {
   const words = verdict.appendChild(make("div"));
   words.append(make("strong", "", shown.title), make("p", "", shown.text));
   root.replaceChildren(verdict);
-  clearInterval(asking);
-  if (shown.state === "looking") asking = setInterval(() => follow(words), 300);
+  clearInterval(progressTimer);
+  if (shown.state === "looking") progressTimer = setInterval(() => follow(words), 300);
   if (shown.sets.length) {
     const table = root.appendChild(make("div", "scroll")).appendChild(make("table"));
     table.appendChild(make("thead")).appendChild(row(COLUMNS, "th"));

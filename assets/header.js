@@ -1,4 +1,4 @@
-// The name of the page and, beside it, what is running now: asked for every two seconds while someone looks.
+// The page's header: polls what is training now, every two seconds while the page is visible.
 const now = element.querySelector(".now");
 
 async function refresh() {

@@ -1,5 +1,5 @@
-// Gradio puts the copy button of a text box into the box's label, which then names the button and not the box.
-// Looked for again and again, as tabs and hidden rows come to the page only when they are opened.
+// Names text boxes for screen readers: gradio puts the copy button into the box's label, which then names the button.
+// Runs every second, because tabs and hidden rows are added to the page when they are opened.
 () => {
   const unnamed = "label:has(button) :is(textarea, input):not([aria-label])";
   setInterval(() => {

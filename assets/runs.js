@@ -1,5 +1,5 @@
-// Loss and Dice by epoch of the selected runs, one colour a run. The value is set by the server: JSON, see
-// run_actions.curves. The plot is drawn anew only when the selection or a run changes, so nothing leaks.
+// Loss, Dice and folds by epoch of the selected runs, one colour for each run. The value is the JSON of
+// run_actions.curves. The plots are redrawn only when the selection or a run changes.
 const COLOURS = ["#0072B2", "#E69F00", "#CC79A7", "#009E73", "#56B4E9", "#D55E00", "#F0E442", "#999999"];
 const DASHES = ["solid", "dot", "dash"];
 const NO_RUNS = "Select runs, in the table or above, to compare their curves.";

@@ -1,4 +1,4 @@
-// Hands the settings to the person as a file, made in the browser.
+// Saves the settings as a file that the browser makes.
 (text) => {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));

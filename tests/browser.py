@@ -73,11 +73,12 @@ def studio(demo: Path, tmp_path: Path) -> Iterator[Studio]:
 
 
 @pytest.fixture
-def studio_server(studio: Studio) -> Iterator[Served]:
-    """The app of `studio`, served on a free port."""
+def studio_server(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """The app of `studio`, served on a free port; it does not share its recent folders with whoever runs the tests."""
     from regstudio.ui.app import build_app
     from regstudio.ui.server.serving import serve
 
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     page = serve(build_app(studio), port=unused_port())
     yield Served(page.url, studio)
     page.close()

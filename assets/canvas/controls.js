@@ -1,4 +1,4 @@
-// Buttons, boxes, sliders and keys.
+// Buttons, checkboxes, sliders and keys.
 
 function flicker() {
   state.before = !state.before;
@@ -7,7 +7,7 @@ function flicker() {
 
 function key(event) {
   if (!element.isConnected) { document.removeEventListener("keydown", key); return; }
-  // What is typed elsewhere, or moves a slider, is no order to the viewer; right after its tab is opened, keys are.
+  // Ignore keys that are typed elsewhere or move a slider; right after its tab is opened, the viewer takes keys.
   const target = event.target, is = (selector) => target.matches?.(selector);
   const elsewhere = target !== document.body && !element.contains(target) && !is("[role=tab]");
   const typing = is("input:not([type=checkbox]), select, textarea");
@@ -21,7 +21,7 @@ function key(event) {
 }
 document.addEventListener("keydown", key);
 
-// What is on the screen, on the background that it has there.
+// Save the canvas as it looks on the screen, with its background, as a PNG.
 async function save() {
   let behind = element;
   while (behind.parentElement && getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)") behind = behind.parentElement;

@@ -1,4 +1,4 @@
-// What is drawn in one panel, from below: images, maps, labels, displacement, the place pointed at.
+// The layers of a panel, from the bottom: images, maps, labels, displacement, cursor.
 
 const rgb = (hex) => [1, 3, 5].map((place) => parseInt(hex.slice(place, place + 2), 16));
 
@@ -10,7 +10,7 @@ function painted(paint) {
   return surface;
 }
 
-function kept(result, name, paint) {
+function cached(result, name, paint) {
   if (!result.cache.has(name)) result.cache.set(name, painted(paint));
   return result.cache.get(name);
 }
@@ -26,13 +26,13 @@ function drawImages(panel) {
     const gain = blend[5];
     panel.result.cache.forEach((_, name) => name.startsWith("difference") && !name.endsWith(`${when}${gain}`)
       && panel.result.cache.delete(name));
-    put(kept(panel.result, `difference${when}${gain}`, (i) => {
+    put(cached(panel.result, `difference${when}${gain}`, (i) => {
       const value = gain * Math.abs(f[i] - o[i]);
       return [value, value, value, 255];
     }));
     return;
   }
-  if (state.mode === "6") { put(kept(panel.result, `pair${when}`, (i) => [f[i], o[i], f[i], 255])); return; }
+  if (state.mode === "6") { put(cached(panel.result, `pair${when}`, (i) => [f[i], o[i], f[i], 255])); return; }
   put(scene.fixed.surface);
   context.save();
   if (state.mode === "2") context.globalAlpha = blend[2];
@@ -55,7 +55,7 @@ function drawImages(panel) {
     const edge = width / 2 + state.x + (blend[3] - 0.5) * panel.w / panel.scale;
     const middle = height / 2 + state.y, grip = 9 / panel.scale;
     line(panel, "#ffe600", 1.5, (path) => { path.moveTo(edge, 0); path.lineTo(edge, height); });
-    line(panel, "#ffe600", 2, (path) => {  // a grip: it can be dragged
+    line(panel, "#ffe600", 2, (path) => {  // a handle to drag
       for (const side of [-1, 1]) {
         path.moveTo(edge + 0.5 * side * grip, middle - 0.6 * grip);
         path.lineTo(edge + 1.1 * side * grip, middle);
@@ -65,12 +65,12 @@ function drawImages(panel) {
   }
 }
 
-// Displacement and Jacobian belong to the fixed image's grid, and so to every panel but the moving image's.
+// Displacement and Jacobian lie on the fixed image's grid: every panel shows them but the moving image's and the atlas's.
 function drawMaps(panel) {
   if (panel.kind === "moving" || panel.kind === FIXED) return;
   const map = (name, colours) => {
     const table = colours.map(rgb), places = panel.result.places[name];
-    const surface = kept(panel.result, name, (i) => [...table[places[i]], 255]);
+    const surface = cached(panel.result, name, (i) => [...table[places[i]], 255]);
     context.globalAlpha = state.strength;
     context.drawImage(surface, 0, 0);
     context.globalAlpha = 1;
@@ -95,7 +95,7 @@ function drawLabels(panel) {
 
 function drawLabel(panel, label, isFixed) {
   if (!label) return;
-  // Two fills on top of each other could not be told apart: the atlas is filled where it is alone.
+  // Two fills on top of each other look like one, so the atlas is filled only in its own panel.
   if (state.style === "fills" && !(isFixed && panel.kind !== FIXED)) {
     const key = [...state.hidden].sort().join();
     if (!label.fills.has(key)) {
@@ -111,7 +111,7 @@ function drawLabel(panel, label, isFixed) {
     context.globalAlpha = 1;
     return;
   }
-  // The atlas's outline is dashed, so that it can be told from the other's where both are drawn.
+  // The atlas's outline is dashed, to tell it from the other image's.
   for (const [place, path] of label.outlines) {
     if (!state.hidden.has(place)) strokePath(panel, path, scene.colours[place - 1], 1.5, isFixed ? [4, 3] : []);
   }
@@ -120,7 +120,7 @@ function drawLabel(panel, label, isFixed) {
 function strokePath(panel, path, colour, width, dash = []) {
   context.lineJoin = "round";
   context.setLineDash([]);
-  context.strokeStyle = "rgba(0, 0, 0, 0.55)";  // so that it can be seen on bright pixels
+  context.strokeStyle = "rgba(0, 0, 0, 0.55)";  // a dark edge, visible on bright pixels
   context.lineWidth = (width + 1) / panel.scale;
   if (!dash.length) context.stroke(path);
   context.setLineDash(dash.map((length) => length / panel.scale));
@@ -139,7 +139,7 @@ function line(panel, colour, width, build) {
 function drawFlow(panel) {
   const { width, height } = scene, flow = panel.result.flow, size = width * height;
   const arrows = state.flow === "arrows" && (panel.kind === "warped" || panel.kind === "blend");
-  // A line of the grid lies where its points are found in the moving image.
+  // The grid is carried along by the flow: a line lies where its points are in the moving image.
   const grid = state.flow === "grid" && (panel.kind === "moving" || panel.kind === "blend");
   if (arrows) {
     const step = Math.max(1, Math.round(16 / panel.scale)), head = 5 / panel.scale;

@@ -1,4 +1,4 @@
-// Numbers and words beside the images: the table, the scale of colours, what lies under the pointer.
+// Numbers and text beside the images: the table of metrics, the colour scale, the readout under the pointer.
 
 function cells(row, texts, tag = "td") {
   for (const text of texts) {
@@ -73,7 +73,7 @@ function fillControls() {
   redraw();
 }
 
-function tell() {
+function fillReadout() {
   const { cursor } = state, { width, height } = scene, readout = one(".readout");
   if (!cursor) { readout.textContent = "Point at or touch a pixel to read its displacement, intensities and labels."; return; }
   const { x, y, moving, result } = cursor, i = y * width + x;
@@ -81,15 +81,15 @@ function tell() {
     const place = image.label?.map[i];
     return `${name} ${(image.grey[i] / 255).toFixed(2)}${image.label ? ` (${place ? scene.names[place - 1] : "no label"})` : ""}`;
   };
-  const words = [`row ${y}, column ${x}`];
-  if (moving) words.push(say("moving", scene.moving));
+  const parts = [`row ${y}, column ${x}`];
+  if (moving) parts.push(say("moving", scene.moving));
   else {
     const dy = result.flow[i], dx = result.flow[i + width * height], sign = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
-    words.push(say("atlas", scene.fixed), say("moving", scene.moving), say("warped", result.warped),
+    parts.push(say("atlas", scene.fixed), say("moving", scene.moving), say("warped", result.warped),
       `displacement dy ${sign(dy)}, dx ${sign(dx)}, ${Math.hypot(dx, dy).toFixed(2)} px`,
       `Jacobian ${determinant(result.flow, x, y).toFixed(2)}`);
   }
-  readout.textContent = words.join(" · ");
+  readout.textContent = parts.join(" · ");
 }
 
 function determinant(flow, x, y) {

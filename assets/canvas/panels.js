@@ -1,12 +1,12 @@
-// Which panels there are, where they lie, and when they are drawn. All share one view, in pixels of the images.
+// The panels: which there are, their layout, and drawing them. All share one view, in pixels of the images.
 
 function redraw() {
-  if (waiting) return;
-  waiting = true;
-  requestAnimationFrame(() => { waiting = false; draw(); });
+  if (redrawPending) return;
+  redrawPending = true;
+  requestAnimationFrame(() => { redrawPending = false; draw(); });
 }
 
-// What each way of laying one image over the other shows, in words.
+// The title of a panel in each mode that lays one image over the other.
 const WORDS = {
   2: (other) => `${other} over the atlas`,
   3: (other) => `left: atlas, right: ${other}`,
@@ -32,7 +32,7 @@ const many = () => scene.results.length > 1;
 
 function arrange() {
   const list = panels(), width = canvas.clientWidth;
-  // Where it can, all of it fits into the window, what lies below it included; a phone's is scrolled.
+  // It fits into the window, with what lies below it, if it can; on a phone it scrolls.
   const top = canvas.getBoundingClientRect().top + scrollY, below = 64;
   const room = innerWidth < 760 ? 1.15 * innerHeight : Math.max(320, Math.min(innerHeight - top - below, 900));
   let best = null;

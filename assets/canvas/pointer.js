@@ -1,4 +1,4 @@
-// Mouse and fingers on the canvas: point, move, zoom.
+// Mouse and touch on the canvas: point, pan, zoom.
 
 function pixel(event) {
   const box = canvas.getBoundingClientRect(), px = event.clientX - box.left, py = event.clientY - box.top;
@@ -13,7 +13,7 @@ function point(event) {
   const at = scene && pixel(event), x = Math.floor(at?.x), y = Math.floor(at?.y);
   const inside = at && x >= 0 && y >= 0 && x < scene.width && y < scene.height;
   state.cursor = inside ? { x, y, moving: at.panel.kind === "moving", result: at.panel.result } : null;
-  tell();
+  fillReadout();
   redraw();
 }
 
@@ -25,24 +25,24 @@ function zoomAt(event, factor) {
   state.x = before.x + (centre[0] - before.x) * ratio - scene.width / 2;
   state.y = before.y + (centre[1] - before.y) * ratio - scene.height / 2;
   state.zoom = zoom;
-  moved();
+  clampView();
 }
 
-function moved() {
+function clampView() {
   const reach = (size) => size / 2 * (1 - 1 / state.zoom);
   state.x = Math.max(-reach(scene.width), Math.min(reach(scene.width), state.x));
   state.y = Math.max(-reach(scene.height), Math.min(reach(scene.height), state.y));
-  // A finger on the whole image scrolls the page; on a part of it, it moves the image.
+  // A finger scrolls the page if the whole image is shown; it pans a zoomed image.
   canvas.style.touchAction = state.zoom > 1 ? "none" : "pan-y";
   redraw();
 }
 
 function reset() {
   Object.assign(state, { zoom: 1, x: 0, y: 0 });
-  moved();
+  clampView();
 }
 
-// The panel whose swipe edge lies below the pointer.
+// The panel whose swipe edge is under the pointer.
 function swipeAt(event) {
   const at = scene && state.mode === "3" && pixel(event);
   return at && Math.abs(onPanel(event, at.panel) - blend[3]) * at.panel.w < 12 ? at.panel : null;
@@ -71,7 +71,7 @@ canvas.addEventListener("pointermove", (event) => {
     const { scale } = arrange().list[0];
     state.x -= (event.clientX - last.clientX) / scale;
     state.y -= (event.clientY - last.clientY) / scale;
-    moved();
+    clampView();
   }
   if (last) fingers.set(event.pointerId, event);
   canvas.style.cursor = swiped || swipeAt(event) ? "ew-resize" : "";
@@ -83,7 +83,7 @@ for (const name of ["pointerup", "pointercancel"]) {
     swiped = null;
   });
 }
-canvas.addEventListener("pointerleave", () => { if (scene) { state.cursor = null; tell(); redraw(); } });
+canvas.addEventListener("pointerleave", () => { if (scene) { state.cursor = null; fillReadout(); redraw(); } });
 canvas.addEventListener("dblclick", () => scene && reset());
 canvas.addEventListener("wheel", (event) => {
   if (!scene) return;

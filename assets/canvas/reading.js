@@ -1,4 +1,4 @@
-// From the payload to a scene: pictures, planes of numbers, and outlines of labels.
+// Reads a payload as a scene: pictures, planes of numbers, and outlines of labels.
 
 async function unpack(text, Kind) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));

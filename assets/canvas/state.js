@@ -1,6 +1,6 @@
-// The canvas viewer draws one registered case (see regstudio/viewer/layers.py) without asking the server anything.
-// Its files share one scope, in the order of regstudio/ui/widgets/canvas.py; Gradio runs them with element, props, watch
-// and trigger. Here: what is shown, and how.
+// The canvas viewer draws one registered case (see regstudio/drawing/canvas_payload.py) without asking the server.
+// Its files share one scope, in the order of regstudio/ui/widgets/canvas.py; Gradio runs them with `element`, `props`,
+// `watch` and `trigger`. Here: what is shown, and how.
 
 const one = (selector) => element.querySelector(selector);
 const all = (selector) => [...element.querySelectorAll(selector)];
@@ -17,4 +17,4 @@ const state = {
   mode: SIDE_BY_SIDE, before: false, zoom: 1, x: 0, y: 0, style: "outlines", flow: "none", jacobian: false,
   strength: 0.6, labels: { fixed: true, moving: true, warped: true }, hidden: new Set(), cursor: null,
 };
-let scene = null, opening = 0, waiting = false;
+let scene = null, loads = 0, redrawPending = false;  // the case as `read` returns it; loads begun

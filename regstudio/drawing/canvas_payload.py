@@ -1,7 +1,7 @@
 """Registered cases as the browser's canvas draws them: arrays in, JSON-ready values out.
 
-Grey images are PNG data URIs. What is read as numbers is a plane: bytes, packed by zlib, in base64. No browser changes
-those, while some disturb the pixels that a script reads back from a picture.
+Grey images are PNG data URIs. Numbers are planes: bytes, compressed by zlib, in base64. No browser changes those, while
+some change the pixels that a script reads back from a picture.
 """
 
 import base64
@@ -16,15 +16,14 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from PIL import Image
 
+from regstudio.drawing.colours import FOLD_COLOUR, JACOBIAN_MAP, MAGNITUDE_MAP, label_colours
 from regstudio.drawing.overlay import Comparison
-from regstudio.drawing.thumbnails import label_colours
 from regstudio.metrics import jacobian_determinant
 
 Array = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
 
-FOLD_COLOUR = "#000000"
-FINEST_STEP = 1 / 256  # pixels: what the readout's displacement is rounded to, unless it is so large that 16 bits end
+FINEST_STEP = 1 / 256  # pixels: the readout rounds displacements to it, unless they are too large for 16 bits
 JACOBIAN_RANGE = 2.0  # powers of two from no change to the end of the colours: a quarter and four times the area
 
 
@@ -59,8 +58,8 @@ def to_payload(shown: Sequence[Shown]) -> dict[str, Any]:
         "moving_label": _label_plane(case.moving_label, ids),
         "largest": largest,
         "jacobian_range": JACOBIAN_RANGE,
-        "jacobian_colours": [FOLD_COLOUR, *_colours("PuOr", 255)],
-        "magnitude_colours": _colours("cividis", 256),
+        "jacobian_colours": [FOLD_COLOUR, *_colours(JACOBIAN_MAP, 255)],
+        "magnitude_colours": _colours(MAGNITUDE_MAP, 256),
         "results": [_result(item, ids, largest) for item in shown],
     }
 
@@ -109,8 +108,8 @@ def _magnitude(flow: Array) -> npt.NDArray[np.float64]:
 def _label_ids(case: Comparison) -> npt.NDArray[np.int64]:
     labels = [label for label in (case.fixed_label, case.moving_label) if label is not None]
     ids = np.unique(np.concatenate([np.unique(label) for label in labels])) if labels else np.zeros(0)
-    found: npt.NDArray[np.int64] = ids[ids != 0].astype(np.int64)
-    return found
+    foreground: npt.NDArray[np.int64] = ids[ids != 0].astype(np.int64)
+    return foreground
 
 
 def _label_plane(label: Array | None, ids: Array) -> str | None:
@@ -121,7 +120,7 @@ def _label_plane(label: Array | None, ids: Array) -> str | None:
 
 
 def _differences(rows: Array) -> Array:
-    """Return each number less the one to its left, wrapping round: smooth rows become small numbers, and pack well."""
+    """Return each number minus its left neighbour, modulo 2**16: smooth rows become small numbers, which compress."""
     left = np.zeros_like(rows)
     left[..., 1:] = rows[..., :-1]
     return rows - left

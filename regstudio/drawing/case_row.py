@@ -4,25 +4,18 @@ import io
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from regstudio.drawing.canvas_payload import jacobian_index
-from regstudio.drawing.overlay import (
-    FIXED_COLOUR,
-    GRID_LINES,
-    MOVING_COLOUR,
-    Array,
-    Comparison,
-    deformed_grid,
-    label_outline,
-    overlay,
-)
+from regstudio.drawing.colours import FIXED_COLOUR, FOLD_COLOUR, GRID_ON_WHITE, JACOBIAN_MAP, MOVING_COLOUR
+from regstudio.drawing.overlay import GRID_LINES, Comparison, deformed_grid, draw_outline, overlay
 
 TITLES = ("fixed", "moving", "warped", "fixed on warped", "deformed grid", "log Jacobian")
 PANEL, HEAD, GAP, DPI = 2.0, 0.25, 0.04, 110  # inches, and dots an inch
+OUTLINE_WIDTH = 0.9  # points
 
 
 def case_row(case: Comparison) -> bytes:
@@ -43,15 +36,15 @@ def case_row(case: Comparison) -> bytes:
     for axes, image in ((fixed, case.fixed), (moving, case.moving), (warped, case.warped)):
         axes.imshow(np.nan_to_num(image), cmap="gray", vmin=0, vmax=1)
     both.imshow(overlay(np.nan_to_num(case.fixed), np.nan_to_num(case.warped)))
-    _outline(fixed, case.fixed_label, FIXED_COLOUR)
-    _outline(moving, case.moving_label, MOVING_COLOUR)
+    draw_outline(fixed, case.fixed_label, FIXED_COLOUR, OUTLINE_WIDTH)
+    draw_outline(moving, case.moving_label, MOVING_COLOUR, OUTLINE_WIDTH)
     for axes in (warped, both):
-        _outline(axes, case.fixed_label, FIXED_COLOUR)
-        _outline(axes, case.warped_label, MOVING_COLOUR)
+        draw_outline(axes, case.fixed_label, FIXED_COLOUR, OUTLINE_WIDTH)
+        draw_outline(axes, case.warped_label, MOVING_COLOUR, OUTLINE_WIDTH)
     flow = np.nan_to_num(case.flow)
     lines = deformed_grid(flow, max(1, max(height, width) // GRID_LINES))
-    grid.add_collection(LineCollection(lines, colors="0.15", linewidths=0.6))
-    colours = np.vstack(((0, 0, 0, 1), colormaps["PuOr"](np.linspace(0, 1, 255))))
+    grid.add_collection(LineCollection(lines, colors=GRID_ON_WHITE, linewidths=0.6))
+    colours = np.vstack((to_rgba(FOLD_COLOUR), colormaps[JACOBIAN_MAP](np.linspace(0, 1, 255))))
     jacobian.imshow(colours[jacobian_index(case.flow)])
     for axes in panels:
         axes.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal")
@@ -59,8 +52,3 @@ def case_row(case: Comparison) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="webp", pil_kwargs={"quality": 85})
     return stream.getvalue()
-
-
-def _outline(axes: Axes, label: Array | None, colour: str) -> None:
-    if label is not None:
-        axes.add_collection(LineCollection(label_outline(label), colors=colour, linewidths=0.9), autolim=False)

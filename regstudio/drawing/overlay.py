@@ -1,7 +1,6 @@
 """Fixed, moving and warped images side by side and on top of each other: arrays in, pictures out.
 
-Fixed is magenta and moving or warped is green throughout, which every kind of colour vision tells apart; where the two
-agree, an overlay is grey.
+Fixed is magenta and moving or warped is green throughout; where the two agree, an overlay is grey.
 """
 
 from collections.abc import Sequence
@@ -17,15 +16,17 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from regstudio.drawing.colours import FIXED_COLOUR, GRID_ON_WHITE, MOVING_COLOUR
+
 Array = npt.NDArray[Any]
 
-FIXED_COLOUR, MOVING_COLOUR = "#ff3df5", "#1fe03a"
 COLUMNS = ("fixed", "moving (before)", "warped (after)", "overlay before", "overlay after", "deformed grid")
 DPI = 100
 WIDTH, LEFT, TOP, BOTTOM = 16.0, 0.35, 0.4, 0.4  # inches: the figure, and its margins for names, titles and legend
 GAP, BELOW_ROW = 0.05, 0.34  # inches: between columns, and below a row for its Dice
 MAX_NAME_LENGTH = 24  # characters that fit beside a square panel
 GRID_LINES = 24  # along the longer side, of an image of at least as many pixels
+OUTLINE_WIDTH = 1.4  # points
 
 
 class DrawnPair(Protocol):
@@ -107,7 +108,7 @@ class Comparison:
     dice: float | None = None
 
 
-def compare(registration: Registered) -> Comparison:
+def comparison(registration: Registered) -> Comparison:
     """Return a pair before and after its registration, to be drawn."""
     pair, before, after = registration.pair, registration.dice_before, registration.dice
     return Comparison(
@@ -141,6 +142,12 @@ def label_outline(label: Array) -> list[Array]:
         lines: Any = contour_generator(z=(padded == number).astype(float)).lines(0.5)
         outline.extend(line - 1 for line in lines)
     return outline
+
+
+def draw_outline(axes: Axes, label: Array | None, colour: str, width: float) -> None:
+    """Draw the outline of `label` (H, W), if there is one, with lines of `width` points."""
+    if label is not None:
+        axes.add_collection(LineCollection(label_outline(label), colors=colour, linewidths=width), autolim=False)
 
 
 def deformed_grid(flow: Array, spacing: int) -> list[Array]:
@@ -185,15 +192,15 @@ def _draw_row(row: Sequence[Axes], case: Comparison) -> None:
     fixed, moving, warped, before, after, grid = row
     for axes, image in ((fixed, case.fixed), (moving, case.moving), (warped, case.warped)):
         axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
-        _draw_outline(axes, case.fixed_label, FIXED_COLOUR)
-    _draw_outline(moving, case.moving_label, MOVING_COLOUR)
-    _draw_outline(warped, case.warped_label, MOVING_COLOUR)
+        draw_outline(axes, case.fixed_label, FIXED_COLOUR, OUTLINE_WIDTH)
+    draw_outline(moving, case.moving_label, MOVING_COLOUR, OUTLINE_WIDTH)
+    draw_outline(warped, case.warped_label, MOVING_COLOUR, OUTLINE_WIDTH)
     before.imshow(overlay(case.fixed, case.moving))
     after.imshow(overlay(case.fixed, case.warped))
     height, width = case.fixed.shape
     grid.add_collection(
         LineCollection(
-            deformed_grid(case.flow, max(1, max(height, width) // GRID_LINES)), colors="0.15", linewidths=0.8
+            deformed_grid(case.flow, max(1, max(height, width) // GRID_LINES)), colors=GRID_ON_WHITE, linewidths=0.8
         )
     )
     grid.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal")
@@ -206,8 +213,3 @@ def _draw_row(row: Sequence[Axes], case: Comparison) -> None:
     for axes, dice in ((moving, case.dice_before), (warped, case.dice)):
         if dice is not None:
             axes.set_xlabel(f"Dice {dice:.3f}", fontsize=16)
-
-
-def _draw_outline(axes: Axes, label: Array | None, colour: str) -> None:
-    if label is not None:
-        axes.add_collection(LineCollection(label_outline(label), colors=colour, linewidths=1.4), autolim=False)

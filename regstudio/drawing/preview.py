@@ -1,4 +1,4 @@
-"""Draws a run's preview, the same pair epoch after epoch, quickly enough to follow a training."""
+"""Draws a run's preview: the same pair after every epoch, fast enough to follow a training."""
 
 import base64
 import io
@@ -10,18 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from regstudio.drawing.overlay import (
-    FIXED_COLOUR,
-    GRID_LINES,
-    MOVING_COLOUR,
-    deformed_grid,
-    label_outline,
-    overlay,
-)
+from regstudio.drawing.colours import DARK, FIXED_COLOUR, GRID_ON_DARK, MOVING_COLOUR
+from regstudio.drawing.overlay import GRID_LINES, deformed_grid, label_outline, overlay
 
 Array = npt.NDArray[Any]
 LONGER_SIDE = 384  # of a picture, in pixels: small images are enlarged so that lines stay thin
-GRID_COLOUR, GROUND = "#d8dee9", "#16181d"
 
 
 def draw(pair_path: Path, epoch_path: Path) -> dict[str, str]:
@@ -35,7 +28,7 @@ def draw(pair_path: Path, epoch_path: Path) -> dict[str, str]:
     pictures = {
         "before": _picture(overlay(fixed, moving), scale),
         "after": _picture(overlay(fixed, warped), scale),
-        "grid": _with_lines(_ground(fixed, scale), {GRID_COLOUR: deformed_grid(flow, spacing)}, scale),
+        "grid": _with_lines(_dark(fixed, scale), {GRID_ON_DARK: deformed_grid(flow, spacing)}, scale),
     }
     if "warped_label" in arrays:
         atlas = label_outline(arrays["fixed_label"])
@@ -50,9 +43,9 @@ def _picture(colours: Array, scale: int) -> Image.Image:
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 
-def _ground(image: Array, scale: int) -> Image.Image:
+def _dark(image: Array, scale: int) -> Image.Image:
     height, width = image.shape
-    return Image.new("RGB", (width * scale, height * scale), GROUND)
+    return Image.new("RGB", (width * scale, height * scale), DARK)
 
 
 def _with_lines(picture: Image.Image, lines: Mapping[str, Iterable[Array]], scale: int) -> Image.Image:

@@ -1,34 +1,15 @@
-"""Small pictures of images with their labels outlined, for a contact sheet: arrays in, pictures out.
+"""Thumbnails: small pictures of images with their labels outlined, for a contact sheet; arrays in, pictures out."""
 
-Labels have Okabe and Ito's colours, which every kind of colour vision tells apart; their black is left out, as images
-are dark.
-"""
-
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from regstudio.drawing.colours import Colour, label_colours
+
 Array = npt.NDArray[Any]
 Picture = npt.NDArray[np.uint8]
-Colour = tuple[int, int, int]
-
-LABEL_COLOURS: tuple[Colour, ...] = (
-    (230, 159, 0),  # orange
-    (86, 180, 233),  # sky blue
-    (0, 158, 115),  # green
-    (240, 228, 66),  # yellow
-    (0, 114, 178),  # blue
-    (213, 94, 0),  # vermilion
-    (204, 121, 167),  # purple
-)
-
-
-def label_colours(ids: Iterable[int]) -> dict[int, Colour]:
-    """Give each label id but 0 a colour, in the order of the ids; after seven they start again."""
-    ordered = sorted({int(number) for number in ids} - {0})
-    return {number: LABEL_COLOURS[place % len(LABEL_COLOURS)] for place, number in enumerate(ordered)}
 
 
 def thumbnail(
@@ -37,7 +18,7 @@ def thumbnail(
     """Return an image (H, W) in [0, 1] as RGB (h, w, 3) whose longer side is `size`, the label's ids outlined.
 
     Shrinking averages, so that nothing flickers; enlarging repeats pixels. The label may have another size than the
-    image: it is taken to show the same field of view. `colours` are those of `label_colours`, by default of this label.
+    image: it is taken to show the same field of view. Only ids in `colours` are outlined; by default all of this label.
     """
     height, width = (max(1, round(side * size / max(image.shape))) for side in image.shape)
     grey = np.rint(_resample(image, height, width).clip(0, 1) * 255).astype(np.uint8)
@@ -68,7 +49,7 @@ def _nearest(before: int, after: int) -> npt.NDArray[np.int64]:
 
 
 def _border(ids: Array) -> npt.NDArray[np.bool_]:
-    """Return the pixels next to one of another id; those beyond the picture's edge have none."""
+    """Return the pixels next to a pixel of another id; the picture's edge is no border."""
     border = np.zeros(ids.shape, bool)
     for axis in (0, 1):
         one, other = np.moveaxis(ids, axis, 0)[:-1], np.moveaxis(ids, axis, 0)[1:]

@@ -1,68 +1,50 @@
-"""What the viewer keeps so that it need not be made again; safe to share between threads. No gradio here."""
+"""An LRU cache that threads may share."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
-from regstudio.methods.network import NetworkMethod, load_method
+import cachetools
 
-MAX_CACHED_NETWORKS = 4
-
+Value = TypeVar("Value")
 Stamp = tuple[Path, int, int]
-Made = TypeVar("Made")
 
 
 def stamp(path: Path) -> Stamp:
-    """Return what changes when the file is written anew."""
-    found = path.stat() if path.is_file() else None
-    return (path, found.st_mtime_ns, found.st_size) if found else (path, 0, 0)
+    """Return the path, time of change and size of a file: a new stamp means that the file has changed."""
+    status = path.stat() if path.is_file() else None
+    return (path, status.st_mtime_ns, status.st_size) if status else (path, 0, 0)
 
 
-class LRUCache(Generic[Made]):
-    """Things that are slow to make, each made once; those used last are kept, of together at most `most` in `size`."""
+class LRUCache(Generic[Value]):
+    """Thread-safe LRU cache that makes missing values, each once: one lock for each key.
 
-    def __init__(self, most: int, size: Callable[[Made], int] = lambda _: 1) -> None:
-        self._most, self._size = most, size
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, Future[Made]] = OrderedDict()
-        self._sizes: dict[Hashable, int] = {}
+    It keeps the values used last, of at most `max_size` together; `size` measures one, by default as 1.
+    """
 
-    def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """Return what is kept under `key`, or make it; who asks while it is being made waits for it."""
+    def __init__(self, max_size: int, size: Callable[[Value], int] = lambda _: 1) -> None:
+        # A value larger than the whole cache counts as exactly as large: it is cached, and nothing else.
+        self._values: cachetools.LRUCache[Hashable, Value] = cachetools.LRUCache(
+            max_size, getsizeof=lambda value: min(max_size, size(value))
+        )
+        self._lock = threading.Lock()  # held for an instant; a key's lock is held while its value is made
+        self._key_locks: WeakValueDictionary[Hashable, threading.Lock] = WeakValueDictionary()
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Return the value of `key`; make it if it is missing, or wait for the thread that is making it."""
         with self._lock:
-            ours = key not in self._kept
-            future = self._kept.setdefault(key, Future())
-            self._kept.move_to_end(key)
-        if ours:
-            self._make(key, future, make)
-        return future.result()
-
-    def _make(self, key: Hashable, future: Future[Made], make: Callable[[], Made]) -> None:
-        try:
-            made = make()
-        except BaseException as error:
+            key_lock = self._key_locks.setdefault(key, threading.Lock())
+        with key_lock:
             with self._lock:
-                del self._kept[key]  # whoever asks next tries again
-            future.set_exception(error)
-            return
-        future.set_result(made)
-        with self._lock:
-            self._sizes[key] = self._size(made)
-            for old in [old for old in self._kept if old in self._sizes and old != key]:
-                if sum(self._sizes.values()) <= self._most:
-                    break
-                del self._kept[old], self._sizes[old]
+                if key in self._values:
+                    return self._values[key]
+            value = make()
+            with self._lock:
+                self._values[key] = value
+            return value
 
-
-class NetworkCache:
-    """The networks used last, ready to register."""
-
-    def __init__(self, most: int = MAX_CACHED_NETWORKS) -> None:
-        self._kept: LRUCache[NetworkMethod] = LRUCache(most)
-
-    def get(self, path: Path) -> NetworkMethod:
-        """Return the network of a checkpoint; one that has been written anew since is loaded anew."""
-        return self._kept.get(stamp(path), lambda: load_method(path))
+    def get_file(self, path: Path, load: Callable[[Path], Value]) -> Value:
+        """Return what `load` makes of a file; load it again once the file has changed."""
+        return self.get(stamp(path), lambda: load(path))

@@ -1,6 +1,6 @@
-"""What the Data tab says of a data folder: a verdict, counts, problems and pictures. No gradio here.
+"""What the Data tab shows of a data folder: a verdict, counts, problems and thumbnails.
 
-torch, which reading pictures needs, is imported when the first is read: the page is there before it.
+Reading pictures needs torch, which is imported with the first picture: the page does not wait for it.
 """
 
 import re
@@ -15,9 +15,10 @@ from regstudio.data.check_report import CheckReport
 from regstudio.data.formats import read_image, read_label
 from regstudio.data.layout import Case, DataIndex
 from regstudio.data.problems import FileError, Problem
-from regstudio.drawing.thumbnails import Colour, Picture, label_colours, thumbnail
+from regstudio.drawing.colours import Colour, label_colours
+from regstudio.drawing.thumbnails import Picture, thumbnail
 
-PAGE = 24  # thumbnails at a time
+PAGE_SIZE = 24  # thumbnails
 MAX_ROWS = 1000  # of the table of problems
 MAX_LABELS = 40  # in the legend
 SEVERITIES = ("error", "warning", "note")
@@ -27,26 +28,26 @@ Colours = dict[int, Colour]  # by label id
 
 
 def first_look(index: DataIndex) -> dict[str, Any]:
-    """Say what the names alone tell, before any file is opened."""
+    """Return the verdict from file names alone, before any file is opened."""
     images = len(index.train) + len(index.validation)
     return {
         "state": "looking",
         "title": f"Opening {_count(images, 'image')} to see what is in them",
-        "text": f"{_found(index)} in {index.root}.",
+        "text": f"{_counts(index)} in {index.root}.",
         "sets": [],
         "labels": [],
     }
 
 
 def progress(opened: tuple[int, int] | None) -> dict[str, Any]:
-    """Say how far the opening of files is, as a share of 1 and in words; nothing where none are being opened."""
+    """Return the progress of opening files, from 0 to 1 and in words; empty while none are being opened."""
     if opened is None:
         return {}
     return {"share": opened[0] / max(1, opened[1]), "text": f"{opened[0]:,} of {opened[1]:,} opened"}
 
 
 def overview(report: CheckReport) -> dict[str, Any]:
-    """Say whether the data can be trained on, why not if not, and what is there."""
+    """Return the verdict: whether the data can be trained on or why not, the counts, and the legend of labels."""
     index, errors = report.index, report.index.errors
     if not index.root.is_dir():
         state, title = "empty", "No data yet"
@@ -57,26 +58,26 @@ def overview(report: CheckReport) -> dict[str, Any]:
         text = f"{_shown_path(errors[0].path, index.root)}: {errors[0].what}. {on_the_page(errors[0].remedy)}{more}"
     else:
         state, title = "ready", "Ready to train"
-        text = f"{_found(index)}.{_dice(report)}{_others(index)}"
+        text = f"{_counts(index)}.{_dice(report)}{_others(index)}"
     sets = _sets(report) if state != "empty" else []
     return {"state": state, "title": title, "text": text, "sets": sets, "labels": _legend(report)}
 
 
 def problem_rows(index: DataIndex) -> list[list[str]]:
-    """Return the problems as rows (severity, file, what, what to do), what stops a training first."""
+    """Return the problems as rows (severity, file, what, what to do), errors first."""
     ordered = sorted(index.problems, key=lambda problem: SEVERITIES.index(problem.severity))
     return [_row(problem, index.root) for problem in ordered[:MAX_ROWS]]
 
 
 def colours_of(report: CheckReport) -> Colours:
     """Return the colour of each label id in the data set."""
-    return label_colours(number for found in report.sets.values() for number in found.label_pixels)
+    return label_colours(number for part in report.sets.values() for number in part.label_pixels)
 
 
 def picture(case: Case, reading: ReadingSection, colours: Colours | None, *, size: int) -> Captioned:
-    """Return a case's image with its label outlined, and a caption; a file that cannot be read is a blank one.
+    """Return a case's image with its label outlined, and a caption; blank if the file cannot be read.
 
-    Without `colours`, as long as not all labels are known, they are those of this label.
+    Only label ids in `colours` are outlined; all of this label if it is None.
     """
     from regstudio.data.loaders import rescale
 
@@ -93,24 +94,24 @@ def picture(case: Case, reading: ReadingSection, colours: Colours | None, *, siz
 
 
 def sheet_page(cases: Sequence[Case], page: int) -> tuple[int, Sequence[Case], str]:
-    """Return the number of the nearest page that there is, its cases, and which they are in words."""
-    last = max(0, (len(cases) - 1) // PAGE)
+    """Return the number of the nearest existing page, its cases, and their range in words."""
+    last = max(0, (len(cases) - 1) // PAGE_SIZE)
     page = min(max(page, 0), last)
-    shown = cases[page * PAGE : (page + 1) * PAGE]
+    shown = cases[page * PAGE_SIZE : (page + 1) * PAGE_SIZE]
     if not shown:
         return 0, shown, "There are none."
-    return page, shown, f"{page * PAGE + 1} to {page * PAGE + len(shown)} of {len(cases)}"
+    return page, shown, f"{page * PAGE_SIZE + 1} to {page * PAGE_SIZE + len(shown)} of {len(cases)}"
 
 
 def on_the_page(remedy: str) -> str:
-    """Return a remedy with the command line's flags named as the fields of this page."""
-    ours = {setting.name for setting in settings("layout", "reading")}
+    """Return a remedy with command-line flags replaced by the names of the page's fields."""
+    on_page = {setting.name for setting in settings("layout", "reading")}
 
     def field(match: re.Match[str]) -> str:
         name = match[1]
         if name == "data_base_dir":
             return "the field Data folder"
-        return f"“{name.replace('_', ' ')}” under Advanced" if name in ours else match[0]
+        return f"“{name.replace('_', ' ')}” under Advanced" if name in on_page else match[0]
 
     return re.sub(r"--(\w+)", field, remedy)
 
@@ -124,7 +125,7 @@ def _shown_path(path: Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) and path != root else str(path)
 
 
-def _found(index: DataIndex) -> str:
+def _counts(index: DataIndex) -> str:
     labelled = sum(case.label is not None for case in index.validation)
     parts = [f"{_count(len(index.train), 'image')} to train on", f"{len(index.validation)} to validate on"]
     return " and ".join(parts) + (f" ({labelled} with labels)" if index.validation else "")
@@ -145,15 +146,15 @@ def _others(index: DataIndex) -> str:
 def _sets(report: CheckReport) -> list[list[str]]:
     """Return the counts as rows (set, images, usable, labels, sizes, formats)."""
     rows = []
-    for name, found in report.sets.items():
+    for name, part in report.sets.items():
         unopened = report.unopened(name)
-        images = f"{found.images + unopened:,}" + (f" ({found.images:,} opened)" if unopened else "")
-        sizes = list(found.sizes.items())
+        images = f"{part.images + unopened:,}" + (f" ({part.images:,} opened)" if unopened else "")
+        sizes = list(part.sizes.items())
         named = [size if len(sizes) == 1 else f"{size} ({count})" for size, count in sizes[:3]]
         named += [f"{len(sizes) - 3} more sizes"] if len(sizes) > 3 else []
-        formats = sorted(found.formats | found.label_formats)
-        usable = f"{found.usable + unopened:,}"
-        rows.append([name, images, usable, f"{found.labels:,}", ", ".join(named), ", ".join(formats)])
+        formats = sorted(part.formats | part.label_formats)
+        usable = f"{part.usable + unopened:,}"
+        rows.append([name, images, usable, f"{part.labels:,}", ", ".join(named), ", ".join(formats)])
     return rows
 
 

@@ -1,17 +1,17 @@
-"""Work done in the background before anyone asks for it. Neither gradio nor torch here."""
+"""Prefetch: do in the background what the page will probably ask for next."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 
-PAUSE = 0.2  # seconds in which the browser draws what it was given before the cores are asked for more
+PAUSE = 0.2  # seconds in which the browser draws the last answer, before the cores get more work
 
 log = logging.getLogger(__name__)
 
 
 class Prefetcher:
-    """Does in the background what is likely to be asked for next; new jobs replace those not yet begun."""
+    """Runs jobs in a background thread; new jobs replace those that have not begun."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -19,15 +19,15 @@ class Prefetcher:
         self._thread: threading.Thread | None = None
 
     def submit(self, jobs: Sequence[Callable[[], object]], pause: float = PAUSE) -> None:
-        """Do these in order, after a pause; what fails will say so when it is asked for in earnest."""
+        """Run the jobs in order, after a pause of some seconds; an error is logged: the page will meet it again."""
         with self._lock:
             self._jobs = list(jobs)
             if self._thread is None and self._jobs:
-                self._thread = threading.Thread(target=self._work, args=(pause,), name="ahead")
+                self._thread = threading.Thread(target=self._work, args=(pause,), name="prefetch")
                 self._thread.start()
 
     def join(self) -> None:
-        """Wait until nothing is left to do."""
+        """Wait until all jobs are done."""
         if thread := self._thread:
             thread.join()
 
@@ -38,8 +38,8 @@ class Prefetcher:
                 if not self._jobs:
                     self._thread = None
                     return
-                submit = self._jobs.pop(0)
+                job = self._jobs.pop(0)
             try:
-                submit()
+                job()
             except Exception as error:
-                log.debug("not done ahead: %s", error)
+                log.debug("prefetch failed: %s", error)

@@ -1,4 +1,4 @@
-"""What the Runs tab does with runs: list, compare, annotate, rename, move to the trash, pack, go on. No gradio here."""
+"""What the Runs tab does with runs: list, compare, annotate, rename, delete (move to the trash), zip, resume."""
 
 import json
 import shutil
@@ -22,14 +22,14 @@ COLUMNS = ("Run", "State", "Epochs", "Best Dice", "NJD %", "Time", "Data", "Sett
 
 
 def selected_runs(studio: Studio, names: Sequence[str] | None) -> list[Run]:
-    """Return the runs of these names; raises RunError for too many, and where there is none of a name."""
+    """Return the runs of these names; raises RunError for too many, or for an unknown name."""
     if len(names or ()) > MAX_COMPARED:
         raise RunError(f"Select {MAX_COMPARED} runs at most.")
     return [studio.run(str(name)) for name in names or ()]
 
 
 def selected_run(studio: Studio, names: Sequence[str] | None) -> Run:
-    """Return the one run that is selected; raises RunError where it is none, or several."""
+    """Return the selected run; raises RunError if none or several are selected."""
     runs = selected_runs(studio, names)
     if len(runs) != 1:
         raise RunError("Select one run first." if not runs else "Select one run only.")
@@ -37,7 +37,7 @@ def selected_run(studio: Studio, names: Sequence[str] | None) -> Run:
 
 
 def row(run: RunSummary) -> list[str | float | None]:
-    """Return the run's line of the table, in the order of COLUMNS."""
+    """Return the run's row of the table, in the order of COLUMNS."""
     settings = ", ".join(f"{name}={value}" for name, value in run.settings.items())
     return [
         run.name,
@@ -53,7 +53,7 @@ def row(run: RunSummary) -> list[str | float | None]:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as hours:minutes:seconds, in digits that sort as the times do."""
+    """Return seconds as hours:minutes:seconds, padded so that text sorts as time does."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d}"
 
@@ -76,7 +76,7 @@ def curves(runs: Iterable[Run]) -> str:
 
 
 def read_note(run: Run) -> str:
-    """Return what the user noted about the run, or nothing."""
+    """Return the user's note on the run; empty if there is none."""
     try:
         return _note_path(run).read_text(encoding="utf-8")
     except (FileNotFoundError, UnicodeDecodeError):
@@ -84,7 +84,7 @@ def read_note(run: Run) -> str:
 
 
 def write_note(run: Run, note: str) -> None:
-    """Keep the note in the run's folder; raises RunError where it is longer than a note."""
+    """Write the note into the run's folder; raises RunError if it is too long."""
     note = note.strip()
     if len(note) > MAX_NOTE_LENGTH:
         raise RunError(f"The note has {len(note)} characters; {MAX_NOTE_LENGTH} is the most.")
@@ -92,9 +92,9 @@ def write_note(run: Run, note: str) -> None:
 
 
 def rename(run: Run, name: str) -> Run:
-    """Give the run's folder another name and return it; refused while the run is training."""
+    """Rename the run's folder and return the run; raises RunError while it is training."""
     name = name.strip()
-    config = build_config({"run_name": name}, run.config())  # knows which names are none
+    config = build_config({"run_name": name}, run.config())  # refuses names that are none
     target = Run(run.path.with_name(name))
     if not name or target.path.parent != run.path.parent:
         raise RunError("A run needs a name without slashes.")
@@ -107,7 +107,7 @@ def rename(run: Run, name: str) -> Run:
 
 
 def delete(run: Run) -> Path:
-    """Move the run to the trash folder beside it, and return where it lies now; refused while it is training."""
+    """Move the run to the trash folder beside it and return its new path; raises RunError while it is training."""
     _refuse_training(run, "deleted")
     trash = run.path.parent / TRASH
     trash.mkdir(exist_ok=True)
@@ -119,13 +119,13 @@ def delete(run: Run) -> Path:
 
 
 def pack(run: Run, folder: Path, *, checkpoints: bool) -> Path:
-    """Write the run as a zip file into `folder`, with or without its checkpoints; return the file."""
+    """Zip the run into `folder`, with or without its checkpoints; return the zip file."""
     path = folder / f"{run.path.name}.zip"
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         for item in sorted(run.path.rglob("*")):
             inside = item.relative_to(run.path)
-            left_out = item.is_symlink() or not item.is_file() or item.name.startswith(".")
-            if not left_out and (checkpoints or inside.parts[0] != "checkpoints"):
+            skipped = item.is_symlink() or not item.is_file() or item.name.startswith(".")
+            if not skipped and (checkpoints or inside.parts[0] != "checkpoints"):
                 file.write(item, Path(run.path.name) / inside)
     return path
 

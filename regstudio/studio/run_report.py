@@ -1,4 +1,4 @@
-"""The evaluation report of a run: its best checkpoint on its validation images, kept in the run's folder."""
+"""The evaluation report of a run: its best checkpoint on its validation images, written into the run's folder."""
 
 import shutil
 from collections.abc import Callable, Iterable
@@ -11,16 +11,16 @@ from regstudio.studio.studio import Studio
 
 FILES = ("report.html", "cases.csv", "labels.csv", "summary.csv")
 
-Watch = Callable[[Iterable[Any], int], Iterable[Any]]
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 def folder_of(run: Run) -> Path:
-    """Return where the report of a run lies."""
+    """Return the folder of a run's report."""
     return run.path / "report"
 
 
 def checkpoint_of(studio: Studio, run: Run) -> Path:
-    """Return the checkpoint to report on: the best, or else the last; raises RunError where there is none to."""
+    """Return the checkpoint to evaluate: the best, else the last; raises RunError if there is none."""
     if studio.read_only:
         raise RunError("This page only shows runs.")
     path = next((path for path in (run.best_path, run.last_path) if path.is_file()), None)
@@ -29,10 +29,10 @@ def checkpoint_of(studio: Studio, run: Run) -> Path:
     return path
 
 
-def write(studio: Studio, run: Run, watch: Watch = lambda results, total: results) -> Path:
-    """Evaluate the run's best checkpoint, write its report into the run's folder and return that folder.
+def write(studio: Studio, run: Run, progress: Progress = lambda results, total: results) -> Path:
+    """Evaluate the run's best checkpoint, write the report into the run's folder and return the report's folder.
 
-    Each result goes through `watch`, which is also told how many there will be.
+    `progress` wraps the iterable of results; it also gets their number, as tqdm does.
     """
     checkpoint, config = checkpoint_of(studio, run), run.config()
     studio.allowed(str(config.layout.data_base_dir))
@@ -46,14 +46,14 @@ def write(studio: Studio, run: Run, watch: Watch = lambda results, total: result
     method = checkpoint_method(checkpoint, config.optimisation.device)
     read = pair_reader(config.reading, index.atlas, with_points=True)
     total = len(index.validation)
-    evaluation = measure(method, index, read, lambda results: watch(results, total))
+    evaluation = measure(method, index, read, lambda results: progress(results, total))
     compose(folder_of(run), method, [evaluation], index, read)
     return folder_of(run)
 
 
 def copied(run: Run, folder: Path) -> list[str]:
-    """Copy the run's report into `folder`, from where it may be downloaded; return the files, none without one."""
-    found = [path for name in FILES if (path := folder_of(run) / name).is_file() and not path.is_symlink()]
+    """Copy the run's report into `folder`, where the page may serve it; return the files, none without a report."""
+    files = [path for name in FILES if (path := folder_of(run) / name).is_file() and not path.is_symlink()]
     target = folder / run.path.name
     target.mkdir(parents=True, exist_ok=True)
-    return [str(shutil.copy(path, target)) for path in found]
+    return [str(shutil.copy(path, target)) for path in files]

@@ -1,47 +1,47 @@
-"""Configurations as people pass them on: named presets, JSON files, and the command line that does the same."""
+"""Settings as users pass them on: presets, JSON files, and the command line that does the same."""
 
 import json
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from regstudio.config import PRESETS as DECLARED
-from regstudio.config import Preset, TrainConfig, read_config, settings
+from regstudio.config import PRESETS, Preset, TrainConfig, read_config, settings
 from regstudio.errors import ConfigError
 
-MAX_FILE_BYTES = 100_000  # bytes; a configuration has about two thousand
+MAX_FILE_BYTES = 100_000  # a configuration has about two thousand
 
-# The declared recipes, and one for the first minute: ten times the paper's step is rough, but shows on small data
-# whether it registers at all.
+# Ten times the paper's learning rate is rough, but it shows within a minute whether small data register at all.
 QUICK_LOOK = Preset(purpose="whether small data registers at all, in a minute", values={"epochs": 10, "lr": 1e-3})
-RECIPES: dict[str, Preset] = {"quick look": QUICK_LOOK, **DECLARED}
+PAGE_PRESETS: dict[str, Preset] = {"quick look": QUICK_LOOK, **PRESETS}  # the preset buttons of the page
 
-# Each is what differs from the defaults; all other settings but names and places go back to theirs.
-PRESETS: dict[str, Mapping[str, Any]] = {name: recipe.values for name, recipe in RECIPES.items()}
-
-# What names a run, or says where things lie and how much of the machine it takes, is no part of how it is trained.
-PLACES = frozenset({"data_base_dir", "runs_dir", "run_name", "device", "threads", "load_model"})
+# Names, paths and the use of the machine: a preset leaves these settings as they are.
+NOT_IN_PRESETS = frozenset({"data_base_dir", "runs_dir", "run_name", "device", "threads", "load_model"})
 
 
-def preset(name: str) -> dict[str, Any]:
-    """Return every setting that the preset sets, flat by name; raises ConfigError where there is none of that name."""
-    if name not in PRESETS:
-        raise ConfigError(f"{name}: there is no such preset. Choose one of {', '.join(PRESETS)}.")
-    ours = [
-        setting for setting in settings() if setting.section not in ("layout", "reading") and setting.name not in PLACES
-    ]
-    return {setting.name: setting.default for setting in ours} | dict(PRESETS[name])
+def preset_values(name: str) -> dict[str, Any]:
+    """Return every setting that the preset sets, flat by name: the defaults and what differs from them.
+
+    Raises ConfigError for an unknown preset.
+    """
+    if name not in PAGE_PRESETS:
+        raise ConfigError(f"{name}: there is no such preset. Choose one of {', '.join(PAGE_PRESETS)}.")
+    defaults = {
+        setting.name: setting.default
+        for setting in settings()
+        if setting.section not in ("layout", "reading") and setting.name not in NOT_IN_PRESETS
+    }
+    return defaults | dict(PAGE_PRESETS[name].values)
 
 
 def is_untouched(values: Mapping[str, Any]) -> bool:
-    """Whether these settings, flat by name, are the defaults, but for names and places."""
-    defaults = preset("paper")
+    """Whether these settings, flat by name, have their defaults, except names, paths and the use of the machine."""
+    defaults = preset_values("paper")
     return all(value == defaults[name] for name, value in values.items() if name in defaults)
 
 
 def purposes() -> str:
-    """Say in a line what each preset is for."""
-    return "; ".join(f"{name}: {recipe.purpose}" for name, recipe in RECIPES.items())
+    """Return one line that says what each preset is for."""
+    return "; ".join(f"{name}: {preset.purpose}" for name, preset in PAGE_PRESETS.items())
 
 
 def flat(config: TrainConfig) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def to_json(config: TrainConfig) -> str:
 
 
 def from_json(content: bytes) -> TrainConfig:
-    """Return the configuration that `to_json` or a run wrote; raises ConfigError where it is none."""
+    """Return the configuration that `to_json` or a run wrote; raises ConfigError if the file is none."""
     if len(content) > MAX_FILE_BYTES:
         raise ConfigError(f"The file has {len(content):,} bytes, too many for a configuration. Choose a config.json.")
     try:
@@ -68,7 +68,7 @@ def from_json(content: bytes) -> TrainConfig:
 
 
 def command_line(config: TrainConfig) -> str:
-    """Return the command that trains the same, with what differs from the defaults, quoted for a POSIX shell."""
+    """Return the command that trains the same: all settings that differ from the defaults, quoted for a POSIX shell."""
     values = flat(config)
     words = ["regstudio", "train"]
     for setting in settings():

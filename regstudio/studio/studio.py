@@ -1,6 +1,6 @@
-"""What the pages share: the one training, the chosen data, the runs, and which paths may be read.
+"""The studio: what all pages share. The one training, the chosen data, the runs, and which paths the page may read.
 
-No gradio here; and torch is imported by what needs it, when it needs it, so that the first page need not wait.
+Functions that need torch import it when they run, so that the first page does not wait for it.
 """
 
 import functools
@@ -10,11 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regstudio.config import TrainConfig, build_config
+from regstudio.config import TrainConfig, build_config, settings
 from regstudio.data.check_report import CheckReport
 from regstudio.data.layout import DataIndex, Layout, index_folder
 from regstudio.data.problems import Problem
-from regstudio.errors import ConfigError, RunError
+from regstudio.errors import ConfigError, DataError, RunError
 from regstudio.runs.catalogue import RunCatalogue, RunSummary
 from regstudio.runs.run import Run, open_run
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from regstudio.training.job import TrainJob
 
 MAX_OPENED = 1000  # images of either set
-UNSEEN = {"cache_gb", "disk_cache_gb", "num_workers"}  # settings of reading that change nothing in what is read
+NO_EFFECT_ON_PIXELS = {"cache_gb", "disk_cache_gb", "num_workers"}  # settings of reading
 
 
-class _ChosenAnewError(Exception):
-    """Other data were chosen while some were being opened."""
+class _DataChangedError(Exception):
+    """Other data were chosen while the data were being opened."""
 
 
 class Studio:
     """One process, one training, one folder of runs; all pages and browser tabs see the same.
 
     `roots` are the folders below which the page may read and write; `demo_dir` is the demo data set. A read-only
-    studio, for a page that others see, knows only the runs in `shown` and has no roots.
+    studio, for a shared page, knows only the runs in `shown` and has no roots.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class Studio:
         self._job: TrainJob | None = None
         self._config = build_config({"data_base_dir": data_base_dir, "runs_dir": self.runs_dir})
         self._report: CheckReport | None = None
-        self._choice = 0  # counts the choices of data, to tell whether what was opened is still what is chosen
-        self._opening = threading.Lock()
+        self._data_version = 0  # grows with every change of the data: a report on older data is not kept
+        self._opening_lock = threading.Lock()
         self._opened: tuple[int, int] | None = None
 
     @property
     def read_only(self) -> bool:
-        """Whether the page is one that others see: it shows the chosen runs and changes nothing."""
+        """Whether this is the studio of a shared page, which shows the chosen runs and changes nothing."""
         return self.shown is not None
 
     @property
@@ -76,7 +76,7 @@ class Studio:
 
     @property
     def known_job(self) -> "TrainJob | None":
-        """The training if anyone has asked for it yet; unlike `job`, never waits for torch."""
+        """The training if `job` was used before; unlike `job`, never waits for torch."""
         return self._job
 
     def shared(self, names: Iterable[str]) -> "Studio":
@@ -92,56 +92,79 @@ class Studio:
 
     @property
     def config(self) -> TrainConfig:
-        """The chosen data and runs folder, all other settings at their defaults or as last set."""
+        """The current settings, with the chosen data and runs folder."""
         return self._config
 
     def change_settings(self, values: Mapping[str, Any]) -> TrainConfig:
-        """Change settings, flat by name; raises ConfigError for what is no value, or a path out of bounds."""
+        """Change settings, flat by name; raises ConfigError for a bad value or a path out of bounds."""
         if "data_base_dir" in values:
             values = {**values, "data_base_dir": self.allowed(str(values["data_base_dir"]))}
         with self._lock:
-            before, config = self._config, build_config(values, self._config)
+            previous, config = self._config, build_config(values, self._config)
             for name, value in config.layout.model_dump().items():
                 if name.endswith("_subdir"):  # "/etc" or "../.." would lead out of the data folder
                     self.allowed(str(config.layout.data_base_dir / value))
             self._config = config
-            if (before.layout, _read(before)) != (config.layout, _read(config)):
+            if (previous.layout, _reading(previous)) != (config.layout, _reading(config)):
                 self._forget()
             return config
 
-    def report(self) -> CheckReport:
-        """Return what the chosen data folder holds and what is wrong with it; opened once for each choice.
+    def choose_data(self, folder: str, values: Mapping[str, Any]) -> Path:
+        """Choose a data folder, with values of settings of the layout and of reading, and return its path.
 
-        One folder is opened at a time, and `opened` says how far it is: a second caller waits for the first. Whoever
-        waits while other data are chosen gets the report on those.
+        Raises ConfigError if it, or a name in it, leads out of the roots, and DataError if there is no such folder.
+        """
+        base = self.allowed(folder)
+        if not base.is_dir():
+            raise DataError(f"{base}: there is no such folder. Choose another, or upload one.")
+        for setting in settings("layout"):
+            if not setting.resumable and setting.name != "data_base_dir":
+                self.allowed(str(base / str(values.get(setting.name, ""))))
+        self.change_settings({**values, "data_base_dir": base})
+        self.forget_report()
+        return base
+
+    def ensure_demo(self) -> Path:
+        """Make the demo data if they are missing, and return their folder."""
+        if not (self.demo_dir / "fixed").is_dir():
+            from regstudio.data.phantom import make_demo
+
+            make_demo(self.demo_dir)
+        return self.demo_dir
+
+    def report(self) -> CheckReport:
+        """Return what the chosen data folder holds and what is wrong with it; open its files only once.
+
+        One thread opens a folder while the others wait; `opened` counts its files. When other data are chosen
+        meanwhile, all get the report on those.
         """
         while (report := self._report) is None:
-            with self._opening, suppress(_ChosenAnewError):
-                choice, config = self._choice, self._config
+            with self._opening_lock, suppress(_DataChangedError):
+                version, config = self._data_version, self._config
                 if self._report is None:
                     try:
-                        self._keep(choice, self.check(config, functools.partial(self._counted, choice)))
+                        self._keep(version, self.check(config, functools.partial(self._counted, version)))
                     finally:
                         self._opened = None
         return report
 
     @property
     def opened(self) -> tuple[int, int] | None:
-        """How many files of how many `report` has opened by now; None where it is not at work."""
+        """How many files of how many `report` has opened by now; None while it is not opening any."""
         return self._opened
 
     @property
     def known_report(self) -> CheckReport | None:
-        """The report if the files have been opened already; unlike `report`, never waits."""
+        """The report if the files were opened before; unlike `report`, never waits."""
         return self._report
 
     def forget_report(self) -> None:
-        """Look at the data folder anew the next time, because its files changed."""
+        """Make `report` open the files again, because they changed."""
         with self._lock:
             self._forget()
 
     def index(self, config: TrainConfig) -> DataIndex:
-        """Return what the names of the files of `config` tell; where one links out of the roots, only that error."""
+        """Index the data of `config` by file names; if a file links out of the roots, return only that error."""
         index = index_folder(Layout(**config.layout.model_dump()))
         strays = list(self._strays(index))
         if not strays:
@@ -159,7 +182,7 @@ class Studio:
     def check(
         self, config: TrainConfig, progress: Callable[[Sequence[Any]], Iterable[Any]] = lambda jobs: jobs
     ) -> CheckReport:
-        """Open the data of `config` and report; nothing is opened where a file links out of the roots."""
+        """Open the data of `config` and return the report; open nothing if a file links out of the roots."""
         from regstudio.data.check import check
         from regstudio.training.setup import check_data
 
@@ -169,7 +192,7 @@ class Studio:
         return check_data(config, most=MAX_OPENED, most_validation=MAX_OPENED, progress=progress)
 
     def allowed(self, path: str) -> Path:
-        """Return the path, resolved; raises ConfigError unless it lies below one of the roots, links followed."""
+        """Return the path, resolved; raises ConfigError unless it lies below a root once links are resolved."""
         try:
             resolved = Path(path.strip()).expanduser().resolve()
         except (ValueError, RuntimeError, OSError) as error:  # a null byte, no such home, a loop of links
@@ -180,7 +203,7 @@ class Studio:
         return resolved
 
     def run(self, name: str) -> Run:
-        """Return the run of that name in the runs folder; raises RunError where there is none."""
+        """Return the run of that name in the runs folder; raises RunError if there is none."""
         path = (self.runs_dir / name.replace("\0", "")).resolve()
         hidden = self.shown is not None and path.name not in self.shown
         if not name or path.parent != self.runs_dir or hidden:
@@ -188,28 +211,28 @@ class Studio:
         return open_run(path)
 
     def runs(self) -> list[RunSummary]:
-        """Return a summary of every run that may be seen, the newest first."""
+        """Return a summary of every run that may be shown, the newest first."""
         return [run for run in self._runs.summaries() if self.shown is None or run.name in self.shown]
 
     def _forget(self) -> None:
-        self._choice += 1
+        self._data_version += 1
         self._report = None
 
-    def _keep(self, choice: int, report: CheckReport) -> None:
+    def _keep(self, version: int, report: CheckReport) -> None:
         with self._lock:
-            if choice == self._choice:
+            if version == self._data_version:
                 self._report = report
 
-    def _counted(self, choice: int, jobs: Sequence[Any]) -> Iterator[Any]:
-        """Yield the jobs and keep count, until other data are chosen."""
+    def _counted(self, version: int, jobs: Sequence[Any]) -> Iterator[Any]:
+        """Yield the jobs and count them in `opened`, until other data are chosen."""
         for done, job in enumerate(jobs):
-            if choice != self._choice:
-                raise _ChosenAnewError
+            if version != self._data_version:
+                raise _DataChangedError
             self._opened = done, len(jobs)
             yield job
 
     def _strays(self, index: DataIndex) -> Iterator[Path]:
-        """Yield the files that lie outside the roots, links followed."""
+        """Yield the files that lie outside the roots once links are resolved."""
         cases = (*([index.atlas] if index.atlas else []), *index.train, *index.validation)
         inside: dict[Path, bool] = {}
         for path in (path for case in cases for path in (case.image, case.label) if path):
@@ -227,5 +250,5 @@ class Studio:
         return True
 
 
-def _read(config: TrainConfig) -> dict[str, Any]:
-    return config.reading.model_dump(exclude=UNSEEN)
+def _reading(config: TrainConfig) -> dict[str, Any]:
+    return config.reading.model_dump(exclude=NO_EFFECT_ON_PIXELS)

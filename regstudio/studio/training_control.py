@@ -1,5 +1,6 @@
-"""What the Train tab does with the one training: start it, go on with a run, and know what is possible now."""
+"""Starts and resumes the one training, and says which buttons of the Train tab are possible now."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ from regstudio.data.check_report import CheckReport
 from regstudio.errors import ConfigError, DataError, RunError
 from regstudio.runs.events import EpochDone
 from regstudio.runs.run import Run, resumed_config
-from regstudio.studio.settings_files import PRESETS
+from regstudio.studio.settings_files import QUICK_LOOK
 from regstudio.studio.studio import Studio
 
 MAX_SHOWN = 3  # problems in a refusal; the Data tab lists them all
@@ -16,13 +17,13 @@ ACTIONS = ("start", "pause", "resume", "stop", "save", "go_on")
 
 
 def state(studio: Studio) -> str:
-    """Return what the job is doing, by its name; does not wait for torch."""
+    """Return the job's state by name; does not wait for torch."""
     job = studio.known_job
     return job.state.value if job else "idle"
 
 
 def possible(now: str) -> dict[str, bool]:
-    """Return which actions a job in the state `now` allows."""
+    """Return whether each action is possible while the job is in the state `now`."""
     active = now in ("running", "paused", "stopping")
     return {
         "start": not active,
@@ -35,7 +36,7 @@ def possible(now: str) -> dict[str, bool]:
 
 
 def situation(studio: Studio) -> str:
-    """Return a text that changes whenever the tab has something else to show; cheap enough for every tick."""
+    """Return a text that changes whenever the tab must be redrawn; cheap enough for every tick."""
     job = studio.known_job
     runs = studio.runs_dir
     names = sorted(path.name for path in runs.iterdir()) if runs.is_dir() else []
@@ -43,8 +44,31 @@ def situation(studio: Studio) -> str:
     return "\n".join([state(studio), run, str(studio.config.layout), *names])
 
 
+def headline(studio: Studio) -> str:
+    """Return what is training now, in a few words."""
+    job = studio.known_job
+    if job is None or job.run is None:
+        return "Nothing is training."
+    active = {"idle": "Starting", "running": "Training", "paused": "Paused:", "stopping": "Stopping"}
+    name = job.run.path.name
+    return f"{active[job.state]} {name}" if job.state in active else f"{name}: {job.state}"
+
+
+def device_choices() -> list[tuple[str, str]]:
+    """Return the available devices, as (label, value of the setting `device`)."""
+    import torch  # slow; the first page does not need it
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    cpu = f"CPU ({os.cpu_count()} threads)"
+    choices = [(f"auto: {'GPU' if count else cpu}", "auto"), (cpu, "cpu")]
+    for index in range(count):
+        facts = torch.cuda.get_device_properties(index)
+        choices.append((f"{facts.name} ({facts.total_memory / 2**30:.0f} GiB)", f"cuda:{index}"))
+    return choices
+
+
 def resumable(studio: Studio) -> list[tuple[str, str]]:
-    """Return the runs that can be gone on with, the newest first, as (what to show, name)."""
+    """Return the runs that can be resumed, newest first, as (label, name)."""
     return [
         (f"{run.name} ({run.state} after {run.epochs_done} of {run.epochs} epochs)", run.name)
         for run in studio.runs()
@@ -53,7 +77,7 @@ def resumable(studio: Studio) -> list[tuple[str, str]]:
 
 
 def start(studio: Studio, values: Mapping[str, Any]) -> Run:
-    """Start a new run with these settings, flat by name; raises a RegStudioError with the reason where it cannot."""
+    """Start a new run with these settings, flat by name; raises a RegStudioError with the reason if it cannot."""
     _refuse_second(studio)
     if values.get("load_model"):
         path = studio.allowed(str(values["load_model"]))
@@ -92,13 +116,10 @@ def resume(studio: Studio, name: object, epochs: int | None = None) -> Run:
 
 
 def start_demo(studio: Studio) -> Run:
-    """Start a short training on the demo data, which are made if they are not there; return its run."""
-    from regstudio.data.phantom import make_demo
-
-    if not (studio.demo_dir / "fixed").is_dir():
-        make_demo(studio.demo_dir)
+    """Start a short training on the demo data, which are made if missing; return its run."""
+    studio.ensure_demo()
     studio.forget_report()
-    config = studio.change_settings({"data_base_dir": studio.demo_dir, **PRESETS["quick look"]})
+    config = studio.change_settings({"data_base_dir": studio.demo_dir, **QUICK_LOOK.values})
     return studio.job.start(config, studio.report().index)
 
 

@@ -1,7 +1,7 @@
-"""Putting uploaded files into a data folder: all or nothing, bounded, and over nothing that is there. No gradio here.
+"""Uploads: put files into a data folder, all or none, within limits, and never over existing files.
 
-An archive is hostile until shown otherwise: it may name places outside its folder, be links, or unpack to more than
-the disk holds. Pictures themselves are judged by their readers, which look at a header before they decode.
+A zip may be hostile: name paths outside its folder, hold links, or unpack to more than the disk holds. The readers of
+pictures check those themselves: they look at a header before they decode.
 """
 
 import re
@@ -22,9 +22,7 @@ from regstudio.data.listing import short_list
 from regstudio.errors import ConfigError, DataError
 from regstudio.studio.studio import Studio
 
-MAX_FILES = 20_000  # in one upload
-MAX_UPLOAD_BYTES = 4 * 2**30  # of one upload, unpacked
-MIN_FREE_BYTES = 2**28  # left free on the disk
+MAX_UPLOAD_BYTES = 4 * 2**30
 MAX_NAME_LENGTH = 200  # characters of a file's name
 _CHUNK = 2**20
 _NAME = re.compile(r"[^\W_][\w .()-]{0,99}")
@@ -32,8 +30,20 @@ _SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The limits of one upload, unpacked, and the bytes that must stay free on the disk."""
+
+    max_files: int = 20_000
+    max_bytes: int = MAX_UPLOAD_BYTES
+    min_free_bytes: int = 2**28
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Upload:
-    """What became of an upload: the folder, how many files are new in it, and the names that were left out."""
+    """The result of an upload: the folder, the number of new files in it, and the names that were left out."""
 
     folder: Path
     files: int
@@ -47,12 +57,12 @@ class Upload:
 
 
 def roles() -> dict[str, str]:
-    """Return what an uploaded file can be: the setting that names its folder -> that folder in words."""
+    """Return the roles of an uploaded file: the setting that names its folder -> that folder in words."""
     return {setting.name: setting.help for setting in settings("layout") if setting.name.endswith("_subdir")}
 
 
 def receive(studio: Studio, files: Sequence[Path], name: str, role: str | None) -> Upload:
-    """Make a data folder of an uploaded zip, or put single files into the folder of their `role`."""
+    """Unpack an uploaded zip as a new data folder, or put single files into the folder of their `role`."""
     target = target_folder(name, studio.roots[0], studio.allowed)
     if len(files) == 1 and files[0].suffix.lower() == ".zip":
         return unpack(files[0], target, studio.config.layout)
@@ -62,7 +72,7 @@ def receive(studio: Studio, files: Sequence[Path], name: str, role: str | None) 
 
 
 def target_folder(name: str, root: Path, allowed: Callable[[str], Path]) -> Path:
-    """Return the folder that `name` means: data_uploads/NAME below `root`, or where the name is a path, that path."""
+    """Return the folder of a name: data_uploads/NAME below `root`; a path is that path itself."""
     name = name.strip()
     if "/" in name or "\\" in name or name.startswith("~"):
         return allowed(name)
@@ -71,22 +81,22 @@ def target_folder(name: str, root: Path, allowed: Callable[[str], Path]) -> Path
     return allowed(str(root / "data_uploads" / name))
 
 
-def unpack(archive: Path, target: Path, layout: LayoutSection) -> Upload:
-    """Make the new folder `target` of what an archive holds in the folders of the layout.
+def unpack(archive: Path, target: Path, layout: LayoutSection, limits: Limits = LIMITS) -> Upload:
+    """Unpack the layout's folders of a zip into the new folder `target`; they may lie at any depth in the zip.
 
-    They may lie in the archive itself or further down in it. Raises DataError, having changed nothing, for an archive
-    that is damaged, too large, protected, leads out of its folder or holds none of those folders.
+    Raises DataError, and changes nothing, if the zip is damaged, too large or protected by a password, leads out of its
+    folder, or holds none of those folders.
     """
     if target.exists():
         raise DataError(f"{target}: is there already. Choose a new name for the data folder.")
-    with _told_of_damage(archive), zipfile.ZipFile(archive) as opened:
+    with _damage_as_data_error(archive), zipfile.ZipFile(archive) as opened:
         entries = [entry for entry in opened.infolist() if not entry.is_dir()]
         _refuse_hostile(entries)
         places = _place(entries, layout)
         left_out = [entry.filename for entry in entries if entry.filename not in places and not _is_noise(entry)]
-        _refuse_too_much(len(entries), sum(entry.file_size for entry in entries), target)
+        _refuse_too_much(len(entries), sum(entry.file_size for entry in entries), target, limits)
         with _staging(target) as staging:
-            room = MAX_UPLOAD_BYTES
+            room = limits.max_bytes
             for entry in entries:
                 if entry.filename in places:
                     with opened.open(entry) as stream:
@@ -95,10 +105,10 @@ def unpack(archive: Path, target: Path, layout: LayoutSection) -> Upload:
     return Upload(folder=target, files=len(places), left_out=tuple(left_out))
 
 
-def add_files(files: Sequence[Path], target: Path, subfolder: str) -> Upload:
-    """Copy single files into a subfolder of `target`, which is made where it is not there.
+def add_files(files: Sequence[Path], target: Path, subfolder: str, limits: Limits = LIMITS) -> Upload:
+    """Copy single files into a subfolder of `target`, which is made if missing.
 
-    Raises DataError, having changed nothing, where one is of no supported format or would take another's place.
+    Raises DataError, and changes nothing, if a format is not supported or a file of that name exists.
     """
     place = (target / subfolder).resolve()
     if not place.is_relative_to(target):
@@ -114,22 +124,23 @@ def add_files(files: Sequence[Path], target: Path, subfolder: str) -> Upload:
     if taken or len({path.name for path in files}) < len(files):
         names = short_list(taken) if taken else "Two of the files"
         raise DataError(f"{names}: a file of that name is there already, in {place}. Rename yours, or remove that one.")
-    _refuse_too_much(len(files), sum(path.stat().st_size for path in files), target)
+    _refuse_too_much(len(files), sum(path.stat().st_size for path in files), target, limits)
     with _staging(target) as staging:
+        room = limits.max_bytes
         for path in files:
             with path.open("rb") as stream:
-                _copy(stream, staging / path.name, MAX_UPLOAD_BYTES)
+                room -= _copy(stream, staging / path.name, room)
         _move_all([staging / path.name for path in files], place)
     return Upload(folder=target, files=len(files), left_out=())
 
 
 def _move_all(files: Sequence[Path], place: Path) -> None:
-    """Move files into a folder, over nothing; undone where one cannot be moved."""
+    """Move files into a folder, over no existing file; move none if one fails."""
     place.mkdir(parents=True, exist_ok=True)
     moved: list[Path] = []
     try:
         for path in files:
-            (place / path.name).touch(exist_ok=False)  # or a file that came meanwhile would be replaced
+            (place / path.name).touch(exist_ok=False)  # fails if another program made that file meanwhile
             moved.append(place / path.name)
             path.replace(place / path.name)
     except BaseException:
@@ -155,38 +166,39 @@ def _refuse_hostile(entries: Sequence[zipfile.ZipInfo]) -> None:
         raise DataError("The zip holds two files of one name. Zip the folder again.")
 
 
-def _refuse_too_much(files: int, size: int, target: Path) -> None:
-    if files > MAX_FILES or size > MAX_UPLOAD_BYTES:
+def _refuse_too_much(files: int, size: int, target: Path, limits: Limits) -> None:
+    if files > limits.max_files or size > limits.max_bytes:
         raise DataError(
-            f"{files:,} files of {size:,} bytes in all are too much for one upload; the limits are {MAX_FILES:,} "
-            f"files and {MAX_UPLOAD_BYTES:,} bytes. Copy the folder to this computer and choose it instead."
+            f"{files:,} files of {size:,} bytes in all are too much for one upload; the limits are "
+            f"{limits.max_files:,} files and {limits.max_bytes:,} bytes. "
+            "Copy the folder to this computer and choose it instead."
         )
     there = next(folder for folder in (target, *target.parents) if folder.exists())
-    if shutil.disk_usage(there).free < size + MIN_FREE_BYTES:
+    if shutil.disk_usage(there).free < size + limits.min_free_bytes:
         raise DataError(f"There is no room for {size:,} bytes on the disk of {there}. Make some, or choose another.")
 
 
 def _place(entries: Sequence[zipfile.ZipInfo], layout: LayoutSection) -> dict[str, PurePosixPath]:
-    """Return where in the data folder each wanted entry goes: what lies in a folder of the layout, and is an image.
+    """Return the path in the data folder of each entry that is an image in a folder of the layout.
 
-    Of several places in the archive that look like a data folder, the one with most of the layout's folders is taken.
+    If several places in the zip look like a data folder, take the one with most of the layout's folders.
     """
     folders = {PurePosixPath(str(getattr(layout, name))) for name in roles()}
-    found: dict[PurePosixPath, set[PurePosixPath]] = {}
+    candidates: dict[PurePosixPath, set[PurePosixPath]] = {}  # a place in the zip -> the layout's folders in it
     for entry in entries:
         folder = _path(entry).parent
         for wanted in folders:
             if folder.parts[len(folder.parts) - len(wanted.parts) :] == wanted.parts and not _is_noise(entry):
                 above = PurePosixPath(*folder.parts[: len(folder.parts) - len(wanted.parts)])
-                found.setdefault(above, set()).add(wanted)
-    if not found:
+                candidates.setdefault(above, set()).add(wanted)
+    if not candidates:
         held = sorted({Path(_path(entry).parts[0]) for entry in entries if not _is_noise(entry)})
         wanted_names = ", ".join(sorted(map(str, folders)))
         raise DataError(
             f"The zip holds none of the folders {wanted_names}; it holds {short_list(held) if held else 'nothing'}. "
             "Put the images into folders of those names, or give the names of yours under Advanced."
         )
-    top = min(found, key=lambda above: (-len(found[above]), len(above.parts), str(above)))
+    top = min(candidates, key=lambda above: (-len(candidates[above]), len(above.parts), str(above)))
     inside = {entry.filename: _path(entry) for entry in entries if not _is_noise(entry) and extension(entry.filename)}
     return {
         name: path.relative_to(top)
@@ -200,34 +212,34 @@ def _path(entry: zipfile.ZipInfo) -> PurePosixPath:
 
 
 def _is_noise(entry: zipfile.ZipInfo) -> bool:
-    """Whether an operating system put it there."""
+    """Whether an operating system added the entry."""
     parts = _path(entry).parts
     return "__MACOSX" in parts or parts[-1].startswith(".") or parts[-1].lower() in _SYSTEM_FILES
 
 
 def _copy(stream: IO[bytes], path: Path, room: int) -> int:
-    """Copy a stream into a new file and return its size; DataError once it is more than there is room for."""
+    """Copy a stream into a new file and return its size; raises DataError once that exceeds `room` bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     size = 0
     with path.open("xb") as file:
         while chunk := stream.read(_CHUNK):
             size += len(chunk)
             if size > room:
-                raise DataError(f"{path.name}: unpacks to more than {MAX_UPLOAD_BYTES:,} bytes. Nothing was kept.")
+                raise DataError(f"{path.name}: is larger than the limit of an upload. Nothing was kept.")
             file.write(chunk)
     return size
 
 
 @contextmanager
 def _staging(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `target`, on the same disk; it is gone in the end, whatever happens."""
+    """Yield a temporary folder beside `target`, on the same disk, and delete it in the end."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".upload-", dir=target.parent))
     except OSError as error:
         raise DataError(f"{target}: cannot be made ({error.strerror}). Choose another folder.") from None
     try:
-        staging.chmod(0o755)  # mkdtemp's are for their maker alone
+        staging.chmod(0o755)  # mkdtemp gives access to its user alone
         yield staging
     except OSError as error:
         raise DataError(f"{target}: the files cannot be written ({error.strerror}). Nothing was kept.") from None
@@ -236,7 +248,7 @@ def _staging(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _told_of_damage(archive: Path) -> Iterator[None]:
+def _damage_as_data_error(archive: Path) -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from regstudio.drawing.overlay import before_after, compare
+from regstudio.drawing.overlay import before_after, comparison
 from regstudio.studio.viewer import View
 from regstudio.transforms.result_files import save_registration
 
@@ -26,7 +26,7 @@ def write_view_zip(view: View, folder: Path) -> Path:
             out = Path(temporary) / (title.replace(", ", "_").replace(" ", "_") if several else "")
             out.mkdir(exist_ok=True)
             save_registration(registration, out, name, image_key=loaders[0].key, label_key=loaders[1].key)
-            before_after([compare(registration)]).savefig(out / f"{name}_figure.png")
+            before_after([comparison(registration)]).savefig(out / f"{name}_figure.png")
             record = {
                 "network": title,
                 "metrics": _finite(registration.metrics),

@@ -1,4 +1,4 @@
-"""What the Viewer tab does: find checkpoints and cases, register, and lay out the results. No gradio here."""
+"""The Viewer: find checkpoints and cases, register them, and draw the results for the canvas."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -11,18 +11,20 @@ from regstudio.data.layout import Case, DataIndex, Layout, index_folder
 from regstudio.data.pairs import PairReader
 from regstudio.data.problems import FileError
 from regstudio.drawing.canvas_payload import Shown, to_payload
-from regstudio.drawing.overlay import compare
+from regstudio.drawing.overlay import comparison
 from regstudio.errors import DataError, RunError
+from regstudio.methods.network import NetworkMethod, load_method
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.runs.run import Run
-from regstudio.studio.caches import LRUCache, NetworkCache, stamp
+from regstudio.studio.caches import LRUCache, stamp
 from regstudio.studio.studio import Studio
 from regstudio.training.setup import pair_reader
 from regstudio.transforms.registration import Registration
 
+MAX_CACHED_NETWORKS = 4
 MAX_CACHED_PIXELS = 4 * 1024 * 1024  # of drawings, at 7 bytes each
 MAX_PIXELS = 2048 * 2048  # of an image to register while someone waits
-LISTED_CASES = 500  # of each set; a list to choose from, not a file manager
+MAX_LISTED_CASES = 500  # of each set: a list to choose from, not a file manager
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,18 +54,18 @@ class View:
         """Return what the canvas draws."""
         return to_payload(
             [
-                Shown(title=title, case=compare(registration), metrics=registration.metrics)
+                Shown(title=title, case=comparison(registration), metrics=registration.metrics)
                 for title, registration in self.registrations
             ]
         )
 
 
 class Viewer:
-    """Everything that can be looked at in one studio."""
+    """What the Viewer tab can open in one studio: runs, checkpoints, cases, and the user's own images."""
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
-        self._networks = NetworkCache()
+        self._networks: LRUCache[NetworkMethod] = LRUCache(MAX_CACHED_NETWORKS)
         self._drawings: LRUCache[dict[str, Any]] = LRUCache(MAX_CACHED_PIXELS, _pixels)
 
     def runs(self) -> list[str]:
@@ -71,7 +73,7 @@ class Viewer:
         folder = self._studio.runs_dir
         runs = [Run(path) for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
         shown = self._studio.shown
-        runs = [run for run in runs if run.config_path.is_file() and _usual(run)]
+        runs = [run for run in runs if run.config_path.is_file() and _best_and_last(run)]
         runs = [run for run in runs if shown is None or run.path.name in shown]
         runs.sort(key=lambda run: run.config_path.stat().st_mtime, reverse=True)
         return [run.path.name for run in runs]
@@ -80,22 +82,27 @@ class Viewer:
         """Return the checkpoints of a run as "best", "last" and the numbers of epochs, the newest first."""
         opened = self._studio.run(run)
         epochs = sorted((int(path.stem.removeprefix("epoch_")) for path in _epoch_files(opened)), reverse=True)
-        return [*_usual(opened), *map(str, epochs)]
+        return [*_best_and_last(opened), *map(str, epochs)]
 
     def others(self, run: str) -> list[str]:
-        """Return what a checkpoint can be compared with, as RUN/CHECKPOINT: this run's, then other runs'."""
+        """Return the checkpoints to compare with, as RUN/CHECKPOINT: this run's, then the other runs'."""
         own = [f"{run}/{name}" for name in self.checkpoints(run)]
-        rest = [f"{name}/{usual}" for name in self.runs() if name != run for usual in _usual(self._studio.run(name))]
+        rest = [
+            f"{name}/{checkpoint}"
+            for name in self.runs()
+            if name != run
+            for checkpoint in _best_and_last(self._studio.run(name))
+        ]
         return own + rest
 
     def network(self, run: str, checkpoint: str | None = None) -> Network:
-        """Return a run's checkpoint by its name in `checkpoints`; the best, or else the last, if none is named."""
+        """Return a run's checkpoint by its name in `checkpoints`; without a name the best, else the last."""
         opened = self._studio.run(run)
-        usual = _usual(opened)
-        if not checkpoint and not usual:
+        named = _best_and_last(opened)
+        if not checkpoint and not named:
             raise RunError(f"{run}: has no checkpoint yet. The first one comes at the end of the first epoch.")
-        name = checkpoint or next(iter(usual))
-        paths = {**usual, **{str(int(path.stem.removeprefix("epoch_"))): path for path in _epoch_files(opened)}}
+        name = checkpoint or next(iter(named))
+        paths = {**named, **{str(int(path.stem.removeprefix("epoch_"))): path for path in _epoch_files(opened)}}
         if name not in paths:
             raise RunError(f"{run}: there is no checkpoint {name!r}; there are {', '.join(paths)}.")
         title = f"epoch {name}" if name.isdecimal() else name
@@ -115,10 +122,10 @@ class Viewer:
         """Return the cases of a configuration's data, as validation/ID and training/ID."""
         index = self._index(config)
         sets = {"validation": index.validation, "training": index.train}
-        return [f"{name}/{case.id}" for name, cases in sets.items() for case in cases[:LISTED_CASES]]
+        return [f"{name}/{case.id}" for name, cases in sets.items() for case in cases[:MAX_LISTED_CASES]]
 
     def config(self, run: str | None, network: Network | None = None) -> TrainConfig:
-        """Return the configuration that says where the cases lie: the run's, or else the one in the checkpoint."""
+        """Return the configuration that says where the cases lie: the run's, else the checkpoint's."""
         if run:
             return self._studio.run(run).config()
         record = load_checkpoint(network.path).config if network else {}
@@ -164,7 +171,7 @@ class Viewer:
                 raise FileError(case.image, what, "Use: regstudio register.")
         found = []
         for network in networks:
-            method = replace(self._networks.get(network.path), refine=refine)
+            method = replace(self._networks.get_file(network.path, load_method), refine=refine)
             found.append((network.title, Registration(pair=pair, transform=method(pair))))
         return View(chosen=chosen, registrations=tuple(found))
 
@@ -178,7 +185,7 @@ class Viewer:
         return index_folder(Layout(**config.layout.model_dump()))
 
     def _check(self, path: Path, config: TrainConfig) -> None:
-        """Refuse what links out of the roots; in a read-only studio, out of the data of a run that is shown."""
+        """Refuse a path that links out of the roots or, in a read-only studio, out of the shown run's data."""
         if not self._studio.read_only:
             self._studio.allowed(str(path))
         elif not path.resolve().is_relative_to(config.layout.data_base_dir.resolve()):
@@ -209,9 +216,9 @@ def _uncached_reader(config: TrainConfig, fixed: Case, **reading: Any) -> PairRe
     return pair_reader(section, fixed)
 
 
-def _usual(run: Run) -> dict[str, Path]:
-    usual = {"best": run.best_path, "last": run.last_path}
-    return {name: path for name, path in usual.items() if path.is_file()}
+def _best_and_last(run: Run) -> dict[str, Path]:
+    paths = {"best": run.best_path, "last": run.last_path}
+    return {name: path for name, path in paths.items() if path.is_file()}
 
 
 def _epoch_files(run: Run) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Composes the page: one function per tab, and what leads from one tab to another."""
+"""Builds the page: one function per tab, and the buttons that lead from one tab to another."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,19 +9,19 @@ from regstudio.errors import RunError
 from regstudio.files import asset, read_asset
 from regstudio.studio.sharing import Login, Share
 from regstudio.studio.studio import Studio
-from regstudio.ui.handlers import told
-from regstudio.ui.server.serving import Page, free_port, serve
+from regstudio.studio.training_control import headline
+from regstudio.ui.handlers import QUIET, shown_to_user
+from regstudio.ui.server.serving import ServedPage, free_port, serve
 from regstudio.ui.server.tunnel import GradioTunnel
-from regstudio.ui.tabs import data_tab, runs_tab, share_tab, train_tab, viewer_tab
+from regstudio.ui.tabs import data_tab, help_tab, runs_tab, share_tab, train_tab, viewer_tab
 
 HEADER = """<h1>RegStudio</h1><p class="now" role="status"></p>"""
 SHARED_PORT = 7960
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
     """Return the whole page for one studio."""
-    app = _blank("RegStudio")
+    app = _empty_page("RegStudio")
     with app:
         _header(studio)
         with gr.Tabs(selected="data", elem_id="tabs") as tabs:
@@ -35,29 +35,31 @@ def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
                 viewer = viewer_tab.build(studio)
             with gr.Tab("Share", id="share"):
                 share_tab.build(studio, share or Share(studio, serve_viewer, GradioTunnel()))
-        train.offer_short(data.demo.click)
-        _lead(data.train.click, tabs, "train")
-        _lead(runs.resumed.change, tabs, "train")
+            with gr.Tab("Help", id="help"):
+                help_tab.build()
+        train.suggest_quick_look(data.demo.click)
+        _open_tab_on(data.train.click, tabs, "train")
+        _open_tab_on(runs.resumed.change, tabs, "train")
         runs.view.click(first_of, runs.selected, [tabs, viewer.run], **QUIET)
         app.load(None, js=read_asset("names.js"))
     return app
 
 
 def build_viewer(studio: Studio) -> gr.Blocks:
-    """Return the page that others see: the viewer of a read-only studio, and nothing else."""
-    app = _blank("RegStudio viewer")
+    """Return the page to share: only the viewer, of a read-only studio."""
+    app = _empty_page("RegStudio viewer")
     with app:
         gr.HTML(html_template="<h1>RegStudio</h1><p class='now'>Shared to look at.</p>", elem_id="header")
         viewer_tab.build(studio)
     return app
 
 
-def serve_viewer(studio: Studio, login: Login) -> Page:
-    """Serve the page that others see on a free port of this machine, to those who know the login."""
-    return serve(build_viewer(studio), port=free_port(SHARED_PORT), login=login, most_bytes=1)
+def serve_viewer(studio: Studio, login: Login) -> ServedPage:
+    """Serve the page to share on a free port of this machine, to those who know the login."""
+    return serve(build_viewer(studio), port=free_port(SHARED_PORT), login=login, max_bytes=1)
 
 
-@told()
+@shown_to_user()
 def first_of(selected: Sequence[str] | None) -> tuple[Any, Any]:
     """Open the first of the selected runs in the viewer."""
     if not selected:
@@ -65,27 +67,17 @@ def first_of(selected: Sequence[str] | None) -> tuple[Any, Any]:
     return gr.Tabs(selected="viewer"), str(selected[0])
 
 
-def now(studio: Studio) -> str:
-    """Say in a few words what is running."""
-    job = studio.known_job
-    if job is None or job.run is None:
-        return "Nothing is training."
-    words = {"idle": "Starting", "running": "Training", "paused": "Paused:", "stopping": "Stopping"}
-    name = job.run.path.name
-    return f"{words[job.state]} {name}" if job.state in words else f"{name}: {job.state}"
-
-
-def _blank(title: str) -> gr.Blocks:
+def _empty_page(title: str) -> gr.Blocks:
     gr.set_static_paths([asset("plotly")])
     return gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600))
 
 
-def _lead(event: Callable[..., Any], tabs: gr.Tabs, to: str) -> None:
-    event(lambda: gr.Tabs(selected=to), None, tabs, **QUIET)
+def _open_tab_on(event: Callable[..., Any], tabs: gr.Tabs, tab_id: str) -> None:
+    event(lambda: gr.Tabs(selected=tab_id), None, tabs, **QUIET)
 
 
 def _header(studio: Studio) -> None:
     def current(_: Any = None) -> str:
-        return now(studio)
+        return headline(studio)
 
     gr.HTML(html_template=HEADER, js_on_load=read_asset("header.js"), server_functions=[current], elem_id="header")

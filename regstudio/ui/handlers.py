@@ -1,18 +1,26 @@
-"""How a handler's errors reach the person at the page."""
+"""What the event handlers of all tabs share: how errors reach the user, how events run, how a download starts."""
 
 import html
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import gradio as gr
+from gradio.context import Context
 
 from regstudio.errors import RegStudioError
 
+# Options of events.
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+PARALLEL: dict[str, Any] = {**QUIET, "concurrency_limit": None}
+# Gradio shows no error of a handler outside its queue: only what cannot fail may run there.
+UNQUEUED: dict[str, Any] = {**PARALLEL, "queue": False}
+
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Show what goes wrong in the block as an error on the page, its text escaped."""
+def shown_to_user() -> Iterator[None]:
+    """Show an error of the block, or of the decorated handler, as a message on the page, its text escaped."""
     try:
         yield
     except gr.Error:
@@ -23,3 +31,20 @@ def told() -> Iterator[None]:
         logging.getLogger(__name__).exception("A handler of the page failed.")
         what = html.escape(f"{type(error).__name__}: {error}")
         raise gr.Error(f"This should not have happened ({what}). Reload the page and try again.") from error
+
+
+def on_page_load(handler: Callable[..., Any] | None, inputs: Any = None, outputs: Any = None, **options: Any) -> None:
+    """Call the handler, or run the script `js`, whenever a browser loads the page that is being built."""
+    if Context.root_block is not None:
+        Context.root_block.load(handler, inputs, outputs, **options)
+
+
+def on_tab_select(handler: Callable[..., Any], inputs: Any = None, outputs: Any = None, **options: Any) -> None:
+    """Call the handler whenever the user opens the tab that is being built."""
+    if isinstance(Context.block, gr.Tab):
+        Context.block.select(handler, inputs, outputs, **options)
+
+
+def click_link(elem_id: str) -> str:
+    """Return the script that clicks a hidden download button, so that the browser saves the file it was given."""
+    return f"() => document.querySelector('#{elem_id}')?.closest('a, button')?.click()"

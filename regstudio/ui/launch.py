@@ -1,4 +1,4 @@
-"""`python launch.py`: serves the page on this machine, opens the browser, and ends without losing a training."""
+"""`python launch.py`: serves the page on this machine and opens the browser; Ctrl-C saves a training before it ends."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ def main(*, host: str, port: int, browser: bool, share: bool, share_studio: bool
     Ctrl-C saves a training that is under way and ends.
     """
     stopping = _Signals()
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read as gradio is imported
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # gradio reads it when it is imported
     from regstudio.studio.sharing import Share, new_login
     from regstudio.ui.app import build_app, serve_viewer
     from regstudio.ui.server.serving import LOCAL_HOSTS, free_port, serve
@@ -51,7 +51,7 @@ def main(*, host: str, port: int, browser: bool, share: bool, share_studio: bool
     login = new_login() if share_studio else None
     page = serve(build_app(studio, link), host=host, port=_said(free_port(port), port), login=login)
     click.echo(f"RegStudio: {page.url}\nCtrl-C ends it; a training under way is saved first.")
-    if login:  # whoever opens the page here needs it too, with or without a link
+    if login:  # needed on this machine too, with or without a link
         click.echo(f"User {login[0]}, password {login[1]}")
         click.echo("Warning: whoever has the password can train, delete runs, and read your files.", err=True)
     if host not in LOCAL_HOSTS and login is None:
@@ -86,7 +86,7 @@ def _share(link: "Share") -> None:
 
 
 def _studio(*, data_base_dir: Path, runs_dir: Path, roots: tuple[Path, ...], demo: bool) -> "Studio":
-    """Return the studio; the demo data are those of the checkout, or go where the user keeps data."""
+    """Return the studio; the demo data are the checkout's, or are made in the user's data folder."""
     from regstudio.studio.studio import Studio
 
     demo_dir = CHECKOUT_DATA if (CHECKOUT_DATA / "fixed").is_dir() else data_base_dir
@@ -96,14 +96,14 @@ def _studio(*, data_base_dir: Path, runs_dir: Path, roots: tuple[Path, ...], dem
         demo_dir=demo_dir,
         data_base_dir=demo_dir if demo else data_base_dir,
     )
-    # One core is left to the page. As a setting of the training, it is in the command line to copy, whose losses are
-    # then the same to the last digit.
+    # Leave one core to the page. As a setting, the number of threads is in the command line to copy, so that its losses
+    # are the same to the last digit.
     studio.change_settings({"threads": max(1, (os.cpu_count() or 2) - 1)})
     return studio
 
 
 def _begin(studio: "Studio", demo: bool, stopping: "_Signals") -> None:
-    """Do what the first page need not wait for: import torch, and start the demo's training."""
+    """Import torch and start the demo's training, while the first page is there already."""
     import torch  # noqa: F401
 
     if not demo or stopping.is_set():
@@ -118,7 +118,7 @@ def _begin(studio: "Studio", demo: bool, stopping: "_Signals") -> None:
 
 
 def _end(studio: "Studio") -> None:
-    """Finish the step under way and save, where something is training."""
+    """Stop and save the training, if there is one, after the current step."""
     job = studio.known_job
     if job is None:
         return
@@ -131,7 +131,7 @@ def _end(studio: "Studio") -> None:
 
 
 class _Signals:
-    """The first SIGINT or SIGTERM, to be waited for; a second one acts as it would without us."""
+    """Waits for the first SIGINT or SIGTERM; a second signal has its usual effect."""
 
     def __init__(self) -> None:
         self._received: list[int] = []
@@ -144,7 +144,7 @@ class _Signals:
         self._event.set()
 
     def is_set(self) -> bool:
-        """Whether the program is asked to end."""
+        """Whether a signal has arrived."""
         return self._event.is_set()
 
     def wait(self) -> int:

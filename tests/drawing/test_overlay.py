@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from regstudio.drawing.overlay import Comparison, before_after, compare, deformed_grid, label_outline, overlay
+from regstudio.drawing.overlay import Comparison, before_after, comparison, deformed_grid, label_outline, overlay
 
 
 def test_an_overlay_is_grey_where_equal_magenta_and_green_elsewhere() -> None:
@@ -45,7 +45,7 @@ def test_a_constant_flow_moves_the_grid() -> None:
     np.testing.assert_array_equal(lines[3], [(-1, y + 2) for y in range(9)])
 
 
-def comparison(*, labels: bool) -> Comparison:
+def case_of(*, labels: bool) -> Comparison:
     rng = np.random.default_rng(0)
     image, label = rng.random((40, 64)), rng.integers(0, 3, (40, 64))
     known = {"fixed_label": label, "moving_label": label, "warped_label": label, "dice_before": 0.5, "dice": 0.75}
@@ -61,7 +61,7 @@ def comparison(*, labels: bool) -> Comparison:
 
 @pytest.mark.parametrize("labels", [True, False])
 def test_a_figure_has_a_row_for_each_case(labels: bool) -> None:
-    figure = before_after([comparison(labels=labels)] * 3)
+    figure = before_after([case_of(labels=labels)] * 3)
     assert len(figure.axes) == 18
     below = [axes.get_xlabel() for axes in figure.axes[:6]]
     assert below == (["", "Dice 0.500", "Dice 0.750", "", "", ""] if labels else [""] * 6)
@@ -74,7 +74,7 @@ def test_a_figure_has_a_row_for_each_case(labels: bool) -> None:
 def test_figures_are_drawn_in_threads_and_leave_no_global_state() -> None:
     def draw(_: int) -> bytes:
         stream = io.BytesIO()
-        before_after([comparison(labels=True)]).savefig(stream, format="png")
+        before_after([case_of(labels=True)]).savefig(stream, format="png")
         return stream.getvalue()
 
     with ThreadPoolExecutor(2) as pool:
@@ -87,6 +87,6 @@ def test_a_case_and_its_registration_are_put_side_by_side() -> None:
     fixed, moving, warped = np.random.default_rng(0).random((3, 4, 4))
     flow, label = np.zeros((2, 4, 4)), np.ones((4, 4), int)
     result = SimpleNamespace(warped=warped, flow=flow, warped_label=label, metrics={"dice": 0.5, "ncc": 0.1})
-    case = compare("a", fixed, moving, result, fixed_label=label)
+    case = comparison("a", fixed, moving, result, fixed_label=label)
     assert (case.fixed is fixed, case.warped is warped, case.warped_label is label) == (True, True, True)
     assert (case.moving_label, case.dice_before, case.dice) == (None, None, 0.5)

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from regstudio.errors import ConfigError, DataError
-from regstudio.studio import folders as browsing
-from regstudio.studio.folders import RecentFolders, subfolders
+from regstudio.studio.folders import MAX_RECENT, MAX_SHOWN, RecentFolders, nearest_folder, subfolders
 
 
 @pytest.fixture
@@ -31,14 +30,14 @@ def allowed(root):
 
 
 def test_subfolders_in_natural_order_without_files_and_hidden_ones(root, allowed):
-    found = subfolders(str(root), allowed)
-    assert found.names == ("case 1", "case 2", "case 10")
-    assert found.more == 0
+    listing = subfolders(str(root), allowed)
+    assert listing.names == ("case 1", "case 2", "case 10")
+    assert listing.more == 0
 
 
 def test_one_goes_up_to_the_root_and_no_further(root, allowed):
-    assert subfolders(str(root / "case 1"), allowed).above == root
-    assert subfolders(str(root), allowed).above is None
+    assert subfolders(str(root / "case 1"), allowed).parent == root
+    assert subfolders(str(root), allowed).parent is None
 
 
 def test_links_out_of_bounds_are_neither_listed_nor_followed(root, allowed):
@@ -72,10 +71,17 @@ def test_what_is_no_folder_says_so(root, allowed, name, what):
         subfolders(str(root / name), allowed)
 
 
-def test_a_bounded_number_is_shown(root, allowed, monkeypatch):
-    monkeypatch.setattr(browsing, "MAX_SHOWN", 2)
-    found = subfolders(str(root), allowed)
-    assert (found.names, found.more) == (("case 1", "case 2"), 1)
+def test_a_bounded_number_is_shown(root, allowed):
+    for number in range(MAX_SHOWN):
+        (root / f"more {number}").mkdir()
+    listing = subfolders(str(root), allowed)
+    assert (len(listing.names), listing.more) == (MAX_SHOWN, 3)
+
+
+def test_the_nearest_folder_is_the_first_above_that_can_be_listed(root, allowed):
+    assert nearest_folder(str(root / "case 1"), allowed) == root / "case 1"
+    assert nearest_folder(str(root / "gone" / "too"), allowed) == root
+    assert nearest_folder(str(root.parent), allowed) is None
 
 
 def test_recent_folders_are_kept_the_latest_first(root, allowed, tmp_path):
@@ -90,7 +96,7 @@ def test_recent_folders_are_few(root, allowed, tmp_path):
     for number in range(20):
         (root / f"data {number}").mkdir()
         recent.add(root / f"data {number}")
-    assert len(recent.read(allowed)) == browsing.MAX_RECENT
+    assert len(recent.read(allowed)) == MAX_RECENT
 
 
 def test_folders_that_are_gone_or_out_of_bounds_are_left_out(root, allowed, tmp_path):

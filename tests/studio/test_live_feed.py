@@ -3,6 +3,7 @@ import io
 import json
 import math
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,7 @@ import pytest
 from PIL import Image
 
 from regstudio.config import TrainConfig
-from regstudio.runs import curves as course
-from regstudio.runs.curves import MAX_POINTS, RunCurves, thinned
+from regstudio.runs.curves import MAX_POINTS, thinned
 from regstudio.runs.events import EpochDone, ImageAligned, RunFinished, RunStarted, StepDone, TrainEvent
 from regstudio.runs.run import Run, create_run
 from regstudio.studio.live_feed import Feed
@@ -107,29 +107,25 @@ def test_a_cursor_beyond_what_there_is_starts_over(studio: Studio, quick_config:
     assert len(again["steps"]["x"]) == 5
 
 
-def test_a_poll_of_a_long_run_takes_only_its_new_events(
-    studio: Studio, quick_config: Configs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_poll_of_a_long_run_takes_no_longer_than_its_new_events(studio: Studio, quick_config: Configs) -> None:
+    def poll(request: object) -> tuple[dict[str, Any], float]:
+        started = time.thread_time()
+        return feed.poll(request), time.thread_time() - started
+
     run = written(studio, started(), configs=quick_config)
     with run.events_path.open("a") as file:
         for number in range(20_000):
             record = {"event": "StepDone", "epoch": number // 100 + 1, "step": number % 100 + 1, "seconds": 0.1}
             file.write(json.dumps({**record, "losses": {"loss": math.sin(number), "ncc": None, "grad": 0.1}}) + "\n")
     feed = Feed(studio)
-    first = feed.poll({"run": "r"})
+    first, whole = poll({"run": "r"})
     assert 100 < len(first["steps"]["x"]) <= MAX_POINTS + 2
     json.dumps(first, allow_nan=False)
-    taken: list[object] = []
-    thinnings: list[int] = []
-    take = RunCurves._take
-    monkeypatch.setattr(RunCurves, "_take", lambda self, event: taken.append(event) or take(self, event))
-    monkeypatch.setattr(course, "thinned", lambda c, most: thinnings.append(c.shape[1]) or thinned(c, most))
     run.append(step(20_000))
-    second = feed.poll(asking(first))
-    feed.poll(asking(second))
-    assert len(taken) == 1
-    assert thinnings == [1]
-    assert second["steps"]["x"] == [20_001]
+    second, new = poll(asking(first))
+    third, nothing = poll(asking(second))
+    assert (second["steps"]["x"], third["steps"]["x"]) == ([20_001], [])
+    assert max(new, nothing) < whole / 10, f"{whole:.3f} s, then {new:.3f} s and {nothing:.3f} s"
 
 
 @pytest.mark.parametrize("total", [1, 999, 1000, 1001, 1777, 20_000])

@@ -7,8 +7,7 @@ import pytest
 from regstudio.errors import ConfigError, DataError, RunError
 from regstudio.runs.events import EpochDone, RunFinished, RunStarted
 from regstudio.runs.run import Run
-from regstudio.studio import run_actions
-from regstudio.studio import training_control as starting
+from regstudio.studio import run_actions, training_control
 from regstudio.training.job import JobState
 
 
@@ -58,17 +57,14 @@ def test_a_line_of_the_table_holds_what_tells_runs_apart(studio, recorded):
     assert row["Note"] == "better with a larger window"
 
 
-def test_runs_are_read_again_only_when_they_changed(studio, recorded, monkeypatch):
-    run = recorded("first")
-    before = studio.runs()
-    asked = []
-    milestones = Run.milestones
-    monkeypatch.setattr(Run, "milestones", lambda self: asked.append(self) or milestones(self))
-    assert studio.runs() == before
-    assert not asked
+def test_runs_are_read_again_only_when_they_changed(studio, recorded):
+    run, other = recorded("first"), recorded("second")
+    before = {summary.name: summary for summary in studio.runs()}
+    assert all(before[summary.name] is summary for summary in studio.runs())
     run.append(EpochDone(epoch=3, epochs=3, seconds=1.0, losses={}))
-    assert studio.runs()[0].epochs_done == 3
-    assert asked == [run]
+    after = {summary.name: summary for summary in studio.runs()}
+    assert after["first"].epochs_done == 3
+    assert after[other.path.name] is before["second"]
 
 
 def test_a_run_that_is_taken_up_counts_as_running(studio, recorded):
@@ -153,8 +149,8 @@ def test_a_stopped_run_goes_on(studio, quick_config):
     run = studio.job.start(config, studio.report().index)
     assert studio.job.join(60)
     with pytest.raises(RunError, match="1 epochs are done"):
-        starting.resume(studio, run.path.name)
-    starting.resume(studio, run.path.name, epochs=2)
+        training_control.resume(studio, run.path.name)
+    training_control.resume(studio, run.path.name, epochs=2)
     assert studio.job.join(60)
     assert studio.job.state is JobState.FINISHED
     assert [event.epoch for event in run.events() if isinstance(event, EpochDone)] == [1, 2]
@@ -164,16 +160,16 @@ def test_a_stopped_run_goes_on(studio, quick_config):
 def test_a_run_whose_data_are_out_of_bounds_does_not_go_on(studio, recorded, tmp_path_factory):
     run = recorded("first", data_base_dir=tmp_path_factory.mktemp("elsewhere"))
     with pytest.raises(ConfigError, match="may not be opened"):
-        starting.resume(studio, run.path.name, epochs=3)
+        training_control.resume(studio, run.path.name, epochs=3)
 
 
 def test_a_run_whose_data_are_gone_does_not_go_on(studio, recorded, tmp_path):
     run = recorded("first", data_base_dir=tmp_path / "gone")
     with pytest.raises((DataError, RunError)):
-        starting.resume(studio, run.path.name, epochs=3)
+        training_control.resume(studio, run.path.name, epochs=3)
 
 
 def test_a_read_only_studio_resumes_nothing(studio, recorded):
     run = recorded("first")
     with pytest.raises(RunError, match="only shows"):
-        starting.resume(studio.shared(["first"]), run.path.name, epochs=3)
+        training_control.resume(studio.shared(["first"]), run.path.name, epochs=3)

@@ -9,11 +9,11 @@ from regstudio.config import TrainConfig, build_config
 from regstudio.errors import ConfigError
 from regstudio.studio.settings_files import (
     MAX_FILE_BYTES,
-    PRESETS,
+    PAGE_PRESETS,
     command_line,
     from_json,
     is_untouched,
-    preset,
+    preset_values,
     to_json,
 )
 
@@ -26,22 +26,22 @@ def parsed(line: str) -> TrainConfig:
     return build_config(given(values))
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", PAGE_PRESETS)
 def test_a_preset_is_a_configuration_and_undoes_the_one_before(name: str) -> None:
-    config = build_config(preset(name), build_config({"batch_size": 7, "ncc_win": 11, "lr": 0.5}))
-    assert config == build_config(PRESETS[name])
+    config = build_config(preset_values(name), build_config({"batch_size": 7, "ncc_win": 11, "lr": 0.5}))
+    assert config == build_config(PAGE_PRESETS[name].values)
 
 
 def test_a_preset_leaves_data_places_and_device_alone(tmp_path: Path) -> None:
     before = build_config({"data_base_dir": tmp_path, "image_key": "x", "device": "cpu", "run_name": "mine"})
-    after = build_config(preset("quick look"), before)
+    after = build_config(preset_values("quick look"), before)
     assert (after.layout, after.reading, after.run) == (before.layout, before.reading, before.run)
     assert after.optimisation.device == "cpu"
 
 
 def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(ConfigError, match="quick look"):
-        preset("fastest")
+        preset_values("fastest")
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,6 @@ def test_what_is_no_configuration_is_refused_with_the_reason(content: bytes, wor
 
 
 def test_what_was_changed_by_hand_is_known_but_for_names_and_places() -> None:
-    assert is_untouched({**preset("paper"), "run_name": "mine", "threads": 3})
-    assert not is_untouched({**preset("paper"), "batch_size": 2})
-    assert not is_untouched(preset("quick look"))
+    assert is_untouched({**preset_values("paper"), "run_name": "mine", "threads": 3})
+    assert not is_untouched({**preset_values("paper"), "batch_size": 2})
+    assert not is_untouched(preset_values("quick look"))

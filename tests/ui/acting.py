@@ -3,6 +3,10 @@
 from typing import Any
 
 GLANCE_MS = 300
+VIEWER = "#viewer-canvas .viewer"
+CANVAS = f"{VIEWER} canvas"
+CASES = ["phantom_05", "phantom_06", "phantom_01", "phantom_02", "phantom_03", "phantom_04"]
+POINTS = "(document.querySelector('[data-chart=loss]').data?.[0]?.x.length ?? 0)"  # of the curve of the loss
 
 
 def fill(page: Any, selector: str, text: str) -> None:
@@ -18,3 +22,44 @@ def fill(page: Any, selector: str, text: str) -> None:
         if field.input_value() == text:
             return
     raise AssertionError(f"{selector} does not keep {text!r}, it says {field.input_value()!r}")
+
+
+def open_train_tab(page: Any, url: str) -> None:
+    """Open the page and its Train tab."""
+    page.goto(url)
+    page.get_by_role("tab", name="Train").click()
+    page.wait_for_selector("#live .live[data-state]")
+
+
+def change_settings(page: Any, **values: Any) -> None:
+    """Fill in settings of the training's form."""
+    for name, value in values.items():
+        fill(page, f"#setting-{name} :is(input, textarea)", str(value))
+
+
+def wait_for_state(page: Any, state: str) -> None:
+    """Wait until the live panel shows the state."""
+    page.wait_for_selector(f"#live .live[data-state={state}]", timeout=30_000)
+
+
+def wait_for_points(page: Any, number: int) -> None:
+    """Wait until the curve of the loss has that many points."""
+    page.wait_for_function(f"{POINTS} >= {number}", timeout=30_000)
+
+
+def choose(page: Any, box: str, option: str) -> None:
+    """Choose an option of one of the Viewer's fields."""
+    page.click(f"#viewer-{box} input")
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def wait_for_case(page: Any, name: str) -> None:
+    """Wait until the Viewer shows the case."""
+    page.wait_for_selector(f"{VIEWER}[data-state=open][data-case='{name}']")
+
+
+def unfold(page: Any) -> None:
+    """Open the part of the tab for own images and checkpoint files."""
+    if not page.is_visible("#viewer-register"):
+        page.get_by_text("Own images, or a checkpoint file").click()
+        page.wait_for_selector("#viewer-register")

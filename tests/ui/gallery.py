@@ -16,8 +16,9 @@ from playwright.sync_api import Page, sync_playwright
 from regstudio.cli import main as command
 from regstudio.data.phantom import make_demo
 from regstudio.studio.studio import Studio
+from regstudio.studio.training_control import start_demo
 from regstudio.ui.app import build_app
-from regstudio.ui.launch import CHECKOUT_DATA, start_demo
+from regstudio.ui.launch import CHECKOUT_DATA
 from regstudio.ui.server.serving import free_port, serve
 from tests.browser import BROWSERS, FLAGS
 

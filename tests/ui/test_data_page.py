@@ -6,20 +6,14 @@ import zipfile
 
 import pytest
 
-from regstudio.data.phantom import make_demo
 from regstudio.studio.studio import Studio
-from regstudio.ui.tabs import data_tab
+from regstudio.ui.tabs.data_tab import QUICK
 from tests.ui.acting import fill
 
 pytestmark = pytest.mark.browser
 
 FIELD = "#data-folder input, #data-folder textarea"
 ODD = "<img src=x onerror=alert(1)>${1+1}"
-
-
-@pytest.fixture(autouse=True)
-def _own_memory(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture
@@ -145,8 +139,7 @@ class TestEmpty:
     """Of a studio with no data yet."""
 
     @pytest.fixture
-    def studio(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("regstudio.data.phantom.make_demo", lambda folder: make_demo(folder, size=48, train=4))
+    def studio(self, tmp_path):
         empty = tmp_path / "data"
         return Studio(runs_dir=tmp_path / "runs", roots=(tmp_path,), demo_dir=empty, data_base_dir=empty)
 
@@ -154,31 +147,41 @@ class TestEmpty:
         page.goto(studio_server.url)
         assert "Use demo data" in verdict(page, "empty")
         page.click("#data-demo")
-        assert "4 images to train on" in verdict(page, "ready")
+        assert "24 images to train on" in verdict(page, "ready")
 
 
-def test_a_large_folder_shows_its_pictures_before_all_files_are_opened(studio, opened, data, monkeypatch):
-    monkeypatch.setattr(data_tab, "QUICK", 0)
-    check = studio.check
+class SlowStudio(Studio):
+    """Opens one file, and the rest once `go_on` is set."""
+
     go_on = threading.Event()
 
-    def slow(config, progress):
-        def watched(jobs):
+    def check(self, config, progress):
+        def slowly(jobs):
             for job in progress(jobs):
                 yield job
-                go_on.wait(30)
+                self.go_on.wait(30)
 
-        return check(config, watched)
+        return super().check(config, slowly)
 
-    monkeypatch.setattr(studio, "check", slow)
-    choose(opened, data)
-    opened.locator("#data-overview").get_by_text("0 of 7 opened").wait_for()
-    opened.wait_for_selector("#data-gallery img")
-    opened.get_by_role("tab", name="Share").click()  # the page answers meanwhile
-    opened.locator("#share-start").wait_for()
-    opened.get_by_role("tab", name="Data").click()
-    go_on.set()
-    verdict(opened, "ready")
+
+class TestLarge:
+    """Of a data folder that takes long to open."""
+
+    @pytest.fixture
+    def studio(self, tmp_path, data):
+        for number in range(QUICK):
+            shutil.copy(data / "fixed" / "atlas.png", data / "moving" / f"copy_{number}.png")
+        return SlowStudio(runs_dir=tmp_path / "runs", roots=(tmp_path,), demo_dir=data, data_base_dir=data)
+
+    def test_it_shows_its_pictures_before_all_files_are_opened(self, studio, studio_server, page):
+        page.goto(studio_server.url)
+        page.locator("#data-overview").get_by_text(f"0 of {QUICK + 7} opened").wait_for()
+        page.wait_for_selector("#data-gallery img")
+        page.get_by_role("tab", name="Share").click()  # the page answers meanwhile
+        page.locator("#share-start").wait_for()
+        page.get_by_role("tab", name="Data").click()
+        studio.go_on.set()
+        verdict(page, "ready")
 
 
 def test_nothing_is_wider_than_a_phone(studio_server, page, data):

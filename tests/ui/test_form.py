@@ -5,16 +5,16 @@ import pytest
 
 from regstudio.config import Setting, build_config, settings
 from regstudio.errors import ConfigError
+from regstudio.studio.training_control import device_choices
 from regstudio.ui.tabs.data_tab import reading_settings
 from regstudio.ui.widgets.form import (
     IN_VIEW,
     Form,
-    device_choices,
     field,
     form_settings,
     from_field,
+    help_text,
     to_field,
-    told,
 )
 
 SETTINGS = {setting.name: setting for setting in settings()}
@@ -55,7 +55,7 @@ def test_a_configuration_goes_through_the_form_unchanged(form: Form) -> None:
 
 @pytest.mark.parametrize("setting", form_settings(), ids=lambda setting: setting.name)
 def test_help_bounds_and_default_are_told(setting: Setting) -> None:
-    text = told(setting)
+    text = help_text(setting)
     assert text.startswith(setting.help)
     assert setting.bounds.split(", ")[0] in text
 

@@ -114,7 +114,7 @@ def test_a_file_field_takes_no_path_of_the_machine(studio_server, tmp_path):
         "data": [[{"path": str(tmp_path / "secret.zip"), "meta": {"_type": "gradio.FileData"}}], "taken", None],
     }
     httpx.post(studio_server.url + "gradio_api/queue/join", json=body)
-    told = httpx.get(studio_server.url + "gradio_api/queue/data", params={"session_hash": "x"}, timeout=20).text
-    assert "process_completed" in told
-    assert '"success":false' in told.replace(" ", "")
+    answer = httpx.get(studio_server.url + "gradio_api/queue/data", params={"session_hash": "x"}, timeout=20).text
+    assert "process_completed" in answer
+    assert '"success":false' in answer.replace(" ", "")
     assert not (tmp_path / "data_uploads").exists()

@@ -13,7 +13,7 @@ from regstudio.runs.run import Run
 from regstudio.training import job
 from regstudio.training.trainer import train
 from tests.browser import Served
-from tests.ui.test_train_tab import change_settings, open_train_tab, wait_for_points, wait_for_state
+from tests.ui.acting import change_settings, open_train_tab, wait_for_points, wait_for_state
 
 UPDATES = 120  # what a minute brings
 STEPS = 20  # of an epoch, as the recorded ones have it

@@ -1,24 +1,13 @@
-"""The Viewer tab in a real browser: one server and one page for all tests, each of which starts from the same case."""
+"""The Viewer tab in a browser: modes, layers, pointer, keys and cases."""
 
-import zipfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from regstudio.config import build_config
-from regstudio.studio.studio import Studio
-from regstudio.training.setup import check_data
-from regstudio.training.trainer import train
-from tests.browser import Served, unused_port, watched_page
-from tests.ui.acting import fill
+from tests.ui.acting import CANVAS, CASES, VIEWER, fill, wait_for_case
 
 pytestmark = pytest.mark.browser
 
-VIEWER = "#viewer-canvas .viewer"
-CANVAS = f"{VIEWER} canvas"
-CASES = ["phantom_05", "phantom_06", "phantom_01", "phantom_02", "phantom_03", "phantom_04"]
 CONTRAST = """(selector) => {
   const light = (colour) => {
     const parts = colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
@@ -32,58 +21,6 @@ CONTRAST = """(selector) => {
     .map((at, i) => getComputedStyle(at)[i ? "backgroundColor" : "color"]).map(light).sort((a, b) => b - a);
   return (levels[0] + 0.05) / (levels[1] + 0.05);
 }"""
-
-
-@pytest.fixture(scope="module")
-def server(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    from regstudio.ui.app import build_app
-    from regstudio.ui.server.serving import serve
-
-    folder = tmp_path_factory.mktemp("viewer")
-    studio = Studio(runs_dir=folder / "runs", roots=(folder, demo), demo_dir=demo, data_base_dir=demo)
-    settings = {"epochs": 2, "encoder_channels": 2, "decoder_channels": 4, "lr": 1e-3, "device": "cpu"}
-    config = build_config({"data_base_dir": demo, "runs_dir": folder / "runs", "run_name": "first", **settings})
-    list(train(config, check_data(config).index))
-    page = serve(build_app(studio), port=unused_port())
-    yield Served(page.url, studio)
-    page.close()
-
-
-@pytest.fixture(scope="module")
-def shared_page(server: Served, browser: Any) -> Iterator[Any]:
-    with watched_page(browser) as page:
-        page.goto(server.url)
-        page.get_by_role("tab", name="Viewer").click()
-        page.wait_for_selector(f"{VIEWER}[data-state=open]", timeout=30_000)
-        yield page
-
-
-@pytest.fixture
-def opened(shared_page: Any) -> Iterator[Any]:
-    """The Viewer with the first case, side by side; whatever a test opens, it leaves that behind."""
-    yield shared_page
-    shared_page.set_viewport_size({"width": 1280, "height": 800})
-    if shared_page.inner_text(f"{VIEWER} .place") != "1 of 6":
-        choose(shared_page, "case", "validation/phantom_05")
-        wait_for_case(shared_page, CASES[0])
-    shared_page.click(f"{VIEWER} .mode[data-mode='1']")
-    shared_page.click(f"{VIEWER} .reset")
-
-
-def choose(page: Any, box: str, option: str) -> None:
-    page.click(f"#viewer-{box} input")
-    page.get_by_role("option", name=option, exact=True).click()
-
-
-def wait_for_case(page: Any, name: str) -> None:
-    page.wait_for_selector(f"{VIEWER}[data-state=open][data-case='{name}']")
-
-
-def unfold(page: Any) -> None:
-    """Open the part of the tab for own images and checkpoint files."""
-    if not page.is_visible("#viewer-register"):
-        page.get_by_text("Own images, or a checkpoint file").click()
-        page.wait_for_selector("#viewer-register")
 
 
 def drawn(page: Any) -> str:
@@ -232,74 +169,6 @@ def test_space_shows_before_and_after(opened: Any) -> None:
     assert drawn(opened) == after != before
 
 
-def test_keys_typed_elsewhere_are_no_orders(opened: Any) -> None:
-    unfold(opened)
-    opened.focus("#viewer-path textarea")
-    opened.keyboard.press("6")
-    assert opened.get_attribute(f"{VIEWER} [aria-pressed=true].mode", "data-mode") == "1"
-    fill(opened, "#viewer-path textarea", "")
-
-
-def test_a_second_checkpoint_is_shown_beside_the_first(opened: Any) -> None:
-    choose(opened, "compare", "first/1")
-    opened.wait_for_function(f"document.querySelector('{VIEWER} .networks').textContent.includes('first, epoch 1')")
-    assert opened.get_attribute(CANVAS, "aria-label").count("warped (after)") == 2
-    heads = opened.locator(f"{VIEWER} .numbers th").all_inner_texts()
-    assert heads[1:] == ["before", "first, best", "first, epoch 1"]
-    choose(opened, "compare", "nothing")
-    opened.wait_for_function(f"!document.querySelector('{VIEWER} .networks').textContent.includes('epoch 1')")
-
-
-def test_own_images_are_registered_on_the_spot(opened: Any, demo: Path, tmp_path: Path) -> None:
-    unfold(opened)
-    own = {
-        "fixed": demo / "fixed" / "atlas.png",
-        "moving": next((demo / "validation_moving").glob("phantom_05.*")),
-        "fixed-label": demo / "fixed_seg" / "atlas_seg.png",
-        "moving-label": next((demo / "validation_moving_seg").glob("phantom_05*")),
-    }
-    for box, path in own.items():
-        opened.set_input_files(f"#viewer-{box} input[type=file]", path)
-        opened.locator(f"#viewer-{box}").get_by_text(path.suffix).first.wait_for()
-    opened.click("#viewer-register")
-    opened.wait_for_function(f"document.querySelector('{VIEWER} .place').textContent === 'own images'")
-    assert "Dice, mean" in opened.inner_text(f"{VIEWER} .numbers")
-    with opened.expect_download() as download:
-        opened.click("#viewer-download")
-    assert download.value.suggested_filename == "phantom_05.zip"
-    opened.focus(CANVAS)
-    opened.keyboard.press("ArrowRight")  # own images are in no list: back to the case that is chosen
-    opened.wait_for_function(f"document.querySelector('{VIEWER} .place').textContent === '1 of 6'")
-
-
-def test_a_checkpoint_file_is_opened_only_below_the_roots(opened: Any, server: Served) -> None:
-    unfold(opened)
-    box = opened.locator("#viewer-path textarea")
-    fill(opened, "#viewer-path textarea", "/etc/passwd")
-    box.press("Enter")
-    opened.get_by_text("may not be opened from the page").wait_for()
-    fill(opened, "#viewer-path textarea", str(server.studio.run("first").best_path))
-    box.press("Enter")
-    opened.wait_for_function(f"document.querySelector('{VIEWER} .networks').textContent === 'best_model.pt'")
-    fill(opened, "#viewer-path textarea", "")
-    box.press("Enter")
-    opened.wait_for_function(f"document.querySelector('{VIEWER} .networks').textContent === 'first, best'")
-
-
-def test_what_is_shown_can_be_kept_as_a_picture_and_all_of_it_as_a_zip(opened: Any, tmp_path: Path) -> None:
-    with opened.expect_download() as download:
-        opened.click(f"{VIEWER} .save")
-    download.value.save_as(tmp_path / "case.png")
-    assert download.value.suggested_filename == "phantom_05.png"
-    assert (tmp_path / "case.png").read_bytes().startswith(b"\x89PNG")
-    with opened.expect_download() as download:
-        opened.click("#viewer-download")
-    download.value.save_as(tmp_path / "case.zip")
-    with zipfile.ZipFile(tmp_path / "case.zip") as archive:
-        stems = {name.removeprefix("phantom_05_").partition(".")[0] for name in archive.namelist()}
-    assert {"figure", "warped", "flow"} <= stems
-
-
 @pytest.mark.parametrize("dark", [False, True])
 def test_words_are_readable_in_light_and_dark(opened: Any, dark: bool) -> None:
     opened.evaluate("(dark) => document.body.classList.toggle('dark', dark)", dark)
@@ -318,9 +187,3 @@ def test_a_phone_shows_all_of_its_width(opened: Any) -> None:
         box = opened.locator(f"{VIEWER} {part}").bounding_box()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 400
-
-
-def test_without_a_run_it_says_what_to_do(studio_server: Served, page: Any) -> None:
-    page.goto(studio_server.url)
-    page.get_by_role("tab", name="Viewer").click()
-    page.get_by_text("Train a run").wait_for()

@@ -7,7 +7,7 @@ import gradio as gr
 import pytest
 
 from regstudio.studio.studio import Studio
-from regstudio.ui.tabs.viewer_events import Handlers
+from regstudio.ui.tabs.viewer_events import ViewerHandlers
 from regstudio.ui.tabs.viewer_tab import build
 
 NO_FILES = (None, None, None, None)
@@ -25,14 +25,16 @@ def shown_by(answer: list[Any]) -> dict[str, Any]:
 
 
 def test_a_case_is_opened_with_nothing_chosen_but_the_run(trained: Studio) -> None:
-    case, value, shown, source = Handlers(trained, False).show(None, "first")
+    case, value, shown, source = ViewerHandlers(trained, False).show(None, "first")
     assert (case, json.loads(value)["name"], source) == ("validation/phantom_05", "phantom_05", "case")
-    again = Handlers(trained, False).show(shown, "first")
+    again = ViewerHandlers(trained, False).show(shown, "first")
     assert again[1] == gr.skip()
 
 
 def test_entering_the_tab_lists_what_there_is_and_opens_the_first_case(trained: Studio) -> None:
-    runs, checkpoints, cases, compared, *opened = Handlers(trained, False).enter(None, None, None, None, None, None)
+    runs, checkpoints, cases, compared, *opened = ViewerHandlers(trained, False).enter(
+        None, None, None, None, None, None
+    )
     assert runs.value == "first"
     assert [name for _, name in checkpoints.choices] == ["best", "last", "2", "1"]
     assert cases.value == "validation/phantom_05"
@@ -41,7 +43,7 @@ def test_entering_the_tab_lists_what_there_is_and_opens_the_first_case(trained: 
 
 
 def test_a_step_goes_to_the_place_that_the_canvas_asks_for(trained: Studio) -> None:
-    handlers = Handlers(trained, False)
+    handlers = ViewerHandlers(trained, False)
 
     def step(data: Any) -> dict[str, Any]:
         return shown_by(handlers.step(gr.EventData(None, data), None, "first", "best", "validation/phantom_05"))
@@ -52,35 +54,8 @@ def test_a_step_goes_to_the_place_that_the_canvas_asks_for(trained: Studio) -> N
         assert step(nonsense)["name"] == "phantom_05"
 
 
-def test_the_next_case_is_made_ready_before_it_is_asked_for(trained: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    handlers = Handlers(trained, False)
-    handlers.show(None, "first", "best", "validation/phantom_05")
-    handlers._ahead.join()
-    monkeypatch.setattr(
-        "regstudio.studio.caches.NetworkMethod.__call__", lambda *_, **__: pytest.fail("it was not ready")
-    )
-    for name in ("validation/phantom_06", "training/phantom_04"):
-        assert shown_by(handlers.show(None, "first", "best", name))["name"] == name.partition("/")[2]
-
-
-def test_the_first_case_is_made_ready_when_the_page_opens(trained: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    handlers = Handlers(trained, False)
-    handlers.warm_up()
-    handlers._ahead.join()
-    monkeypatch.setattr(
-        "regstudio.studio.caches.NetworkMethod.__call__", lambda *_, **__: pytest.fail("it was not ready")
-    )
-    assert json.loads(handlers.enter(None)[4])["name"] == "phantom_05"
-
-
-def test_warming_up_without_a_run_does_nothing(studio: Studio) -> None:
-    handlers = Handlers(studio, False)
-    handlers.warm_up()
-    handlers._ahead.join()
-
-
 def test_an_error_is_shown_where_the_images_would_be(studio: Studio) -> None:
-    handlers = Handlers(studio, False)
+    handlers = ViewerHandlers(studio, False)
     assert "Train a run" in shown_by(handlers.show(None))["empty"]
     assert "<b>" in shown_by(handlers.show(None, "<b>"))["empty"]
     assert "Train a run" in json.loads(handlers.enter(None)[4])["empty"]
@@ -88,7 +63,7 @@ def test_an_error_is_shown_where_the_images_would_be(studio: Studio) -> None:
 
 def test_without_a_run_a_checkpoint_file_brings_its_own_cases(studio: Studio, one_run: Path, tmp_path: Path) -> None:
     path = shutil.copy(one_run / "checkpoints" / "best_model.pt", tmp_path / "alone.pt")
-    cases, drawn = Handlers(studio, False).enter(None, None, None, None, None, str(path))[2:5:2]
+    cases, drawn = ViewerHandlers(studio, False).enter(None, None, None, None, None, str(path))[2:5:2]
     assert [name for _, name in cases.choices] == [f"validation/phantom_0{i}" for i in (5, 6)] + [
         f"training/phantom_0{i}" for i in (1, 2, 3, 4)
     ]
@@ -97,13 +72,13 @@ def test_without_a_run_a_checkpoint_file_brings_its_own_cases(studio: Studio, on
 
 def test_errors_of_buttons_are_escaped(studio: Studio) -> None:
     with pytest.raises(gr.Error, match="&lt;b&gt;"):
-        Handlers(studio, False).download("case", False, *NO_FILES, "<b>")
+        ViewerHandlers(studio, False).download("case", False, *NO_FILES, "<b>")
     with pytest.raises(gr.Error, match="hold text"):
-        Handlers(studio, False).show(None, ["first"])
+        ViewerHandlers(studio, False).show(None, ["first"])
 
 
 def test_a_read_only_page_takes_no_paths_and_no_files(trained: Studio) -> None:
-    handlers = Handlers(trained.shared(["first"]), True)
+    handlers = ViewerHandlers(trained.shared(["first"]), True)
     path = str(trained.run("first").best_path)
     assert "opens no paths" in shown_by(handlers.show(None, None, None, None, None, path))["empty"]
     with pytest.raises(gr.Error, match="takes no files"):
@@ -119,11 +94,11 @@ def test_a_read_only_page_shows_no_boxes_for_them(trained: Studio) -> None:
 
 def test_refining_takes_few_steps_and_no_guest_may(trained: Studio) -> None:
     boxes = ("first", "best", "validation/phantom_05", "", "")
-    plain, refined = (Handlers(trained, False).show(None, *boxes, steps) for steps in (0, 2))
+    plain, refined = (ViewerHandlers(trained, False).show(None, *boxes, steps) for steps in (0, 2))
     assert plain[2] != refined[2]
     assert "refine_seconds" in shown_by(refined)["results"][0]["metrics"]
     for nonsense in (-1, 201, 1.5, float("nan"), "3", [2]):
         with pytest.raises(gr.Error, match="0 to 200"):
-            Handlers(trained, False).show(None, *boxes, nonsense)
-    guest = Handlers(trained.shared(["first"]), True)
+            ViewerHandlers(trained, False).show(None, *boxes, nonsense)
+    guest = ViewerHandlers(trained.shared(["first"]), True)
     assert "does not refine" in shown_by(guest.show(None, *boxes, 2))["empty"]

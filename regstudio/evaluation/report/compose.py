@@ -7,7 +7,7 @@ from typing import Literal
 from regstudio.data.layout import DataIndex
 from regstudio.data.pairs import PairReader
 from regstudio.distributed import SINGLE_PROCESS, Group
-from regstudio.drawing.overlay import Comparison, compare
+from regstudio.drawing.overlay import Comparison, comparison
 from regstudio.evaluation.evaluate import CaseResult, Evaluation, collect, data_provenance, evaluate
 from regstudio.evaluation.report.page import worst_and_best, write_report
 from regstudio.methods.method import Method, WarmedUp
@@ -45,7 +45,7 @@ def comparisons(method: Method, shown: Collection[str], index: DataIndex, read: 
     """Register the named cases once more, and return what is drawn of each."""
     chosen = [case for case in index.validation if case.id in shown]
     found = (result.registration for result in evaluate(method, chosen, read))
-    return {registration.pair.id: compare(registration) for registration in found}
+    return {registration.pair.id: comparison(registration) for registration in found}
 
 
 def compose(

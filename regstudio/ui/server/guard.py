@@ -1,7 +1,7 @@
-"""Which requests are answered: those that name this machine and come from its own page, not from another site's.
+"""Refuses requests that do not name this machine, or that come from another site's page (CSRF, DNS rebinding).
 
-A browser runs the scripts of every site its user visits, and those can ask 127.0.0.1 for things. gradio only keeps the
-answers from them; here the questions are refused, so that no site can start, stop, upload or delete anything.
+A browser runs the scripts of every site that its user visits, and those can send requests to 127.0.0.1. gradio only
+hides the answers from them; the guard refuses the requests, so that no site can start, stop, upload or delete anything.
 """
 
 import ipaddress
@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Whatever a page is made to show, the browser asks no other machine for anything, and no other site may frame it.
+# The browser loads nothing from other machines, whatever the page shows, and no other site may frame the page.
 POLICY = (
     "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; "
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
@@ -21,17 +21,16 @@ HEADERS = {"content-security-policy": POLICY, "referrer-policy": "same-origin", 
 
 
 class Guard:
-    """An ASGI middleware. `names` are the names that the page may be asked by, None if a login guards it instead.
+    """An ASGI middleware. `names` are the host names that requests may use; None allows all, for a page with a login.
 
-    Where `addresses`, every numeric address will do as well: a site can be made to lead here by name (DNS rebinding),
-    but not by number.
+    `addresses` also allows every numeric address: DNS rebinding works by name, not by number.
     """
 
     def __init__(self, app: ASGIApp, names: Collection[str] | None, *, addresses: bool = False) -> None:
         self._app, self._names, self._addresses = app, names, addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or say why not."""
+        """Answer the request, or refuse it with the reason."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -49,16 +48,16 @@ class Guard:
         return self._names is None or name in self._names or (self._addresses and _is_address(name))
 
     def _is_foreign(self, headers: Headers) -> bool:
-        # Following a link to the page is everyone's right; a form of another site is told by its Origin.
+        # Other sites may link to the page; their forms are recognised by the Origin header.
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and headers.get("sec-fetch-mode") != "navigate":
             return True
         origin = headers.get("origin")
         if origin is None:
             return False
-        asked = {headers.get("host"), headers.get("x-forwarded-host")}
+        hosts = {headers.get("host"), headers.get("x-forwarded-host")}
         if self._names is None and headers.get("sec-fetch-site") == "same-origin":
-            return False  # a tunnel may call this machine by another name than the browser does
-        return urlsplit(origin).netloc not in asked
+            return False  # a tunnel may use another host name than the browser
+        return urlsplit(origin).netloc not in hosts
 
 
 def _hostname(host: str) -> str:

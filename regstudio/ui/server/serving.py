@@ -1,4 +1,4 @@
-"""How a page is served: its theme, its style sheet, its port, and which requests are answered."""
+"""Serves a page: its theme, its style sheets, its port, and which requests it answers."""
 
 import os
 import socket
@@ -15,8 +15,8 @@ from regstudio.studio.uploads import MAX_UPLOAD_BYTES
 from regstudio.ui.server.guard import Guard
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
-PORTS = 100  # tried from the wanted one on
-# Fonts that the system has: nothing is loaded from elsewhere.
+MAX_PORTS = 100  # to try, from the wanted one on
+# System fonts: the page works offline.
 THEME = gr.themes.Default(
     primary_hue=gr.themes.colors.indigo,
     secondary_hue=gr.themes.colors.indigo,
@@ -28,8 +28,8 @@ THEME = gr.themes.Default(
 
 
 @dataclass(frozen=True)
-class Page:
-    """A page that is being served, in threads of its own."""
+class ServedPage:
+    """A page that is being served, by background threads."""
 
     app: gr.Blocks
     url: str
@@ -50,12 +50,12 @@ def serve(
     host: str = "127.0.0.1",
     port: int,
     login: tuple[str, str] | None = None,
-    most_bytes: int = MAX_UPLOAD_BYTES,
-) -> Page:
-    """Serve the page, to those who know `login` if there is one; raises OSError where the port is taken.
+    max_bytes: int = MAX_UPLOAD_BYTES,
+) -> ServedPage:
+    """Serve the page, to those who know `login` if there is one; raises OSError if the port is taken.
 
-    It takes no file larger than `most_bytes`. It answers only requests that name this machine, so that no site on the
-    web can reach it under a name of its own; one with a login may be reached by any name.
+    The page accepts files up to `max_bytes`. It answers only requests that name this machine, so that no web site can
+    reach it under a name of its own (DNS rebinding); a page with a login answers under any name.
     """
     names = {*LOCAL_HOSTS, host, socket.gethostname(), f"{socket.gethostname()}.local"}
     local = host in LOCAL_HOSTS
@@ -73,18 +73,18 @@ def serve(
         ssr_mode=False,
         run_history=False,
         footer_links=[],
-        max_file_size=most_bytes,
+        max_file_size=max_bytes,
         theme=THEME,
-        css_paths=[asset("studio.css"), asset("data_tab.css")],
-        _frontend=False,  # or it asks itself first, which fails behind a proxy and on a machine that is busy
+        css_paths=[asset("studio.css")],
+        _frontend=False,  # else gradio first sends itself a request, which fails behind a proxy and on a busy machine
         app_kwargs={"middleware": middleware, **closed},
     )
-    return Page(app, str(url))
+    return ServedPage(app, str(url))
 
 
 def free_port(wanted: int) -> int:
-    """Return the first port from `wanted` on that nothing listens on; raises ConfigError where there is none."""
-    for port in range(wanted, min(wanted + PORTS, 65536)):
+    """Return the first port from `wanted` on that nothing listens on; raises ConfigError if there is none."""
+    for port in range(wanted, min(wanted + MAX_PORTS, 65536)):
         with socket.socket() as probe:
             if os.name == "posix":  # elsewhere the option would allow a port that is in use
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

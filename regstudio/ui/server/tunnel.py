@@ -1,7 +1,6 @@
 """A tunnel to a port of this machine, through Gradio's servers.
 
-Gradio's own share=True breaks the local page where there is no internet, and can wait for ever; so the tunnel is opened
-by itself.
+launch(share=True) breaks the local page without internet and can wait for ever, so the tunnel is opened separately.
 """
 
 import subprocess
@@ -9,7 +8,10 @@ from typing import cast
 
 
 class GradioTunnel:
-    """Opens and closes tunnels, each known by a token."""
+    """Opens and closes tunnels, each known by a token; `server` is HOST:PORT of a share server other than Gradio's."""
+
+    def __init__(self, server: str | None = None) -> None:
+        self._server = server
 
     def open(self, port: int, token: str) -> str:
         """Open a tunnel to a port of this machine and return its public address; waits for the answer."""
@@ -19,18 +21,18 @@ class GradioTunnel:
             local_host="127.0.0.1",
             local_port=port,
             share_token=token,
-            share_server_address=None,
+            share_server_address=self._server,
             share_server_tls_certificate=None,
         )
 
     def close(self, token: str) -> None:
-        """End the tunnel's process; a thread that still waits for its answer ends with it."""
+        """End the tunnel's process, and with it a thread that still waits for its answer."""
         from gradio.tunneling import CURRENT_TUNNELS
 
         for tunnel in [tunnel for tunnel in CURRENT_TUNNELS if tunnel.share_token == token]:
             process = cast("subprocess.Popen[bytes] | None", tunnel.proc)
-            if process is not None:  # one that has not begun yet is ended by its own thread, as nobody waits for it
-                tunnel.proc = None  # and gradio's waiting loop ends
+            if process is not None:  # else it has not begun; Share closes it once it is open
+                tunnel.proc = None  # ends gradio's waiting loop
                 CURRENT_TUNNELS.remove(tunnel)
                 _end(process)
 

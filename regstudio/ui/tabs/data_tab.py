@@ -1,4 +1,4 @@
-"""The Data tab: choosing a data folder, seeing what is in it and what is wrong with it, and uploading one."""
+"""The Data tab: choose a data folder, see what is in it and what is wrong with it, or upload one."""
 
 import html
 from collections.abc import Iterator, Sequence
@@ -8,42 +8,36 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
-from gradio.context import Context
 
 from regstudio.config import Setting, settings
 from regstudio.data.layout import DataIndex
-from regstudio.errors import DataError
 from regstudio.studio import uploads
 from regstudio.studio.data_overview import Colours, colours_of, first_look, overview, picture, problem_rows, sheet_page
 from regstudio.studio.folders import RecentFolders
 from regstudio.studio.studio import Studio
-from regstudio.ui.handlers import told
+from regstudio.ui.handlers import PARALLEL, on_page_load, shown_to_user
 from regstudio.ui.widgets.data_panel import SETS, DataPanel, build_data_panel
 from regstudio.ui.widgets.folder import FolderField, build_folder, picked, recent_samples
 from regstudio.ui.widgets.form import field, from_field, to_field
 from regstudio.ui.widgets.uploader import Uploader, build_uploader
 
 ATLAS_SIZE = 384  # pixels of the longer side
-QUICK = 150  # files that are opened before anyone gets impatient
+QUICK = 150  # files that open so fast that the verdict and the pictures may come together
 
 Update = dict[Any, Any]
 
 
 @dataclass(frozen=True)
 class DataTab:
-    """What other tabs need: `chosen` holds {folder, ready, title} and changes with the data.
+    """What other tabs need: `demo` chooses the demo data, `train` leads on to the Train tab."""
 
-    `demo` chooses the demo data, `train` leads on.
-    """
-
-    chosen: gr.JSON
     demo: gr.Button
     train: gr.Button
 
 
 def reading_settings() -> list[Setting]:
-    """Return the settings that decide which files are found and what is seen in them, but for the folder itself."""
-    # What may change when a run is resumed (memory, processes) changes no picture.
+    """Return the settings that decide which files are used and how they are read, except the data folder."""
+    # Settings that may change when a run is resumed (memory, processes) change no picture.
     return [setting for setting in settings("layout", "reading") if not setting.resumable]
 
 
@@ -55,10 +49,9 @@ def build(studio: Studio) -> DataTab:
         uploader = build_uploader(studio)
     with gr.Accordion("Advanced: names of folders and files, and how they are read", open=False, elem_id="data-names"):
         fields, apply, reset = _build_fields()
-    found = build_data_panel(studio)
-    chosen = gr.JSON(visible=False, elem_id="data-chosen")
-    _Wiring(studio, recent, folder, uploader, fields, found, chosen).connect(apply, reset)
-    return DataTab(chosen=chosen, demo=folder.demo, train=found.train)
+    panel = build_data_panel(studio)
+    DataHandlers(studio, recent, folder, uploader, fields, panel).connect(apply, reset)
+    return DataTab(demo=folder.demo, train=panel.train)
 
 
 def _build_fields() -> tuple[list[Component], gr.Button, gr.Button]:
@@ -72,8 +65,8 @@ def _build_fields() -> tuple[list[Component], gr.Button, gr.Button]:
     return fields, apply, reset
 
 
-class _Wiring:
-    """What happens on the tab: each handler validates what it gets, sets the studio, and shows what it finds."""
+class DataHandlers:
+    """The event handlers of the tab: each validates its input, changes the studio, and returns what to show."""
 
     def __init__(
         self,
@@ -82,24 +75,22 @@ class _Wiring:
         folder: FolderField,
         uploader: Uploader,
         fields: list[Component],
-        found: DataPanel,
-        chosen: gr.JSON,
+        panel: DataPanel,
     ) -> None:
         self.studio, self.recent, self.folder, self.uploader = studio, recent, folder, uploader
-        self.fields, self.found, self.chosen = fields, found, chosen
+        self.fields, self.panel = fields, panel
         self.outputs: list[Any] = [
-            folder.box, folder.recent, uploader.files, *fields, found.overview, found.train, found.atlas,
-            found.problems, found.sheet, found.which, *self._sheet_outputs(), chosen,
+            folder.box, folder.recent, uploader.files, *fields, panel.overview, panel.train, panel.atlas,
+            panel.problems, panel.sheet, panel.which, *self._sheet_outputs(),
         ]  # fmt: skip
 
     def connect(self, apply: gr.Button, reset: gr.Button) -> None:
-        folder, found, uploader = self.folder, self.found, self.uploader
+        """Attach the handlers to the events of the components."""
+        folder, panel, uploader = self.folder, self.panel, self.uploader
         common: dict[str, Any] = {
+            **PARALLEL,
             "outputs": self.outputs,
-            "show_progress": "hidden",  # the verdict itself says what is going on
-            "api_visibility": "private",
-            "concurrency_limit": None,
-            "trigger_mode": "multiple",  # another folder may be chosen while a large one is being opened
+            "trigger_mode": "multiple",  # the user may choose another folder while a large one is being opened
         }
         names = [folder.box, *self.fields]
         gr.on([folder.box.submit, folder.open.click, apply.click], self.choose, inputs=names, **common)
@@ -108,65 +99,65 @@ class _Wiring:
         folder.demo.click(self.choose_demo, **common)
         reset.click(self.choose_documented, inputs=folder.box, **common)
         uploader.send.click(self.upload, inputs=[uploader.files, uploader.name, uploader.role], **common)
-        if Context.root_block is not None:
-            Context.root_block.load(self.show, **common)
+        on_page_load(self.show, **common)
         turning: dict[str, Any] = {"outputs": self._sheet_outputs(), "api_visibility": "private"}
-        found.which.input(lambda which: self.sheet(which, 0), inputs=found.which, **turning)
-        found.previous.click(lambda which, page: self.sheet(which, page - 1), [found.which, found.page], **turning)
-        found.next.click(lambda which, page: self.sheet(which, page + 1), [found.which, found.page], **turning)
+        panel.which.input(lambda which: self.sheet(which, 0), inputs=panel.which, **turning)
+        panel.previous.click(lambda which, page: self.sheet(which, page - 1), [panel.which, panel.page], **turning)
+        panel.next.click(lambda which, page: self.sheet(which, page + 1), [panel.which, panel.page], **turning)
 
     def choose(self, folder: str, *raw: Any) -> Iterator[Update]:
-        """Take a folder and the names in it, and show what it holds."""
-        with told():
-            values = {k.name: from_field(k, value) for k, value in zip(reading_settings(), raw, strict=True)}
-            self._take(folder, values)
+        """Choose a folder, with the names in it and how to read them, and show what it holds."""
+        with shown_to_user():
+            values = {
+                setting.name: from_field(setting, value) for setting, value in zip(reading_settings(), raw, strict=True)
+            }
+            self._choose(folder, values)
         yield from self.show()
 
     def choose_recent(self, event: gr.SelectData, *raw: Any) -> Iterator[Update]:
+        """Choose a recent folder."""
         yield from self.choose(picked(event, self.recent.read(self.studio.allowed)), *raw)
 
     def choose_documented(self, folder: str) -> Iterator[Update]:
-        with told():
-            self._take(folder, _documented())
+        """Choose a folder with the documented names in it."""
+        with shown_to_user():
+            self._choose(folder, _documented())
         yield from self.show()
 
     def choose_demo(self) -> Iterator[Update]:
-        with told():
-            demo = self.studio.demo_dir
-            if not demo.is_dir() or not any(demo.iterdir()):
-                from regstudio.data.phantom import make_demo
-
-                make_demo(demo)
-            self._take(str(demo), _documented())
+        """Choose the demo data; make them if they are missing."""
+        with shown_to_user():
+            self._choose(str(self.studio.ensure_demo()), _documented())
         yield from self.show()
 
     def upload(self, files: Sequence[str] | None, name: str, role: str | None) -> Iterator[Update]:
-        with told():
-            done = uploads.receive(self.studio, [Path(path) for path in files or []], name, role)
-            self._take(str(done.folder), {})
-            gr.Info(html.escape(str(done)))
+        """Receive an upload and choose its folder."""
+        with shown_to_user():
+            upload = uploads.receive(self.studio, [Path(path) for path in files or []], name, role)
+            self._choose(str(upload.folder), {})
+            gr.Info(html.escape(str(upload)))
         yield {self.uploader.files: None}
         yield from self.show()
 
     def show(self) -> Iterator[Update]:
-        """Yield what the page shows of the chosen folder: at once what names tell, then what is in the files."""
-        with told():
+        """Yield what the page shows of the chosen folder: first from file names, then from the opened files."""
+        with shown_to_user():
             config = self.studio.config
             index = self.studio.index(config)
             yield {
                 self.folder.box: str(config.layout.data_base_dir),
                 self.folder.recent: recent_samples(self.studio, self.recent),
                 **self._shown_fields(),
-                self.found.overview: first_look(index),
+                self.panel.overview: first_look(index),
             }
             large = self.studio.known_report is None and len(index.train) + len(index.validation) > QUICK
-            if large:  # what can be seen already is shown before all is opened
+            if large:  # show the first pictures before all files are opened
                 yield self._pictures(index, None)
             yield self._contents(index if large else None)
 
     def sheet(self, which: str, page: int) -> Update:
         """Return one page of the contact sheet."""
-        with told():
+        with shown_to_user():
             report = self.studio.known_report
             index = report.index if report else self.studio.index(self.studio.config)
             return self._sheet(index, colours_of(report) if report else None, which, int(page))
@@ -175,26 +166,25 @@ class _Wiring:
         cases = index.validation if which == SETS[1] else index.train
         page, shown, words = sheet_page(cases, page)
         pictures = [picture(case, self.studio.config.reading, colours, size=192) for case in shown]
-        found = self.found
+        panel = self.panel
         return {
-            found.page: page,
-            found.range: gr.Button(words),
-            found.gallery: gr.Gallery(pictures, selected_index=None),
-            found.previous: gr.Button(interactive=page > 0),
-            found.next: gr.Button(interactive=sheet_page(cases, page + 1)[0] > page),
+            panel.page: page,
+            panel.range: gr.Button(words),
+            panel.gallery: gr.Gallery(pictures, selected_index=None),
+            panel.previous: gr.Button(interactive=page > 0),
+            panel.next: gr.Button(interactive=sheet_page(cases, page + 1)[0] > page),
         }
 
     def _contents(self, seen: DataIndex | None) -> Update:
-        """Return the verdict once all is opened; and the pictures, unless they are those of `seen` already."""
-        report, found = self.studio.report(), self.found
-        words, index, rows = overview(report), report.index, problem_rows(report.index)
+        """Open all files and return the verdict, and the pictures unless the page shows those of `seen` already."""
+        report, panel = self.studio.report(), self.panel
+        verdict, index, rows = overview(report), report.index, problem_rows(report.index)
         update: Update = {
-            found.overview: words,
-            found.train: gr.Button(interactive=report.can_train),
-            found.problems: gr.Dataframe(
+            panel.overview: verdict,
+            panel.train: gr.Button(interactive=report.can_train),
+            panel.problems: gr.Dataframe(
                 rows, visible=bool(rows) and index.root.is_dir(), label=f"Problems ({len(index.problems)})"
             ),
-            self.chosen: {"folder": str(index.root), "ready": report.can_train, "title": words["title"]},
         }
         if seen is None or (seen.atlas, seen.train, seen.validation) != (index.atlas, index.train, index.validation):
             update |= self._pictures(index, colours_of(report))
@@ -202,29 +192,22 @@ class _Wiring:
 
     def _pictures(self, index: DataIndex, colours: Colours | None) -> Update:
         """Return the atlas and the first page of the contact sheet, of a set with labels if there is one."""
-        found = self.found
+        panel = self.panel
         cases = {SETS[0]: index.train, SETS[1]: index.validation}
         which = next((name for name in SETS if any(case.label for case in cases[name])), SETS[0])
         update: Update = {
-            found.atlas: gr.Image(visible=False),
-            found.sheet: gr.Column(visible=bool(index.train or index.validation)),
-            found.which: gr.Radio(value=which),
+            panel.atlas: gr.Image(visible=False),
+            panel.sheet: gr.Column(visible=bool(index.train or index.validation)),
+            panel.which: gr.Radio(value=which),
             **self._sheet(index, colours, which, 0),
         }
         if index.atlas:
             image, name = picture(index.atlas, self.studio.config.reading, colours, size=ATLAS_SIZE)
-            update[found.atlas] = gr.Image(image, visible=True, label=f"Atlas: {name}")
+            update[panel.atlas] = gr.Image(image, visible=True, label=f"Atlas: {name}")
         return update
 
-    def _take(self, folder: str, values: dict[str, Any]) -> None:
-        base = self.studio.allowed(folder)
-        if not base.is_dir():
-            raise DataError(f"{base}: there is no such folder. Choose another, or upload one.")
-        for name in _paths():
-            self.studio.allowed(str(base / str(values.get(name, ""))))  # names must not lead out of bounds either
-        self.studio.change_settings({**values, "data_base_dir": base})
-        self.studio.forget_report()
-        self.recent.add(base)
+    def _choose(self, folder: str, values: dict[str, Any]) -> None:
+        self.recent.add(self.studio.choose_data(folder, values))
 
     def _shown_fields(self) -> Update:
         config = self.studio.config
@@ -235,13 +218,9 @@ class _Wiring:
         }
 
     def _sheet_outputs(self) -> list[Component]:
-        found = self.found
-        return [found.page, found.range, found.gallery, found.previous, found.next]
+        panel = self.panel
+        return [panel.page, panel.range, panel.gallery, panel.previous, panel.next]
 
 
 def _documented() -> dict[str, Any]:
     return {setting.name: setting.default for setting in reading_settings()}
-
-
-def _paths() -> list[str]:
-    return [setting.name for setting in reading_settings() if setting.section == "layout"]

@@ -1,4 +1,4 @@
-"""What the events of the Runs tab do: from what the browser sends to what the components show."""
+"""The event handlers of the Runs tab: from what the browser sends to what the components show."""
 
 import atexit
 import html
@@ -13,11 +13,11 @@ import gradio as gr
 from regstudio.errors import RunError
 from regstudio.studio import run_actions, run_report, training_control
 from regstudio.studio.studio import Studio
-from regstudio.ui.handlers import told
+from regstudio.ui.handlers import shown_to_user
 
 
-class Handlers:
-    """What the events do; every argument comes from a browser and is validated."""
+class RunsHandlers:
+    """The handlers; every argument comes from a browser and is validated."""
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
@@ -25,72 +25,69 @@ class Handlers:
         for folder in (self._zips, self._reports):
             atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
-    @told()
+    @shown_to_user()
     def look(self, selected: Sequence[str] | None, seen: Any) -> tuple[Any, Any, Any, Any]:
-        """List the runs, if anything changed since this page last saw them."""
+        """List the runs, if anything changed since this page last did."""
         rows = [run_actions.row(run) for run in self._studio.runs()]
         if rows == seen:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         names = [str(row[0]) for row in rows]
-        still = [name for name in selected or [] if name in names]
-        choice = gr.Dropdown(choices=names, value=still) if still != selected else gr.Dropdown(choices=names)
+        existing = [name for name in selected or [] if name in names]
+        choice = gr.Dropdown(choices=names, value=existing) if existing != selected else gr.Dropdown(choices=names)
         return gr.Dataframe(value=rows, visible=bool(rows)), gr.Markdown(visible=not rows), choice, rows
 
     def redraw(self, selected: Sequence[str] | None, seen: Any, curves: str) -> Any:
-        """Draw the curves anew where a selected run has come further."""
+        """Redraw the curves if a selected run has new epochs."""
         try:
             now = run_actions.curves(run_actions.selected_runs(self._studio, selected)) if selected else "[]"
         except RunError:
             return gr.skip()
         return gr.skip() if now == curves else now
 
-    @told()
+    @shown_to_user()
     def toggle(self, selected: Sequence[str] | None, event: gr.SelectData) -> list[str]:
-        """Select the run whose line was clicked, or take it out of the selection."""
+        """Select or deselect the run whose row was clicked."""
         name = self._studio.run(str(event.row_value[0])).path.name
         others = [other for other in selected or [] if other != name]
         return others if name in (selected or []) else [*others, name]
 
-    @told()
+    @shown_to_user()
     def open(self, selected: Sequence[str] | None) -> tuple[Any, ...]:
-        """Show the curves of the selected runs; name, note and report where it is one; forget the epochs asked for."""
+        """Show the curves of the selected runs, and of a single run its name, note and report; empty the rest."""
         runs = run_actions.selected_runs(self._studio, selected)
         single = runs[0] if len(runs) == 1 else None
         note = run_actions.read_note(single) if single else ""
         name = single.path.name if single else ""
         return run_actions.curves(runs), note, name, None, gr.Row(visible=False), self._report(name)
 
-    @told()
+    @shown_to_user()
     def rename(self, selected: Sequence[str] | None, name: str) -> Any:
         """Rename the run."""
         run = run_actions.rename(run_actions.selected_run(self._studio, selected), str(name or ""))
         return gr.Dropdown(choices=[run.path.name], value=[run.path.name])
 
-    @told()
+    @shown_to_user()
     def keep(self, selected: Sequence[str] | None, note: str) -> None:
-        """Keep the note."""
+        """Save the note."""
         run_actions.write_note(run_actions.selected_run(self._studio, selected), str(note or ""))
         gr.Info("The note is kept in the run's folder.", duration=3)
 
-    @told()
+    @shown_to_user()
     def pack(self, selected: Sequence[str] | None, checkpoints: bool) -> str:
-        """Make a zip of the run, in a folder of the app's own."""
+        """Zip the run into a folder of the app's own."""
         shutil.rmtree(self._zips, ignore_errors=True)
         self._zips.mkdir(parents=True)
-        return str(
-            run_actions.pack(
-                run_actions.selected_run(self._studio, selected), self._zips, checkpoints=bool(checkpoints)
-            )
-        )
+        run = run_actions.selected_run(self._studio, selected)
+        return str(run_actions.pack(run, self._zips, checkpoints=bool(checkpoints)))
 
-    @told()
+    @shown_to_user()
     def begin_report(self, selected: Sequence[str] | None) -> Any:
-        """Make room for the report, where its progress is seen, if there can be one."""
+        """Show the place of the report, which also shows its progress, if the run can be evaluated."""
         run = run_actions.selected_run(self._studio, selected)
         run_report.checkpoint_of(self._studio, run)
         return gr.File(value=None, visible=True, label=f"Report of {run.path.name}")
 
-    @told()
+    @shown_to_user()
     def report(self, selected: Sequence[str] | None, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008
         """Evaluate the run on its validation images, and offer the report."""
         run = run_actions.selected_run(self._studio, selected)
@@ -102,16 +99,16 @@ class Handlers:
         )
         return self._report(run.path.name)
 
-    @told()
+    @shown_to_user()
     def ask(self, selected: Sequence[str] | None) -> tuple[Any, Any]:
-        """Ask again before the runs are deleted."""
+        """Ask for confirmation before the runs are deleted."""
         names = [run.path.name for run in run_actions.selected_runs(self._studio, selected)]
         if not names:
             raise RunError("Select the runs to delete first.")
         what = names[0] if len(names) == 1 else f"{len(names)} runs"
         return gr.Row(visible=True), gr.Button(f"Move {what} to the trash")
 
-    @told()
+    @shown_to_user()
     def delete(self, selected: Sequence[str] | None) -> tuple[Any, Any]:
         """Move the runs to the trash."""
         targets = [run_actions.delete(run) for run in run_actions.selected_runs(self._studio, selected)]
@@ -119,16 +116,16 @@ class Handlers:
             gr.Info(f"Moved to {html.escape(str(targets[0].parent))}; nothing is erased.", duration=5)
         return gr.Dropdown(value=[]), gr.Row(visible=False)
 
-    @told()
+    @shown_to_user()
     def resume(self, selected: Sequence[str] | None, epochs: float | None, times: int) -> int:
-        """Go on with the run."""
+        """Resume the run."""
         wanted = int(epochs) if epochs else None
         run = training_control.resume(self._studio, run_actions.selected_run(self._studio, selected).path.name, wanted)
         gr.Info(f"{html.escape(run.path.name)} goes on.", duration=3)
         return times + 1
 
     def _report(self, name: str) -> Any:
-        # From the app's own folder: nothing of a run's folder is served by its path.
+        # Copies in the app's own folder: the page serves no file by its path in a run's folder.
         files = run_report.copied(self._studio.run(name), self._reports) if name else []
         label = f"Report of {name}, also in its folder" if name else "Report"
         return gr.File(value=files or None, visible=bool(files), label=label)

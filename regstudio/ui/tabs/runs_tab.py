@@ -1,20 +1,18 @@
-"""The Runs tab: all runs in a table, curves of the selected ones, and what can be done with a run."""
+"""The Runs tab: a table of all runs, curves of the selected ones, and buttons for what to do with them."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from gradio.context import Context
 
 from regstudio.files import asset, read_asset
 from regstudio.studio import run_actions
 from regstudio.studio.studio import Studio
-from regstudio.ui.tabs.runs_events import Handlers
+from regstudio.ui.handlers import QUIET, click_link, on_page_load, on_tab_select
+from regstudio.ui.tabs.runs_events import RunsHandlers
 
 REFRESH_SECONDS = 3.0
 WIDTHS: list[str | int] = ["190px", "100px", "80px", "100px", "80px", "90px", "120px", "230px", "220px"]
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-CLICK_LINK = "() => document.querySelector('#runs-zip')?.closest('a, button')?.click()"
 CURVES = """<p class="empty"></p>
 <div class="charts"><div class="chart" data-of="loss"></div><div class="chart" data-of="dice"></div>
 <div class="chart" data-of="njd"></div></div>"""
@@ -22,7 +20,7 @@ CURVES = """<p class="empty"></p>
 
 @dataclass(frozen=True)
 class RunsTab:
-    """What other tabs need: `selected` holds the names of the selected runs; `resumed` changes as one is resumed."""
+    """What other tabs need: `selected` holds the names of the selected runs; `resumed` changes when one is resumed."""
 
     selected: gr.Dropdown
     view: gr.Button
@@ -53,7 +51,7 @@ class _Actions:
 
 def build(studio: Studio) -> RunsTab:
     """Lay out the tab; called inside its gr.Tab."""
-    handlers = Handlers(studio)
+    handlers = RunsHandlers(studio)
     empty = gr.Markdown(
         "There are no runs yet. Choose images in the **Data** tab, then press Start in the **Train** tab.",
         elem_id="runs-empty",
@@ -134,29 +132,26 @@ def _build_actions() -> _Actions:
     )
 
 
-def _connect(handlers: Handlers, shown: list[Any], act: _Actions, resumed: gr.State) -> None:
+def _connect(handlers: RunsHandlers, shown: list[Any], act: _Actions, resumed: gr.State) -> None:
     table, empty, selected, curves = shown
     seen = gr.State([])
     listed = [table, empty, selected, seen]
-    of_one: list[Any] = [curves, act.note, act.name, act.epochs, act.confirm, act.files]
-    tab = Context.block
-    if isinstance(tab, gr.Tab):
-        tab.select(handlers.look, [selected, seen], listed, **QUIET)
-    if Context.root_block is not None:
-        Context.root_block.load(handlers.look, [selected, seen], listed, **QUIET)
-        Context.root_block.load(lambda: None, None, act.epochs, **QUIET)  # or the browser shows 0 for nothing
+    details: list[Any] = [curves, act.note, act.name, act.epochs, act.confirm, act.files]
+    on_tab_select(handlers.look, [selected, seen], listed, **QUIET)
+    on_page_load(handlers.look, [selected, seen], listed, **QUIET)
+    on_page_load(lambda: None, None, act.epochs, **QUIET)  # else the browser shows an empty number as 0
     gr.Timer(REFRESH_SECONDS).tick(
         handlers.look, [selected, seen], listed, queue=False, concurrency_limit=None, **QUIET
     ).then(handlers.redraw, [selected, seen, curves], curves, queue=False, **QUIET)
     table.select(handlers.toggle, selected, selected, **QUIET)
-    selected.change(handlers.open, selected, of_one, **QUIET)
+    selected.change(handlers.open, selected, details, **QUIET)
     renamed = act.rename.click(handlers.rename, [selected, act.name], selected, **QUIET)
-    kept = act.keep.click(handlers.keep, [selected, act.note], None, **QUIET)
+    noted = act.keep.click(handlers.keep, [selected, act.note], None, **QUIET)
     deleted = act.really.click(handlers.delete, selected, [selected, act.confirm], **QUIET)
-    for done in (renamed, kept, deleted):
-        done.success(handlers.look, [selected, seen], listed, **QUIET)
+    for event in (renamed, noted, deleted):
+        event.success(handlers.look, [selected, seen], listed, **QUIET)
     act.pack.click(handlers.pack, [selected, act.checkpoints], act.link, api_visibility="private").success(
-        None, js=CLICK_LINK
+        None, js=click_link("runs-zip")
     )
     act.report.click(handlers.begin_report, selected, act.files, **QUIET).success(
         handlers.report, selected, act.files, concurrency_limit=1, api_visibility="private"

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
-from gradio.context import Context
 
 from regstudio.studio.sharing import NO_LINK, USER, Share, Status
 from regstudio.studio.studio import Studio
-from regstudio.ui.handlers import told
+from regstudio.ui.handlers import QUIET, on_tab_select, shown_to_user
 
-SECONDS = 1.0
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+POLL_SECONDS = 1.0
 ABOUT = (
     "Share trained runs with a colleague through a temporary public link. Whoever has the link and the password sees "
     "the Viewer with the runs chosen here: no files of this machine but theirs, no training, no deletion. The link "
@@ -30,7 +28,7 @@ def build(studio: Studio, share: Share) -> None:
     with gr.Row():
         start = gr.Button("Share", variant="primary", elem_id="share-start")
         stop = gr.Button("Stop sharing", elem_id="share-stop", interactive=False)
-    said = gr.Markdown(words(Status()), elem_id="share-status")
+    message = gr.Markdown(describe(Status()), elem_id="share-status")
     with gr.Row(visible=False) as access:
         link = gr.Textbox(label="Link", interactive=False, buttons=["copy"], elem_id="share-link")
         user = gr.Textbox(USER, label="User", interactive=False, buttons=["copy"], elem_id="share-user")
@@ -38,13 +36,13 @@ def build(studio: Studio, share: Share) -> None:
     seen = gr.State(None)
 
     def look(known: Any) -> Any:
-        """Show how the sharing stands, if it changed since this page last saw it."""
+        """Show the state of the link, if it changed since this page last did."""
         status = share.status
         if status == known:
             return [gr.skip()] * len(shown)
         active = status.state in ("opening", "open")
         return [
-            words(status),
+            describe(status),
             gr.Row(visible=status.state == "open"),
             status.link,
             USER,
@@ -54,24 +52,23 @@ def build(studio: Studio, share: Share) -> None:
             status,
         ]
 
-    @told()
+    @shown_to_user()
     def begin(names: Sequence[str] | None) -> None:
         share.start(str(name) for name in names or [])
 
-    @told()
+    @shown_to_user()
     def listed() -> Any:
         return gr.Dropdown(choices=[run.name for run in studio.runs()])
 
-    shown = [said, access, link, user, password, start, stop, seen]
+    shown = [message, access, link, user, password, start, stop, seen]
     start.click(begin, runs, None, **QUIET).success(look, seen, shown, **QUIET)
-    stop.click(told()(share.stop), None, None, **QUIET).success(look, seen, shown, **QUIET)
-    gr.Timer(SECONDS).tick(look, seen, shown, queue=False, concurrency_limit=None, **QUIET)
-    if isinstance(Context.block, gr.Tab):
-        Context.block.select(listed, None, runs, **QUIET)
+    stop.click(shown_to_user()(share.stop), None, None, **QUIET).success(look, seen, shown, **QUIET)
+    gr.Timer(POLL_SECONDS).tick(look, seen, shown, queue=False, concurrency_limit=None, **QUIET)
+    on_tab_select(listed, None, runs, **QUIET)
 
 
-def words(status: Status) -> str:
-    """Say how the sharing stands."""
+def describe(status: Status) -> str:
+    """Return the state of the public link in words."""
     if status.state == "failed":
         return html.escape(NO_LINK.format(reason=status.problem))
     if status.state == "open":

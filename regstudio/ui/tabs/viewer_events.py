@@ -1,4 +1,4 @@
-"""What the events of the Viewer tab do: from what the browser sends to what the components show."""
+"""The event handlers of the Viewer tab: from what the browser sends to what the components show."""
 
 import atexit
 import functools
@@ -15,51 +15,52 @@ import gradio as gr
 from regstudio.errors import ConfigError, RegStudioError
 from regstudio.studio.prefetcher import Prefetcher
 from regstudio.studio.studio import Studio
-from regstudio.ui.handlers import told
+from regstudio.ui.handlers import shown_to_user
 from regstudio.ui.widgets.canvas import empty, filled
 
-if TYPE_CHECKING:  # it brings torch, which the first page does not wait for
+if TYPE_CHECKING:  # these import torch, for which the first page does not wait
     from regstudio.studio.viewer import View
     from regstudio.studio.viewer_session import Choice, ViewerSession
 
-WARM_UP = 1.0  # seconds that a page is left alone to start in
+WARM_UP_PAUSE = 1.0  # seconds in which a page starts undisturbed
 OWN = ("fixed", "moving", "fixed_label", "moving_label")
-TEXTS = 5  # boxes of a Choice that hold text, which come first
-MAX_REFINE_STEPS = 200  # of refining while someone waits
-ZIP_LIFETIME_SECONDS = 600  # a zip is fetched at once
+TEXT_FIELDS = 5  # the first fields of a Choice hold text
+MAX_REFINE_STEPS = 200  # while someone waits
+ZIP_LIFETIME_SECONDS = 600  # the browser fetches it at once
 
 log = logging.getLogger(__name__)
 
 
-class Handlers:
-    """What the events do; every argument comes from a browser, and what opens files validates it."""
+class ViewerHandlers:
+    """The handlers; every argument comes from a browser, and whatever opens files validates it."""
 
     def __init__(self, studio: Studio, read_only: bool) -> None:
         self._studio = studio
         self.read_only = read_only
-        self._ahead = Prefetcher()
+        self._prefetcher = Prefetcher()
         self._zips = Path(tempfile.mkdtemp(prefix="regstudio-"))
         atexit.register(shutil.rmtree, self._zips, ignore_errors=True)
 
     @functools.cached_property
-    def _opening(self) -> "ViewerSession":
+    def _session(self) -> "ViewerSession":
+        from regstudio.studio.viewer import Viewer
         from regstudio.studio.viewer_session import ViewerSession
 
-        return ViewerSession(self._studio, self.read_only, self._ahead)
+        return ViewerSession(Viewer(self._studio), self._prefetcher, read_only=self.read_only)
 
     def warm_up(self) -> None:
-        """Get ready, in the background, what opens first."""
-        self._ahead.submit([lambda: self._opening.warm_up()], pause=WARM_UP)
+        """Prefetch the case that opens first."""
+        self._prefetcher.submit([lambda: self._session.warm_up()], pause=WARM_UP_PAUSE)
 
-    @told()
+    @shown_to_user()
     def refresh(self) -> Any:
-        """List the runs anew."""
-        return gr.Dropdown(choices=self._opening.viewing.runs())
+        """List the runs again."""
+        return gr.Dropdown(choices=self._session.viewer.runs())
 
-    @told()
+    @shown_to_user()
     def enter(self, shown: Any, *boxes: Any) -> list[Any]:
-        """List what there is to choose from now, and open what is chosen."""
-        lists = self._opening.lists(_choice(boxes))
+        """List the options of all fields, and open the chosen case."""
+        lists = self._session.lists(_choice(boxes))
         choice = lists.choice
         return [
             gr.Dropdown(choices=lists.runs, value=choice.run),
@@ -69,39 +70,39 @@ class Handlers:
             *self._open(choice, shown)[1:],
         ]
 
-    @told()
+    @shown_to_user()
     def show(self, shown: Any, *boxes: Any) -> list[Any]:
-        """Open what is chosen: return the case, the canvas's value, what it shows, and that it is a case."""
+        """Open the chosen case: return its name, the canvas's value, the key of the drawing, and the source "case"."""
         return self._open(_choice(boxes), shown)
 
-    @told()
+    @shown_to_user()
     def step(self, event: gr.EventData, shown: Any, *boxes: Any) -> list[Any]:
-        """Open the case at the place in the list that the canvas asks for; from own images, the chosen case again."""
-        asked = event._data if isinstance(event._data, dict) else {}
-        place = asked.get("place")
-        onward = -1 if asked.get("by") == -1 else 1
+        """Open the case at the place that the canvas asks for; without a place, after own images, the chosen case."""
+        request = event._data if isinstance(event._data, dict) else {}
+        place = request.get("place")
+        onward = -1 if request.get("by") == -1 else 1
         return self._open(_choice(boxes), shown, place=place if isinstance(place, int) else None, onward=onward)
 
-    @told()
+    @shown_to_user()
     def register(self, resize: bool, *rest: Any) -> tuple[str, None, str]:
         """Register the user's own images."""
         return filled(self._own(resize, rest).payload()), None, "own"
 
-    @told()
+    @shown_to_user()
     def download(self, source: str, resize: bool, *rest: Any) -> str:
-        """Make a zip of what is shown, in a folder of the app's own; return its path."""
+        """Zip the shown case into a folder of the app's own; return the path."""
         from regstudio.studio.view_zip import write_view_zip
 
-        view = self._own(resize, rest) if source == "own" else self._opening.view(_choice(rest[len(OWN) :]))
+        view = self._own(resize, rest) if source == "own" else self._session.view(_choice(rest[len(OWN) :]))
         for old in self._zips.iterdir():
             if old.stat().st_mtime < time.time() - ZIP_LIFETIME_SECONDS:
                 shutil.rmtree(old, ignore_errors=True)
         return str(write_view_zip(view, self._zips))
 
     def _open(self, choice: "Choice", shown: Any, **way: Any) -> list[Any]:
-        """Open a case; what goes wrong is said where its images would be."""
+        """Open a case; show an error in the place of its images."""
         try:
-            opened = self._opening.open(choice, shown, **way)
+            opened = self._session.open(choice, shown, **way)
         except RegStudioError as error:
             return [gr.skip(), empty(str(error)), None, "case"]
         except Exception as error:
@@ -113,13 +114,13 @@ class Handlers:
     def _own(self, resize: bool, rest: Sequence[Any]) -> "View":
         files, boxes = rest[: len(OWN)], rest[len(OWN) :]
         given = {name: Path(file) if file else None for name, file in zip(OWN, files, strict=True)}
-        return self._opening.own(_choice(boxes), given, resize=bool(resize))
+        return self._session.own(_choice(boxes), given, resize=bool(resize))
 
 
 def _choice(boxes: Sequence[Any]) -> "Choice":
     from regstudio.studio.viewer_session import Choice
 
-    texts, steps = boxes[:TEXTS], boxes[TEXTS:]
+    texts, steps = boxes[:TEXT_FIELDS], boxes[TEXT_FIELDS:]
     if not all(text is None or isinstance(text, str) for text in texts):
         raise ConfigError("The boxes of the viewer hold text.")
     return Choice(*texts, *map(_steps, steps))

@@ -1,18 +1,16 @@
 """The Viewer tab: choose a run, a checkpoint and a case, or own images; look, compare, download."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 from gradio.context import Context
 
 from regstudio.data.formats import EXTENSIONS
 from regstudio.studio.studio import Studio
-from regstudio.ui.tabs.viewer_events import MAX_REFINE_STEPS, OWN, Handlers
+from regstudio.ui.handlers import QUIET, click_link, on_page_load
+from regstudio.ui.tabs.viewer_events import MAX_REFINE_STEPS, OWN, ViewerHandlers
 from regstudio.ui.widgets.canvas import canvas
-
-CLICK_LINK = "() => document.querySelector('#viewer-zip')?.closest('a, button')?.click()"
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class ViewerTab:
 
 def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
     """Lay out the tab; called inside its gr.Tab. Read-only, it takes neither paths nor files."""
-    handlers = Handlers(studio, read_only or studio.read_only)
+    handlers = ViewerHandlers(studio, read_only or studio.read_only)
     with gr.Row():
         run = gr.Dropdown([], label="Run", elem_id="viewer-run", min_width=160, allow_custom_value=True)
         checkpoint = gr.Dropdown([], label="Checkpoint", elem_id="viewer-checkpoint", min_width=120)
@@ -43,37 +41,34 @@ def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
     picture = canvas(elem_id="viewer-canvas")
     with gr.Row():
         download = gr.Button("Download as zip", elem_id="viewer-download", scale=0, min_width=200)
-        # Out of sight: the browser follows its link once the file is made.
+        # Hidden: a script clicks it once the file is made.
         link = gr.DownloadButton("zip", elem_id="viewer-zip", visible="hidden")
     source, shown = gr.State("case"), gr.State(None)
 
     choice = [run, checkpoint, case, compare]
     boxes = [*choice, path, refine]
     inputs, outputs = [shown, *boxes], [picture, shown, source]
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    one_at_a_time: dict[str, Any] = {"concurrency_id": "viewer", "concurrency_limit": 1, **quiet}
+    one_at_a_time: dict[str, Any] = {**QUIET, "concurrency_id": "viewer", "concurrency_limit": 1}
     slow = {**one_at_a_time, "show_progress": "minimal"}
-    _page_opened()(handlers.warm_up, **quiet)
-    gr.on([_entering(), run.change, path.submit], handlers.enter, inputs, [*choice, *outputs], **one_at_a_time)
-    run.focus(handlers.refresh, None, run, **quiet)
+    on_page_load(handlers.warm_up, **QUIET)
+    # One event: opening a run from the Runs tab both selects this tab and changes `run`.
+    entering = [_opened(), run.change, path.submit]
+    gr.on(entering, handlers.enter, inputs, [*choice, *outputs], **one_at_a_time)
+    run.focus(handlers.refresh, None, run, **QUIET)
     chosen = [checkpoint.input, case.input, compare.input, refine.submit, refine.blur]
     gr.on(chosen, handlers.show, inputs, [case, *outputs], **one_at_a_time)
     picture.step(handlers.step, inputs, [case, *outputs], trigger_mode="multiple", **one_at_a_time)
     own_inputs = [resize, *files, *boxes]
     register.click(handlers.register, own_inputs, outputs, **slow)
-    download.click(handlers.download, [source, *own_inputs], link, **slow).success(None, js=CLICK_LINK)
+    download.click(handlers.download, [source, *own_inputs], link, **slow).success(None, js=click_link("viewer-zip"))
     return ViewerTab(run=run)
 
 
-def _page_opened() -> Callable[..., Any]:
-    return cast(Callable[..., Any], Context.root_block.load)  # type: ignore[union-attr]
-
-
-def _entering() -> Callable[..., Any]:
-    """Return the event of the tab being opened or, on a page without tabs, of the page being opened."""
-    if isinstance(Context.block, gr.Tab):
-        return cast(Callable[..., Any], Context.block.select)
-    return _page_opened()
+def _opened() -> Any:
+    """Return the event of the user opening the tab or, on a shared page without tabs, the page."""
+    block: Any = Context.block
+    root: Any = Context.root_block
+    return block.select if isinstance(block, gr.Tab) else root.load
 
 
 def _own_inputs(read_only: bool) -> tuple[gr.Textbox, list[gr.File], gr.Checkbox, gr.Button]:

@@ -1,8 +1,8 @@
-"""The canvas viewer: one component that draws a registered case entirely in the browser.
+"""The canvas viewer: one component that draws a registered case in the browser.
 
-Its value is the JSON of regstudio.drawing.canvas_payload with the case's `place` in the list of `places` cases, or of
-`empty` where there is nothing to draw. When the user asks for another case it triggers `step`, with its place (none for
-own images, which are in no list) and `by`, the way there.
+Its value is JSON: the payload of regstudio.drawing.canvas_payload with the case's `place` in the list of `places`
+cases, or `empty` with a message. When the user asks for another case, it triggers the event `step` with the case's
+`place` (null for own images, which are in no list) and the direction `by`, 1 or -1.
 """
 
 import json
@@ -12,8 +12,8 @@ import gradio as gr
 
 from regstudio.files import read_asset
 
-# One script in several files; the first names what the others share.
-_SCRIPTS = ("state", "reading", "panels", "layers", "numbers", "pointer", "controls", "opening")
+# One script in several files, in the order in which they are joined; the first declares what the others share.
+_SCRIPTS = ("state", "reading", "panels", "layers", "numbers", "pointer", "controls", "load_case")
 _MODES = ("Side by side", "Overlay", "Swipe", "Checkerboard", "Difference", "Magenta/green")
 
 
@@ -35,7 +35,7 @@ def filled(payload: dict[str, Any]) -> str:
 
 
 def empty(message: str) -> str:
-    """Return the component's value where there is nothing to draw; `message` says what to do next."""
+    """Return the component's value without a case; `message` says what to do next."""
     return json.dumps({"empty": message})
 
 

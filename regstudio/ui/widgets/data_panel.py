@@ -31,14 +31,14 @@ class DataPanel:
 
 
 def build_data_panel(studio: Studio) -> DataPanel:
-    """Lay them out, empty; all but the verdict wait unseen for something to show."""
+    """Lay out the components, empty; all but the verdict are hidden until there is something to show."""
 
     def opened(_: Any = None) -> dict[str, Any]:
         return progress(studio.opened)
 
     with gr.Row():
         with gr.Column(scale=3, min_width=320):
-            words = gr.HTML(
+            verdict = gr.HTML(
                 value={},
                 html_template="<div class='data-overview'></div>",
                 css_template=read_asset("data.css"),
@@ -69,14 +69,14 @@ def build_data_panel(studio: Studio) -> DataPanel:
             columns=8,
             show_label=False,
             object_fit="contain",
-            height="max-content",  # all of a page; "auto" stops at half a window
+            height="max-content",  # the whole page of pictures; "auto" stops at half a window
             interactive=False,
             buttons=[],
             elem_id="data-gallery",
         )
         with gr.Row(equal_height=True):
             previous = gr.Button("Previous", min_width=90, elem_id="data-previous")
-            spread = gr.Button("", variant="secondary", interactive=False, min_width=90, elem_id="data-range")
+            page_range = gr.Button("", variant="secondary", interactive=False, min_width=90, elem_id="data-range")
             following = gr.Button("Show more", min_width=90, elem_id="data-next")
     page = gr.State(0)
-    return DataPanel(words, train, atlas, problems, sheet, which, page, spread, gallery, previous, following)
+    return DataPanel(verdict, train, atlas, problems, sheet, which, page, page_range, gallery, previous, following)

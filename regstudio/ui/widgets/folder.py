@@ -1,6 +1,6 @@
-"""The field of the data folder: to be typed, picked among the recent ones, or found by going through the folders.
+"""The field of the data folder: type it, pick a recent one, or browse the folders.
 
-Every path comes back from the page and is validated anew; nothing is remembered between two clicks.
+The server keeps nothing between two clicks: every path comes back from the page and is validated again.
 """
 
 from collections.abc import Iterable
@@ -11,16 +11,16 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from regstudio.studio.folders import RecentFolders, subfolders
+from regstudio.studio.folders import RecentFolders, nearest_folder, subfolders
 from regstudio.studio.studio import Studio
-from regstudio.ui.handlers import told
+from regstudio.ui.handlers import QUIET, shown_to_user
 
 MAX_CHIP_LENGTH = 56  # characters
 
 
 @dataclass(frozen=True)
 class FolderField:
-    """The parts that the tab listens to: `box` holds the folder; the others ask to open it."""
+    """The components that the tab listens to: `box` holds the folder; the others open one."""
 
     box: gr.Textbox
     open: gr.Button
@@ -43,11 +43,11 @@ def build_folder(studio: Studio, recent: RecentFolders) -> FolderField:
         )
         opened = gr.Button("Open", variant="primary", scale=1, min_width=100, elem_id="data-open")
         demo = gr.Button("Use demo data", scale=1, min_width=140, elem_id="data-demo")
-    lately = gr.Dataset(
+    chips = gr.Dataset(
         label="Recent folders", components=[gr.Textbox(visible=False)], samples=[], elem_id="data-recent", visible=False
     )
     use, place = _build_browser(studio, box)
-    return FolderField(box=box, open=opened, demo=demo, recent=lately, use=use, place=place)
+    return FolderField(box=box, open=opened, demo=demo, recent=chips, use=use, place=place)
 
 
 def recent_samples(studio: Studio, recent: RecentFolders) -> gr.Dataset:
@@ -61,7 +61,7 @@ def recent_samples(studio: Studio, recent: RecentFolders) -> gr.Dataset:
 
 
 def picked(event: gr.SelectData, paths: Iterable[Path] = ()) -> str:
-    """Return what was clicked: one of the paths, of which the page knows the end alone, or the text itself."""
+    """Return what was clicked: the path whose shortened form the page shows, or else the text itself."""
     value: Any = event.value
     text = str(value[0] if isinstance(value, list) and value else value)
     return next((str(path) for path in paths if _end(str(path)) == text), text)
@@ -79,25 +79,25 @@ def _build_browser(studio: Studio, box: gr.Textbox) -> tuple[gr.Button, gr.Textb
     outputs: list[Component] = [place, up, inside, start]
 
     def go(folder: str) -> list[Any]:
-        with told():
-            found = subfolders(folder, studio.allowed)
-        title = f"Folders in it, the first {len(found.names)} of {len(found.names) + found.more}"
-        names, roots = list(found.names), [str(root) for root in studio.roots if root.is_dir()]
+        with shown_to_user():
+            listing = subfolders(folder, studio.allowed)
+        title = f"Folders in it, the first {len(listing.names)} of {len(listing.names) + listing.more}"
+        names, roots = list(listing.names), [str(root) for root in studio.roots if root.is_dir()]
         return [
-            str(found.folder),
-            gr.Button(interactive=found.above is not None),
+            str(listing.folder),
+            gr.Button(interactive=listing.parent is not None),
             gr.Dataset(
                 samples=[[name] for name in names],
                 sample_labels=names,
-                label=title if found.more else "Folders in it" if names else "There are no folders in it",
+                label=title if listing.more else "Folders in it" if names else "There are no folders in it",
             ),
             gr.Dataset(samples=[[root] for root in roots], sample_labels=[_end(root) for root in roots]),
         ]
 
     def begin(folder: str) -> list[Any]:
-        with told():
-            there = next((str(path) for path in _nearest(folder) if _is_open(studio, path)), str(studio.roots[0]))
-        return go(there)
+        with shown_to_user():
+            place = nearest_folder(folder, studio.allowed) or studio.roots[0]
+        return go(str(place))
 
     def into(event: gr.SelectData, folder: str) -> list[Any]:
         return go(str(Path(folder) / picked(event)))
@@ -105,7 +105,7 @@ def _build_browser(studio: Studio, box: gr.Textbox) -> tuple[gr.Button, gr.Textb
     def jump(event: gr.SelectData) -> list[Any]:
         return go(picked(event, studio.roots))
 
-    common: dict[str, Any] = {"outputs": outputs, "show_progress": "hidden", "api_visibility": "private"}
+    common: dict[str, Any] = {"outputs": outputs, **QUIET}
     accordion.expand(begin, inputs=box, **common)
     up.click(lambda folder: go(str(Path(folder).parent)), inputs=place, **common)
     inside.select(into, inputs=place, **common)
@@ -119,18 +119,5 @@ def _chips(label: str, elem_id: str) -> gr.Dataset:
 
 
 def _end(path: str) -> str:
-    """Cut a long path at its beginning, before the page cuts it at its end, where paths differ."""
+    """Shorten a long path at its beginning, because paths differ at their end, where the page would cut it."""
     return path if len(path) <= MAX_CHIP_LENGTH else f"…{path[1 - MAX_CHIP_LENGTH :]}"
-
-
-def _nearest(folder: str) -> list[Path]:
-    path = Path(folder.strip() or ".").expanduser()
-    return [path, *path.parents]
-
-
-def _is_open(studio: Studio, path: Path) -> bool:
-    try:
-        subfolders(str(path), studio.allowed)
-    except Exception:  # whatever is wrong with it, another is tried
-        return False
-    return True

@@ -1,6 +1,5 @@
-"""The form of a training: one field for each setting, made from its declaration; a new setting needs nothing here."""
+"""The form of a training: one field for each declared setting; a new setting needs no change here."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +31,7 @@ class Form:
     components: tuple[Component, ...]
 
     def values(self, raw: Sequence[Any]) -> dict[str, Any]:
-        """Return what the components hold as setting values, flat by name; raises ConfigError for what is no value."""
+        """Return what the components hold as setting values, flat by name; raises ConfigError for a bad value."""
         if len(raw) != len(self.settings):
             raise ConfigError("The page is older than the program. Reload it.")
         return {setting.name: from_field(setting, value) for setting, value in zip(self.settings, raw, strict=True)}
@@ -44,43 +43,43 @@ class Form:
 
 
 def form_settings() -> list[Setting]:
-    """Return the settings that the form has, those always in view first."""
-    ours = [setting for setting in settings() if not _is_set_elsewhere(setting)]
-    return sorted(ours, key=lambda setting: IN_VIEW.index(setting.name) if setting.name in IN_VIEW else len(IN_VIEW))
+    """Return the settings of the form, those that are always in view first."""
+    in_form = [setting for setting in settings() if not _is_set_elsewhere(setting)]
+    return sorted(in_form, key=lambda setting: IN_VIEW.index(setting.name) if setting.name in IN_VIEW else len(IN_VIEW))
 
 
 def _is_set_elsewhere(setting: Setting) -> bool:
-    # The Data tab sets what decides which files are found and what is seen in them; the launcher sets the runs folder.
-    looking = setting.section in ("layout", "reading") and not setting.resumable
-    return looking or setting.name in ("data_base_dir", "runs_dir")
+    # The Data tab sets which files are used and how they are read; the launcher sets the runs folder.
+    on_data_tab = setting.section in ("layout", "reading") and not setting.resumable
+    return on_data_tab or setting.name in ("data_base_dir", "runs_dir")
 
 
 def build_form() -> Form:
     """Lay out the form: the common settings in view, the rest folded by section."""
-    ours = form_settings()
+    in_form = form_settings()
     components: dict[str, Component] = {}
     with gr.Row(elem_id="settings-in-view", elem_classes="setting-fields"):
-        for setting in ours:
+        for setting in in_form:
             if setting.name in IN_VIEW:
                 components[setting.name] = field(setting)
-    folded = [setting for setting in ours if setting.name not in IN_VIEW]
+    folded = [setting for setting in in_form if setting.name not in IN_VIEW]
     for section in dict.fromkeys(setting.section for setting in folded):
         title = TITLES.get(section, section.capitalize())
         with gr.Accordion(title, open=False, elem_id=f"settings-{section}"), gr.Row(elem_classes="setting-fields"):
             for setting in folded:
                 if setting.section == section:
                     components[setting.name] = field(setting)
-    return Form(tuple(ours), tuple(components[setting.name] for setting in ours))
+    return Form(tuple(in_form), tuple(components[setting.name] for setting in in_form))
 
 
 def field(setting: Setting) -> Component:
     """Return the component of a setting.
 
-    The configuration checks the bounds, not the component: unlike Gradio, it names the setting that is out of bounds.
+    The configuration checks bounds, not the component: its message names the setting, which Gradio's does not.
     """
     common = {
         "label": setting.name.replace("_", " "),
-        "info": told(setting),
+        "info": help_text(setting),
         "value": to_field(setting, setting.default),
         "elem_id": f"setting-{setting.name}",
         "min_width": 180,
@@ -98,9 +97,9 @@ def field(setting: Setting) -> Component:
     return gr.Textbox(placeholder="" if setting.default is None else str(setting.default), max_lines=1, **common)
 
 
-def told(setting: Setting) -> str:
-    """Say in a line what the setting does, its bounds and its default."""
-    facts = [bound for bound in setting.bounds.split(", ") if 0 < len(bound) < 10]  # 2**63 is a bound that nobody meets
+def help_text(setting: Setting) -> str:
+    """Return one line that says what the setting does, its bounds and its default."""
+    facts = [bound for bound in setting.bounds.split(", ") if 0 < len(bound) < 10]  # nobody meets a bound like 2**63
     if setting.type is not bool and setting.default is not None:
         facts.append(f"default {setting.default:g}" if setting.type is float else f"default {setting.default}")
     if setting.type is not bool and setting.default is None:
@@ -118,7 +117,7 @@ def to_field(setting: Setting, value: Any) -> Any:
 
 
 def from_field(setting: Setting, value: Any) -> Any:
-    """Return a component's value as the setting's; raises ConfigError where a field that must not be empty is."""
+    """Return a component's value as the setting's; raises ConfigError for an empty field that must not be empty."""
     if setting.type is bool and setting.optional:
         return YES_NO.get(value, value) if isinstance(value, str | None) else value
     if isinstance(value, str):
@@ -130,16 +129,3 @@ def from_field(setting: Setting, value: Any) -> Any:
     if setting.type is int and isinstance(value, float) and value.is_integer():
         return int(value)  # a browser knows one kind of number
     return value
-
-
-def device_choices() -> list[tuple[str, str]]:
-    """Return the devices that are there, as (what to show, the setting's value)."""
-    import torch  # heavy; not needed for the first page
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    cpu = f"CPU ({os.cpu_count()} threads)"
-    choices = [(f"auto: {'GPU' if count else cpu}", "auto"), (cpu, "cpu")]
-    for index in range(count):
-        facts = torch.cuda.get_device_properties(index)
-        choices.append((f"{facts.name} ({facts.total_memory / 2**30:.0f} GiB)", f"cuda:{index}"))
-    return choices

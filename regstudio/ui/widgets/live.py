@@ -1,4 +1,4 @@
-"""The live panel: progress, curves, preview and log of the run in training; assets/live.js draws it."""
+"""The live panel: progress, curves, preview and log of the run in training; the scripts in assets/live/ draw it."""
 
 from typing import Any
 
@@ -7,7 +7,10 @@ import gradio as gr
 from regstudio.files import asset, read_asset
 from regstudio.studio.live_feed import Feed
 
-# Static: text is filled in by the script with textContent.
+# One script in several files, in the order in which they are joined.
+SCRIPTS = ("state", "poll", "progress", "preview", "curves", "events")
+
+# Static: the scripts fill in text with textContent.
 TEMPLATE = """
 <section class="live" aria-label="Live view of the training">
   <header>
@@ -56,7 +59,7 @@ TEMPLATE = """
 
 
 def live_panel(feed: Feed) -> gr.HTML:
-    """Return the panel; it asks the feed by itself, and keeps nothing on the server."""
+    """Return the panel, which polls the feed; the page itself keeps the cursor."""
 
     def poll(request: Any) -> dict[str, Any]:
         return feed.poll(request)
@@ -66,8 +69,8 @@ def live_panel(feed: Feed) -> gr.HTML:
 
     return gr.HTML(
         html_template=TEMPLATE,
-        css_template=read_asset("live.css"),
-        js_on_load=read_asset("live.js"),
+        css_template=read_asset("live/live.css"),
+        js_on_load="\n".join(read_asset(f"live/{name}.js") for name in SCRIPTS),
         server_functions=[poll, preview],
         apply_default_css=False,
         elem_id="live",

@@ -1,4 +1,4 @@
-"""The form with which files are uploaded into a data folder."""
+"""The upload form: a zip, or single files, for a data folder."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from regstudio.studio.studio import Studio
 
 @dataclass(frozen=True)
 class Uploader:
-    """The fields of the form; `send` asks for what they hold to be taken in."""
+    """The fields of the form and its button `send`."""
 
     name: gr.Textbox
     role: gr.Dropdown

@@ -7,7 +7,15 @@ import pytest
 from regstudio.data.check_report import CheckReport
 from regstudio.data.layout import Case, DataIndex
 from regstudio.data.problems import Problem
-from regstudio.studio.data_overview import PAGE, first_look, on_the_page, overview, picture, problem_rows, sheet_page
+from regstudio.studio.data_overview import (
+    PAGE_SIZE,
+    first_look,
+    on_the_page,
+    overview,
+    picture,
+    problem_rows,
+    sheet_page,
+)
 
 
 @pytest.fixture
@@ -81,8 +89,8 @@ def test_a_file_that_cannot_be_read_is_a_blank_picture(studio, tmp_path):
 
 
 def test_pages_of_the_contact_sheet_end_where_the_cases_do(tmp_path):
-    cases = [Case(id=str(n), image=tmp_path) for n in range(PAGE + 1)]
-    assert sheet_page(cases, 1)[1] == cases[PAGE:]
+    cases = [Case(id=str(n), image=tmp_path) for n in range(PAGE_SIZE + 1)]
+    assert sheet_page(cases, 1)[1] == cases[PAGE_SIZE:]
     assert sheet_page(cases, 99)[0] == 1
-    assert sheet_page(cases, -1)[2] == f"1 to {PAGE} of {PAGE + 1}"
+    assert sheet_page(cases, -1)[2] == f"1 to {PAGE_SIZE} of {PAGE_SIZE + 1}"
     assert sheet_page([], 3) == (0, [], "There are none.")

@@ -1,40 +1,41 @@
-// Opening what the server sends, and asking for another case.
+// Loads the case that the server sent, and asks for another one.
 
-const PATIENCE = 20000;  // milliseconds after which an answer is taken for lost
-let wanted = null, way = 1, asked = -PATIENCE;  // the place of the case asked for last until it is open; when it was asked
+const TIMEOUT = 20000;  // milliseconds after which an answer counts as lost
+let wanted = null;  // the place of the case that was asked for last, until it is open
+let direction = 1, requestTime = -TIMEOUT;
 
-// Each press counts, however quick: places add up here. One question is out at a time, and the next is for the last place.
+// Quick presses add up. One request is out at a time; the next asks for the last place.
 function step(by) {
-  way = by;
+  direction = by;
   if (scene.place !== null) wanted = ((wanted ?? scene.place) + by + scene.places) % scene.places;
-  ask();
+  request();
 }
 
-function ask() {
-  if (performance.now() - asked < PATIENCE) return;
+function request() {
+  if (performance.now() - requestTime < TIMEOUT) return;
   if (wanted !== null && wanted === scene.place) { wanted = null; return; }
-  asked = performance.now();
-  trigger("step", { place: wanted, by: way });
+  requestTime = performance.now();
+  trigger("step", { place: wanted, by: direction });
 }
 
-async function open() {
-  const turn = ++opening, payload = JSON.parse(props.value || '{"empty": ""}');
+async function loadCase() {
+  const load = ++loads, payload = JSON.parse(props.value || '{"empty": ""}');
   const viewer = one(".viewer");
   if (payload.empty !== undefined) {
     scene = wanted = null;
-    asked = -PATIENCE;
+    requestTime = -TIMEOUT;
     one(".empty").textContent = payload.empty;
     viewer.dataset.state = "empty";
     return;
   }
   try {
     const next = await read(payload);
-    if (turn !== opening) return;  // another case was opened meanwhile
+    if (load !== loads) return;  // a newer case arrived meanwhile
     const same = scene && scene.ids.join() === next.ids.join();
     const fits = scene && scene.width === next.width && scene.height === next.height;
     scene = { place: null, ...next };
-    asked = -PATIENCE;
-    if (wanted !== null) ask();
+    requestTime = -TIMEOUT;
+    if (wanted !== null) request();
     if (!same) state.hidden.clear();
     if (!fits) Object.assign(state, { zoom: 1, x: 0, y: 0 });
     state.cursor = null;
@@ -45,13 +46,13 @@ async function open() {
     one(".networks").textContent = scene.results.map((result) => result.title).join("  |  ");
     fillNumbers();
     fillControls();
-    tell();
-    moved();
+    fillReadout();
+    clampView();
   } catch (error) {
     one(".empty").textContent = `This browser cannot draw the case (${error}).`;
     viewer.dataset.state = "empty";
   }
 }
 
-watch("value", open);
-open();
+watch("value", loadCase);
+loadCase();

@@ -1,0 +1,26 @@
+"""The Help tab: the pages of the handbook, to be chosen from a list or by the links between them."""
+
+import gradio as gr
+
+from regstudio.files import read_asset
+from regstudio.studio import handbook
+from regstudio.ui.handlers import QUIET, on_page_load, shown_to_user
+
+
+def build() -> None:
+    """Lay out the tab; called inside its gr.Tab."""
+    pages = handbook.pages()
+    with gr.Row():
+        with gr.Column(scale=1, min_width=220):
+            choice = gr.Radio(
+                [(page.title, page.name) for page in pages], value=pages[0].name, label="Pages", elem_id="help-pages"
+            )
+        with gr.Column(scale=4, min_width=320):
+            text = gr.Markdown(pages[0].text, elem_id="help-page")
+
+    @shown_to_user()
+    def show(name: object) -> str:
+        return handbook.page(str(name)).text
+
+    choice.change(show, choice, text, **QUIET)
+    on_page_load(None, js=read_asset("help.js"))

@@ -1,0 +1,86 @@
+"""The Viewer tab in a browser: own images, checkpoints and downloads."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser import Served
+from tests.ui.acting import CANVAS, VIEWER, choose, fill, unfold
+
+pytestmark = pytest.mark.browser
+
+
+def test_own_images_are_registered_on_the_spot(opened: Any, demo: Path, tmp_path: Path) -> None:
+    unfold(opened)
+    own = {
+        "fixed": demo / "fixed" / "atlas.png",
+        "moving": next((demo / "validation_moving").glob("phantom_05.*")),
+        "fixed-label": demo / "fixed_seg" / "atlas_seg.png",
+        "moving-label": next((demo / "validation_moving_seg").glob("phantom_05*")),
+    }
+    for box, path in own.items():
+        opened.set_input_files(f"#viewer-{box} input[type=file]", path)
+        opened.locator(f"#viewer-{box}").get_by_text(path.suffix).first.wait_for()
+    opened.click("#viewer-register")
+    opened.wait_for_function(f"document.querySelector('{VIEWER} .place').textContent === 'own images'")
+    assert "Dice, mean" in opened.inner_text(f"{VIEWER} .numbers")
+    with opened.expect_download() as download:
+        opened.click("#viewer-download")
+    assert download.value.suggested_filename == "phantom_05.zip"
+    opened.focus(CANVAS)
+    opened.keyboard.press("ArrowRight")  # own images are in no list: back to the case that is chosen
+    opened.wait_for_function(f"document.querySelector('{VIEWER} .place').textContent === '1 of 6'")
+
+
+def test_a_checkpoint_file_is_opened_only_below_the_roots(opened: Any, viewer_server: Served) -> None:
+    unfold(opened)
+    box = opened.locator("#viewer-path textarea")
+    fill(opened, "#viewer-path textarea", "/etc/passwd")
+    box.press("Enter")
+    opened.get_by_text("may not be opened from the page").wait_for()
+    fill(opened, "#viewer-path textarea", str(viewer_server.studio.run("first").best_path))
+    box.press("Enter")
+    opened.wait_for_function(f"document.querySelector('{VIEWER} .networks').textContent === 'best_model.pt'")
+    fill(opened, "#viewer-path textarea", "")
+    box.press("Enter")
+    opened.wait_for_function(f"document.querySelector('{VIEWER} .networks').textContent === 'first, best'")
+
+
+def test_what_is_shown_can_be_kept_as_a_picture_and_all_of_it_as_a_zip(opened: Any, tmp_path: Path) -> None:
+    with opened.expect_download() as download:
+        opened.click(f"{VIEWER} .save")
+    download.value.save_as(tmp_path / "case.png")
+    assert download.value.suggested_filename == "phantom_05.png"
+    assert (tmp_path / "case.png").read_bytes().startswith(b"\x89PNG")
+    with opened.expect_download() as download:
+        opened.click("#viewer-download")
+    download.value.save_as(tmp_path / "case.zip")
+    with zipfile.ZipFile(tmp_path / "case.zip") as archive:
+        stems = {name.removeprefix("phantom_05_").partition(".")[0] for name in archive.namelist()}
+    assert {"figure", "warped", "flow"} <= stems
+
+
+def test_without_a_run_it_says_what_to_do(studio_server: Served, page: Any) -> None:
+    page.goto(studio_server.url)
+    page.get_by_role("tab", name="Viewer").click()
+    page.get_by_text("Train a run").wait_for()
+
+
+def test_keys_typed_elsewhere_are_no_orders(opened: Any) -> None:
+    unfold(opened)
+    opened.focus("#viewer-path textarea")
+    opened.keyboard.press("6")
+    assert opened.get_attribute(f"{VIEWER} [aria-pressed=true].mode", "data-mode") == "1"
+    fill(opened, "#viewer-path textarea", "")
+
+
+def test_a_second_checkpoint_is_shown_beside_the_first(opened: Any) -> None:
+    choose(opened, "compare", "first/1")
+    opened.wait_for_function(f"document.querySelector('{VIEWER} .networks').textContent.includes('first, epoch 1')")
+    assert opened.get_attribute(CANVAS, "aria-label").count("warped (after)") == 2
+    heads = opened.locator(f"{VIEWER} .numbers th").all_inner_texts()
+    assert heads[1:] == ["before", "first, best", "first, epoch 1"]
+    choose(opened, "compare", "nothing")
+    opened.wait_for_function(f"!document.querySelector('{VIEWER} .networks').textContent.includes('epoch 1')")
