@@ -86,7 +86,10 @@ def test_figures_are_drawn_in_threads_and_leave_no_global_state() -> None:
 def test_a_case_and_its_registration_are_put_side_by_side() -> None:
     fixed, moving, warped = np.random.default_rng(0).random((3, 4, 4))
     flow, label = np.zeros((2, 4, 4)), np.ones((4, 4), int)
-    result = SimpleNamespace(warped=warped, flow=flow, warped_label=label, metrics={"dice": 0.5, "ncc": 0.1})
-    case = comparison("a", fixed, moving, result, fixed_label=label)
+    pair = SimpleNamespace(id="a", fixed=fixed, moving=moving, fixed_label=label, moving_label=None)
+    after = SimpleNamespace(mean=0.5)
+    case = comparison(
+        SimpleNamespace(pair=pair, warped=warped, flow=flow, warped_label=label, dice_before=None, dice=after)
+    )
     assert (case.fixed is fixed, case.warped is warped, case.warped_label is label) == (True, True, True)
     assert (case.moving_label, case.dice_before, case.dice) == (None, None, 0.5)

@@ -6,20 +6,20 @@ import pytest
 
 from regstudio.studio.prefetcher import Prefetcher
 from regstudio.studio.studio import Studio
-from regstudio.studio.viewer import View, Viewer
+from regstudio.studio.viewer import ChosenCase, View, Viewer
 from regstudio.studio.viewer_session import Choice, ViewerSession
 
 
 class CountingViewer(Viewer):
-    """Remembers the names of the pairs that it registered."""
+    """Remembers the names of the cases that it registered."""
 
     def __init__(self, studio: Studio) -> None:
         super().__init__(studio)
         self.registered: list[str] = []
 
-    def view(self, pair: Any, *args: Any, **kwargs: Any) -> View:
-        self.registered.append(pair.name)
-        return super().view(pair, *args, **kwargs)
+    def view(self, chosen: ChosenCase, *args: Any, **kwargs: Any) -> View:
+        self.registered.append(chosen.case.id)
+        return super().view(chosen, *args, **kwargs)
 
 
 @pytest.fixture
