@@ -1,10 +1,11 @@
 // Bilinear warping of maps of any number of channels, and its gradients.
 
-#include "parts.hpp"
+#include "exports.hpp"
+#include "threads.hpp"
 
 namespace {
 
-constexpr int MOST_THREADS = 8;  // each needs a map of its own to scatter gradients into
+constexpr int MAX_THREADS = 8;  // each needs a map of its own to scatter gradients into
 
 // Where a map's values lie: how many floats apart samples, channels and pixels are.
 struct Layout {
@@ -55,7 +56,7 @@ void put(float* to, V value) {
 }
 
 inline float total(float value) { return value; }
-inline float total(Half value) { return sum(value); }
+inline float total(Lanes8 value) { return sum(value); }
 
 template <class V>
 void sample_row(const Sizes& of, int64_t number, const float* image, Layout layout, const float* flow, Layout vectors,
@@ -114,45 +115,42 @@ void sample_row_backward(const Sizes& of, int64_t number, const float* image, La
 }
 
 inline bool in_eights(const Sizes& of, Layout first, Layout second) {
-    return of.channels % HALF == 0 && first.channel == 1 && second.channel == 1;
+    return of.channels % LANES8 == 0 && first.channel == 1 && second.channel == 1;
 }
 
-}  // namespace
-
-extern "C" {
-
-// out(p) = image(p + flow(p)), the flow in pixels, rows first; beyond the image 0, or with `border` what is at its edge
+// out(p) = image(p + flow(p)), the flow in pixels, rows first; beyond the image 0, or with `border` its outermost pixels
 void warp(const Sizes* of, const float* image, const Layout* layout, const float* flow, const Layout* vectors,
-          int border, float* out, const Layout* layout_out) {
+          bool border, float* out, const Layout* layout_out) {
     bool eights = in_eights(*of, *layout, *layout_out);
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < of->batch * of->out_height; row++)
-        (eights ? sample_row<Half> : sample_row<float>)(*of, row, image, *layout, flow, *vectors, border, out,
+        (eights ? sample_row<Lanes8> : sample_row<float>)(*of, row, image, *layout, flow, *vectors, border, out,
                                                         *layout_out);
 }
 
 // The gradients of the flow, (batch, 2, height, width), and of the image if `grad_image` is there, all 0 as yet.
 void warp_backward(const Sizes* of, const float* image, const Layout* layout, const float* flow, const Layout* vectors,
-                   int border, const float* grad, const Layout* layout_grad, float* grad_image,
+                   bool border, const float* grad, const Layout* layout_grad, float* grad_image,
                    const Layout* layout_image, float* grad_flow) {
     bool eights = in_eights(*of, *layout, *layout_grad) && (!grad_image || layout_image->channel == 1);
     int64_t size = grad_image ? of->batch * of->channels * of->height * of->width : 0;
-    int threads = std::min(omp_get_max_threads(), MOST_THREADS);
-    Room others((threads - 1) * size);
-#pragma omp parallel num_threads(threads)
-    {
-        int thread = omp_get_thread_num(), used = omp_get_num_threads();
+    int threads = std::min(omp_get_max_threads(), MAX_THREADS);
+    Buffer others((threads - 1) * size);
+    on_threads(threads, [&](int thread, int used) {
         float* own = !grad_image || thread == 0 ? grad_image : others + (thread - 1) * size;
         auto [first, end] = share(of->batch * of->out_height, thread, used);
         for (int64_t row = first; row < end; row++)
-            (eights ? sample_row_backward<Half> : sample_row_backward<float>)(*of, row, image, *layout, flow, *vectors,
+            (eights ? sample_row_backward<Lanes8> : sample_row_backward<float>)(*of, row, image, *layout, flow, *vectors,
                                                                               border, grad, *layout_grad, own,
                                                                               *layout_image, grad_flow);
 #pragma omp barrier
         auto [begin, last] = share(size, thread, used);
         for (int other = 0; other < used - 1; other++)
             for (int64_t i = begin; i < last; i++) grad_image[i] += others[other * size + i];
-    }
+    });
 }
 
-}  // extern "C"
+EXPORT(warp);
+EXPORT(warp_backward);
+
+}  // namespace
