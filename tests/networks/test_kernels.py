@@ -187,6 +187,17 @@ def test_the_network_computes_the_same_with_and_without() -> None:
     assert (found - wanted).abs().max() < 1e-5 * wanted.abs().max()
 
 
+def test_gradient_checkpointing_gives_the_same_digits() -> None:
+    torch.manual_seed(0)
+    network = build_network()
+    fixed, moving = torch.rand(2, 1, 1, 40, 48)
+    gradients = []
+    for network.gradient_checkpointing in (False, True):  # type: ignore[assignment]
+        flow = network(fixed, moving)[1]
+        gradients.append(torch.autograd.grad(flow.square().sum(), list(network.parameters())))
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
+
+
 def test_the_same_number_of_threads_gives_the_same_digits(threads: int) -> None:
     torch.manual_seed(0)
     layer, x = MultiWindow(16), torch.randn(2, 30, 31, 16)
@@ -210,7 +221,6 @@ def test_kernels_older_than_their_source_are_not_used(tmp_path: Path, monkeypatc
 OPERATORS: dict[str, Callable[[], tuple[object, ...]]] = {
     "layer_norm": lambda: (leaf(2, 3, 4, 16), leaf(16), leaf(16), 1e-5),
     "leaky_instance_norm": lambda: (leaf(2, 3, 4, 8), 0.2, 1e-5),
-    "attend": lambda: (leaf(2, 3, 4, 8), leaf(2, 3, 4, 8), leaf(2, 8), leaf(2), leaf(8, 2), leaf(8)),
     "gated_windows": lambda: (
         leaf(2, 3, 4, 16),
         [3],

@@ -5,7 +5,6 @@ AVX2. Where there is none for this processor, and on a GPU, `fit` says so, and t
 kernels use the threads of torch's own pool, and compute in float32. networks/ops.py is the only module that uses them.
 """
 
-from regstudio.networks.kernels.attention import attend
 from regstudio.networks.kernels.convolution import convolution
 from regstudio.networks.kernels.correlation import join
 from regstudio.networks.kernels.library import built_for, fit, suspended
@@ -14,7 +13,6 @@ from regstudio.networks.kernels.warp import warp
 from regstudio.networks.kernels.windows import combine, gated_windows
 
 __all__ = [
-    "attend",
     "built_for",
     "combine",
     "convolution",

@@ -5,6 +5,39 @@
 
 namespace {
 
+// to (N, channels) = sums over pixels: f(place in the map, channel, sums) adds what eight channels of a pixel contribute.
+template <int N, class F>
+void sum_pixels(int64_t pixels, int channels, float* to, F f) {
+    constexpr int BLOCK = 256;
+    int threads = omp_get_max_threads();
+    int64_t stride = N * channels + LANES, blocks = (pixels + BLOCK - 1) / BLOCK;
+    Buffer parts(threads * stride);
+    on_threads(threads, [&](int thread, int threads) {
+        float* own = parts + thread * stride;
+        auto [first, end] = share(blocks, thread, threads);
+        for (int64_t block = first; block < end; block++)
+            for (int c = 0; c < channels; c += LANES8) {
+                Lanes8 sums[N] = {};
+                int64_t last = std::min((block + 1) * BLOCK, pixels);
+                for (int64_t p = block * BLOCK; p < last; p++) f(p * channels + c, c, sums);
+                for (int n = 0; n < N; n++) {
+                    float* sum = own + n * channels + c;
+                    store8(sum, load8(sum) + sums[n]);
+                }
+            }
+    });
+    memset(to, 0, sizeof(float) * N * channels);
+    add_up(N * channels, threads, parts, stride, to);
+}
+
+// Call f(place in the map, channel) for each eight channels of each pixel.
+template <class F>
+void each_pixel(int64_t pixels, int channels, F f) {
+#pragma omp parallel for schedule(static)
+    for (int64_t p = 0; p < pixels; p++)
+        for (int c = 0; c < channels; c += LANES8) f(p * channels + c, c);
+}
+
 inline Lanes8 leaky(Lanes8 x, float slope) { return x > 0.0f ? x : slope * x; }
 
 // y, and the mean and 1 / deviation of each channel after the leaky ReLU, (batch, channels)

@@ -24,7 +24,7 @@ def gated_windows(
     """
     if max(windows) > MAX_WINDOW:
         raise ValueError(f"windows of {max(windows)} pixels; at most {MAX_WINDOW}")
-    x = x_last.contiguous()
+    x, weights = x_last.contiguous(), [weight.contiguous() for weight in weights]
     gated, sums = x.new_empty(len(windows), *x.shape), x.new_empty(len(windows), x.shape[0], x.shape[-1])
     for window, own, h, h_sums in zip(windows, _by_gate(weights), gated, sums, strict=True):
         call("gate", *x.shape, window, x, table(own), epsilon, h, h_sums)
@@ -37,8 +37,8 @@ def gated_windows_backward(
 ) -> tuple[Tensor, list[Tensor]]:
     """Return the gradients of x and of all weights."""
     grad, grad_sums, x = grad.contiguous(), grad_sums.contiguous(), x_last.contiguous()
-    grad_x = torch.zeros_like(x)
-    grad_weights = [torch.empty_like(weight, memory_format=torch.contiguous_format) for weight in weights]
+    weights = [weight.contiguous() for weight in weights]
+    grad_x, grad_weights = torch.zeros_like(x), [torch.empty_like(weight) for weight in weights]
     gates = zip(windows, _by_gate(weights), _by_gate(grad_weights), grad, grad_sums, strict=True)
     for window, own, own_grads, grad_h, grad_h_sums in gates:
         given = table(own), epsilon, grad_h, grad_h_sums
@@ -47,7 +47,7 @@ def gated_windows_backward(
 
 
 def _by_gate(weights: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
-    return ([w.contiguous() for w in weights[first : first + WEIGHTS]] for first in range(0, len(weights), WEIGHTS))
+    return (weights[first : first + WEIGHTS] for first in range(0, len(weights), WEIGHTS))
 
 
 def _save_for_windows(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
