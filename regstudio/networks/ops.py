@@ -165,8 +165,6 @@ def warp(
 
     Beyond the image there are zeros, or with "border" its outermost pixels.
     """
-    if mode == "bilinear" and _fit(image) and _fit(flow):
-        return kernels.warp(image, flow, padding == "border")
     height, width = image.shape[2:]
     rows = torch.arange(flow.shape[2], device=flow.device, dtype=flow.dtype)
     columns = torch.arange(flow.shape[3], device=flow.device, dtype=flow.dtype)

@@ -12,7 +12,6 @@ from regstudio.networks import ops
 from regstudio.networks.blocks import RCAB, MultiWindow
 from regstudio.networks.build import build_network
 from regstudio.networks.kernels import library
-from regstudio.networks.warp import SpatialTransformer
 
 BUILT_FOR = library.built_for.__wrapped__  # not what the tests put in its place, and not what it said before
 
@@ -94,7 +93,9 @@ def test_a_leaky_instance_norm_and_its_gradients(threads: int, channels: int, sh
 
 
 @pytest.mark.parametrize(("channels", "shape"), [(8, (2, 20, 30)), (48, (1, 3, 5))])
-def test_channel_attention_and_its_gradients(threads: int, channels: int, shape: tuple[int, int, int]) -> None:
+def test_a_residual_channel_attention_block_and_its_gradients(
+    threads: int, channels: int, shape: tuple[int, int, int]
+) -> None:
     torch.manual_seed(0)
     block = RCAB(channels)
     for parameter in block.parameters():
@@ -123,37 +124,6 @@ def test_a_convolution_and_its_gradients(
     batch, height, width = shape
     x = torch.randn(batch, height, width, inside)
     assert_like_in_double_precision(convolution, lambda x: ops.convolve(x, convolution), x)
-
-
-@pytest.mark.parametrize("padding", ["zeros", "border"])
-@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize(
-    ("channels", "batch", "out"), [(1, 2, (9, 7)), (2, 1, (12, 15)), (16, 1, (12, 15)), (5, 3, (4, 20))]
-)
-def test_warped_maps_and_their_gradients(
-    threads: int, padding: str, form: torch.memory_format, channels: int, batch: int, out: tuple[int, int]
-) -> None:
-    torch.manual_seed(0)
-    image = torch.randn(batch, channels, 12, 15).to(memory_format=form)
-    flow = 5 * torch.randn(batch, 2, *out)  # some of it beyond the border
-    found, wanted = (warped_and_gradients(image.to(d), flow.to(d), padding) for d in (torch.float32, torch.float64))
-    for tensor, exact in zip(found, wanted, strict=True):
-        assert (tensor - exact).norm() < 1e-5 * exact.norm()
-
-
-def warped_and_gradients(image: Tensor, flow: Tensor, padding: str) -> tuple[Tensor, Tensor, Tensor]:
-    image, flow = image.requires_grad_(), flow.requires_grad_()
-    warped = ops.warp(image, flow, "bilinear", padding)  # type: ignore[arg-type]
-    along = torch.randn(warped.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return warped, *torch.autograd.grad(warped, (image, flow), along.to(image.dtype))
-
-
-def test_a_flow_that_is_no_number_is_not_taken_for_background() -> None:
-    flow = torch.zeros(1, 2, 8, 8)
-    flow[0, 1, 3, 4] = torch.nan
-    warped = SpatialTransformer()(torch.rand(1, 16, 8, 8), flow)
-    assert warped.isnan().sum() == 16
-    assert warped[0, :, 3, 4].isnan().all()
 
 
 def test_what_is_far_from_zero_passes_or_vanishes() -> None:
@@ -230,7 +200,6 @@ OPERATORS: dict[str, Callable[[], tuple[object, ...]]] = {
     "combine": lambda: (leaf(2, 3, 4, 16), leaf(2, 3, 4, 16), leaf(3, 2, 3, 4, 16), leaf(2, 4, 16, 16), leaf(2, 16)),
     "join": lambda: (leaf(2, 3, 4, 8), leaf(2, 3, 4, 8)),
     "convolution": lambda: (leaf(2, 3, 4, 8), leaf(5, 8, 3, 3), leaf(5)),
-    "warp": lambda: (leaf(2, 3, 6, 5), leaf(2, 2, 4, 7), False),
 }
 
 
@@ -275,8 +244,8 @@ def test_what_a_kernel_cannot_read_is_refused(x: Tensor) -> None:
         library.call("layer_norm", 1, 16, x, None, None, 1e-5, torch.zeros(16))
 
 
-@pytest.mark.parametrize("threads", [2], indirect=True)
-def test_memory_that_is_not_there_is_an_error(threads: int) -> None:
-    sizes, strides, x = library.counts(2**48, 1, 2, 2, 2, 2), library.counts(4, 4, 1), torch.zeros(1, 1, 2, 2)
-    with pytest.raises(torch.OutOfMemoryError, match="warp_backward: can't allocate memory"):
-        library.call("warp_backward", sizes, x, strides, x, strides, False, x, strides, x, strides, x)
+def test_memory_that_is_not_there_is_an_error() -> None:
+    x = torch.zeros(1, 1, 1, 16)
+    given = library.table([x]), x, x, library.table([x]), x, x
+    with pytest.raises(torch.OutOfMemoryError, match="combine_backward: can't allocate memory"):
+        library.call("combine_backward", 2**48, 1, 16, 1, *given)

@@ -9,7 +9,6 @@ from regstudio.networks.kernels.convolution import convolution
 from regstudio.networks.kernels.correlation import join
 from regstudio.networks.kernels.library import built_for, fit, suspended
 from regstudio.networks.kernels.normalisation import layer_norm, leaky_instance_norm
-from regstudio.networks.kernels.warp import warp
 from regstudio.networks.kernels.windows import combine, gated_windows
 
 __all__ = [
@@ -22,5 +21,4 @@ __all__ = [
     "layer_norm",
     "leaky_instance_norm",
     "suspended",
-    "warp",
 ]

@@ -119,11 +119,6 @@ def table(tensors: Sequence[Tensor]) -> Any:
     return (ctypes.c_void_p * len(tensors))(*map(address, tensors))
 
 
-def counts(*numbers: int) -> Any:
-    """Return numbers as an array of int64_t."""
-    return (ctypes.c_int64 * len(numbers))(*numbers)
-
-
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result", covariant=True)
 
