@@ -18,7 +18,7 @@ from regstudio.data.batches import TrainingLoader
 from regstudio.data.cache import Cache
 from regstudio.data.dataset import Item, RegistrationDataset
 from regstudio.data.loaders import ImageLoader
-from regstudio.networks import kernels
+from regstudio.networks import ops
 from regstudio.networks.device import find_device
 from regstudio.training.setup import build_learner
 from regstudio.training.step import Learner
@@ -80,7 +80,7 @@ def measure(network: str, precision: str, size: int, batch_size: int, device: st
         rounds.append([_seconds(work, where) for work in works])
     step_time, registration_time, *product_times = (min(times) for times in zip(*rounds, strict=True))
     peak_bytes = _peak_bytes(where)
-    with kernels.suspended():  # whose operations are not counted
+    with ops.suspended():  # the kernels' operations are not counted
         flops = [_flops(work) for work in works[:3]]
     return Speed(
         network=network,
@@ -121,7 +121,7 @@ def machine(device: str) -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "kernels": kernels.built_for() if where.type == "cpu" else None,
+        "kernels": ops.built_for() if where.type == "cpu" else None,
         "float32_products": _product_rate(where, torch.float32),
         "bfloat16_products": _product_rate(where, torch.bfloat16),
     }

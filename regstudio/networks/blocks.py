@@ -1,63 +1,35 @@
-"""The parts that CorrMLP is built of: correlation, windowed MLPs, attention, and the step between two levels.
+"""The parts that CorrMLP is built of: windowed MLPs, attention, correlation, and the step between two levels.
 
 Source: Meng, Feng, Bi, Kim, "Correlation-aware Coarse-to-fine MLPs for Deformable Medical Image Registration",
 CVPR 2024, section 3. Feature maps are (B, C, H, W) between the blocks and best kept in channels-last memory; inside a
-block, names that end in `_last` are the same memory seen as (B, H, W, C), where layer norms and linear layers act on
-each pixel without a copy.
+block, names that end in `_last` are the same memory seen as (B, H, W, C).
 """
 
-from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regstudio.networks import kernels
-from regstudio.networks.correlation import SHIFTS, join
-from regstudio.networks.normalisation import EPSILON, layer_norm
+from regstudio.networks.ops import (
+    SHIFTS,
+    Gate,
+    attend,
+    channels_first,
+    channels_last,
+    combine,
+    convolve,
+    gated_windows,
+    join,
+    layer_norm,
+)
 
 WINDOWS = (3, 5, 7)
 LEAKY_SLOPE = 0.2
 
 
-def channels_last(x: Tensor) -> Tensor:
-    """Return (B, C, H, W) as (B, H, W, C), a view."""
-    return x.permute(0, 2, 3, 1)
-
-
-def channels_first(x: Tensor) -> Tensor:
-    """Return (B, H, W, C) as (B, C, H, W), a view in channels-last memory."""
-    return x.permute(0, 3, 1, 2)
-
-
-def _normalised(x_last: Tensor, norm: nn.LayerNorm) -> Tensor:
-    return layer_norm(x_last, norm.normalized_shape, norm)
-
-
-def pointwise(x_last: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Apply a linear layer to each pixel: (B, H, W, C) -> (B, H, W, C'), weight (C', C).
-
-    As a 1x1 convolution over the image's rows as a batch: on the CPU up to 7 times faster than F.linear, which copies
-    the bias to each pixel first. A batch of at least 16 makes torch take its fast convolution on one thread, too.
-    """
-    batch, height, width, channels = x_last.shape
-    rows = channels_first(x_last.reshape(batch * height, 1, width, channels))
-    return channels_last(F.conv2d(rows, weight[:, :, None, None], bias)).reshape(batch, height, width, -1)
-
-
-def convolve(x_last: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """Apply a 3x3 convolution that pads with zeros: (B, H, W, C) -> (B, H, W, C')."""
-    if convolution.bias is not None and kernels.fit_convolution(x_last):
-        return kernels.convolution(x_last, convolution.weight, convolution.bias)
-    return channels_last(convolution(channels_first(x_last)))
-
-
 class GatedMLP(nn.Module):
-    """Gate each pixel by the others of its window of `window` x `window` pixels; without its last linear layer.
-
-    `MultiWindow` applies `project` itself, together with those of the other windows.
-    """
+    """The weights of a gated MLP over windows of `window` x `window` pixels, which `MultiWindow` applies."""
 
     def __init__(self, channels: int, window: int) -> None:
         super().__init__()
@@ -69,32 +41,9 @@ class GatedMLP(nn.Module):
         self.project = nn.Linear(channels, channels)
 
     @property
-    def weights(self) -> list[Tensor]:
-        """Weight and bias of each layer, in their order."""
-        layers = self.norm, self.expand, self.gate_norm, self.mix
-        return [weight for layer in layers for weight in (layer.weight, layer.bias)]
-
-    def forward(self, normalised: Tensor) -> Tensor:
-        """Return u * (v + 1) of what is layer-normalised but not yet scaled and shifted: both (B, H, W, C)."""
-        expand = self.expand.weight * self.norm.weight, self.expand.bias + self.expand.weight @ self.norm.bias
-        height, width = normalised.shape[1:3]
-        # Two products rather than one that is then split: each half stays contiguous, forward and backward.
-        (weight_u, weight_v), (bias_u, bias_v) = (part.chunk(2) for part in expand)
-        u = F.gelu(pointwise(normalised, weight_u, bias_u))
-        # A window pads its input with zeros, which normalise to zero.
-        padded = F.pad(normalised, (0, 0, 0, -width % self.window, 0, -height % self.window))
-        v = _normalised(F.gelu(pointwise(padded, weight_v, bias_v)), self.gate_norm)
-        return u * self._mix_plus_one(v)[:, :height, :width]
-
-    def _mix_plus_one(self, v: Tensor) -> Tensor:
-        """The dense over window positions, as one product of (n, n) with all pixels that share a position."""
-        batch, height, width, channels = v.shape
-        size = self.window
-        rows, columns = height // size, width // size
-        by_position = v.view(batch, rows, size, columns, size, channels).permute(2, 4, 0, 1, 3, 5)
-        mixed = torch.addmm(self.mix.bias[:, None] + 1, self.mix.weight, by_position.reshape(size**2, -1))
-        mixed = mixed.view(size, size, batch, rows, columns, channels).permute(2, 3, 0, 4, 1, 5)
-        return mixed.reshape(batch, height, width, channels)
+    def gate(self) -> Gate:
+        """All but the last layer."""
+        return Gate(self.window, self.norm, self.expand, self.gate_norm, self.mix)
 
 
 class MultiWindow(nn.Module):
@@ -109,10 +58,6 @@ class MultiWindow(nn.Module):
         )
         self.project = nn.Linear(channels, channels)
 
-    @property
-    def _branches(self) -> list[GatedMLP]:
-        return [cast(GatedMLP, branch) for branch in self.branches]
-
     def forward(self, x_last: Tensor) -> Tensor:
         """Return a map like `x_last`, (B, H, W, C).
 
@@ -121,46 +66,25 @@ class MultiWindow(nn.Module):
 
             project(sum_i w_i (y + P_i h_i)) = project(y + sum_i w_i P_i h_i):
 
-        four small matrices, multiplied together first, stand for ten passes over full-size maps. The mean over the
-        pixels, from which the weights come, commutes with P_i just so.
+        four small matrices, multiplied together first, replace ten passes over full-size maps. In the same way P_i
+        commutes with the mean over the pixels, from which the weights come.
         """
         batch, height, width, channels = x_last.shape
-        y = _normalised(x_last, self.norm)
-        normalised = layer_norm(y, self.norm.normalized_shape)
-        gated, sums = self._gated(normalised)
-        projects = torch.stack([branch.project.weight for branch in self._branches])
-        biases = torch.stack([branch.project.bias for branch in self._branches])
+        branches = [cast(GatedMLP, branch) for branch in self.branches]
+        y = layer_norm(x_last, self.norm)
+        gated, sums = gated_windows(layer_norm(y, self.norm, affine=False), [branch.gate for branch in branches])
+        projects = torch.stack([branch.project.weight for branch in branches])
+        biases = torch.stack([branch.project.bias for branch in branches])
 
-        pooled = len(WINDOWS) * y.sum(dim=(1, 2)) + sums.flatten(1) @ projects.transpose(1, 2).flatten(0, 1)
+        sums = sums.transpose(0, 1).flatten(1)
+        pooled = len(WINDOWS) * y.sum(dim=(1, 2)) + sums @ projects.transpose(1, 2).flatten(0, 1)
         pooled = pooled / (height * width) + biases.sum(dim=0)
         weights = self.weigh(pooled).view(batch, len(WINDOWS), channels).softmax(dim=1)
 
         weighted = self.project.weight @ (weights.unsqueeze(3) * projects)
         matrices = torch.cat((self.project.weight.expand(batch, 1, -1, -1), weighted), dim=1)
         bias = self.project((weights * biases).sum(dim=1))
-        return _combine(x_last, matrices, bias, (y, *gated))
-
-    def _gated(self, normalised: Tensor) -> tuple[Sequence[Tensor], Tensor]:
-        """What the branches make of a map, and the sums over the pixels: (B, H, W, C) each, and (B, branches, C)."""
-        if kernels.fit(normalised):
-            weights = [weight for branch in self._branches for weight in branch.weights]
-            return kernels.gates(normalised, WINDOWS, EPSILON, weights)
-        gated = [branch(normalised) for branch in self._branches]
-        return gated, torch.stack([h.sum(dim=(1, 2)) for h in gated], dim=1)
-
-
-def _combine(x_last: Tensor, matrices: Tensor, bias: Tensor, maps: Sequence[Tensor]) -> Tensor:
-    """x + bias + sum_i matrices[:, i] maps[i]: (B, N, C, C) and (B, C) the weights."""
-    if kernels.fit(x_last):
-        return kernels.combine(x_last, matrices, bias, maps)
-    samples = []
-    for sample in range(x_last.shape[0]):
-        x = x_last[sample : sample + 1]
-        for number, values in enumerate(maps):
-            own_bias = None if number else bias[sample]
-            x = x + pointwise(values[sample : sample + 1], matrices[sample, number], own_bias)
-        samples.append(x)
-    return torch.cat(samples) if len(samples) > 1 else samples[0]
+        return combine(x_last, y, gated, matrices, bias)
 
 
 class RCAB(nn.Module):
@@ -176,12 +100,8 @@ class RCAB(nn.Module):
 
     def forward(self, x_last: Tensor) -> Tensor:
         """Return a map like `x_last`, (B, H, W, C)."""
-        y = F.leaky_relu(convolve(_normalised(x_last, self.norm), self.conv1), LEAKY_SLOPE, inplace=True)
-        y = convolve(y, self.conv2)
-        if kernels.fit(x_last, kernels.HALF_LANES):
-            return kernels.attend(x_last, y, self.squeeze, self.excite)
-        attention = torch.sigmoid(self.excite(F.relu(self.squeeze(y.mean(dim=(1, 2))))))
-        return torch.addcmul(x_last, y, attention[:, None, None])
+        y = F.leaky_relu(convolve(layer_norm(x_last, self.norm), self.conv1), LEAKY_SLOPE, inplace=True)
+        return attend(x_last, convolve(y, self.conv2), self.squeeze, self.excite)
 
 
 class CMW(nn.Module):
@@ -209,4 +129,4 @@ class Expand(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the expanded map."""
-        return channels_first(_normalised(channels_last(self.conv(x)), self.norm))
+        return channels_first(layer_norm(channels_last(self.conv(x)), self.norm))

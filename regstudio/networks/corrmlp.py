@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from regstudio.networks.base import RegistrationNetwork, Transform, start_from_zero
-from regstudio.networks.blocks import CMW, LEAKY_SLOPE, Expand, channels_first, channels_last, convolve
-from regstudio.networks.normalisation import leaky_instance_norm
+from regstudio.networks.blocks import CMW, LEAKY_SLOPE, Expand
+from regstudio.networks.ops import channels_first, channels_last, convolve, leaky_instance_norm
 from regstudio.networks.warp import upsample_flow
 
 LEVELS = 4

@@ -5,7 +5,7 @@ The conventions everything rests on:
 - A flow has shape (B, 2, H, W), in pixels: channel 0 is dy (rows, down), channel 1 is dx (columns, right).
 - It is a pull-back on the fixed grid: warped(p) = moving(p + flow(p)). Zero flow returns the moving image unchanged.
 - grid_sample runs with align_corners=True, so pixel index i lies at 2 * i / (size - 1) - 1; it wants (x, y) where
-  flows are (y, x), and `_sample` is the one place where that order is reversed.
+  flows are (y, x), and `ops.warp` is the one place where that order is reversed.
 - What lies outside the moving image is 0.
 """
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regstudio.networks import kernels
+from regstudio.networks import ops
 
 
 class SpatialTransformer(nn.Module):
@@ -32,7 +32,7 @@ class SpatialTransformer(nn.Module):
 
     def forward(self, moving: Tensor, flow: Tensor) -> Tensor:
         """Return moving(p + flow(p)): (B, C, H, W), `moving` (B, C, H, W) floating, `flow` (B, 2, H, W) in pixels."""
-        return _sample(moving, flow, self.mode, "zeros")
+        return ops.warp(moving, flow, self.mode, "zeros")
 
 
 def upsample_flow(flow: Tensor) -> Tensor:
@@ -78,19 +78,4 @@ def pixel_grid(flow: Tensor) -> Tensor:
 
 def _at(flow: Tensor, displacement: Tensor) -> Tensor:
     """Return flow(p + displacement(p)); beyond the border a flow goes on as it is there."""
-    return _sample(flow, displacement, "bilinear", "border")
-
-
-def _sample(
-    image: Tensor, flow: Tensor, mode: Literal["bilinear", "nearest"], padding: Literal["zeros", "border"]
-) -> Tensor:
-    if mode == "bilinear" and kernels.fit(image, 1) and kernels.fit(flow, 1):
-        return kernels.warp(image, flow, border=padding == "border")
-    height, width = image.shape[2:]
-    rows = torch.arange(flow.shape[2], device=flow.device, dtype=flow.dtype)
-    columns = torch.arange(flow.shape[3], device=flow.device, dtype=flow.dtype)
-    y = (rows[:, None] + flow[:, 0]) * (2 / (height - 1)) - 1
-    x = (columns + flow[:, 1]) * (2 / (width - 1)) - 1
-    grid = torch.stack((x, y), dim=-1)
-    sampled: Tensor = F.grid_sample(image, grid, mode, padding_mode=padding, align_corners=True)
-    return sampled
+    return ops.warp(flow, displacement, "bilinear", "border")

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from regstudio.networks.correlation import join
 from regstudio.networks.corrmlp import CorrMLP
+from regstudio.networks.ops import join
 from tests.networks import reference
 
 

@@ -1,4 +1,4 @@
-"""The CPU's own kernels against torch's operators in double precision."""
+"""The CPU's own kernels against the plain layers in double precision, which no kernel computes."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -8,14 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from regstudio.networks import kernels
+from regstudio.networks import ops
 from regstudio.networks.blocks import RCAB, MultiWindow
 from regstudio.networks.build import build_network
-from regstudio.networks.correlation import join
-from regstudio.networks.normalisation import layer_norm, leaky_instance_norm
-from regstudio.networks.warp import SpatialTransformer, _sample
+from regstudio.networks.kernels import library
 
-BUILT_FOR = kernels.built_for.__wrapped__  # not what the tests put in its place, and not what it said before
+BUILT_FOR = library.built_for.__wrapped__  # not what the tests put in its place, and not what it said before
 
 
 @pytest.fixture(params=["avx512", "avx2"], autouse=True)
@@ -25,7 +23,7 @@ def instructions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         pytest.fail("CI must build the kernels.")
     if own is None or request.param == "avx512" != own:
         pytest.skip(f"There was no g++, or this processor has no {request.param}.")
-    monkeypatch.setattr(kernels, "built_for", lambda: request.param)
+    monkeypatch.setattr(library, "built_for", lambda: request.param)
 
 
 @pytest.fixture(params=[1, 3])
@@ -47,10 +45,9 @@ def outcome(module: nn.Module, compute: Callable[[Tensor], Tensor], x: Tensor) -
     return {"result": result.detach(), "x": x.grad, **gradients}  # type: ignore[dict-item]
 
 
-def assert_like_in_double_precision(
-    module: nn.Module, compute: Callable[[Tensor], Tensor], x: Tensor, lanes: int = kernels.LANES
-) -> None:
-    assert kernels.fit(x, lanes)
+def assert_like_in_double_precision(module: nn.Module, compute: Callable[[Tensor], Tensor], x: Tensor) -> None:
+    assert library.fit(x)
+    assert not library.fit(x.double())
     found = outcome(module, compute, x)
     wanted = outcome(module.double(), compute, x.double())
     assert found.keys() == wanted.keys()
@@ -83,27 +80,27 @@ def test_joined_maps_and_their_gradients(threads: int, channels: int, shape: tup
 
 def joined_and_gradients(x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     x1, x2 = x1.requires_grad_(), x2.requires_grad_()
-    join_group = join(x1.expand_as(x2), x2)
-    along = torch.randn(join_group.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return join_group, *torch.autograd.grad(join_group, (x1, x2), along.to(x1.dtype))
+    joined = ops.join(x1.expand_as(x2), x2)
+    along = torch.randn(joined.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return joined, *torch.autograd.grad(joined, (x1, x2), along.to(x1.dtype))
 
 
 @pytest.mark.parametrize(("channels", "shape"), [(8, (2, 20, 30)), (24, (1, 3, 5)), (64, (3, 16, 17))])
 def test_a_leaky_instance_norm_and_its_gradients(threads: int, channels: int, shape: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
     x = 3 + 2 * torch.randn(*shape, channels)
-    assert_like_in_double_precision(
-        nn.Identity(), lambda x: leaky_instance_norm(x.permute(0, 3, 1, 2).clone(), 0.2), x, lanes=8
-    )
+    assert_like_in_double_precision(nn.Identity(), lambda x: ops.leaky_instance_norm(ops.channels_first(x), 0.2), x)
 
 
 @pytest.mark.parametrize(("channels", "shape"), [(8, (2, 20, 30)), (48, (1, 3, 5))])
-def test_channel_attention_and_its_gradients(threads: int, channels: int, shape: tuple[int, int, int]) -> None:
+def test_a_residual_channel_attention_block_and_its_gradients(
+    threads: int, channels: int, shape: tuple[int, int, int]
+) -> None:
     torch.manual_seed(0)
     block = RCAB(channels)
     for parameter in block.parameters():
         nn.init.normal_(parameter, std=0.3)
-    assert_like_in_double_precision(block, block, torch.randn(*shape, channels), lanes=8)
+    assert_like_in_double_precision(block, block, torch.randn(*shape, channels))
 
 
 @pytest.mark.parametrize("affine", [True, False])
@@ -113,55 +110,20 @@ def test_a_layer_norm_and_its_gradients(threads: int, affine: bool) -> None:
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
     x = 3 + torch.randn(2, 13, 11, 32)
-    assert_like_in_double_precision(norm, lambda x: layer_norm(x, (32,), norm if affine else None), x)
+    assert_like_in_double_precision(norm, lambda x: ops.layer_norm(x, norm, affine=affine), x)
 
 
 @pytest.mark.parametrize(("inside", "outside"), [(8, 8), (16, 16), (41, 16), (16, 2), (48, 35)])
 @pytest.mark.parametrize("shape", [(2, 9, 12), (1, 70, 150), (1, 1, 5), (1, 4, 1), (3, 2, 2)])
-def test_a_convolution_and_its_gradients(threads: int, inside: int, outside: int, shape: tuple[int, int, int]) -> None:
+def test_a_convolution_and_its_gradients(
+    threads: int, inside: int, outside: int, shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ops, "MIN_PIXELS", 1)
     torch.manual_seed(0)
     convolution = nn.Conv2d(inside, outside, 3, padding=1)
     batch, height, width = shape
     x = torch.randn(batch, height, width, inside)
-
-    def compute(x: Tensor) -> Tensor:
-        if x.dtype == torch.float64:
-            return convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        assert convolution.bias is not None
-        return kernels.convolution(x, convolution.weight, convolution.bias)
-
-    assert_like_in_double_precision(convolution, compute, x, lanes=1)
-
-
-@pytest.mark.parametrize("padding", ["zeros", "border"])
-@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize(
-    ("channels", "batch", "out"), [(1, 2, (9, 7)), (2, 1, (12, 15)), (16, 1, (12, 15)), (5, 3, (4, 20))]
-)
-def test_warped_maps_and_their_gradients(
-    threads: int, padding: str, form: torch.memory_format, channels: int, batch: int, out: tuple[int, int]
-) -> None:
-    torch.manual_seed(0)
-    image = torch.randn(batch, channels, 12, 15).to(memory_format=form)
-    flow = 5 * torch.randn(batch, 2, *out)  # some of it beyond the border
-    found, wanted = (warped_and_gradients(image.to(d), flow.to(d), padding) for d in (torch.float32, torch.float64))
-    for tensor, exact in zip(found, wanted, strict=True):
-        assert (tensor - exact).norm() < 1e-5 * exact.norm()
-
-
-def warped_and_gradients(image: Tensor, flow: Tensor, padding: str) -> tuple[Tensor, Tensor, Tensor]:
-    image, flow = image.requires_grad_(), flow.requires_grad_()
-    warped = _sample(image, flow, "bilinear", padding)  # type: ignore[arg-type]
-    along = torch.randn(warped.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return warped, *torch.autograd.grad(warped, (image, flow), along.to(image.dtype))
-
-
-def test_a_flow_that_is_no_number_is_not_taken_for_background() -> None:
-    flow = torch.zeros(1, 2, 8, 8)
-    flow[0, 1, 3, 4] = torch.nan
-    warped = SpatialTransformer()(torch.rand(1, 16, 8, 8), flow)
-    assert warped.isnan().sum() == 16
-    assert warped[0, :, 3, 4].isnan().all()
+    assert_like_in_double_precision(convolution, lambda x: ops.convolve(x, convolution), x)
 
 
 def test_what_is_far_from_zero_passes_or_vanishes() -> None:
@@ -188,11 +150,22 @@ def test_the_network_computes_the_same_with_and_without() -> None:
     fixed, moving = torch.rand(2, 1, 1, 56, 64)
     with torch.no_grad():
         found = network.compute_field(fixed, moving)
-        with kernels.suspended():
+        with ops.suspended():
             without = network.compute_field(fixed, moving)
         wanted = network.double().compute_field(fixed.double(), moving.double())
     assert not torch.equal(found, without)
     assert (found - wanted).abs().max() < 1e-5 * wanted.abs().max()
+
+
+def test_gradient_checkpointing_gives_the_same_digits() -> None:
+    torch.manual_seed(0)
+    network = build_network()
+    fixed, moving = torch.rand(2, 1, 1, 40, 48)
+    gradients = []
+    for network.gradient_checkpointing in (False, True):  # type: ignore[assignment]
+        flow = network(fixed, moving)[1]
+        gradients.append(torch.autograd.grad(flow.square().sum(), list(network.parameters())))
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
 
 
 def test_the_same_number_of_threads_gives_the_same_digits(threads: int) -> None:
@@ -208,8 +181,71 @@ def test_kernels_older_than_their_source_are_not_used(tmp_path: Path, monkeypatc
     source.touch()
     os.utime(built, (1, 1))
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    monkeypatch.setattr(kernels, "_path", lambda name: built)
+    monkeypatch.setattr(library, "_path", lambda name: built)
     with pytest.warns(RuntimeWarning, match="older than its source"):
         assert BUILT_FOR() is None
     os.utime(source, (0, 0))
     assert BUILT_FOR() == "avx2"
+
+
+OPERATORS: dict[str, Callable[[], tuple[object, ...]]] = {
+    "layer_norm": lambda: (leaf(2, 3, 4, 16), leaf(16), leaf(16), 1e-5),
+    "leaky_instance_norm": lambda: (leaf(2, 3, 4, 8), 0.2, 1e-5),
+    "gated_windows": lambda: (
+        leaf(2, 3, 4, 16),
+        [3],
+        1e-5,
+        [leaf(*shape) for shape in [(16,), (16,), (32, 16), (32,), (16,), (16,), (9, 9), (9,)]],
+    ),
+    "combine": lambda: (leaf(2, 3, 4, 16), leaf(2, 3, 4, 16), leaf(3, 2, 3, 4, 16), leaf(2, 4, 16, 16), leaf(2, 16)),
+    "join": lambda: (leaf(2, 3, 4, 8), leaf(2, 3, 4, 8)),
+    "convolution": lambda: (leaf(2, 3, 4, 8), leaf(5, 8, 3, 3), leaf(5)),
+}
+
+
+def leaf(*shape: int) -> Tensor:
+    return torch.randn(*shape).requires_grad_()
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_torch_knows_shapes_and_gradients(name: str) -> None:
+    """By torch's own checks: the schema, aliases, how autograd is registered, and the shapes of all results."""
+    checks = "test_schema", "test_autograd_registration", "test_faketensor"
+    operator = getattr(torch.ops.regstudio, name).default
+    checked = torch.library.opcheck(operator, OPERATORS[name](), test_utils=checks)
+    assert set(checked.values()) == {"SUCCESS"}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_a_second_derivative_is_refused(name: str) -> None:
+    arguments = OPERATORS[name]()
+    result = getattr(torch.ops.regstudio, name)(*arguments)
+    first = result[0] if isinstance(result, tuple) else result
+    leaves = [
+        a for given in arguments for a in (given if isinstance(given, list) else [given]) if isinstance(a, Tensor)
+    ]
+    gradients = torch.autograd.grad(first.square().sum(), leaves, create_graph=True)
+    with pytest.raises(RuntimeError, match="no autograd formula"):
+        torch.stack([gradient.sum() for gradient in gradients]).sum().backward()
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_autocast_brings_inputs_to_float32(name: str) -> None:
+    arguments = [a.detach().bfloat16() if isinstance(a, Tensor) else a for a in OPERATORS[name]()]
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        result = getattr(torch.ops.regstudio, name)(*arguments)
+    results = result if isinstance(result, tuple) else (result,)
+    assert all(tensor.dtype == torch.float32 for tensor in results)
+
+
+@pytest.mark.parametrize("x", [torch.zeros(2, 16).t(), torch.zeros(16, dtype=torch.float64)])
+def test_what_a_kernel_cannot_read_is_refused(x: Tensor) -> None:
+    with pytest.raises(ValueError, match="contiguous float32"):
+        library.call("layer_norm", 1, 16, x, None, None, 1e-5, torch.zeros(16))
+
+
+def test_memory_that_is_not_there_is_an_error() -> None:
+    x = torch.zeros(1, 1, 1, 16)
+    given = library.table([x]), x, x, library.table([x]), x, x
+    with pytest.raises(torch.OutOfMemoryError, match="combine_backward: can't allocate memory"):
+        library.call("combine_backward", 2**48, 1, 16, 1, *given)

@@ -101,3 +101,11 @@ def test_upsampled_flow_points_to_the_same_places() -> None:
 def test_unknown_mode_is_named() -> None:
     with pytest.raises(ValueError, match="'cubic'"):
         SpatialTransformer("cubic")  # type: ignore[arg-type]
+
+
+def test_a_flow_that_is_no_number_is_not_taken_for_background() -> None:
+    flow = torch.zeros(1, 2, 8, 8)
+    flow[0, 1, 3, 4] = torch.nan
+    warped = SpatialTransformer()(torch.rand(1, 16, 8, 8), flow)
+    assert warped.isnan().sum() == 16
+    assert warped[0, :, 3, 4].isnan().all()

@@ -1,8 +1,10 @@
 // The sum of several maps, each after a dense layer of its own, and its gradients.
 
-#include "parts.hpp"
+#include "exports.hpp"
+#include "products.hpp"
+#include "threads.hpp"
 
-extern "C" {
+namespace {
 
 // out = x + bias + sum of maps[i] x matrices[i]: matrices (batch, count, channels, channels), bias (batch, channels)
 void combine(int64_t batch, int64_t pixels, int channels, int count, const float* x, const float* const* maps,
@@ -22,7 +24,7 @@ void combine(int64_t batch, int64_t pixels, int channels, int count, const float
     }
 }
 
-// The gradients of the maps, the matrices and the bias; `matrices_back` are the matrices turned.
+// The gradients of the maps, the matrices and the bias; `matrices_back` are the matrices, transposed.
 void combine_backward(int64_t batch, int64_t pixels, int channels, int count, const float* const* maps,
                       const float* matrices_back, const float* grad, float* const* grad_maps, float* grad_matrices,
                       float* grad_bias) {
@@ -30,29 +32,31 @@ void combine_backward(int64_t batch, int64_t pixels, int channels, int count, co
     int64_t blocks = (pixels + BLOCK - 1) / BLOCK, area = int64_t(channels) * channels;
     int64_t of_sample = count * area + channels, stride = batch * of_sample + LANES;
     int threads = omp_get_max_threads();
-    Room parts(threads * stride);
-#pragma omp parallel num_threads(threads)
-    {
-        float* own = parts + omp_get_thread_num() * stride;
-        auto [begin, end] = share(batch * blocks, omp_get_thread_num(), omp_get_num_threads());
+    Buffer parts(threads * stride);
+    on_threads(threads, [&](int thread, int threads) {
+        float* own = parts + thread * stride;
+        auto [begin, end] = share(batch * blocks, thread, threads);
         for (int64_t block = begin; block < end; block++) {
             int64_t sample = block / blocks, first = block % blocks * BLOCK, at = (sample * pixels + first) * channels;
             int rows = int(std::min<int64_t>(pixels - first, BLOCK));
             float* matrix = own + sample * of_sample;
             float* bias = matrix + count * area;
             for (int i = 0; i < count; i++) {
-                product(rows, channels, channels, NOTHING, {grad + at, channels, 1},
+                product(rows, channels, channels, ZERO_MATRIX, {grad + at, channels, 1},
                         matrices_back + (sample * count + i) * area, channels, grad_maps[i] + at, channels);
                 add_product(channels, rows, channels, {maps[i] + at, 1, channels}, grad + at, channels,
                             matrix + i * area, channels);
             }
             add_rows(rows, channels, grad + at, bias);
         }
-    }
+    });
     for (int64_t sample = 0; sample < batch; sample++) {
         add_up(count * area, threads, parts + sample * of_sample, stride, grad_matrices + sample * count * area);
         add_up(channels, threads, parts + sample * of_sample + count * area, stride, grad_bias + sample * channels);
     }
 }
 
-}  // extern "C"
+EXPORT(combine);
+EXPORT(combine_backward);
+
+}  // namespace

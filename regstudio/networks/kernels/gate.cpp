@@ -1,10 +1,13 @@
 // The gate of CorrMLP's windows, and its gradients.
 
-#include "parts.hpp"
+#include "exports.hpp"
+#include "normalise.hpp"
+#include "products.hpp"
+#include "threads.hpp"
 
 namespace {
 
-// The windows of maps (batch, height, width, channels), numbered; those at the edges go beyond it.
+// The windows of maps (batch, height, width, channels), numbered; those at the border go beyond the map.
 struct Windows {
     int64_t batch, height, width;
     int channels, size;
@@ -34,26 +37,29 @@ struct Windows {
     }
 };
 
-struct GateWeights {
-    const float *scale, *shift;         // (channels), of the pixels before all else
-    const float *expand, *expand_bias;  // (2 channels, channels), (2 channels)
-    const float *norm, *norm_bias;      // (channels)
-    const float *mix, *mix_bias;        // (n, n), (n)
-    float epsilon;
-};
+// A gate's weights, or their gradients, in the order in which Python lists them.
+template <class Pointer>
+struct GateTensors {
+    Pointer scale, shift;         // (channels), of the pixels before all else
+    Pointer expand, expand_bias;  // (2 channels, channels), (2 channels)
+    Pointer norm, norm_bias;      // (channels)
+    Pointer mix, mix_bias;        // (n, n), (n)
 
-// Their gradients.
-struct GateGradients {
-    float *scale, *shift, *expand, *expand_bias, *norm, *norm_bias, *mix, *mix_bias;
+    explicit GateTensors(const Pointer* list)
+        : scale(list[0]), shift(list[1]), expand(list[2]), expand_bias(list[3]), norm(list[4]), norm_bias(list[5]),
+          mix(list[6]), mix_bias(list[7]) {}
 };
+typedef GateTensors<const float*> GateWeights;
+typedef GateTensors<float*> GateGradients;
 
 // The weights as the gates use them: scale and shift are part of the expansion, and v's 1 of the mixing.
 struct Folded {
     const GateWeights& given;
-    Room expand, expand_bias, back, mix_bias;  // (channels, 2 channels), (2 channels), `expand` turned, (n)
+    float epsilon;
+    Buffer expand, expand_bias, back, mix_bias;  // (channels, 2 channels), (2 channels), `expand` transposed, (n)
 
-    Folded(const GateWeights& given, int channels, int n)
-        : given(given), expand(2 * channels * channels), expand_bias(2 * channels), back(2 * channels * channels),
+    Folded(const GateWeights& given, float epsilon, int channels, int n)
+        : given(given), epsilon(epsilon), expand(2 * channels * channels), expand_bias(2 * channels), back(2 * channels * channels),
           mix_bias(n) {
         for (int o = 0; o < 2 * channels; o++) {
             const float* row = given.expand + o * channels;
@@ -74,14 +80,14 @@ struct Gate {
     const Windows& windows;
     const Folded& weights;
     int channels, n, rows;
-    Room x, before, u, v, normalised, mixed, slopes;
+    Buffer x, before, u, v, normalised, mixed, slopes;
     Statistics statistics;
 
     Gate(const Windows& windows, const Folded& weights)
         : windows(windows), weights(weights), channels(windows.channels), n(windows.size * windows.size),
-          x(MOST * channels), before(2 * MOST * channels), u(MOST * channels), v(MOST * channels),
-          normalised((MOST + CHANNELS) * channels),  // so that whole vectors of rows can be read
-          mixed(MOST * channels), slopes(2 * MOST * channels) {}
+          x(MAX_ROWS * channels), before(2 * MAX_ROWS * channels), u(MAX_ROWS * channels), v(MAX_ROWS * channels),
+          normalised((MAX_ROWS + CHANNELS) * channels),  // so that whole vectors of rows can be read
+          mixed(MAX_ROWS * channels), slopes(2 * MAX_ROWS * channels) {}
 
     template <bool SLOPES>
     void compute(int64_t first, int64_t end, const float* map) {
@@ -103,7 +109,7 @@ struct Gate {
                 }
             }
         }
-        statistics.take(rows, channels, v, weights.given.epsilon);
+        statistics.compute(rows, channels, v, weights.epsilon);
         normalise(rows, channels, v, statistics, weights.given.norm, weights.given.norm_bias, normalised);
         for (int window = 0; window < rows; window += n)
             product(n, n, channels, {weights.mix_bias, 1, 0}, {weights.given.mix, n, 1}, normalised + window * channels,
@@ -111,14 +117,14 @@ struct Gate {
     }
 };
 
-// turned (channels, rows) = map (rows, channels), `rows` a multiple of LANES
-void turn(const float* map, int channels, int rows, float* turned) {
+// transposed (channels, rows) = map (rows, channels), `rows` a multiple of LANES
+void transpose_map(const float* map, int channels, int rows, float* transposed) {
     for (int c = 0; c < channels; c += LANES)
         for (int p = 0; p < rows; p += LANES) {
             Vector block[LANES];
             for (int i = 0; i < LANES; i++) block[i] = load(map + (p + i) * channels + c);
             transpose(block);
-            for (int i = 0; i < LANES; i++) store(turned + (c + i) * rows + p, block[i]);
+            for (int i = 0; i < LANES; i++) store(transposed + (c + i) * rows + p, block[i]);
         }
 }
 
@@ -140,25 +146,21 @@ void unfold(const GateWeights& weights, int channels, const float* folded, const
     }
 }
 
-}  // namespace
-
-extern "C" {
-
 // h = u * (mixed v + 1), and its sums over the pixels of each sample, (batch, channels)
 void gate(int64_t batch, int64_t height, int64_t width, int channels, int size, const float* x,
-          const GateWeights* weights, float* h, float* sums) {
+          const float* const* weight_list, float epsilon, float* h, float* sums) {
     Windows windows{batch, height, width, channels, size};
-    Folded folded(*weights, channels, size * size);
+    GateWeights weights(weight_list);
+    Folded folded(weights, epsilon, channels, size * size);
     int threads = omp_get_max_threads();
     int64_t stride = batch * channels + LANES;
-    Room parts(threads * stride);
-#pragma omp parallel num_threads(threads)
-    {
+    Buffer parts(threads * stride);
+    on_threads(threads, [&](int thread, int threads) {
         Gate gate(windows, folded);
-        float* own = parts + omp_get_thread_num() * stride;
-        auto [begin, end] = share(windows.count(), omp_get_thread_num(), omp_get_num_threads());
-        for (int64_t first = begin; first < end; first += MOST / gate.n) {
-            int64_t last = std::min(first + MOST / gate.n, end);
+        float* own = parts + thread * stride;
+        auto [begin, end] = share(windows.count(), thread, threads);
+        for (int64_t first = begin; first < end; first += MAX_ROWS / gate.n) {
+            int64_t last = std::min(first + MAX_ROWS / gate.n, end);
             gate.compute<false>(first, last, x);
             for (int64_t number = first; number < last; number++) {
                 float* total = own + windows.sample(number) * channels;
@@ -176,31 +178,32 @@ void gate(int64_t batch, int64_t height, int64_t width, int channels, int size, 
                 });
             }
         }
-    }
+    });
     memset(sums, 0, sizeof(float) * batch * channels);
     add_up(batch * channels, threads, parts, stride, sums);
 }
 
 // The gradients of all weights, and that of x, which is added to `grad_x`.
 void gate_backward(int64_t batch, int64_t height, int64_t width, int channels, int size, const float* x,
-                   const GateWeights* weights, const float* grad_h, const float* grad_sums, float* grad_x,
-                   const GateGradients* grads) {
+                   const float* const* weight_list, float epsilon, const float* grad_h, const float* grad_sums,
+                   float* grad_x, float* const* grad_list) {
     Windows windows{batch, height, width, channels, size};
+    GateWeights weights(weight_list);
+    GateGradients grads(grad_list);
     int n = size * size, padded = (n + LANES - 1) / LANES * LANES, threads = omp_get_max_threads();
     int64_t of_bias = int64_t(channels) * 2 * channels, of_norm = of_bias + 2 * channels,
             of_norm_bias = of_norm + channels, of_mix = of_norm_bias + channels, of_mix_bias = of_mix + n * padded,
             stride = of_mix_bias + padded + LANES;
-    Folded folded(*weights, channels, n);
-    Room parts(threads * stride);
-#pragma omp parallel num_threads(threads)
-    {
+    Folded folded(weights, epsilon, channels, n);
+    Buffer parts(threads * stride);
+    on_threads(threads, [&](int thread, int threads) {
         Gate gate(windows, folded);
-        Room grad_mixed(MOST * channels), grad_normalised(MOST * channels), grad_v(MOST * channels),
-            grad_before(2 * MOST * channels), grad_window(MOST * channels), turned(channels * MOST);
-        float* own = parts + omp_get_thread_num() * stride;
-        auto [begin, end] = share(windows.count(), omp_get_thread_num(), omp_get_num_threads());
-        for (int64_t first = begin; first < end; first += MOST / n) {
-            int64_t last = std::min(first + MOST / n, end);
+        Buffer grad_mixed(MAX_ROWS * channels), grad_normalised(MAX_ROWS * channels), grad_v(MAX_ROWS * channels),
+            grad_before(2 * MAX_ROWS * channels), grad_window(MAX_ROWS * channels), transposed(channels * MAX_ROWS);
+        float* own = parts + thread * stride;
+        auto [begin, end] = share(windows.count(), thread, threads);
+        for (int64_t first = begin; first < end; first += MAX_ROWS / n) {
+            int64_t last = std::min(first + MAX_ROWS / n, end);
             gate.compute<true>(first, last, x);
             for (int64_t number = first; number < last; number++) {
                 const float* same = grad_sums + windows.sample(number) * channels;
@@ -223,12 +226,12 @@ void gate_backward(int64_t batch, int64_t height, int64_t width, int channels, i
                     for (int c = 0; c < channels; c += LANES) total += load(grad + p * channels + c);
                     own[of_mix_bias + p] += sum(total);
                 }
-                turn(gate.normalised + window * channels, channels, padded, turned);
-                product(n, n, channels, NOTHING, {weights->mix, 1, n}, grad, channels,
+                transpose_map(gate.normalised + window * channels, channels, padded, transposed);
+                product(n, n, channels, ZERO_MATRIX, {weights.mix, 1, n}, grad, channels,
                         grad_normalised + window * channels, channels);
-                add_product(n, channels, padded, {grad, channels, 1}, turned, padded, own + of_mix, padded);
+                add_product(n, channels, padded, {grad, channels, 1}, transposed, padded, own + of_mix, padded);
             }
-            normalise_backward(gate.rows, channels, gate.v, gate.statistics, weights->norm, grad_normalised, grad_v,
+            normalise_backward(gate.rows, channels, gate.v, gate.statistics, weights.norm, grad_normalised, grad_v,
                                own + of_norm, own + of_norm_bias);
             for (int c = 0; c < channels; c += LANES) {
                 Vector bias_u = load(own + of_bias + c), bias_v = load(own + of_bias + channels + c);
@@ -244,7 +247,7 @@ void gate_backward(int64_t batch, int64_t height, int64_t width, int channels, i
             }
             add_product(channels, gate.rows, 2 * channels, {gate.x, 1, channels}, grad_before, 2 * channels, own,
                         2 * channels);
-            product(gate.rows, 2 * channels, channels, NOTHING, {grad_before, 2 * channels, 1}, folded.back, channels,
+            product(gate.rows, 2 * channels, channels, ZERO_MATRIX, {grad_before, 2 * channels, 1}, folded.back, channels,
                     grad_window, channels);
             for (int64_t number = first; number < last; number++)
                 windows.rows(number, [&](int64_t to, int at, int inside) {
@@ -253,14 +256,17 @@ void gate_backward(int64_t batch, int64_t height, int64_t width, int channels, i
                         store(grad_x + to + i, load(grad_x + to + i) + load(from + i));
                 });
         }
-    }
-    Room sums(stride);
+    });
+    Buffer sums(stride);
     add_up(stride, threads, parts, stride, sums);
-    unfold(*weights, channels, sums, sums + of_bias, *grads);
-    memcpy(grads->norm, sums + of_norm, sizeof(float) * channels);
-    memcpy(grads->norm_bias, sums + of_norm_bias, sizeof(float) * channels);
-    for (int i = 0; i < n; i++) memcpy(grads->mix + i * n, sums + of_mix + i * padded, sizeof(float) * n);
-    memcpy(grads->mix_bias, sums + of_mix_bias, sizeof(float) * n);
+    unfold(weights, channels, sums, sums + of_bias, grads);
+    memcpy(grads.norm, sums + of_norm, sizeof(float) * channels);
+    memcpy(grads.norm_bias, sums + of_norm_bias, sizeof(float) * channels);
+    for (int i = 0; i < n; i++) memcpy(grads.mix + i * n, sums + of_mix + i * padded, sizeof(float) * n);
+    memcpy(grads.mix_bias, sums + of_mix_bias, sizeof(float) * n);
 }
 
-}  // extern "C"
+EXPORT(gate);
+EXPORT(gate_backward);
+
+}  // namespace

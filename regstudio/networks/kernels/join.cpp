@@ -1,8 +1,9 @@
 // Two maps joined with their correlation, and the gradients. The maps have a multiple of 8 channels.
 
-#include "parts.hpp"
+#include "exports.hpp"
+#include "threads.hpp"
 
-extern "C" {
+namespace {
 
 // [x1, correlation, x2]: (batch, height, width, 2 channels + 9) of two maps of any multiple of 8 channels; of x1, samples
 // are `first_stride` floats apart. The correlation is the mean over channels of x1 times the 3x3 neighbours in x2.
@@ -25,8 +26,8 @@ void join(int64_t batch, int64_t height, int64_t width, int channels, const floa
                 float product = 0;
                 if (y + down >= 0 && y + down < height && x + right >= 0 && x + right < width) {
                     const float* neighbour = there + (down * width + right) * channels;
-                    Half total{};
-                    for (int c = 0; c < channels; c += HALF) total += load_half(here + c) * load_half(neighbour + c);
+                    Lanes8 total{};
+                    for (int c = 0; c < channels; c += LANES8) total += load8(here + c) * load8(neighbour + c);
                     product = sum(total) / channels;
                 }
                 to[channels + shift] = product;
@@ -57,18 +58,21 @@ void join_backward(int64_t batch, int64_t height, int64_t width, int channels, c
                 // What this pixel of x2 is to that neighbour, the opposite one is to it.
                 to_second[shift] = inside ? here[pixels * all_channels + channels + 8 - shift] * share : 0;
             }
-            for (int c = 0; c < channels; c += HALF) {
-                Half of_first = load_half(here + c), of_second = load_half(here + channels + 9 + c);
+            for (int c = 0; c < channels; c += LANES8) {
+                Lanes8 of_first = load8(here + c), of_second = load8(here + channels + 9 + c);
 #pragma GCC unroll 9
                 for (int shift = 0; shift < 9; shift++) {
-                    of_first += to_first[shift] * load_half(of_x2 + at + neighbour[shift] + c);
-                    of_second += to_second[shift] * load_half(of_x1 + at + neighbour[shift] + c);
+                    of_first += to_first[shift] * load8(of_x2 + at + neighbour[shift] + c);
+                    of_second += to_second[shift] * load8(of_x1 + at + neighbour[shift] + c);
                 }
-                store_half(grad_x1 + to + c, of_first);
-                store_half(grad_x2 + to + c, of_second);
+                store8(grad_x1 + to + c, of_first);
+                store8(grad_x2 + to + c, of_second);
             }
         }
     }
 }
 
-}  // extern "C"
+EXPORT(join);
+EXPORT(join_backward);
+
+}  // namespace

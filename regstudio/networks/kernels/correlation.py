@@ -1,0 +1,54 @@
+"""Two maps joined with their correlation: join.cpp."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regstudio.networks.kernels.library import address, call, operator
+
+SHIFTS = 9
+
+
+@operator
+def join(x1_last: Tensor, x2_last: Tensor) -> Tensor:
+    """Return x1, its correlation with its 3x3 neighbours in x2, and x2 as one map: (B, H, W, 2C + 9).
+
+    Both are (B, H, W, C), C a multiple of 8; the samples of `x1_last` may all be one.
+    """
+    x1, x2 = _in_samples(x1_last), x2_last.contiguous()
+    joined = _fake_join(x1, x2)
+    call("join", *x2.shape, address(x1, strided=True), x1.stride(0), x2, joined)
+    return joined
+
+
+@operator
+def join_backward(grad: Tensor, x1_last: Tensor, x2_last: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients of x1 and x2."""
+    grad, x1, x2 = grad.contiguous(), _in_samples(x1_last), x2_last.contiguous()
+    grad_x1, grad_x2 = torch.empty_like(x2), torch.empty_like(x2)
+    call("join_backward", *x2.shape, address(x1, strided=True), x1.stride(0), x2, grad, grad_x1, grad_x2)
+    return grad_x1, grad_x2
+
+
+def _in_samples(x_last: Tensor) -> Tensor:
+    """Return a map whose samples are contiguous, each for itself."""
+    return x_last if x_last[0].is_contiguous() else x_last.contiguous()
+
+
+def _fake_join(x1_last: Tensor, x2_last: Tensor) -> Tensor:
+    return x2_last.new_empty(*x2_last.shape[:3], 2 * x2_last.shape[3] + SHIFTS)
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+    grads: tuple[Tensor, Tensor] = join_backward(grad, *ctx.saved_tensors)
+    return grads
+
+
+join.register_fake(_fake_join)
+join_backward.register_fake(lambda grad, x1, x2: (x2.new_empty(x2.shape), x2.new_empty(x2.shape)))
+join.register_autograd(_gradients, setup_context=_save)
