@@ -1,0 +1,1 @@
+"""From files to pictures, from pictures to pairs, from pairs to batches."""

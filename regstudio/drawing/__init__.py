@@ -1,0 +1,1 @@
+"""Arrays in, pictures out; no torch."""

@@ -1,0 +1,1 @@
+"""Scores of registrations, statistics over cases, tables."""

@@ -1,0 +1,1 @@
+"""Methods of registration, each one call: method(pair) -> Transform."""

@@ -1,0 +1,1 @@
+"""What the page does, without gradio: the one training, the runs, the viewer, uploads, sharing."""

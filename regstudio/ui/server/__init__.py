@@ -1,0 +1,1 @@
+"""How the page is served: address, allowed requests, tunnel."""
