@@ -14,10 +14,7 @@ from regstudio.methods.network import load_method
 from regstudio.networks.checkpoint import save_checkpoint
 from tests.known_flows import constant_flow
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

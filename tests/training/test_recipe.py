@@ -42,12 +42,10 @@ EVERYTHING = {
 }
 
 
+@pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize("after", [2, 9])
-def test_a_run_with_everything_goes_on_exactly(
-    quick_config: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
-) -> None:
+def test_a_run_with_everything_goes_on_exactly(quick_config: Configs, tmp_path: Path, after: int) -> None:
     """Averaged weights, a cosine, coarse to fine, all variation, labels and the affine map, at 64 x 64."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     make_demo(tmp_path / "data", size=64, train=3, validation=1)
 
     def stop(config: TrainConfig, stop: threading.Event) -> Run:
