@@ -75,8 +75,8 @@ class Feed:
             "message": message,
             "advice": _advice(run, course) if state == "failed" else "",
             "memory": _memory(course.device) if active else None,
-            **course.news(asked),
-            **course.standing(active),
+            **course.updates(asked),
+            **course.status(active),
         }
 
     def _course(self, run: Run) -> RunCurves:
