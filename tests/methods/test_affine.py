@@ -10,11 +10,13 @@ from numpy.random import default_rng
 from scipy import ndimage
 
 from regstudio.data.formats import read_image
+from regstudio.data.pairs import Pair
 from regstudio.data.phantom import make_demo
 from regstudio.data.problems import FileError
 from regstudio.files import cache_folder
-from regstudio.methods.affine import Affine, affine_flow, affine_matrix, register_affine
+from regstudio.methods.affine import Affine, AffineMethod, affine_flow, affine_matrix, register_affine
 from regstudio.methods.affine_cache import affine_matrices, cached_affine
+from regstudio.metrics import inverse_consistency
 
 Array = np.ndarray[Any, Any]
 
@@ -103,6 +105,16 @@ def test_nothing_in_common_does_no_harm(phantom: tuple[Array, Array]) -> None:
     assert 0.1 < np.linalg.det(matrix[:, :2]) < 10
 
 
+def test_the_affine_map_alone_is_a_method(phantom: tuple[Array, Array]) -> None:
+    fixed, foreground = phantom
+    true = about_centre(fixed.shape, turned(10), (3, -4))
+    transform = AffineMethod()(Pair(id="phantom", fixed=fixed, moving=moving_of(fixed, true).astype(np.float32)))
+    assert np.hypot(*(transform.flow - affine_flow(true, fixed.shape)))[foreground].mean() < 0.5
+    np.testing.assert_array_equal(transform.flow, transform.affine_flow)
+    assert transform.inverse_flow is not None
+    assert inverse_consistency(transform.flow, transform.inverse_flow) < 0.02
+
+
 def test_an_affine_flow_is_the_map_less_the_point() -> None:
     matrix = np.array([[1.5, 0.25, 2], [-0.5, 1, -3]])
     flow = affine_flow(matrix, (4, 6))
@@ -161,7 +173,7 @@ def test_a_pair_is_registered_once(tmp_path: Path, search: CountedSearch) -> Non
     "damage",
     ["", "{", "[]", "null", '{"matrix": 3, "reason": null}', '{"matrix": [[1, 0, NaN], [0, 1, 0]], "reason": null}'],
 )
-def test_a_damaged_entry_is_made_anew(tmp_path: Path, search: CountedSearch, damage: str) -> None:
+def test_a_damaged_cache_entry_is_replaced(tmp_path: Path, search: CountedSearch, damage: str) -> None:
     whole = cached_affine(picture(0), picture(1), tmp_path, search=search)
     (entry,) = tmp_path.iterdir()
     entry.write_text(damage)
@@ -176,7 +188,7 @@ def test_another_version_of_the_search_ignores_cached_results(tmp_path: Path, se
     assert search.calls == 2
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, search: CountedSearch) -> None:
+def test_a_cache_folder_that_cannot_be_written_is_ignored(tmp_path: Path, search: CountedSearch) -> None:
     (tmp_path / "file").write_text("")
     assert cached_affine(picture(0), picture(1), tmp_path / "file", search=search).matrix.shape == (2, 3)
 

@@ -1,4 +1,4 @@
-"""What a training does before its first step: how much of the data it opens, and where it keeps what it decodes."""
+"""The start of a training: how many files it opens, and where it caches decoded images."""
 
 from collections.abc import Callable
 from pathlib import Path
