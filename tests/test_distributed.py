@@ -238,6 +238,6 @@ def test_a_signal_to_one_process_stops_all_and_a_resume_is_exact(done: dict[str,
 def test_a_resume_with_another_number_of_processes_keeps_the_share_of_the_epoch(
     now: int, step: int, total: float | None
 ) -> None:
-    state = State(epoch=3, step=4, sums={"loss": 8.0}).in_steps(now, 10)
+    state = State(epoch=3, step=4, sums={"loss": 8.0}).rescaled(now, 10)
     assert (state.epoch, state.step) == (3, step)
     assert state.sums == ({} if total is None else {"loss": total})

@@ -1,4 +1,4 @@
-"""How fast networks train and register on this machine, beside what it multiplies at most."""
+"""Benchmark of training steps and registrations, compared with the machine's matrix products."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from regstudio.bench.reading import pictures, waiting_share
+from regstudio.bench.reading import waiting_share, write_pictures
 from regstudio.config import build_config
 from regstudio.data.batches import TrainingLoader
 from regstudio.data.cache import Cache
@@ -23,19 +23,19 @@ from regstudio.networks.device import find_device
 from regstudio.training.setup import build_learner
 from regstudio.training.step import Learner
 
-MATRIX = 1024  # rows and columns of the products
+MATRIX_SIZE = 1024  # rows and columns of the matrix products
 _MIN_ROUNDS = 2
-_PRODUCTS = 5  # in a round; each takes but a few milliseconds
+_PRODUCTS_PER_ROUND = 5  # each takes only a few milliseconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """One network at one size, (size, size), and batch size; of several rounds, the fastest each.
+    """Speed of one network at one image size (size, size) and batch size; each time is the fastest of several rounds.
 
-    `step` is a whole training step with all settings at their defaults, `registration` a batch warped onto one fixed
-    image, in seconds; beside them the floating point operations by torch.utils.flop_counter. `products` is how many
-    of them a second matrix products in the same precision take, timed in turn with the rest. `peak_bytes` is the most
-    memory: that of the whole process, or on a GPU what was allocated there.
+    `step` is a training step with default settings, `registration` the registration of a batch to one fixed image, both
+    in seconds; `_flops` are their floating point operations by torch.utils.flop_counter. `products` is the rate of
+    matrix products in the same precision, in operations a second, measured in the same rounds. `peak_bytes` is the peak
+    memory of the process, or on a GPU the peak allocated there.
     """
 
     network: str
@@ -60,10 +60,10 @@ class Speed:
         return self.registration_flops / self.registration / self.products
 
 
-def measure(network: str, precision: str, size: int, batch_size: int, device: str, seconds: float) -> Speed:
-    """Measure a network for `seconds`, and at least two rounds; in a process of its own, the memory is its alone."""
-    where = find_device(device)
-    learner, batch = _learner(network, where, precision), _batch(size, batch_size, where)
+def measure_speed(network: str, precision: str, size: int, batch_size: int, device: str, seconds: float) -> Speed:
+    """Measure a network for `seconds` and at least two rounds; call it in a new process for its own peak memory."""
+    target = find_device(device)
+    learner, batch = _learner(network, target, precision), _batch(size, batch_size, target)
 
     def step() -> object:
         return learner.step(batch, 0)
@@ -72,16 +72,16 @@ def measure(network: str, precision: str, size: int, batch_size: int, device: st
         with torch.no_grad():
             return learner.model.predict(batch["fixed_image"], batch["moving_image"])
 
-    product = _product(where, getattr(torch, precision))
-    works = [step, register, *[product] * _PRODUCTS]
+    product = _product(target, getattr(torch, precision))
+    timed_calls = [step, register, *[product] * _PRODUCTS_PER_ROUND]
     rounds: list[list[float]] = []
     started = time.perf_counter()
     while len(rounds) < _MIN_ROUNDS or time.perf_counter() - started < seconds:
-        rounds.append([_seconds(work, where) for work in works])
+        rounds.append([_seconds(call, target) for call in timed_calls])
     step_time, registration_time, *product_times = (min(times) for times in zip(*rounds, strict=True))
-    peak_bytes = _peak_bytes(where)
-    with ops.suspended():  # the kernels' operations are not counted
-        flops = [_flops(work) for work in works[:3]]
+    peak_bytes = _peak_bytes(target)
+    with ops.suspended():  # the flop counter does not see their operations
+        flops = [_flops(call) for call in timed_calls[:3]]
     return Speed(
         network=network,
         precision=precision,
@@ -97,41 +97,41 @@ def measure(network: str, precision: str, size: int, batch_size: int, device: st
 
 
 def measure_waiting(folder: Path, size: int, images: int, device: str) -> float:
-    """Return the share of its second epoch that CorrMLP waits for images, new pictures (size, size) in `folder`."""
-    where = find_device(device)
-    learner = _learner("corrmlp", where)
-    cases = pictures(folder, size=size, images=images, ending=".png")
+    """Return the share of its second epoch that CorrMLP waits for images: new pictures (size, size) in `folder`."""
+    target = find_device(device)
+    learner = _learner("corrmlp", target)
+    cases = write_pictures(folder, size=size, images=images, ending=".png")
     dataset = RegistrationDataset(cases, atlas=cases[0], image_loader=ImageLoader(cache=Cache(1)))
-    loader = TrainingLoader(dataset, batch_size=1, seed=0, pin_memory=where.type == "cuda")
+    loader = TrainingLoader(dataset, batch_size=1, seed=0, pin_memory=target.type == "cuda")
 
     def step(batch: Item) -> object:
-        return learner.step({name: tensor.to(where, non_blocking=True) for name, tensor in batch.items()}, 0)
+        return learner.step({name: tensor.to(target, non_blocking=True) for name, tensor in batch.items()}, 0)
 
     shares = [waiting_share(loader, step, epoch=epoch) for epoch in range(2)]
     return shares[1]
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Return what was measured on: processor, threads, memory in bytes, versions, kernels, matrix products a second."""
-    where = find_device(device)
+    """Describe the machine: processor, threads, memory in bytes, versions, kernels, rate of matrix products."""
+    target = find_device(device)
     return {
-        "device": torch.cuda.get_device_name(where) if where.type == "cuda" else _processor(),
+        "device": torch.cuda.get_device_name(target) if target.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
         "memory": memory_of(device),
         "system": platform.platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "kernels": ops.built_for() if where.type == "cpu" else None,
-        "float32_products": _product_rate(where, torch.float32),
-        "bfloat16_products": _product_rate(where, torch.bfloat16),
+        "kernels": ops.built_for() if target.type == "cpu" else None,
+        "float32_products": _product_rate(target, torch.float32),
+        "bfloat16_products": _product_rate(target, torch.bfloat16),
     }
 
 
 def memory_of(device: str) -> int | None:
-    """Return how many bytes of memory the device has; None where that cannot be told."""
-    where = find_device(device)
-    if where.type == "cuda":
-        return int(torch.cuda.get_device_properties(where).total_memory)
+    """Return the memory of the device in bytes; None if unknown."""
+    target = find_device(device)
+    if target.type == "cuda":
+        return int(torch.cuda.get_device_properties(target).total_memory)
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -151,27 +151,27 @@ def _batch(size: int, batch_size: int, device: torch.device) -> dict[str, torch.
 
 
 def _product(device: torch.device, dtype: torch.dtype) -> Callable[[], object]:
-    a, b = torch.rand(2, MATRIX, MATRIX, device=device).to(dtype)
+    a, b = torch.rand(2, MATRIX_SIZE, MATRIX_SIZE, device=device).to(dtype)
     return lambda: a @ b
 
 
 def _product_rate(device: torch.device, dtype: torch.dtype) -> float:
     product = _product(device, dtype)
     product()
-    return 2 * MATRIX**3 / min(_seconds(product, device) for _ in range(20))
+    return 2 * MATRIX_SIZE**3 / min(_seconds(product, device) for _ in range(20))
 
 
-def _flops(work: Callable[[], object]) -> int:
+def _flops(call: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter:
-        work()
+        call()
     return int(counter.get_total_flops())
 
 
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
+def _seconds(call: Callable[[], object], device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     started = time.perf_counter()
-    work()
+    call()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - started
@@ -182,7 +182,7 @@ def _peak_bytes(device: torch.device) -> int:
         return int(torch.cuda.max_memory_allocated(device))
     try:
         import resource
-    except ImportError:  # there is none on Windows
+    except ImportError:  # not on Windows
         return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 

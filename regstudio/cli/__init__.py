@@ -1,6 +1,6 @@
 """The command line: one subcommand per thing a user does.
 
-Commands import what is heavy (torch, above all) when they run, so that --help and a mistyped flag answer at once.
+Commands import heavy packages (above all torch) when they run, so that --help and mistyped flags respond at once.
 """
 
 import pkgutil
@@ -25,14 +25,14 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """The subcommands, each loaded from its module; what a user did wrong ends in one message, not a traceback."""
+    """The subcommands, loaded lazily; an error of the user ends in one message, without a traceback."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order in which they are used."""
+        """Return the names in the order of COMMANDS."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command and return it; None where there is none of that name."""
+        """Import the command and return it; None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = pkgutil.resolve_name(COMMANDS[cmd_name])
@@ -45,7 +45,7 @@ class Commands(click.Group):
         except RegStudioError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
-            # Full disk, missing permission: the system's own words name the file.
+            # Full disk, missing permission: the system's message names the file.
             raise click.ClickException(str(error)) from error
 
 

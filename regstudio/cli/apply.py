@@ -1,4 +1,4 @@
-"""`regstudio apply`: a saved flow on further images, labels and points."""
+"""`regstudio apply`: apply a saved flow to further images, labels and points."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def apply(
 
     Images are interpolated linearly and keep their intensities; labels take the nearest pixel. Points of the fixed
     image go to the moving image by p + flow(p); --inverse takes points of the moving image to the fixed one, by solving
-    that for p step by step. (NAME_inverse_flow.npy, where there is one, takes them there without --inverse.)
+    that for p iteratively. (NAME_inverse_flow.npy, if there is one, takes them there without --inverse.)
     """
     from regstudio.data.formats import read_image, read_label
     from regstudio.transforms.apply import apply_flow, load_flow
@@ -54,7 +54,7 @@ def apply(
 
 
 def _move(flow: Any, points: Path, out: Path, *, inverse: bool) -> Path:
-    """Write the points of a file where the flow takes them, and say which way they went."""
+    """Map the points of a file by the flow, write them and print the direction; return the path."""
     from regstudio.data.points import read_landmarks
     from regstudio.transforms.apply import PRECISION, move_points, write_points
     from regstudio.transforms.result_files import refuse_input
@@ -62,11 +62,13 @@ def _move(flow: Any, points: Path, out: Path, *, inverse: bool) -> Path:
     landmarks = read_landmarks(points)
     target = out / f"{points.stem}_moved.csv"
     refuse_input(target, [points])
-    places, left = move_points(flow, landmarks.places, inverse=inverse)
+    places, residuals = move_points(flow, landmarks.places, inverse=inverse)
     write_points(target, landmarks, places)
-    way = "moving image to the fixed image, by inverting the flow" if inverse else "fixed image to the moving image"
-    click.echo(f"{len(places)} points went from the {way}.")
-    lost = [str(number) for number, rest in enumerate(left, start=2) if not rest <= PRECISION]
-    if lost:
-        click.echo(f"Warning: the flow could not be inverted at line {', '.join(lost)} of {points}.", err=True)
+    direction = (
+        "moving image to the fixed image, by inverting the flow" if inverse else "fixed image to the moving image"
+    )
+    click.echo(f"{len(places)} points went from the {direction}.")
+    unsolved = [str(line) for line, residual in enumerate(residuals, start=2) if not residual <= PRECISION]
+    if unsolved:
+        click.echo(f"Warning: the flow could not be inverted at line {', '.join(unsolved)} of {points}.", err=True)
     return target

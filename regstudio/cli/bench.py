@@ -1,4 +1,4 @@
-"""`regstudio bench`: how fast this machine trains, registers and reads, beside what it could compute at most."""
+"""`regstudio bench`: speed of training, registration and reading, compared with the machine's matrix products."""
 
 import json
 import multiprocessing
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from regstudio.bench.steps import Speed
 
 NETWORKS, PRECISIONS = choices("network"), choices("precision")
-MAX_MEMORY_SHARE = 0.8  # of the device's, beyond which a measurement is not even tried
-READ_IMAGES, WAITED_FOR = 32, 16
+MAX_MEMORY_SHARE = 0.8  # of the device's memory; a measurement that needs more is skipped
+READING_IMAGES, WAITING_IMAGES = 32, 16
 HEADER = "network     precision  size batch    step ms   GFLOP share   registration ms   GFLOP share   peak MB"
 
 
-def _several(name: str, kind: Any, default: tuple[Any, ...], what: str) -> Callable[[Command], Command]:
-    """A flag that may be given several times; the command gets them as NAMEs."""
+def _repeatable(name: str, kind: Any, default: tuple[Any, ...], what: str) -> Callable[[Command], Command]:
+    """Return an option that may be given several times; the command gets a tuple called NAMEs."""
     given: dict[str, Any] = {"type": kind, "multiple": True, "default": default, "show_default": True}
     return click.option(f"--{name}", f"{name}s", help=f"{what} (repeatable)", **given)
 
 
 @click.command()
-@_several("size", click.IntRange(32), (64, 128, 256, 512), "height and width in pixels")
-@_several("batch_size", click.IntRange(1), (1, 4, 8), "images in a step")
-@_several("network", click.Choice(NETWORKS), NETWORKS, "architecture")
-@_several("precision", click.Choice(PRECISIONS), PRECISIONS[:1], "what the networks and the products compute in")
+@_repeatable("size", click.IntRange(32), (64, 128, 256, 512), "height and width in pixels")
+@_repeatable("batch_size", click.IntRange(1), (1, 4, 8), "images in a step")
+@_repeatable("network", click.Choice(NETWORKS), NETWORKS, "architecture")
+@_repeatable("precision", click.Choice(PRECISIONS), PRECISIONS[:1], "what the networks and the products compute in")
 @click.option("--seconds", type=click.FloatRange(0), default=4.0, show_default=True, help="for each line, at least")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="write everything here, too")
@@ -51,17 +51,17 @@ def bench(
 ) -> None:
     """Time training steps, registrations and reading, and compare them with the machine's matrix products.
 
-    All take turns, and the fastest of each is compared: what else a machine does only adds time. Each line is measured
-    in a process of its own, so that its peak of memory is its own.
+    All take turns, and the fastest round of each counts, as other load only adds time. Each line is measured in a new
+    process, so that its peak memory is its own.
     """
     from regstudio.bench.steps import machine, measure_waiting
 
-    found = machine(device)
-    click.echo(_described(found))
+    facts = machine(device)
+    click.echo(_describe_machine(facts))
     click.echo(f"\n{HEADER}")
     speeds = []
-    for what in product(networks, precisions):
-        for speed in _measured(*what, sorted(sizes), sorted(batch_sizes), device, seconds):
+    for combination in product(networks, precisions):
+        for speed in _measure_speeds(*combination, sorted(sizes), sorted(batch_sizes), device, seconds):
             speeds.append(speed)
             click.echo(_row(speed))
     click.echo("\nformat     images a second: decoded   from memory     from disk")
@@ -71,11 +71,11 @@ def bench(
         reading.append(read)
         click.echo(f"{read.ending:8}{read.decoded:26.0f}{read.from_memory:14.0f}{read.from_disk:14.0f}")
     with TemporaryDirectory() as folder:
-        waiting = measure_waiting(Path(folder), usual, WAITED_FOR, device)
+        waiting = measure_waiting(Path(folder), usual, WAITING_IMAGES, device)
     click.echo(f"\nWaiting for images, from the second epoch on: {waiting:.2%} of the time")
     if file is not None:
         content = {
-            "machine": found,
+            "machine": facts,
             "networks": [asdict(speed) for speed in speeds],
             "reading": [asdict(read) for read in reading],
             "waiting_share": waiting,
@@ -83,21 +83,21 @@ def bench(
         write_text(file, json.dumps(content, indent=1) + "\n")
 
 
-def _measured(
+def _measure_speeds(
     network: str, precision: str, sizes: list[int], batch_sizes: list[int], device: str, seconds: float
 ) -> "Iterator[Speed]":
-    """Measure from small to large; what would not fit in the memory, judged by what did, is said and left out."""
-    from regstudio.bench.steps import measure, memory_of
+    """Measure from small to large; skip, with a message, what would not fit in memory, estimated from the last peak."""
+    from regstudio.bench.steps import measure_speed, memory_of
 
     memory, bytes_per_pixel = memory_of(device), 0.0
     for size, batch_size in product(sizes, batch_sizes):
-        pixels, line = size**2 * batch_size, _measured_on(network, precision, size, batch_size)
+        pixels, line = size**2 * batch_size, _row_start(network, precision, size, batch_size)
         if memory is not None and bytes_per_pixel * pixels > MAX_MEMORY_SHARE * memory:
             click.echo(f"{line}    not measured: it takes about {bytes_per_pixel * pixels / 1e9:.0f} GB of memory")
             continue
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
             try:
-                speed = process.submit(measure, network, precision, size, batch_size, device, seconds).result()
+                speed = process.submit(measure_speed, network, precision, size, batch_size, device, seconds).result()
             except (BrokenProcessPool, RuntimeError) as error:  # the CPU's allocator raises a plain RuntimeError
                 click.echo(f"{line}    not measured: {error}")
                 continue
@@ -109,26 +109,26 @@ def _read(size: int) -> "Iterator[ReadingSpeed]":
     from regstudio.bench.reading import reading_speeds
 
     with TemporaryDirectory() as folder:
-        yield from reading_speeds(Path(folder), size=size, images=READ_IMAGES)
+        yield from reading_speeds(Path(folder), size=size, images=READING_IMAGES)
 
 
-def _described(found: dict[str, Any]) -> str:
-    memory = "" if found["memory"] is None else f", {found['memory'] / 2**30:.0f} GiB"
-    own = "torch's operators alone" if found["kernels"] is None else f"own kernels for {found['kernels']}"
+def _describe_machine(facts: dict[str, Any]) -> str:
+    memory = "" if facts["memory"] is None else f", {facts['memory'] / 2**30:.0f} GiB"
+    operators = "torch's operators alone" if facts["kernels"] is None else f"own kernels for {facts['kernels']}"
     return (
-        f"{found['device']}, {found['threads']} threads{memory}; torch {found['torch']}, {own}\n"
-        f"Matrix products of 1024 x 1024: {found['float32_products'] / 1e9:.0f} GFLOP/s in float32, "
-        f"{found['bfloat16_products'] / 1e9:.0f} in bfloat16"
+        f"{facts['device']}, {facts['threads']} threads{memory}; torch {facts['torch']}, {operators}\n"
+        f"Matrix products of 1024 x 1024: {facts['float32_products'] / 1e9:.0f} GFLOP/s in float32, "
+        f"{facts['bfloat16_products'] / 1e9:.0f} in bfloat16"
     )
 
 
-def _measured_on(network: str, precision: str, size: int, batch_size: int) -> str:
+def _row_start(network: str, precision: str, size: int, batch_size: int) -> str:
     return f"{network:12}{precision:9}{size:6}{batch_size:6}"
 
 
 def _row(speed: "Speed") -> str:
     return (
-        f"{_measured_on(speed.network, speed.precision, speed.size, speed.batch_size)}"
+        f"{_row_start(speed.network, speed.precision, speed.size, speed.batch_size)}"
         f"{speed.step * 1e3:11.1f}{speed.step_flops / 1e9:8.1f}{speed.step_share:6.0%}"
         f"{speed.registration * 1e3:18.1f}{speed.registration_flops / 1e9:8.1f}{speed.registration_share:6.0%}"
         f"{speed.peak_bytes / 1e6:10.0f}"

@@ -1,4 +1,4 @@
-"""`regstudio check` and `regstudio make-demo`: the data before a training."""
+"""`regstudio check` and `regstudio make-demo`: check a data folder, write a demo data set."""
 
 import json
 from pathlib import Path

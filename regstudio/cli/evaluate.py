@@ -1,4 +1,4 @@
-"""`regstudio evaluate`: how good a checkpoint is on labelled images."""
+"""`regstudio evaluate`: scores of checkpoints and baselines on labelled images."""
 
 import json
 from functools import partial
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path)
 SHOWN_CASES = 3
-BASELINES = ("none", "demons", "syn", "elastix")  # regstudio.methods.baselines.NAMES, without its imports
+BASELINES = ("none", "demons", "syn", "elastix")  # regstudio.methods.baselines.NAMES; its module is slow to import
 
 
 @click.command()
@@ -78,11 +78,11 @@ def evaluate(
 ) -> None:
     """Measure a checkpoint on the validation images of a data folder.
 
-    Dice and distances of outlines before and after, landmarks where there are any, likeness, folds and time. How files
-    are named and read is taken from the first checkpoint, unless a flag says otherwise.
+    Dice and distances of outlines before and after, landmarks if there are any, image similarity, folds and time. The
+    first checkpoint gives the data layout and reading settings, unless a flag overrides them.
     """
     from regstudio.evaluation import tables
-    from regstudio.evaluation.evaluate import compare as test
+    from regstudio.evaluation.evaluate import compare as paired_tests
     from regstudio.evaluation.report.compose import checkpoint_method, compose
     from regstudio.files import write_text
     from regstudio.methods.baselines import baseline
@@ -92,23 +92,23 @@ def evaluate(
     earlier = None if compare is None else _read_evaluation(compare)
     recorded = load_checkpoint(checkpoints[0]).config
     config = build_config(given(values), read_config(recorded) if recorded else None)
-    # All before any is at work, so that one that is missing is told at once.
+    # Build all methods before the first one runs, so that a missing package is reported at once.
     methods = [checkpoint_method(path, group.device(device), affine, refine, precision) for path in checkpoints]
     methods += [baseline(name) for name in baselines]
-    index, atlas = group.broadcast_from_first(lambda: _checked(config))
+    index, atlas = group.broadcast_from_first(lambda: _usable_data(config))
     read = pair_reader(config.reading, atlas, with_points=True)
     evaluations = []
     for method in methods:
-        evaluations.append(_measure(method, index, read, group))
+        evaluations.append(_evaluate(method, index, read, group))
         click.echo(("\n" if evaluations[1:] else "") + tables.to_text(evaluations[-1]))
-        said = [case.said for case in evaluations[-1].cases]
-        if any("refine_seconds" in metrics for metrics in said):
-            click.echo("\n" + _gain(refine, said))
+        refinements = [case.refinement for case in evaluations[-1].cases]
+        if any("refine_seconds" in metrics for metrics in refinements):
+            click.echo("\n" + _refinement_gain(refine, refinements))
     if not group.is_first:
         return
     first, *others = evaluations
     for other in ([earlier] if earlier else []) + others:
-        click.echo("\n" + tables.comparison_text(other, first, test(other, first)))
+        click.echo("\n" + tables.comparison_text(other, first, paired_tests(other, first)))
     if json_path:
         write_text(json_path, json.dumps(tables.to_json(first), indent=2, allow_nan=False) + "\n")
     if csv_dir:
@@ -119,33 +119,32 @@ def evaluate(
         _draw(figure, methods[0], first, index, read)
 
 
-def _measure(method: "Method", index: "DataIndex", read: "PairReader", group: "Group") -> "Evaluation":
-    """Evaluate a method on all validation images, under a progress bar for those of this process."""
+def _evaluate(method: "Method", index: "DataIndex", read: "PairReader", group: "Group") -> "Evaluation":
+    """Evaluate a method on all validation images, with a progress bar for those of this process."""
     from tqdm import tqdm
 
     from regstudio.evaluation.report.compose import measure
 
-    own = len(index.validation[group.shard])
-    bar = partial(tqdm, total=own, desc="Evaluating", unit="image", leave=False)
+    bar = partial(tqdm, total=len(index.validation[group.shard]), desc="Evaluating", unit="image", leave=False)
     return measure(method, index, read, bar, group)
 
 
-def _gain(steps: int, said: "Sequence[Mapping[str, float]]") -> str:
-    """Say what refining brought and cost, in the mean."""
+def _refinement_gain(steps: int, refinements: "Sequence[Mapping[str, float]]") -> str:
+    """Return a line with the mean gain and cost of the refinement."""
 
     def mean(name: str) -> float:
-        return fmean(metrics[name] for metrics in said if name in metrics)
+        return fmean(metrics[name] for metrics in refinements if name in metrics)
 
     gains = [
         f"{title} {mean(f'{name}_unrefined'):.4f} -> {mean(name):.4f}"
         for title, name in (("Dice", "dice"), ("NCC", "ncc"))
-        if any(name in metrics for metrics in said)
+        if any(name in metrics for metrics in refinements)
     ]
     return f"Refined by {steps} steps: {', '.join(gains)}, for {mean('refine_seconds'):.2f} s a pair"
 
 
-def _checked(config: Any) -> "tuple[DataIndex, Case]":
-    """Tell the problems of a data folder, return its index and atlas; raises DataError without validation images."""
+def _usable_data(config: Any) -> "tuple[DataIndex, Case]":
+    """Print the problems of a data folder; return its index and atlas. Raises DataError without validation images."""
     from regstudio.errors import DataError
     from regstudio.training.setup import check_data
 
@@ -177,11 +176,13 @@ def _draw(path: Path, method: "Method", evaluation: "Evaluation", index: "DataIn
     from regstudio.evaluation.report.compose import comparisons
     from regstudio.files import atomic_path
 
-    shown = _spread_out([case.id for case in sorted(evaluation.cases, key=lambda c: c.values.get("dice_before", 0))])
+    shown = _first_middle_last(
+        [case.id for case in sorted(evaluation.cases, key=lambda c: c.values.get("dice_before", 0))]
+    )
     with atomic_path(path) as temporary:
         before_after(list(comparisons(method, shown, index, read).values())).savefig(temporary)
 
 
-def _spread_out(ranked: "Sequence[str]") -> set[str]:
-    """Return the first, the middle and the last."""
-    return {ranked[round(place * (len(ranked) - 1) / (SHOWN_CASES - 1))] for place in range(SHOWN_CASES)}
+def _first_middle_last(ranked: "Sequence[str]") -> set[str]:
+    """Return SHOWN_CASES evenly spaced ids: the first, the middle and the last."""
+    return {ranked[round(number * (len(ranked) - 1) / (SHOWN_CASES - 1))] for number in range(SHOWN_CASES)}

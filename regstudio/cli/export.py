@@ -1,4 +1,4 @@
-"""`regstudio export-onnx`: a trained network for programs that run it without PyTorch."""
+"""`regstudio export-onnx`: export a trained network to ONNX."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Flags made from the declared settings, and what several commands share."""
+"""Flags generated from the declared settings, and options that several commands share."""
 
 import os
 from collections.abc import Callable
@@ -31,7 +31,7 @@ _SETTINGS = {setting.name: setting for setting in settings()}
 
 
 def choices(name: str) -> tuple[str, ...]:
-    """Return what a setting with a fixed set of values may be."""
+    """Return the allowed values of a setting; empty if they are not a fixed set."""
     return tuple(_SETTINGS[name].choices or ())
 
 
@@ -45,9 +45,9 @@ precision_option = click.option(
 
 
 def setting_options(*sections: str) -> Callable[[Command], Command]:
-    """Give a command the flags of all settings in the named sections, or in all sections.
+    """Decorator that adds a flag for each setting of the named sections, or of all sections.
 
-    A flag that is not given arrives as None; the configuration alone knows the defaults and bounds.
+    A flag that is not given is None; defaults and bounds are those of the configuration.
     """
 
     def decorate(command: Command) -> Command:
@@ -59,44 +59,44 @@ def setting_options(*sections: str) -> Callable[[Command], Command]:
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the flags that the user gave."""
+    """Return the flags that the user gave: those that are not None."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _option(setting: Setting) -> Callable[[Command], Command]:
     names = f"--{setting.name}/--no-{setting.name}" if setting.type is bool else f"--{setting.name}"
-    facts = [] if setting.default is None else [f"default: {_shown(setting.default)}"]
+    facts = [] if setting.default is None else [f"default: {_default_text(setting.default)}"]
     facts += [setting.bounds] * bool(setting.bounds)
     text = setting.help + (f"  [{'; '.join(facts)}]" if facts else "")
     kind = click.Choice(setting.choices) if setting.choices else None if setting.type is bool else setting.type
     return click.option(names, setting.name, type=kind, default=None, help=text)
 
 
-def _shown(default: Any) -> str:
+def _default_text(default: Any) -> str:
     if isinstance(default, bool):
         return "on" if default else "off"
     return str(default)
 
 
 def distributed(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command its `group`: the processes that torchrun started, if it did; the first speaks for all."""
+    """Decorator that passes a command its `group` of processes (see torchrun); only the first one prints."""
 
     @wraps(command)
-    def joining(**values: Any) -> None:
+    def run_in_group(**values: Any) -> None:
         from regstudio.distributed import join_group
 
-        leads = True
+        is_first = True
         try:
             with join_group() as group, ExitStack() as silence:
-                leads = group.is_first
-                if not leads:
+                is_first = group.is_first
+                if not is_first:
                     nowhere = silence.enter_context(Path(os.devnull).open("w"))
                     silence.enter_context(redirect_stdout(nowhere))
                     silence.enter_context(redirect_stderr(nowhere))
                 command(group=group, **values)
-        except (RegStudioError, OSError):  # told by the first process, too
-            if leads:
+        except (RegStudioError, OSError):  # the first process reports it
+            if is_first:
                 raise
             raise SystemExit(1) from None
 
-    return joining
+    return run_in_group

@@ -1,4 +1,4 @@
-"""`regstudio register`: new images through a trained network."""
+"""`regstudio register`: register new images with a trained network."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,8 +55,8 @@ def register(
     """Warp images onto a fixed image with a trained network.
 
     Writes for each the warped image and label, in its own format, the flow in pixels and as an ITK displacement field,
-    and a table of metrics. A folder is taken up where an earlier call stopped, if checkpoint, settings and files are
-    the same.
+    and a table of metrics. A folder resumes where an earlier call stopped, if checkpoint, settings and files are the
+    same.
     """
     from tqdm import tqdm
 
@@ -81,16 +81,16 @@ def register(
         overwrite=overwrite,
         group=group,
     )
-    failures, kept = [], 0
+    failures, reused = [], 0
     for result in tqdm(results, total=len(cases), desc="Registering", unit="image"):
-        kept += result.kept
-        if result.kept:
+        reused += result.reused
+        if result.reused:
             continue
         line = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
         tqdm.write(f"{result.case.id}: {result.error or line}")
         if result.error:
             failures.append(result.error)
-    already = f", {kept} of them before" if kept else ""
+    already = f", {reused} of them before" if reused else ""
     click.echo(f"{len(cases) - len(failures)} of {len(cases)} images registered{already}; the results are in {out}.")
     if failures:
         click.echo("\n".join([f"{len(failures)} could not be registered:", *failures]), err=True)

@@ -1,4 +1,4 @@
-"""`regstudio train`: the trainer's events as progress bars and lines."""
+"""`regstudio train`: shows the trainer's events as progress bars and log lines; SIGINT and SIGTERM stop it."""
 
 import os
 import signal
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from regstudio.runs.events import TrainEvent
     from regstudio.runs.run import Run
 
-# Of either set: opening more before the first step would be felt; the rest is opened as it is trained on.
-MAX_OPENED = 1000
+MAX_CHECKED = 1000  # files of each set opened before the first step; training opens the others
 
 
 def _purposes() -> str:
@@ -43,9 +42,9 @@ def train(group: "Group", resume: Path | None, preset: str | None, **values: Any
     """
     from regstudio.training.trainer import train as training
 
-    run, config, index = group.broadcast_from_first(lambda: _prepared(resume, preset, given(values)))
+    run, config, index = group.broadcast_from_first(lambda: _prepare(resume, preset, given(values)))
     stop = threading.Event()
-    with _signals_set(stop, group) as received:
+    with _stop_on_signals(stop, group) as received:
         reason = _show(training(config, index, run=run, stop=stop, group=group))
     if reason == "failed":
         raise SystemExit(1)
@@ -53,37 +52,37 @@ def train(group: "Group", resume: Path | None, preset: str | None, **values: Any
         raise SystemExit(128 + received[0])
 
 
-def _prepared(
+def _prepare(
     resume: Path | None, preset: str | None, values: dict[str, Any]
 ) -> "tuple[Run | None, TrainConfig, DataIndex]":
-    """Return the run to go on with, if there is one, the settings, and what was found of the data."""
+    """Return the run to resume, if there is one, the settings, and the index of the data."""
     from regstudio.runs.run import open_run, resumed_config
 
     run = open_run(resume) if resume else None
     if run and preset:
         raise ConfigError(f"--preset {preset}: a run that is resumed keeps its settings. Leave it out.")
-    config = resumed_config(run, values) if run else build_config(_over_preset(preset, values))
-    return run, config, _checked(config)
+    config = resumed_config(run, values) if run else build_config(_with_preset(preset, values))
+    return run, config, _check(config)
 
 
-def _over_preset(name: str | None, values: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a preset, if one is named, with the flags that were given over them."""
+def _with_preset(name: str | None, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a preset, if one is named, overridden by the given flags."""
     recipe = preset_values(name) if name else {}
-    if "steps_per_epoch" in values:  # which the preset's total would replace
+    if "steps_per_epoch" in values:  # the preset's total_steps would override it
         recipe.pop("total_steps", None)
     return recipe | values
 
 
-def _checked(config: TrainConfig) -> "DataIndex":
-    """Return the index of the data, what cannot be used left out; say what was found."""
+def _check(config: TrainConfig) -> "DataIndex":
+    """Check the data and print its problems; return the index of the usable cases."""
     from tqdm import tqdm
 
     from regstudio.training.setup import check_data
 
     report = check_data(
         config,
-        most=MAX_OPENED,
-        most_validation=MAX_OPENED,
+        most=MAX_CHECKED,
+        most_validation=MAX_CHECKED,
         progress=lambda jobs: tqdm(jobs, desc="Checking", unit="file", leave=False),
     )
     if report.index.problems:
@@ -94,7 +93,7 @@ def _checked(config: TrainConfig) -> "DataIndex":
 
 
 def _show(events: "Iterable[TrainEvent]") -> str:
-    """Print the events, with a bar for the steps and one for the validation of each epoch; return how it ended."""
+    """Show the events, with progress bars for alignment, steps and validation; return how the training ended."""
     from tqdm import tqdm
 
     from regstudio.runs.events import EpochDone, ImageAligned, PairValidated, RunFinished, RunStarted, StepDone
@@ -140,10 +139,10 @@ def _close(bar: Any) -> None:
 
 
 @contextmanager
-def _signals_set(stop: threading.Event, group: "Group") -> Iterator[list[int]]:
-    """Turn the first SIGINT or SIGTERM into `stop`, and yield the list it is put in; a second one acts as usual.
+def _stop_on_signals(stop: threading.Event, group: "Group") -> Iterator[list[int]]:
+    """Set `stop` at the first SIGINT or SIGTERM; yield the list of received signals. A second one has its usual effect.
 
-    But not in one of several processes: torchrun hands signals on that a cluster has sent to all of them already.
+    In a group of processes all signals are handled, as torchrun forwards those that a cluster has sent to all already.
     """
     received: list[int] = []
 
@@ -151,13 +150,13 @@ def _signals_set(stop: threading.Event, group: "Group") -> Iterator[list[int]]:
         received.append(number)
         stop.set()
         if group.size == 1:
-            signal.signal(number, before[number])
-        if group.is_first:  # past Python's buffers, in which a signal may find another line half written
+            signal.signal(number, previous[number])
+        if group.is_first:  # unbuffered, as the signal may interrupt the writing of another line
             os.write(2, b"\nFinishing the step under way, then saving.\n")
 
-    before = {int(number): signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {int(number): signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield received
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

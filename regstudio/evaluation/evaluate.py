@@ -1,4 +1,4 @@
-"""Measuring methods of registration on the same labelled images: case by case, and one method against another."""
+"""Evaluate registration methods on the same labelled images, and compare two evaluations by paired tests."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ CONVENTIONS = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CaseResult:
-    """One case of an evaluation: the registered pair, and its scores."""
+    """One case of an evaluation: the registered pair and its scores."""
 
     registration: Registration
     scores: CaseScores
@@ -39,9 +39,9 @@ class CaseResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The scores of one method on all cases, in their order, and where all of it comes from, JSON-ready.
+    """The scores of one method on all cases, in order.
 
-    `provenance` holds regstudio (the version), method, data and conventions.
+    `provenance` is JSON-ready: regstudio (the version), method, data and conventions.
     """
 
     method: str
@@ -55,29 +55,32 @@ class Evaluation:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Those of COLUMNS that any case has a value in."""
+        """The COLUMNS that have a value in any case, in order."""
         return tuple(column for column in COLUMNS if any(column in case.values for case in self.cases))
 
     @property
     def labels(self) -> tuple[int, ...]:
-        """The ids that any case is scored on."""
+        """The label ids scored in any case, sorted."""
         return tuple(sorted({label for case in self.cases for label in case.labels}))
 
     def values(self, column: str, label: int | None = None) -> list[float | None]:
-        """Return a column's value for each case, or those of one label; None where there is none."""
+        """Return a column's value for each case, or that of one label; None if a case lacks it."""
         if label is None:
             return [case.values.get(column) for case in self.cases]
         return [case.labels.get(label, {}).get(column) for case in self.cases]
 
     def describe(self, column: str, label: int | None = None) -> Description:
-        """Sum up a column over the cases."""
+        """Return mean, standard deviation, median and worst 30 % of a column over the cases."""
         return describe(self.values(column, label), higher_is_better=COLUMNS[column].higher_is_better)
 
 
 def evaluate(method: Method, cases: Sequence[Case], read: PairReader) -> Iterator[CaseResult]:
     """Register each case to the reader's fixed image and yield it with its scores.
 
-    Raises DataError, naming the file, where one cannot be used: a mean over fewer cases than asked for would mislead.
+    Raises DataError, naming the file, if a case cannot be used: a mean over fewer cases would mislead.
+
+        read = pair_reader(config.reading, index.atlas)
+        evaluation = collect(method, evaluate(method, index.validation, read))
     """
     for case in cases:
         pair = read(case)
@@ -88,9 +91,12 @@ def evaluate(method: Method, cases: Sequence[Case], read: PairReader) -> Iterato
 def collect(
     method: Method, results: Iterable[CaseResult], data: Mapping[str, Any] | None = None, group: Group = SINGLE_PROCESS
 ) -> Evaluation:
-    """Run an evaluation to its end and return it; `data` says what was evaluated on (see `data_provenance`).
+    """Collect the results of `evaluate` into an Evaluation; `data` describes the data set (see `data_provenance`).
 
     `results` are those of this process's share of the cases; each process of a `group` returns the whole evaluation.
+
+        evaluation = collect(method, evaluate(method, index.validation, read), data_provenance(index))
+        evaluation.describe("dice").mean
     """
     cases = tuple(group.gather_in_order(result.scores for result in results))
     provenance = {
@@ -103,7 +109,7 @@ def collect(
 
 
 def data_provenance(index: DataIndex) -> dict[str, Any]:
-    """Return what an evaluation was done on: folder, atlas, and the ids of the data split."""
+    """Describe a data set, JSON-ready: folder, atlas, and the case ids of the training and validation split."""
     return {
         "root": str(index.root),
         "atlas": None if index.atlas is None else str(index.atlas.image),
@@ -113,9 +119,9 @@ def data_provenance(index: DataIndex) -> dict[str, Any]:
 
 
 def compare(first: Evaluation, second: Evaluation) -> dict[str, PairedTest]:
-    """Test each column of two evaluations on the cases, by id, that both have; differences are second - first.
+    """Compare two evaluations by a Wilcoxon test of each column on their common cases; differences are second - first.
 
-    Raises DataError where they have no case in common, or measure distances in different units.
+    Cases are matched by id. Raises DataError if there is no common case, or if the units of distances differ.
     """
     others = {case.id: case for case in second.cases}
     pairs = [(case, others[case.id]) for case in first.cases if case.id in others]

@@ -1,4 +1,4 @@
-"""The scores of one registration, and the one table that says what each score is: title, unit, which way is better."""
+"""Scores of one registration, and the table METRICS: title, unit and direction of every score."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,10 +35,10 @@ LABEL_RULE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """What a score is. `unit` is "distance" for mm or pixels, as the evaluation says.
+    """Description of a score. The `unit` "distance" is mm or pixels, see Evaluation.unit.
 
-    Staged ones are measured before, after the affine part (where there is one) and after the registration; those
-    `by_label` for each label, and a case's is the mean over its labels.
+    A `staged` metric is measured before registration, after the affine part (if there is one), and after registration.
+    A metric `by_label` is measured for each label, and the case's value is the mean over its labels.
     """
 
     name: str
@@ -50,12 +50,12 @@ class Metric:
     by_label: bool = False
 
     def column(self, stage: Stage = "after") -> str:
-        """Return the name of its values at a stage: dice_before, dice_affine, dice."""
+        """Return the column of a stage: dice_before, dice_affine, dice."""
         return self.name if stage == "after" else f"{self.name}_{stage}"
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The stages at which it may be measured."""
+        """The stages at which it is measured."""
         return STAGES if self.staged else ("after",)
 
 
@@ -83,16 +83,17 @@ METRICS: tuple[Metric, ...] = (
     _metric("inverse_error", "Inverse error", "distance", "lower", "mean distance from where one came, there and back"),
     _metric("seconds", "Time", "s", "lower", "registration alone: no reading, no scores"),
 )
-# Every column of values, in the order in which they are shown, and its metric.
+# Every column in display order, and its metric.
 COLUMNS: Mapping[str, Metric] = {metric.column(stage): metric for metric in METRICS for stage in metric.stages}
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaseScores:
-    """The scores of one case, by COLUMNS; what cannot be measured is not among them.
+    """The scores of one case by column, see COLUMNS; scores that cannot be measured are missing.
 
-    `labels` holds those of each scored label, `left_out` the ids that LABEL_RULE leaves out, and `lost` those that the
-    registration lost. `unit` is that of distances, `said` what the method itself said of the case.
+    `labels` maps each scored label to its scores. `left_out` has the label ids that LABEL_RULE excludes, `lost` those
+    that vanished in the warped label. `unit` is that of distances. `refinement` has the metrics of a refinement (with
+    and without it) and those that the method measured itself.
     """
 
     id: str
@@ -101,14 +102,14 @@ class CaseScores:
     labels: Mapping[int, Mapping[str, float]]
     left_out: tuple[int, ...] = ()
     lost: tuple[int, ...] = ()
-    said: Mapping[str, float] = field(default_factory=dict)
+    refinement: Mapping[str, float] = field(default_factory=dict)
 
 
 def score(registration: Registration) -> CaseScores:
-    """Measure a registration by any method: all of METRICS that the pair and the transform allow.
+    """Score a registration by any method: all METRICS that the pair and the transform allow.
 
-    Image and label are warped from the flow alone, so that all methods are warped alike: the label with nearest
-    neighbour. Scores that are not finite, as those of a flow that is not, are left out.
+    Image and label are warped by the flow here, so that all methods use the same interpolation: bilinear for images,
+    nearest neighbour for labels. Scores that are not finite are left out.
     """
     pair = registration.pair
     labels: dict[int, dict[str, float]] = {label: {} for label in registration.scored_labels}
@@ -127,19 +128,19 @@ def score(registration: Registration) -> CaseScores:
         labels=labels,
         left_out=_left_out(registration),
         lost=tuple(label for label, own in labels.items() if "hd95" not in own),
-        said=said(registration),
+        refinement=_refinement_metrics(registration),
     )
 
 
-def said(registration: Registration) -> dict[str, float]:
-    """Return what a refinement brought: ncc and dice without it and with it, and what the method itself measured."""
+def _refinement_metrics(registration: Registration) -> dict[str, float]:
+    """Return ncc and dice with and without refinement, if there was one, and the transform's own metrics."""
     if registration.transform.unrefined_flow is None:
         return dict(registration.transform.metrics)
     return registration.metrics
 
 
 def _stages(registration: Registration) -> Iterator[tuple[Stage, Array | None, Array, Array | None]]:
-    """Yield each stage with its flow, and moving image and label warped by it."""
+    """Yield each stage with its flow and the moving image and label warped by it."""
     pair, affine_flow = registration.pair, registration.affine_flow
     yield "before", None, pair.moving, pair.moving_label
     if affine_flow is not None:
@@ -157,16 +158,16 @@ def _left_out(registration: Registration) -> tuple[int, ...]:
 
 
 def _label_scores(pair: Pair, warped: Array | None, labels: list[int]) -> Iterator[tuple[int, str, float]]:
-    """Yield (label, metric, value) of every scored label."""
+    """Yield (label, metric name, value) for every scored label."""
     if pair.fixed_label is None or warped is None:
         return
     overlap = dice(pair.fixed_label, warped, labels).per_label
     for label in labels:
         yield label, "dice", overlap[label]
-        apart = surface_distance(pair.fixed_label, warped, label, pair.spacing or PIXELS)
-        if apart is not None:
-            yield label, "hd95", apart.hd95
-            yield label, "assd", apart.assd
+        distance = surface_distance(pair.fixed_label, warped, label, pair.spacing or PIXELS)
+        if distance is not None:
+            yield label, "hd95", distance.hd95
+            yield label, "assd", distance.assd
 
 
 def _image_scores(pair: Pair, flow: Array | None, warped: Array) -> dict[str, float]:

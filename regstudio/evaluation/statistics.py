@@ -1,4 +1,4 @@
-"""What the figures of many cases come to, and whether two methods differ on the same cases."""
+"""Descriptive statistics over cases, and the Wilcoxon signed-rank test between two methods."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """One metric over the cases that have it: None where there are too few of them.
+    """Statistics of one metric over the cases that have it; None if there are too few of them.
 
     `std` is the sample standard deviation (n - 1); `worst30` the mean of the worst 30 % of the cases, rounded up.
     """
@@ -24,9 +24,9 @@ class Description:
 
 @dataclass(frozen=True, kw_only=True)
 class PairedTest:
-    """Two methods on the same cases: `count` pairs, the median of second - first, and the two-sided p value.
+    """A paired test of two methods: `count` pairs, the median of second - first, and the two-sided p value.
 
-    `p` is 1 where no pair differs, and None where there is no pair.
+    `p` is 1 if no pair differs, and None if there are no pairs.
     """
 
     count: int
@@ -35,27 +35,27 @@ class PairedTest:
 
 
 def describe(values: Iterable[float | None], *, higher_is_better: bool) -> Description:
-    """Sum up a metric over cases, of which those without a finite value are left out."""
-    there = sorted((v for v in values if v is not None and math.isfinite(v)), reverse=not higher_is_better)
-    if not there:
+    """Return the statistics of a metric over cases, ignoring missing values and those that are not finite."""
+    worst_first = sorted((v for v in values if v is not None and math.isfinite(v)), reverse=not higher_is_better)
+    if not worst_first:
         return Description(count=0, mean=None, std=None, median=None, worst30=None)
-    worst = there[: -(-3 * len(there) // 10)]
+    worst = worst_first[: -(-3 * len(worst_first) // 10)]
     return Description(
-        count=len(there),
-        mean=fmean(there),
-        std=stdev(there) if len(there) > 1 else None,
-        median=median(there),
+        count=len(worst_first),
+        mean=fmean(worst_first),
+        std=stdev(worst_first) if len(worst_first) > 1 else None,
+        median=median(worst_first),
         worst30=fmean(worst),
     )
 
 
 def wilcoxon(first: Sequence[float | None], second: Sequence[float | None]) -> PairedTest:
-    """Test with Wilcoxon's signed ranks whether two methods differ, case by case; pairs that lack a value are left out.
+    """Wilcoxon signed-rank test of two methods on the same cases; ignores pairs with a missing value.
 
-    Pairs without a difference are left out of the ranks, as Wilcoxon did. Raises ValueError if the lengths differ.
+    Pairs without a difference are not ranked, as in Wilcoxon's paper. Raises ValueError if the lengths differ.
     Source: Wilcoxon, "Individual Comparisons by Ranking Methods", Biometrics Bulletin 1945; computed by SciPy.
     """
-    from scipy import stats  # half a second that only a comparison is worth
+    from scipy import stats  # takes half a second, so import it only for a comparison
 
     pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
     differences = np.array([b - a for a, b in pairs if math.isfinite(b - a)])

@@ -15,21 +15,21 @@ from regstudio.evaluation.statistics import Description, PairedTest
 from regstudio.files import write_text
 
 WORST_CASES = 3
-SHOWN_LABELS = 8  # of more, a terminal shows Dice alone; labels.csv has the rest
+MAX_LABELS = 8  # with more, the terminal shows only Dice by label; labels.csv has the rest
 WIDTH = 100
 STATISTICS = ("count", "mean", "std", "median", "worst30")
-_PLACES = {"%": 3, "distance": 2, "pixels": 1, "s": 3}
+_DECIMALS = {"%": 3, "distance": 2, "pixels": 1, "s": 3}
 
 Row = tuple[str, ...]
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Return an evaluation as JSON-ready values: cases, the statistics by column, labels, unit and provenance.
+    """Return an evaluation as JSON-ready values: method, unit, cases, statistics, labels and provenance.
 
-    `cases` hold id, each column, and per_label; `mean`, `std`, `median`, `worst30` and `count` each map columns to
-    numbers; `labels` map an id to the same of its columns. What cannot be measured is None.
+    Each case has id, every column, and per_label. `mean`, `std`, `median`, `worst30` and `count` map columns to
+    numbers; `labels` maps each label id to the same statistics. Missing values are None.
     """
-    columns = dict.fromkeys(("dice_before", "dice", *evaluation.columns))  # the two that readers look for, first
+    columns = dict.fromkeys(("dice_before", "dice", *evaluation.columns))  # first the two most important ones
     return {
         "method": evaluation.method,
         "unit": evaluation.unit,
@@ -46,13 +46,13 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def from_json(record: Mapping[str, Any]) -> Evaluation:
-    """Return the evaluation that `to_json` recorded; raises ValueError, KeyError or TypeError for another record."""
-    own = ("id", "per_label", "left_out", "lost")
+    """Return the Evaluation of a `to_json` record; raises ValueError, KeyError or TypeError for other records."""
+    other_keys = ("id", "per_label", "left_out", "lost")
     cases = tuple(
         CaseScores(
             id=case["id"],
             unit=record["unit"],
-            values={name: float(value) for name, value in case.items() if name not in own and value is not None},
+            values={name: float(value) for name, value in case.items() if name not in other_keys and value is not None},
             labels={int(label): dict(values) for label, values in case["per_label"].items()},
             left_out=tuple(case["left_out"]),
             lost=tuple(case["lost"]),
@@ -63,9 +63,9 @@ def from_json(record: Mapping[str, Any]) -> Evaluation:
 
 
 def write_tables(folder: Path, evaluations: Iterable[Evaluation]) -> tuple[Path, ...]:
-    """Write cases.csv (a row a case), labels.csv (a row a case and label) and summary.csv (a row a metric).
+    """Write cases.csv (one row a case), labels.csv (one row a case and label) and summary.csv (one row a metric).
 
-    All begin with the method, so that several evaluations fit in one table.
+    The first column is the method, as each table holds all evaluations. Returns the paths.
     """
     every = tuple(evaluations)
     tables = {
@@ -84,12 +84,12 @@ def write_tables(folder: Path, evaluations: Iterable[Evaluation]) -> tuple[Path,
 
 
 def to_text(evaluation: Evaluation) -> str:
-    """Return the summary for a terminal: each metric before and after, folds, time, the rule, and the worst cases."""
+    """Return the summary for a terminal: metrics before and after, folds, time, label rule, and the worst cases."""
     if not evaluation.cases:
         return "0 cases: there is nothing to evaluate."
     count = len(evaluation.cases)
     lines = [f"{count} cases: mean ± sample standard deviation" if count > 1 else "1 case", ""]
-    lines += [*aligned(_staged_rows(evaluation)), "", *aligned(_single_rows(evaluation))]
+    lines += [*aligned_columns(_staged_rows(evaluation)), "", *aligned_columns(_single_rows(evaluation))]
     if evaluation.labels:
         lines += ["", *wrap(LABEL_RULE, WIDTH), *_left_out(evaluation)]
     elif not any(case.left_out for case in evaluation.cases):
@@ -99,45 +99,45 @@ def to_text(evaluation: Evaluation) -> str:
     scored = [case for case in evaluation.cases if "dice" in case.values]
     if len(scored) > 1:
         worst = sorted(scored, key=lambda case: case.values["dice"])[:WORST_CASES]
-        lines += ["", *aligned([("Lowest Dice", "before", "after", "folded"), *map(_worst_row, worst)])]
+        lines += ["", *aligned_columns([("Lowest Dice", "before", "after", "folded"), *map(_worst_row, worst)])]
     return "\n".join(lines)
 
 
 def comparison_text(first: Evaluation, second: Evaluation, tests: Mapping[str, PairedTest]) -> str:
-    """Return paired tests of two evaluations (see `compare`) as a table for a terminal."""
+    """Return the paired tests of two evaluations (see `compare`) as a table for a terminal."""
     rows: list[Row] = [("", first.method, second.method, "median change", "p")]
     for metric in METRICS:
         test = tests.get(metric.name)
         if test is None or test.p is None:
             continue
-        means = [shown(metric, evaluation.describe(metric.name).mean) for evaluation in (first, second)]
+        means = [format_score(metric, evaluation.describe(metric.name).mean) for evaluation in (first, second)]
         p = "< 0.0001" if test.p < 1e-4 else f"{test.p:.4f}"
-        rows.append((title(metric, first.unit), *means, shown(metric, test.median_difference, sign="+"), p))
+        rows.append((title(metric, first.unit), *means, format_score(metric, test.median_difference, sign="+"), p))
     cases = max((test.count for test in tests.values()), default=0)
-    head = f"{second.method} against {first.method}, Wilcoxon's signed-rank test (two-sided) on {cases} common cases"
-    return "\n".join([head, "", *aligned(rows)])
+    heading = f"{second.method} against {first.method}, Wilcoxon's signed-rank test (two-sided) on {cases} common cases"
+    return "\n".join([heading, "", *aligned_columns(rows)])
 
 
 def title(metric: Metric, unit: str) -> str:
-    """Return a metric's title with its unit, given that of distances: "HD95 (mm)"."""
+    """Return a metric's title with its unit, such as "HD95 (mm)"; `unit` is that of distances."""
     own = unit if metric.unit == "distance" else metric.unit
     return f"{metric.title} ({own})" if own else metric.title
 
 
 def label_columns(evaluation: Evaluation) -> list[str]:
-    """Return the columns that labels have values in."""
+    """Return the columns that have a value for each label."""
     return [column for column in evaluation.columns if COLUMNS[column].by_label]
 
 
-def aligned(table: Iterable[Row]) -> list[str]:
-    """Return rows in columns, the first to the left and the others to the right."""
+def aligned_columns(table: Iterable[Row]) -> list[str]:
+    """Return the lines of a text table: the first column left-aligned, the others right-aligned."""
     rows = list(table)
     if not rows:
         return []
-    name, *others = (max(len(cell) for cell in column) for column in zip(*rows, strict=True))
+    first_width, *widths = (max(len(cell) for cell in column) for column in zip(*rows, strict=True))
     return [
         "  ".join(
-            [row[0].ljust(name), *(cell.rjust(width) for cell, width in zip(row[1:], others, strict=True))]
+            [row[0].ljust(first_width), *(cell.rjust(width) for cell, width in zip(row[1:], widths, strict=True))]
         ).rstrip()
         for row in rows
     ]
@@ -154,7 +154,9 @@ def _case(case: CaseScores, columns: Iterable[str]) -> dict[str, Any]:
 
 
 def _statistics(described: Mapping[str, Description]) -> dict[str, dict[str, float | None]]:
-    return {name: {column: asdict(of)[name] for column, of in described.items()} for name in STATISTICS}
+    return {
+        name: {column: asdict(description)[name] for column, description in described.items()} for name in STATISTICS
+    }
 
 
 def _summary_rows(evaluation: Evaluation) -> Iterable[dict[str, Any]]:
@@ -183,18 +185,18 @@ def _staged_rows(evaluation: Evaluation) -> Iterable[Row]:
     stages = [stage for stage in STAGES if affine or stage != "affine"]
     yield ("", *stages, "median", "worst 30 %")
     for metric in staged:
-        by_label = metric.by_label and (metric.name == "dice" or len(evaluation.labels) <= SHOWN_LABELS)
+        by_label = metric.by_label and (metric.name == "dice" or len(evaluation.labels) <= MAX_LABELS)
         for label in (None, *(evaluation.labels if by_label else ())):
             described = [evaluation.describe(metric.column(stage), label) for stage in stages]
-            after = (shown(metric, value) for value in (described[-1].median, described[-1].worst30))
+            after = (format_score(metric, value) for value in (described[-1].median, described[-1].worst30))
             name = title(metric, evaluation.unit) if label is None else f"  label {label}"
-            yield name, *(spread(metric, each) for each in described), *after
+            yield name, *(format_mean_std(metric, each) for each in described), *after
 
 
 def _single_rows(evaluation: Evaluation) -> Iterable[Row]:
     for metric in METRICS:
         if not metric.staged and metric.name in evaluation.columns:
-            yield title(metric, evaluation.unit), spread(metric, evaluation.describe(metric.name))
+            yield title(metric, evaluation.unit), format_mean_std(metric, evaluation.describe(metric.name))
 
 
 def _worst_row(case: CaseScores) -> Row:
@@ -211,14 +213,14 @@ def _left_out(evaluation: Evaluation) -> Iterable[str]:
             yield f"{what}: {listed} of {len(evaluation.cases)} cases."
 
 
-def spread(metric: Metric, described: Description) -> str:
-    """Return the mean and standard deviation of a score as a table shows them."""
+def format_mean_std(metric: Metric, described: Description) -> str:
+    """Format the mean and standard deviation of a score for a table: "0.812 ± 0.034"."""
     if described.mean is None:
         return "-"
-    mean = shown(metric, described.mean)
-    return mean if described.std is None else f"{mean} ± {shown(metric, described.std)}"
+    mean = format_score(metric, described.mean)
+    return mean if described.std is None else f"{mean} ± {format_score(metric, described.std)}"
 
 
-def shown(metric: Metric, value: float | None, sign: str = "") -> str:
-    """Return a score with the decimals of its unit, "-" for none; `sign` is that of a format."""
-    return "-" if value is None else f"{value:{sign}.{_PLACES.get(metric.unit, 3)}f}"
+def format_score(metric: Metric, value: float | None, sign: str = "") -> str:
+    """Format a score with the decimals of its unit, "-" for None; `sign` is a format specifier's sign, such as "+"."""
+    return "-" if value is None else f"{value:{sign}.{_DECIMALS.get(metric.unit, 3)}f}"

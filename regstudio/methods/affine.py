@@ -1,7 +1,7 @@
-"""Affine registration of a moving image to the fixed one: rotation, scale, shear and shift, before any network.
+"""Affine search: find the rotation, scale, shear and shift that align a moving image with the fixed one.
 
-A matrix M (2, 3) is a pull-back on the fixed grid, in pixels and in the order (y, x) of flows: the fixed pixel p has
-its counterpart in the moving image at M @ (y, x, 1). `affine_flow` makes it a flow.
+A matrix M (2, 3) is a pull-back on the fixed grid, in pixels and in the order (y, x) of flows: the fixed pixel (y, x)
+corresponds to M @ (y, x, 1) in the moving image. `affine_flow` converts a matrix to a flow.
 """
 
 import time
@@ -20,20 +20,21 @@ Array = npt.NDArray[Any]
 Matrix = npt.NDArray[np.float64]
 Measure = Literal["information", "correlation"]
 
-CACHE_KEY_VERSION = "mattes-ncc-2"  # names the search below; another name makes cached results void
-SIDES = (32, 64, 128)  # pixels along the shorter side of the images that are climbed on
-TURNS = (-25, 25)  # degrees
-MAX_CANDIDATES = 2  # followed to the end, a pixel of the coarsest images apart
-BINS = 16  # for as few pixels as those
-RADIUS = 4  # pixels of the fine images
-ITERATIONS = 100
+CACHE_KEY_VERSION = "mattes-ncc-2"  # names this search; change it to invalidate cached results
+IDENTITY = np.eye(2, 3)
+PYRAMID_SIDES = (32, 64, 128)  # pixels on the shorter side of each resolution, coarse to fine
+START_ANGLES = (0, -25, 25)  # degrees
+MAX_CANDIDATES = 2  # local optima followed from one resolution to the next
+HISTOGRAM_BINS = 16  # few, as the coarse images have few pixels
+CORRELATION_RADIUS = 4  # pixels
+MAX_ITERATIONS = 100
 MIN_STEP = 1e-2  # pixels
-MIN_OVERLAP = 0.5  # of the fixed image, to keep
-MAX_SCALE = 2.5  # in any direction, or its inverse
+MIN_OVERLAP = 0.5  # of the fixed image
+MAX_SCALE = 2.5  # along any direction; 1 / MAX_SCALE is the smallest
 
 
 class Affine(NamedTuple):
-    """A matrix (2, 3), and why it is the identity where no better one was found."""
+    """A matrix (2, 3), and the `reason` if it is the identity for lack of a better one."""
 
     matrix: Matrix
     reason: str | None = None
@@ -45,32 +46,34 @@ def affine_matrix(fixed: Array, moving: Array) -> Matrix:
 
 
 def register_affine(fixed: Array, moving: Array) -> Affine:
-    """Find the affine map under which `moving` (H, W) looks most like `fixed` (H, W): any real numbers, any contrast.
+    """Find the affine map that aligns `moving` (H, W) best with `fixed` (H, W): any real numbers, any contrast.
 
-    Climbs the mutual information of Mattes et al. (IEEE TMI 2003) on images of 32, then 64 pixels, then their local
-    normalised cross-correlation, from several starts (as they are, centres of mass laid on each other, turned), and
-    keeps what correlates best: mutual information finds the way from afar but, of two images so small, not always the
-    right one. Gives the identity, and the reason, where nothing found is plausible and more alike than doing nothing.
-    The same images always give the same matrix. Nothing is raised for finite images.
+    A multi-start, multi-resolution search: from several starts (identity, aligned centres of mass, rotations), maximise
+    the mutual information of Mattes et al. (IEEE TMI 2003) at 32, then 64 pixels, then the local normalised
+    cross-correlation, and keep the candidate with the highest correlation. Mutual information captures large offsets,
+    but on images this small its optimum is not always the right one.
+
+    Returns the identity, with the reason, if no candidate is plausible and better than the identity. Deterministic.
+    Raises nothing for finite images.
+
+        matrix, reason = register_affine(fixed, moving)
+        flow = affine_flow(matrix, fixed.shape)
     """
     for name, image in (("fixed", fixed), ("moving", moving)):
         if np.ptp(image) == 0:
-            return Affine(identity(), f"every pixel of the {name} image has the same value")
+            return Affine(IDENTITY.copy(), f"every pixel of the {name} image has the same value")
     sitk = simpleitk()
-    # From 0 on, so that an image has a mass, and a centre of it.
+    # Non-negative values, so that each image has a centre of mass.
     images = [sitk.GetImageFromArray((image - image.min()).astype(np.float32)) for image in (fixed, moving)]
     try:
         matrix = _search(*images)
-    except RuntimeError as error:  # which is all that SimpleITK raises, with the reason in its last line
-        return Affine(identity(), f"SimpleITK could not register it: {str(error).strip().splitlines()[-1].strip()}")
+    except RuntimeError as error:  # SimpleITK raises nothing else; the reason is in the last line
+        return Affine(
+            IDENTITY.copy(), f"SimpleITK could not register it: {str(error).strip().splitlines()[-1].strip()}"
+        )
     if matrix is None:
-        return Affine(identity(), "no plausible affine map makes it look more like the fixed image")
+        return Affine(IDENTITY.copy(), "no plausible affine map makes it look more like the fixed image")
     return Affine(matrix)
-
-
-def identity() -> Matrix:
-    """Return the matrix (2, 3) that moves nothing."""
-    return np.eye(2, 3)
 
 
 def affine_flow(matrix: Array, size: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -79,13 +82,13 @@ def affine_flow(matrix: Array, size: tuple[int, ...]) -> npt.NDArray[np.float32]
 
 
 class AffineMethod:
-    """The affine map alone, as a method of registration."""
+    """Affine registration alone, as a Method."""
 
     name = "affine"
     provenance: Mapping[str, Any] = {}
 
     def __call__(self, pair: Pair) -> Transform:
-        """Find the affine map of a pair."""
+        """Register a pair: flow, affine part and inverse are the affine map."""
         start = time.perf_counter()
         matrix = affine_matrix(pair.fixed, pair.moving)
         seconds = time.perf_counter() - start
@@ -94,60 +97,68 @@ class AffineMethod:
         return Transform(flow=flow, seconds=seconds, affine_flow=flow, inverse_flow=affine_flow(inverse, size))
 
 
+class _Candidate(NamedTuple):
+    """An ITK affine transform and how similar it makes the images: local correlation, -1 if implausible."""
+
+    similarity: float
+    transform: Any
+
+
 def _search(fixed: Any, moving: Any) -> Matrix | None:
-    """Return the best matrix, or None where none is plausible and makes the images more alike."""
-    coarse, fine, finest = ((_shrunk(fixed, side), _shrunk(moving, side)) for side in SIDES)
+    """Return the best matrix; None if none is plausible and makes the images more similar than the identity."""
+    coarse, medium, fine = ((_downsampled(fixed, side), _downsampled(moving, side)) for side in PYRAMID_SIDES)
 
-    def judged(transform: Any) -> tuple[float, Any]:
-        """The transform, and how alike it makes the images."""
-        plausible = _plausible(_pull_back(transform), fixed.GetSize()[::-1], moving.GetSize()[::-1])
-        if not plausible:
-            return -1.0, transform
-        method = _method("correlation")
-        method.SetInitialTransform(transform)
-        return -float(method.MetricEvaluate(*fine)), transform
+    def evaluated(transform: Any) -> _Candidate:
+        if not _plausible(_to_matrix(transform), fixed.GetSize()[::-1], moving.GetSize()[::-1]):
+            return _Candidate(-1.0, transform)
+        registration = _itk_registration("correlation")
+        registration.SetInitialTransform(transform)
+        return _Candidate(-float(registration.MetricEvaluate(*medium)), transform)
 
-    still, *moved = _starts(fixed, moving)
-    coarsely = _foremost([judged(_climb("information", *coarse, start)) for start in (still, *moved)], fixed)
-    finely = _foremost([judged(_climb("information", *fine, start)) for _, start in coarsely], fixed)
-    finely += [judged(_climb("correlation", *fine, start)) for _, start in finely]
-    best = max((judged(still), *coarsely, *finely), key=_likeness)
-    _, best = max((best, judged(_climb("information", *finest, best[1]))), key=_likeness)
-    return None if best is still else _pull_back(best)
+    starts = _start_transforms(fixed, moving)
+    identity = evaluated(starts[0])
+    coarse_best = _best_distinct([evaluated(_optimise("information", *coarse, start)) for start in starts], fixed)
+    medium_best = _best_distinct(
+        [evaluated(_optimise("information", *medium, candidate.transform)) for candidate in coarse_best], fixed
+    )
+    medium_best += [evaluated(_optimise("correlation", *medium, candidate.transform)) for candidate in medium_best]
+    best = max((identity, *coarse_best, *medium_best), key=_similarity)
+    best = max((best, evaluated(_optimise("information", *fine, best.transform))), key=_similarity)
+    return None if best is identity else _to_matrix(best.transform)
 
 
-def _foremost(judged: list[tuple[float, Any]], fixed: Any) -> list[tuple[float, Any]]:
-    """Return the best transforms, at most MAX_CANDIDATES, the best first; of those that lead to the same place, one."""
+def _best_distinct(candidates: list[_Candidate], fixed: Any) -> list[_Candidate]:
+    """Return the MAX_CANDIDATES most similar candidates that differ by over a coarse pixel at a corner, best first."""
     height, width = fixed.GetSize()[::-1]
     corners = np.array([(0, 0, height - 1, height - 1), (0, width - 1, 0, width - 1), (1, 1, 1, 1)])
-    pixel = min(height, width) / SIDES[0]
-    kept: list[tuple[float, Any]] = []
-    places: list[Array] = []
-    for candidate in sorted(judged, key=_likeness, reverse=True):
-        place = _pull_back(candidate[1]) @ corners
-        if all(np.abs(place - other).max() > pixel for other in places):
-            kept.append(candidate)
-            places.append(place)
-    return kept[:MAX_CANDIDATES]
+    coarse_pixel = min(height, width) / PYRAMID_SIDES[0]
+    distinct: list[_Candidate] = []
+    moved_corners: list[Array] = []
+    for candidate in sorted(candidates, key=_similarity, reverse=True):
+        moved = _to_matrix(candidate.transform) @ corners
+        if all(np.abs(moved - other).max() > coarse_pixel for other in moved_corners):
+            distinct.append(candidate)
+            moved_corners.append(moved)
+    return distinct[:MAX_CANDIDATES]
 
 
-def _likeness(judged: tuple[float, Any]) -> float:
-    return judged[0]
+def _similarity(candidate: _Candidate) -> float:
+    return candidate.similarity
 
 
-def _starts(fixed: Any, moving: Any) -> list[Any]:
-    """Return the transforms to start from, the one that moves nothing first."""
+def _start_transforms(fixed: Any, moving: Any) -> list[Any]:
+    """Return the starts of the search: the identity, then the aligned centres of mass at each of START_ANGLES."""
     sitk = simpleitk()
-    still = sitk.AffineTransform(2)
-    still.SetCenter([(size - 1) / 2 for size in fixed.GetSize()])
+    identity = sitk.AffineTransform(2)
+    identity.SetCenter([(size - 1) / 2 for size in fixed.GetSize()])
     by_mass = sitk.Euler2DTransform(
         sitk.CenteredTransformInitializer(
             fixed, moving, sitk.Euler2DTransform(), sitk.CenteredTransformInitializerFilter.MOMENTS
         )
     )
-    starts = [still]
-    for radians in np.deg2rad((0, *TURNS)):
-        start = sitk.AffineTransform(still)
+    starts = [identity]
+    for radians in np.deg2rad(START_ANGLES):
+        start = sitk.AffineTransform(identity)
         start.SetCenter(by_mass.GetCenter())
         start.SetTranslation(by_mass.GetTranslation())
         start.SetMatrix([np.cos(radians), -np.sin(radians), np.sin(radians), np.cos(radians)])
@@ -155,7 +166,8 @@ def _starts(fixed: Any, moving: Any) -> list[Any]:
     return starts
 
 
-def _shrunk(image: Any, side: int) -> Any:
+def _downsampled(image: Any, side: int) -> Any:
+    """Return an ITK image smoothed and shrunk by a whole factor, to about `side` pixels on its shorter side."""
     sitk = simpleitk()
     factor = max(1, round(min(image.GetSize()) / side))
     if factor == 1:
@@ -166,33 +178,33 @@ def _shrunk(image: Any, side: int) -> Any:
     return sitk.Shrink(smooth.Execute(image), [factor, factor])
 
 
-def _climb(measure: Measure, fixed: Any, moving: Any, start: Any) -> Any:
-    """Return the transform to which a climb of the measure leads from `start`."""
+def _optimise(measure: Measure, fixed: Any, moving: Any, start: Any) -> Any:
+    """Return the transform at the local optimum of the measure, by gradient descent from `start`."""
     transform = simpleitk().AffineTransform(start)
-    method = _method(measure)
-    method.SetInitialTransform(transform, True)
-    method.Execute(fixed, moving)
+    registration = _itk_registration(measure)
+    registration.SetInitialTransform(transform, True)
+    registration.Execute(fixed, moving)
     return transform
 
 
-def _method(measure: Measure) -> Any:
+def _itk_registration(measure: Measure) -> Any:
     sitk = simpleitk()
-    method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfWorkUnits(1)  # sums in another order would give other digits
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=1.0, minStep=MIN_STEP, numberOfIterations=ITERATIONS, gradientMagnitudeTolerance=1e-6
+    registration = sitk.ImageRegistrationMethod()
+    registration.SetNumberOfWorkUnits(1)  # another order of summation would change the last digits
+    registration.SetInterpolator(sitk.sitkLinear)
+    registration.SetOptimizerAsRegularStepGradientDescent(
+        learningRate=1.0, minStep=MIN_STEP, numberOfIterations=MAX_ITERATIONS, gradientMagnitudeTolerance=1e-6
     )
-    method.SetOptimizerScalesFromPhysicalShift()
+    registration.SetOptimizerScalesFromPhysicalShift()
     if measure == "information":
-        method.SetMetricAsMattesMutualInformation(BINS)
+        registration.SetMetricAsMattesMutualInformation(HISTOGRAM_BINS)
     else:
-        method.SetMetricAsANTSNeighborhoodCorrelation(RADIUS)
-    return method
+        registration.SetMetricAsANTSNeighborhoodCorrelation(CORRELATION_RADIUS)
+    return registration
 
 
-def _pull_back(transform: Any) -> Matrix:
-    """Return an ITK transform, which maps fixed points (x, y) to moving ones, as a matrix in the order (y, x)."""
+def _to_matrix(transform: Any) -> Matrix:
+    """Return an ITK transform, from fixed points (x, y) to moving ones, as a matrix in the order (y, x)."""
     linear = np.reshape(transform.GetMatrix(), (2, 2))
     centre = np.array(transform.GetCenter())
     shift = centre + transform.GetTranslation() - linear @ centre
@@ -200,6 +212,7 @@ def _pull_back(transform: Any) -> Matrix:
 
 
 def _plausible(matrix: Matrix, size: tuple[int, ...], moving_size: tuple[int, ...]) -> bool:
+    """Whether the map has no reflection, moderate scales, and enough of the fixed image inside the moving one."""
     if not np.isfinite(matrix).all() or np.linalg.det(matrix[:, :2]) <= 0:
         return False
     scales = np.linalg.svd(matrix[:, :2], compute_uv=False)

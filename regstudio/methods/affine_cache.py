@@ -1,7 +1,7 @@
-"""Affine registration of many images to one fixed image: in parallel, and each pair of images only once.
+"""Disk cache of affine maps, and the affine registration of many images in parallel.
 
-Results are kept on disk under a hash of what they depend on, so a file that is renamed is known again and one that is
-changed is not mistaken for what it was.
+The cache key is a hash of the pixels and of the search's version, so renaming a file keeps its entry and changing the
+image does not.
 """
 
 import hashlib
@@ -22,19 +22,27 @@ from regstudio.threads import map_in_order
 
 Array = npt.NDArray[Any]
 Load = Callable[[Path], Array]
+Search = Callable[[Array, Array], Affine]
 
 
-def cached_affine(fixed: Array, moving: Array, cache: Path | None = None) -> Affine:
-    """Return `register_affine` of two images (H, W), from the folder `cache` if it was done before.
+def cached_affine(
+    fixed: Array,
+    moving: Array,
+    cache: Path | None = None,
+    *,
+    search: Search = register_affine,
+    version: str = CACHE_KEY_VERSION,
+) -> Affine:
+    """Return the affine map of two images (H, W) from the folder `cache`; on a cache miss, find and store it.
 
-    `cache` is by default regstudio/affine in the user's cache folder. An entry that is damaged is made anew, and a
-    folder that cannot be written to is done without.
+    `cache` defaults to regstudio/affine in the user's cache folder. `search` finds a map, and `version` names it in the
+    cache key. A damaged entry is a cache miss, and a folder that cannot be written to is ignored.
     """
-    path = (cache or cache_folder("affine")) / f"{_digest(fixed, moving)}.json"
-    kept = _read(path)
-    if kept is not None:
-        return kept
-    found = register_affine(fixed, moving)
+    path = (cache or cache_folder("affine")) / f"{_cache_key(version, fixed, moving)}.json"
+    cached = _read_entry(path)
+    if cached is not None:
+        return cached
+    found = search(fixed, moving)
     with suppress(OSError):
         write_text(path, json.dumps({"matrix": found.matrix.tolist(), "reason": found.reason}) + "\n")
     return found
@@ -47,39 +55,40 @@ def affine_matrices(
     *,
     cache: Path | None = None,
     workers: int | None = None,
+    search: Search = register_affine,
 ) -> Generator[tuple[Path, Affine | DataError], None, None]:
-    """Register each image to `fixed` (H, W) and yield them in their order, `workers` at a time, by default a core each.
+    """Register each image to `fixed` (H, W) in `workers` threads (default: one a core); yield the results in order.
 
-    `load` reads an image file as (H, W) or (1, H, W). An image that it cannot read has its DataError as the result.
-    The results do not depend on `workers`.
+    `load` reads an image file as (H, W) or (1, H, W). If it raises a DataError, that is the image's result. The results
+    do not depend on `workers`.
     """
-    work = partial(_one, fixed, load, cache)
-    with closing(map_in_order(work, images, workers=workers)) as found:
-        yield from zip(images, found, strict=True)
+    register = partial(_load_and_register, fixed, load, cache, search)
+    with closing(map_in_order(register, images, workers=workers)) as results:
+        yield from zip(images, results, strict=True)
 
 
-def _one(fixed: Array, load: Load, cache: Path | None, path: Path) -> Affine | DataError:
+def _load_and_register(fixed: Array, load: Load, cache: Path | None, search: Search, path: Path) -> Affine | DataError:
     try:
         moving = load(path)
     except DataError as error:
         return error
-    return cached_affine(fixed, moving.reshape(moving.shape[-2:]), cache)
+    return cached_affine(fixed, moving.reshape(moving.shape[-2:]), cache, search=search)
 
 
-def _digest(fixed: Array, moving: Array) -> str:
-    digest = hashlib.blake2b(CACHE_KEY_VERSION.encode(), digest_size=20)
+def _cache_key(version: str, fixed: Array, moving: Array) -> str:
+    digest = hashlib.blake2b(version.encode(), digest_size=20)
     for image in (fixed, moving):
         digest.update(repr(image.shape).encode())
         digest.update(np.ascontiguousarray(image, np.float32).tobytes())
     return digest.hexdigest()
 
 
-def _read(path: Path) -> Affine | None:
-    """Return an entry, or None where there is none that is whole."""
+def _read_entry(path: Path) -> Affine | None:
+    """Return a cache entry, or None if it is missing or damaged."""
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
         matrix, reason = np.array(entry["matrix"], np.float64), entry["reason"]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    whole = matrix.shape == (2, 3) and np.isfinite(matrix).all() and (reason is None or isinstance(reason, str))
-    return Affine(matrix, reason) if whole else None
+    valid = matrix.shape == (2, 3) and np.isfinite(matrix).all() and (reason is None or isinstance(reason, str))
+    return Affine(matrix, reason) if valid else None

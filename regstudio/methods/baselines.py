@@ -1,8 +1,8 @@
-"""Classical methods of registration, to compare with: each takes two images and returns a flow by our conventions.
+"""Baselines: classical registration methods (demons, SyN, elastix) to compare a network with.
 
 SimpleITK's demons come with RegStudio; SyN (ANTsPy) and elastix (ITKElastix) with `pip install "regstudio[baselines]"`.
-Their displacements are those of ITK: in millimetres, where an image without spacing has pixels of 1 mm, in the order
-(x, y), from points of the fixed image to points of the moving one, which makes them pull-backs like ours.
+They return ITK displacement fields: vectors (x, y) in mm, with pixels of 1 mm for an image without spacing, from points
+of the fixed image to points of the moving one. So they are pull-backs, like our flows.
 """
 
 import importlib
@@ -36,17 +36,20 @@ NAMES = ("none", "demons", "syn", "elastix")
 _PACKAGES = {"demons": "SimpleITK", "syn": "antspyx", "elastix": "itk-elastix"}
 _MODULES = {"syn": "ants", "elastix": "itk"}
 DEMONS_LEVELS = ((4, 60), (2, 40), (1, 20))  # shrink factor and iterations
-DEMONS_SMOOTHING = 1.5  # pixels of each level: the standard deviation of the Gaussian on the displacement
-HISTOGRAM = {"numberOfHistogramLevels": 256, "numberOfMatchPoints": 15}
+DEMONS_SMOOTHING = 1.5  # pixels of each level: standard deviation of the Gaussian that smooths the displacement field
+HISTOGRAM_MATCHING = {"numberOfHistogramLevels": 256, "numberOfMatchPoints": 15}
 
 
 def baseline(name: str) -> Method:
-    """Return one of NAMES as a method, timed by itself: no import, no reading.
+    """Return one of NAMES as a Method; its seconds include neither import nor reading.
 
-    "none" moves nothing. "demons" is the affine registration of regstudio.methods.affine, then symmetric diffeomorphic
-    demons on three levels (Vercauteren et al., NeuroImage 2009). "syn" is ANTs' SyN (Avants et al., MedIA 2008), its
-    affine stage first, and "elastix" affine and B-spline stages (Klein et al., IEEE TMI 2010), both with their
-    defaults. Raises ConfigError for another name, and where the method is not installed.
+    - "none" leaves the moving image unchanged.
+    - "demons" is our affine registration, then symmetric diffeomorphic demons on three levels (Vercauteren et al.,
+      NeuroImage 2009).
+    - "syn" is ANTs' SyN after its affine stage (Avants et al., MedIA 2008), with ANTs' defaults.
+    - "elastix" has an affine and a B-spline stage (Klein et al., IEEE TMI 2010), with elastix' defaults.
+
+    Raises ConfigError for another name, and if the package is not installed.
     """
     if name not in NAMES:
         raise ConfigError(f"There is no baseline {name!r}. Choose one of {', '.join(NAMES)}.")
@@ -61,7 +64,7 @@ def _provenance(name: str) -> dict[str, Any]:
 
 
 class ToolResult(NamedTuple):
-    """What a tool found, and its own warped image (H, W), which is not ours to the last digit."""
+    """Flows (2, H, W) of an external tool, and its own warped image (H, W), which may differ from ours by rounding."""
 
     flow: Flow
     affine_flow: Flow
@@ -70,7 +73,7 @@ class ToolResult(NamedTuple):
 
 
 class ExternalTool:
-    """SyN or elastix, in a process of its own: each brings an ITK, and two in one process clash."""
+    """SyN or elastix in a separate process: each bundles an ITK, and two ITKs in one process clash."""
 
     def __init__(self, name: str) -> None:
         if importlib.util.find_spec(_MODULES[name]) is None:
@@ -82,12 +85,12 @@ class ExternalTool:
         self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
     def __call__(self, pair: Pair) -> Transform:
-        """Register a pair; raises DataError where the tool's process ends."""
+        """Register a pair; raises DataError if the tool's process dies."""
         try:
-            found = self._process.submit(run_tool, self.name, pair.fixed, pair.moving).result()
+            result = self._process.submit(run_tool, self.name, pair.fixed, pair.moving).result()
         except BrokenProcessPool:
             raise DataError(f"{pair.id}: {self.name} ended without a result. Leave this baseline out.") from None
-        return Transform(flow=found.flow, seconds=found.seconds, affine_flow=found.affine_flow)
+        return Transform(flow=result.flow, seconds=result.seconds, affine_flow=result.affine_flow)
 
 
 class Demons:
@@ -107,12 +110,12 @@ class Demons:
         fixed, moving = sitk.GetImageFromArray(pair.fixed), sitk.GetImageFromArray(pair.moving)
         affine = sitk.AffineTransform(linear[::-1, ::-1].ravel().tolist(), shift[::-1].tolist())
         aligned = sitk.Resample(moving, fixed, affine, sitk.sitkLinear)
-        matched = sitk.HistogramMatching(aligned, fixed, **HISTOGRAM)
+        matched = sitk.HistogramMatching(aligned, fixed, **HISTOGRAM_MATCHING)
         field = None
         for factor, iterations in DEMONS_LEVELS:
             field = _demons_level(fixed, matched, factor, iterations, field)
-        # The affine map of where the demons point, so that the moving image is resampled once.
-        flow = affine_after(matrix, _flow(sitk.GetArrayFromImage(field)))
+        # Compose both maps, so that the moving image is resampled once.
+        flow = affine_after(matrix, _flow_from_field(sitk.GetArrayFromImage(field)))
         return Transform(
             flow=flow.astype(np.float32),
             seconds=time.perf_counter() - start,
@@ -125,63 +128,67 @@ def run_tool(name: str, fixed: Array, moving: Array) -> ToolResult:
     return (_syn if name == "syn" else _elastix)(fixed, moving)
 
 
-def _demons_level(still: Any, moved: Any, factor: int, iterations: int, field: Any) -> Any:
-    """Return the displacement field on the grid of the images shrunk by `factor`, from a coarser grid's `field` on."""
+def _demons_level(fixed: Any, moving: Any, factor: int, iterations: int, field: Any) -> Any:
+    """Return the displacement field on the images shrunk by `factor`, initialised by the coarser level's `field`."""
     sitk = simpleitk()
     if factor > 1:
-        still, moved = (
+        fixed, moving = (
             sitk.Shrink(sitk.SmoothingRecursiveGaussian(image, factor / 2), [factor, factor])
-            for image in (still, moved)
+            for image in (fixed, moving)
         )
     demons = sitk.FastSymmetricForcesDemonsRegistrationFilter()
     demons.SetNumberOfIterations(iterations)
     demons.SetStandardDeviations(DEMONS_SMOOTHING)
     if field is None:
-        return demons.Execute(still, moved)
+        return demons.Execute(fixed, moving)
     resample = sitk.ResampleImageFilter()
-    resample.SetReferenceImage(still)
+    resample.SetReferenceImage(fixed)
     resample.SetUseNearestNeighborExtrapolator(True)
-    return demons.Execute(still, moved, resample.Execute(field))
+    return demons.Execute(fixed, moving, resample.Execute(field))
 
 
 def _syn(fixed: Array, moving: Array) -> ToolResult:
     ants: Any = importlib.import_module("ants")
-    # ANTsPy counts the axes of an array as x, y.
-    still, moved = (ants.from_numpy(np.ascontiguousarray(image.T)) for image in (fixed, moving))
-    with tempfile.TemporaryDirectory(prefix="regstudio-") as folder:  # where ANTs leaves its transforms
+    # ANTsPy takes the axes of an array as x, y.
+    fixed_image, moving_image = (ants.from_numpy(np.ascontiguousarray(image.T)) for image in (fixed, moving))
+    with tempfile.TemporaryDirectory(prefix="regstudio-") as folder:  # for the files of ANTs' transforms
 
         def flow(transforms: Sequence[str]) -> Flow:
-            composed = ants.apply_transforms(still, moved, transforms, compose=str(Path(folder) / "whole"))
-            return _flow(ants.image_read(composed).numpy().transpose(1, 0, 2))
+            composed = ants.apply_transforms(fixed_image, moving_image, transforms, compose=str(Path(folder) / "whole"))
+            return _flow_from_field(ants.image_read(composed).numpy().transpose(1, 0, 2))
 
         start = time.perf_counter()
-        found = ants.registration(still, moved, "SyN", random_seed=1, outprefix=str(Path(folder) / "syn"))
+        result = ants.registration(fixed_image, moving_image, "SyN", random_seed=1, outprefix=str(Path(folder) / "syn"))
         seconds = time.perf_counter() - start
-        warp, affine = found["fwdtransforms"]
-        return ToolResult(flow([warp, affine]), flow([affine]), seconds, found["warpedmovout"].numpy().T)
+        warp, affine = result["fwdtransforms"]
+        return ToolResult(flow([warp, affine]), flow([affine]), seconds, result["warpedmovout"].numpy().T)
 
 
 def _elastix(fixed: Array, moving: Array) -> ToolResult:
     itk: Any = importlib.import_module("itk")
-    stages = itk.ParameterObject.New()  # ITK imports its parts as they are first named, which is not to be timed
-    still, moved = (itk.image_from_array(np.ascontiguousarray(image)) for image in (fixed, moving))
+    stages = itk.ParameterObject.New()  # triggers ITK's lazy imports before the timing starts
+    fixed_image, moving_image = (itk.image_from_array(np.ascontiguousarray(image)) for image in (fixed, moving))
     start = time.perf_counter()
     for stage in ("affine", "bspline"):
         stages.AddParameterMap(stages.GetDefaultParameterMap(stage))
-    warped, found = itk.elastix_registration_method(still, moved, parameter_object=stages, log_to_console=False)
+    warped, transform = itk.elastix_registration_method(
+        fixed_image, moving_image, parameter_object=stages, log_to_console=False
+    )
     seconds = time.perf_counter() - start
 
     def flow(transforms: Any) -> Flow:
-        # It writes its field to a file as well, by default to the working folder.
+        # transformix also writes the field to a file, by default in the working folder.
         with tempfile.TemporaryDirectory(prefix="regstudio-") as folder:
-            field = itk.transformix_deformation_field(moved, transforms, log_to_console=False, output_directory=folder)
-            return _flow(np.array(itk.array_from_image(field)))
+            field = itk.transformix_deformation_field(
+                moving_image, transforms, log_to_console=False, output_directory=folder
+            )
+            return _flow_from_field(np.array(itk.array_from_image(field)))
 
     affine = itk.ParameterObject.New()
-    affine.AddParameterMap(found.GetParameterMap(0))
-    return ToolResult(flow(found), flow(affine), seconds, itk.array_from_image(warped))
+    affine.AddParameterMap(transform.GetParameterMap(0))
+    return ToolResult(flow(transform), flow(affine), seconds, itk.array_from_image(warped))
 
 
-def _flow(field: Array) -> Flow:
-    """Return a field (H, W, 2) of displacements in the order (x, y) as a flow (2, H, W) in the order (y, x)."""
+def _flow_from_field(field: Array) -> Flow:
+    """Return a displacement field (H, W, 2) in the order (x, y) as a flow (2, H, W) in the order (y, x)."""
     return np.ascontiguousarray(field[..., ::-1].transpose(2, 0, 1), np.float32)

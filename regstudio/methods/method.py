@@ -1,4 +1,4 @@
-"""What every method of registration is: one object with one call."""
+"""The Method protocol: an object that registers a pair when called."""
 
 import time
 from collections.abc import Mapping
@@ -11,26 +11,25 @@ from regstudio.transforms.transform import Transform
 
 
 class Method(Protocol):
-    """A way to register. Called with a pair, it returns the transform that it found.
+    """A registration method: `method(pair)` returns a Transform.
 
-    `name` is what tables and reports call it, `provenance` says where its results come from, JSON-ready. A call raises
-    DataError for a pair that it cannot register. It may be called from several threads.
+    A call raises DataError for a pair that cannot be registered. Methods are thread-safe.
     """
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """Its name in tables and reports."""
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """Packages, versions, settings and weights that its results depend on."""
+        """What the results depend on: packages, versions, settings, weights; JSON-ready."""
 
     def __call__(self, pair: Pair) -> Transform:
-        """Register a pair."""
+        """Register a pair; the flow is in pixels of the fixed image's grid."""
 
 
 class Unregistered:
-    """Leaves every image where it is: the yardstick of all other methods."""
+    """The baseline "none": leaves every image unchanged."""
 
     name = "none"
     provenance: Mapping[str, Any] = {}
@@ -43,15 +42,15 @@ class Unregistered:
 
 
 class WarmedUp:
-    """Registers its first pair twice and returns the second result: the first pays for what a device does once."""
+    """Registers its first pair twice, so that one-time costs of the device (warmup) do not count as its seconds."""
 
     def __init__(self, method: Method) -> None:
-        self._method, self._warm = method, False
+        self._method, self._is_warm = method, False
         self.name, self.provenance = method.name, method.provenance
 
     def __call__(self, pair: Pair) -> Transform:
         """Register a pair."""
-        if not self._warm:
+        if not self._is_warm:
             self._method(pair)
-            self._warm = True
+            self._is_warm = True
         return self._method(pair)

@@ -1,4 +1,4 @@
-"""A trained network as a method of registration."""
+"""A trained network as a registration method."""
 
 import hashlib
 import time
@@ -23,16 +23,16 @@ from regstudio.networks.checkpoint import Checkpoint, load_checkpoint
 from regstudio.networks.device import find_device, keep_freed_memory
 from regstudio.transforms.transform import Transform
 
-AffineSearch = Callable[[Pair], Matrix]  # finds the affine map that comes before the network
+AffineSearch = Callable[[Pair], Matrix]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NetworkMethod:
-    """A network on its device. Frozen, it may be called from several threads.
+    """A network on its device, as a Method; thread-safe, as nothing in it changes.
 
-    `find_affine` gives the affine map that comes before the network; None is without. `refine` steps then optimise the
-    network's field for the pair, by the loss `objective`. Raises ConfigError for a refinement by a loss that compares
-    no images.
+    `find_affine` finds the affine map that is applied before the network; None for no alignment. `refine` is the number
+    of steps that optimise the predicted field for the pair by the loss `objective`. Raises ConfigError if `refine` is
+    set and the loss compares no images.
     """
 
     model: RegistrationNetwork
@@ -44,7 +44,7 @@ class NetworkMethod:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a refinement that cannot be."""
+        """Raise ConfigError if the loss cannot refine a pair."""
         if self.refine and (self.objective is None or not self.objective.compares_images):
             raise ConfigError(
                 "refine: this network was trained by its labels alone, and its loss says nothing of a pair without. "
@@ -52,7 +52,7 @@ class NetworkMethod:
             )
 
     def __call__(self, pair: Pair) -> Transform:
-        """Register a pair; raises DeviceError where the device's memory does not suffice."""
+        """Register a pair; raises DeviceError if it does not fit in the device's memory."""
         try:
             with torch.no_grad():
                 return self._register(pair)
@@ -68,17 +68,17 @@ class NetworkMethod:
         start = self._now()
         matrix = None if self.find_affine is None else self.find_affine(pair)
         affine = None if matrix is None else torch.from_numpy(matrix.astype(np.float32))[None].to(self.device)
-        predicted = found = self.model.predict(fixed, moving, affine)
+        predicted = final = self.model.predict(fixed, moving, affine)
         refine_start = self._now()
         if self.refine and self.objective is not None:
-            better = refine(
+            refined_field = refine(
                 self.model, self.objective, fixed, moving, predicted.field, affine=affine, steps=self.refine
             )
-            found = self.model.follow(better, moving, affine)
+            final = self.model.follow(refined_field, moving, affine)
         end = self._now()
-        inverse = self.model.inverse(found.field, affine)
+        inverse = self.model.inverse(final.field, affine)
         return Transform(
-            flow=_to_array(found.flow),
+            flow=_to_array(final.flow),
             seconds=end - start,
             affine_flow=None if matrix is None else affine_flow(matrix, pair.fixed.shape),
             inverse_flow=None if inverse is None else _to_array(inverse),
@@ -87,7 +87,7 @@ class NetworkMethod:
         )
 
     def _now(self) -> float:
-        # CUDA calls return before the work is done.
+        # CUDA calls are asynchronous.
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
@@ -102,41 +102,44 @@ def load_method(
     precision: Precision = "float32",
     refine: int = 0,
 ) -> NetworkMethod:
-    """Return a checkpoint, or the path of one, as a method.
+    """Load a checkpoint, or the file at a path, as a registration method.
 
-    `device` is "auto", "cpu", "cuda" or "cuda:N". `affine` is "auto" or "none", by default as the network was trained;
-    with `cache_affine` the maps are cached on disk, and the next time cost nothing. `precision` is what the network
-    computes in: "float32" or, faster on a GPU, "bfloat16". Raises CheckpointError, DeviceError or ConfigError.
+    `device` is "auto", "cpu", "cuda" or "cuda:N". `affine` is "auto" or "none"; the default is how the network was
+    trained. `cache_affine` caches affine maps on disk. `precision` is the network's: "float32" or, faster on a GPU,
+    "bfloat16". `refine` is the number of optimisation steps for each pair. Raises CheckpointError, DeviceError or
+    ConfigError.
+
+        method = load_method("runs/brains/checkpoints/best_model.pt", device="cpu")
+        result = register(method, "atlas.png", "moving.png")
     """
     keep_freed_memory()
-    where = find_device(device)
-    given = isinstance(checkpoint, Checkpoint)
+    target = find_device(device)
     loaded = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
-    source = "the checkpoint" if given else str(checkpoint)
-    model = loaded.model(source).to(where).eval().requires_grad_(False)
+    source = "the checkpoint" if isinstance(checkpoint, Checkpoint) else str(checkpoint)
+    model = loaded.model(source).to(target).eval().requires_grad_(False)
     model.precision = precision
-    kind = affine or loaded.affine
+    alignment = affine or loaded.affine
     name = "network" if isinstance(checkpoint, Checkpoint) else checkpoint_name(Path(checkpoint))
     name += f" in {precision}" * (precision != "float32") + f" refined by {refine}" * bool(refine)
-    origin = {} if isinstance(checkpoint, Checkpoint) else _origin(Path(checkpoint), loaded)
+    facts = {} if isinstance(checkpoint, Checkpoint) else _checkpoint_facts(Path(checkpoint), loaded)
     return NetworkMethod(
         model=model,
-        device=where,
+        device=target,
         name=name,
-        find_affine=(_cached_search if cache_affine else _search) if kind == "auto" else None,
+        find_affine=(_cached_affine_search if cache_affine else _affine_search) if alignment == "auto" else None,
         objective=_objective(loaded, source),
         refine=refine,
-        provenance={"device": str(where), "affine": kind, "refine": refine, **origin},
+        provenance={"device": str(target), "affine": alignment, "refine": refine, **facts},
     )
 
 
 def checkpoint_name(path: Path) -> str:
-    """Return what to call a checkpoint in tables: its run and file, as in "brains/best_model"."""
+    """Return the name of a checkpoint in tables: run and file, such as "brains/best_model"."""
     run = path.absolute().parent.parent
     return f"{run.name}/{path.stem}" if path.absolute().parent.name == "checkpoints" else path.stem
 
 
-def _origin(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+def _checkpoint_facts(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     config = dict(checkpoint.config)
     return {
         "checkpoint": str(path),
@@ -155,11 +158,11 @@ def _objective(checkpoint: Checkpoint, source: str) -> Objective:
         raise CheckpointError(f"{source}: describes no loss that this version knows ({error}).") from None
 
 
-def _search(pair: Pair) -> Matrix:
+def _affine_search(pair: Pair) -> Matrix:
     return affine_matrix(pair.fixed, pair.moving)
 
 
-def _cached_search(pair: Pair) -> Matrix:
+def _cached_affine_search(pair: Pair) -> Matrix:
     return cached_affine(pair.fixed, pair.moving).matrix
 
 

@@ -1,7 +1,7 @@
-"""A trained network as an ONNX model, for programs that run it without PyTorch.
+"""Export a trained network to ONNX, for programs that run it without PyTorch.
 
-Inputs `fixed` and `moving`, both float32 (1, 1, H, W) in [0, 1], of any one size from 32 x 32 on; outputs `warped`
-(1, 1, H, W) and `flow` (1, 2, H, W). The model's metadata state the convention.
+Inputs: `fixed` and `moving`, float32 (1, 1, H, W) in [0, 1], of the same size, 32 x 32 or larger. Outputs: `warped`
+(1, 1, H, W) and `flow` (1, 2, H, W) in pixels. The model's metadata state the convention.
 """
 
 import importlib
@@ -28,9 +28,9 @@ Array = npt.NDArray[Any]
 
 OPSET = 18
 TOLERANCE = 1e-3  # pixels of flow
-SIZES = ((64, 64), (83, 85), (32, 113), (120, 72))
-# What is a branch on the size in the network is traced as it goes at this one: 83 is padded to 88, and none of 88, 44,
-# 22 and 11 is a multiple of 3, 5 or 7, so that all paddings are in the graph, and are of zero width where need be.
+CHECKED_SIZES = ((64, 64), (83, 85), (32, 113), (120, 72))
+# Tracing records the branch that this size takes. 83 is padded to 88, and none of 88, 44, 22 and 11 is a multiple of a
+# window size (3, 5, 7), so that the graph contains every padding; for other sizes its width may be 0.
 _TRACED_SIZE = (83, 85)
 _CONVENTION = {
     "inputs": "fixed, moving: float32 (1, 1, H, W), each scaled to [0, 1] by its own minimum and maximum; H, W >= 32",
@@ -43,15 +43,14 @@ _CONVENTION = {
 def export_onnx(
     checkpoint: Checkpoint | Path | str, path: Path, *, pairs: Sequence[tuple[Array, Array]] = ()
 ) -> dict[str, float]:
-    """Write a network to `path` as ONNX with dynamic height and width, once it agrees with the original.
+    """Write a network to `path` as ONNX with dynamic height and width, and verify it against the original.
 
-    Both are run, by onnxruntime and by PyTorch on the CPU, on random images of several sizes and on `pairs`: (fixed,
-    moving) arrays (H, W) float32 in [0, 1]. The original runs in float64: on real images its own float32 is off by up
-    to some hundredths of a pixel, by rounding, and would hide what the export does. Returns the largest difference in
-    the flow, in pixels, for each size; raises CheckpointError, and writes nothing, where one is not below 1e-3, and
-    ConfigError without the packages.
+    onnxruntime runs the export and PyTorch the original, on random images of several sizes and on `pairs`: (fixed,
+    moving) arrays (H, W), float32 in [0, 1]. The original runs in float64, as float32 rounding alone changes the flow
+    of real images by up to some hundredths of a pixel. Returns the largest difference of the flow, in pixels, by size.
+    Raises CheckpointError, and writes nothing, if a difference reaches 1e-3; ConfigError if packages are missing.
     """
-    onnx, runtime = _package("onnx"), _package("onnxruntime")
+    onnx, runtime = _import_package("onnx"), _import_package("onnxruntime")
     loaded = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
     network = loaded.model(str(path) if isinstance(checkpoint, Checkpoint) else checkpoint).eval().requires_grad_(False)
     model = onnx.load_from_string(_traced(network))
@@ -63,7 +62,7 @@ def export_onnx(
     differences: dict[str, float] = {}
     for fixed, moving in (*_random_pairs(), *pairs):
         size = " x ".join(map(str, fixed.shape))
-        differences[size] = max(_difference(network, session, fixed, moving), differences.get(size, 0.0))
+        differences[size] = max(_max_flow_difference(network, session, fixed, moving), differences.get(size, 0.0))
     if not max(differences.values()) < TOLERANCE:
         raise CheckpointError(f"{path}: the exported network differs from the original ({differences}, in pixels).")
     with atomic_path(path) as temporary:
@@ -72,12 +71,12 @@ def export_onnx(
 
 
 def _traced(network: nn.Module) -> bytes:
-    """Return the network as ONNX, by tracing it.
+    """Return the traced network as ONNX bytes.
 
-    torch.export understands it too, but takes four minutes over the sizes of its windows, and its ONNX never came.
+    torch.export takes four minutes for the window sizes, and its ONNX export did not finish.
     """
     size = {2: "height", 3: "width"}
-    with torch.no_grad(), _quiet(), TemporaryDirectory() as folder:
+    with torch.no_grad(), _tracer_warnings_ignored(), TemporaryDirectory() as folder:
         file = Path(folder) / "network.onnx"
         torch.onnx.export(
             network,
@@ -92,25 +91,25 @@ def _traced(network: nn.Module) -> bytes:
         return file.read_bytes()
 
 
-def _difference(network: nn.Module, session: Any, fixed: Array, moving: Array) -> float:
-    """Return the largest difference of the two flows, in pixels."""
+def _max_flow_difference(network: nn.Module, session: Any, fixed: Array, moving: Array) -> float:
+    """Return the largest difference of the two flows in pixels; infinite if their shapes differ."""
     images = [np.ascontiguousarray(image, np.float32)[None, None] for image in (fixed, moving)]
     with torch.inference_mode():
-        wanted: Tensor = network(*(torch.from_numpy(image).double() for image in images))[1]
+        expected: Tensor = network(*(torch.from_numpy(image).double() for image in images))[1]
     (flow,) = session.run(["flow"], dict(zip(("fixed", "moving"), images, strict=True)))
-    return float(abs(flow - wanted.numpy()).max()) if flow.shape == wanted.shape else float("inf")
+    return float(abs(flow - expected.numpy()).max()) if flow.shape == expected.shape else float("inf")
 
 
 def _random_pairs() -> Iterator[tuple[Array, Array]]:
     rng = np.random.default_rng(0)
-    for size in SIZES:
-        # As smooth as pictures are: on white noise, a flow of many pixels turns rounding into more than it is.
+    for size in CHECKED_SIZES:
+        # Smooth like real images: on white noise, a large flow amplifies rounding errors.
         noise = ndimage.gaussian_filter(rng.normal(size=(2, *size)), (0, 3, 3))
         fixed, moving = (rescale(image) for image in noise)
         yield fixed, moving
 
 
-def _package(name: str) -> Any:
+def _import_package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -120,8 +119,8 @@ def _package(name: str) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    # The tracer warns of every size that Python looks at, and that it may be superseded one day.
+def _tracer_warnings_ignored() -> Iterator[None]:
+    # The tracer warns about every size that Python code reads, and about its deprecation.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""Registering files: one moving image or a folder of them, each saved as it is done, and a table of the metrics."""
+"""Register files: one moving image or a folder of them; save each result, and a table of the metrics."""
 
 import csv
 import io
@@ -15,32 +15,32 @@ from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.files import write_text
 from regstudio.methods.method import Method
 from regstudio.registering.journal import Journal
-from regstudio.registering.pipeline import FileResult, RegisteringJob, overlapped
+from regstudio.registering.pipeline import FileResult, RegisteringJob, run_overlapped
 
 
 def find_moving(moving: Path, labels: Path | None = None) -> tuple[tuple[Case, ...], tuple[Problem, ...]]:
-    """Return the images to register, in natural order, and what was left out or is odd about the folder.
+    """Return the images to register, in natural order, and the problems of the folder.
 
-    `moving` is a file or a folder; `labels` is a file (for one image) or a folder of NAME_seg files; labels among the
-    images of a folder need not be named. Raises DataError where there is nothing to register.
+    `moving` is a file or a folder. `labels` is a file (for one image) or a folder of NAME_seg files; labels in the
+    folder of the images are found without it. Raises DataError if there is nothing to register.
     """
     if not moving.is_dir():
         return (Case(id=stem(moving), image=moving, label=_label_of(moving, labels)),), ()
     if labels is not None and not labels.is_dir():
         raise FileError(labels, "is no folder, but the moving images are in one", "Name the folder of their labels.")
-    names = FolderListing()
-    cases = find_cases(names, moving, labels or moving, "*")
-    for problem in names.problems:
+    listing = FolderListing()
+    cases = find_cases(listing, moving, labels or moving, "*")
+    for problem in listing.problems:
         if problem.severity == "error":
             raise FileError(problem.path, problem.what, problem.remedy)
     if not cases:
         raise FileError(moving, "holds no image to register", f"Supported are {', '.join(EXTENSIONS)}.")
     for case in cases:
         if labels is not None and case.label is None:
-            names.add(
+            listing.add(
                 "note", case.image, f"has no label in {labels}", f"Name it {case.id}{LABEL_SUFFIX}, to see a Dice."
             )
-    return cases, tuple(names.problems)
+    return cases, tuple(listing.problems)
 
 
 def register_files(
@@ -53,23 +53,22 @@ def register_files(
     overwrite: bool = False,
     group: Group = SINGLE_PROCESS,
 ) -> Iterator[FileResult]:
-    """Register each case to the reader's fixed image, save the results in `out`, and yield after each.
+    """Register each case to the reader's fixed image, save its results to the folder `out`, and yield them in order.
 
-    A table of the metrics is written last: metrics.csv, or NAME_metrics.csv for a single case. With several cases, one
-    that cannot be used is yielded with its error, and the rest go on; a single one raises. A fixed image that cannot be
-    used raises, too, and so does a folder `out` that cannot be written to or that holds the inputs of several cases
-    (DataError).
+    A table of the metrics is written last: metrics.csv, or NAME_metrics.csv for a single case. If one of several cases
+    fails, its result has the error and the others continue; a single case raises. Raises DataError if the fixed image
+    cannot be used, if `out` cannot be written to, or if `out` holds the inputs of several cases.
 
-    `recipe` names all that the results depend on beside the files: the checkpoint's digest, and settings. With it,
-    several cases resume where an earlier call stopped: those that are complete (see `journal`), from the same recipe
-    and files, are yielded as they are. `overwrite` does all of them again.
+    `recipe` names everything the results depend on besides the files: the checkpoint's digest and the settings. With a
+    recipe, several cases resume where an earlier call stopped: complete cases with the same recipe and files are
+    yielded from the journal (see `journal`). `overwrite` registers all of them again.
 
-    The processes of a `group` share the cases out; all yield all results, and the first alone writes journal and table.
+    The processes of a `group` share the cases; each yields all results, and only the first writes journal and table.
     """
-    assert reader.fixed_image is not None  # what is wrong with it is raised before anything is written
+    assert reader.fixed_image is not None  # reading it raises its errors before anything is written
     if len(cases) > 1:
         _refuse_folder_of_inputs(out, (reader.fixed, *cases))
-    done: dict[str, FileResult] = {}
+    results: dict[str, FileResult] = {}
     with _output_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         journal = (
@@ -79,31 +78,31 @@ def register_files(
             method=method,
             reader=reader,
             out=out,
-            alone=len(cases) == 1,
+            is_single=len(cases) == 1,
             journal=journal,
             recipe=f"{recipe}\n{reader.image_loader.reading}\n{reader.label_loader.reading}",
-            done=done,
+            results=results,
         )
         try:
-            with closing(group.gather_in_order(overlapped(job, cases[group.shard]))) as merged:
-                for result in merged:
-                    if result.case.id not in done:  # another process has done it
+            with closing(group.gather_in_order(run_overlapped(job, cases[group.shard]))) as all_results:
+                for result in all_results:
+                    if result.case.id not in results:  # registered by another process
                         job.record(result)
                     yield result
-        finally:  # a long job that is interrupted keeps the metrics of what it did
-            if done and group.is_first:
-                results = [done[case.id] for case in cases if case.id in done]
-                write_text(out / ("metrics.csv" if len(cases) > 1 else f"{cases[0].id}_metrics.csv"), _to_csv(results))
+        finally:  # write the metrics of an interrupted job, too
+            if results and group.is_first:
+                finished = [results[case.id] for case in cases if case.id in results]
+                write_text(out / ("metrics.csv" if len(cases) > 1 else f"{cases[0].id}_metrics.csv"), _to_csv(finished))
 
 
 def _label_of(image: Path, labels: Path | None) -> Path | None:
     if labels is None or not labels.is_dir():
         return labels
-    found = [path for path in FolderListing().pictures(labels) or [] if stem(path) == stem(image) + LABEL_SUFFIX]
-    if len(found) != 1:
-        what = f"holds {len(found) or 'no'} labels named {stem(image)}{LABEL_SUFFIX}"
+    matches = [path for path in FolderListing().pictures(labels) or [] if stem(path) == stem(image) + LABEL_SUFFIX]
+    if len(matches) != 1:
+        what = f"holds {len(matches) or 'no'} labels named {stem(image)}{LABEL_SUFFIX}"
         raise FileError(labels, what, f"Name the label of {image.name} itself.")
-    return found[0]
+    return matches[0]
 
 
 def _refuse_folder_of_inputs(out: Path, cases: Sequence[Case]) -> None:
@@ -116,7 +115,7 @@ def _refuse_folder_of_inputs(out: Path, cases: Sequence[Case]) -> None:
 def _output_errors(out: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:  # what cannot be read has become a DataError before
+    except OSError as error:  # errors of reading are DataErrors already
         raise FileError(out, f"cannot be written to ({error.strerror or error})", "Choose another --out.") from error
 
 
@@ -126,6 +125,6 @@ def _to_csv(results: list[FileResult]) -> str:
     writer = csv.DictWriter(table, ["id", "moving", *metrics, "seconds", "error"], lineterminator="\n")
     writer.writeheader()
     for result in results:
-        own = {"id": result.case.id, "moving": result.case.image, "seconds": result.seconds, "error": result.error}
-        writer.writerow({**own, **result.metrics})
+        row = {"id": result.case.id, "moving": result.case.image, "seconds": result.seconds, "error": result.error}
+        writer.writerow({**row, **result.metrics})
     return table.getvalue()

@@ -1,8 +1,8 @@
-"""What a folder of results holds already, so that a long job takes up where it stopped.
+"""Journal of a folder of results, so that a stopped job can resume.
 
-RESULTS/registered.jsonl has one JSON object a line: a case that is wholly written, a digest of all that its results
-depend on, its files with their sizes, and its metrics. A line is added after the files are in place. So a case is
-complete when its line carries the digest that it would have now and its files are there, as large as they were written.
+RESULTS/registered.jsonl has one JSON object a line for each finished case: a digest of everything its results depend
+on, its files with their sizes, and its metrics. The line is appended after the files are written. A case is complete if
+its line has the current digest and its files exist with the recorded sizes.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ from pathlib import Path
 from regstudio.files import write_text
 
 NAME = "registered.jsonl"
-_RESULTS_VERSION = "1"  # to be raised when the same inputs come to give other files
+_RESULTS_VERSION = "1"  # raise it when the same inputs give different files
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One complete case: `files` maps the names of what was written to their sizes in bytes."""
+    """One finished case: `files` maps the names of its files to their sizes in bytes."""
 
     id: str
     digest: str
@@ -31,20 +31,20 @@ class Entry:
 
 
 class Journal:
-    """The journal of the folder `out`, read when it is made; `fresh` forgets what is there. Safe between threads.
+    """The journal of the folder `out`; thread-safe. `fresh` discards existing entries.
 
-    Of several processes one alone `writes` it.
+    Only one of several processes may have `writes` set.
     """
 
     def __init__(self, out: Path, *, fresh: bool = False, writes: bool = True) -> None:
         self._path, self._writes = out / NAME, writes
         self._lock = threading.Lock()
         self._entries = {} if fresh else {entry.id: entry for entry in _read(self._path)}
-        if writes:  # anew, so that the next line does not go on from half of one that a crash left
+        if writes:  # rewrite it without the incomplete line that a crash may have left
             write_text(self._path, "".join(_line(entry) for entry in self._entries.values()))
 
     def find(self, case: str, digest: str) -> Entry | None:
-        """Return the case's entry if it is complete and unchanged."""
+        """Return the entry of a case if its digest matches and its files are complete; otherwise None."""
         entry = self._entries.get(case)
         if entry is None or entry.digest != digest:
             return None
@@ -53,7 +53,7 @@ class Journal:
         return entry if sizes == entry.files else None
 
     def add(self, case: str, digest: str, files: Sequence[Path], metrics: Mapping[str, float], seconds: float) -> None:
-        """Note a case whose files are in place."""
+        """Append the entry of a case whose files are written."""
         if not self._writes:
             return
         sizes = {path.name: path.stat().st_size for path in files}
@@ -64,7 +64,7 @@ class Journal:
 
 
 def digest_of(recipe: str, files: Sequence[Path | None]) -> str:
-    """Return a digest of a recipe and of the content and the names of files, None for one that is not there."""
+    """Return a digest of a recipe and the names and contents of files; None stands for an optional file."""
     parts = [_RESULTS_VERSION, recipe]
     for path in files:
         parts += ["-"] if path is None else [path.name, file_digest(path)]
@@ -72,12 +72,12 @@ def digest_of(recipe: str, files: Sequence[Path | None]) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content."""
+    """Return the SHA-256 of a file's content; cached until its size or time of modification changes."""
     status = path.stat()
     return _content_digest(path, status.st_size, status.st_mtime_ns)
 
 
-@lru_cache(maxsize=64)  # the fixed image is asked for with every case
+@lru_cache(maxsize=64)  # the fixed image is part of every case
 def _content_digest(path: Path, size: int, mtime: int) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -94,6 +94,6 @@ def _read(path: Path) -> list[Entry]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entries.append(Entry(**json.loads(line)))
-        except (ValueError, TypeError):  # half a line, or one of a version that noted other things: done again
+        except (ValueError, TypeError):  # incomplete, or of another version: register the case again
             continue
     return entries

@@ -1,4 +1,4 @@
-"""Registering two images, arrays or files, from Python."""
+"""Register two images, arrays or files, from Python."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,12 +27,12 @@ def register(
     device: str = "auto",
     refine: int | None = None,
 ) -> Registration:
-    """Warp `moving` onto `fixed`: each an (H, W) array of any real numbers, or the path of a file.
+    """Register `moving` to `fixed`: each an (H, W) array of any real numbers, or the path of a file.
 
-    `method` is any method, a Checkpoint, or the path of one; a method of your own is faster for more than one pair,
-    since a checkpoint is loaded at each call. `device` is for checkpoints, `refine` for networks: that many steps of
-    optimising the flow for this pair. Raises DataError for images that cannot be registered, CheckpointError,
-    DeviceError and ConfigError as `load_method` does.
+    `method` is a Method, a Checkpoint, or the path of a checkpoint, which is loaded at each call; for several pairs,
+    call `load_method` once. `device` applies to checkpoints. `refine` applies to networks: the number of optimisation
+    steps for this pair. Labels are (H, W) integer arrays or paths. Raises DataError for images that cannot be
+    registered, and CheckpointError, DeviceError or ConfigError like `load_method`.
 
         result = register("runs/brains/checkpoints/best_model.pt", "atlas.png", "moving.png")
         result.warped, result.flow, result.metrics

@@ -1,4 +1,4 @@
-"""All runs of a folder, each in a few figures."""
+"""Catalogue of the runs in a folder, with a summary of each."""
 
 import threading
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from regstudio.errors import RunError
 from regstudio.runs.events import EpochDone, RunFinished, RunStarted
 from regstudio.runs.run import Run
 
-Stamp = tuple[int, int, int, bool]  # what changes with a run
+Stamp = tuple[int, int, int, bool]  # changes whenever the run changes
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """One run: `state` is running, finished, stopped, failed or interrupted (a crash or a kill; it can be resumed).
+    """Summary of a run: `state` is running, finished, stopped, failed or interrupted (by a crash or kill; resumable).
 
-    `settings` holds the settings that differ from their defaults, but for names and places.
+    `settings` holds the settings that differ from their defaults, without those of the sections layout and run.
     """
 
     name: str
@@ -35,7 +35,7 @@ class RunSummary:
 
 
 def summarise_run(run: Run) -> RunSummary:
-    """Return the run in a few figures; raises RunError where its config cannot be read."""
+    """Return the summary of a run; raises RunError if its config cannot be read."""
     config, events = run.config(), run.milestones()
     epochs = [event for event in events if isinstance(event, EpochDone)]
     scored = [event for event in epochs if "dice" in event.metrics]
@@ -60,24 +60,24 @@ def summarise_run(run: Run) -> RunSummary:
 
 
 class RunCatalogue:
-    """The runs of one folder. A run is read again only when it changed, so that it may be asked often; thread-safe."""
+    """The runs of one folder; thread-safe. Caches the summary of each run until the run changes."""
 
     def __init__(self, runs_dir: Path) -> None:
         self._runs_dir = runs_dir
         self._lock = threading.Lock()
-        self._known: dict[Path, tuple[Stamp, RunSummary | None]] = {}
+        self._cache: dict[Path, tuple[Stamp, RunSummary | None]] = {}
 
     def summaries(self) -> list[RunSummary]:
-        """Return a summary of every run, the newest first; folders that are no runs are passed over."""
+        """Return a summary of every run, newest first; folders that are no runs are skipped."""
         with self._lock:
             stamps = self._stamps()
-            self._known = {
-                path: self._known[path]
-                if path in self._known and self._known[path][0] == stamp
+            self._cache = {
+                path: self._cache[path]
+                if path in self._cache and self._cache[path][0] == stamp
                 else (stamp, _summary_or_none(Run(path)))
                 for path, stamp in sorted(stamps.items(), key=lambda item: item[1], reverse=True)
             }
-            return [summary for _, summary in self._known.values() if summary is not None]
+            return [summary for _, summary in self._cache.values() if summary is not None]
 
     def _stamps(self) -> dict[Path, Stamp]:
         if not self._runs_dir.is_dir():
@@ -88,7 +88,7 @@ class RunCatalogue:
             try:
                 created = run.config_path.stat().st_mtime_ns
                 events = run.events_path.stat() if run.events_path.exists() else None
-            except OSError:  # no run, or one that is being renamed or deleted just now
+            except OSError:  # not a run, or just being renamed or deleted
                 continue
             stamps[path] = (
                 created,

@@ -1,4 +1,4 @@
-"""One run's events sorted into curves: each event is read once, and a page is told only what it has not seen."""
+"""Curves, progress and log of a run for the page; each event is read once, and each request gets only what is new."""
 
 import math
 import secrets
@@ -21,15 +21,15 @@ from regstudio.runs.events import (
 from regstudio.runs.follower import Follower
 from regstudio.runs.run import Run
 
-MAX_POINTS = 1000  # of a curve, in one answer
-MAX_LINES = 200  # of the log
-RECENT = 50  # steps over which the speed is taken
+MAX_POINTS = 1000  # of a curve in one answer
+MAX_LINES = 200  # of the log in one answer
+RECENT_STEPS = 50  # the speed is averaged over these
 
 Answer = dict[str, Any]
 
 
 class RunCurves:
-    """One run's events sorted into curves, each event read and taken once."""
+    """Collects the events of one run into curves, progress and log; `update` reads only new events."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -37,66 +37,68 @@ class RunCurves:
         self._events: list[Any] | None = None
         self._log: list[str] = []
         self._log_offset = 0
-        self._taken = 0
+        self._processed = 0
         try:
             weight = run.config().loss.ncc_weight
         except RunError:
             weight = 1.0
-        self._floor = {"loss": -weight, "ncc": -1.0}  # the least a term can be, for a logarithmic axis
+        self._floor = {"loss": -weight, "ncc": -1.0}  # lower bounds of the terms, for a logarithmic axis
 
     def update(self) -> None:
-        """Take in what the run did since the last call."""
+        """Read the events and log lines written since the last call."""
         events = self._follower.update()
-        if events is not self._events:  # a run that goes on takes back what it does again: the list is a new one
+        if events is not self._events:  # a resume drops repeated events, which makes a new list
             self._events = events
-            self._start_over()
-        for event in events[self._taken :]:
+            self._reset()
+        for event in events[self._processed :]:
             self._take(event)
-        self._taken = len(events)
+        self._processed = len(events)
         self._read_log()
 
-    def _start_over(self) -> None:
+    def _reset(self) -> None:
         self._version = secrets.token_hex(8)
-        self._taken = 0
-        self._x: list[int] = []
-        self._terms: dict[str, list[float]] = {}
+        self._processed = 0
+        self._step_numbers: list[int] = []
+        self._losses: dict[str, list[float]] = {}
         self._seconds: list[float] = []
         self._epochs: list[Answer] = []
         self._previews: list[int] = []
         self._best: Answer | None = None
         self._started: RunStarted | None = None
         self._end: RunFinished | None = None
-        self._place = {"epoch": 0, "step": 0, "pair": 0, "pairs": 0}
+        self._progress = {"epoch": 0, "step": 0, "pair": 0, "pairs": 0}
         self._aligning: Answer | None = None  # until the first step
-        self._elapsed = self._before = 0.0
+        self._elapsed = self._elapsed_before_epoch = 0.0
 
     def _take(self, event: Any) -> None:
         match event:
             case RunStarted():
                 self._started, self._end = event, None
-                self._place = {"epoch": event.epoch, "step": event.step, "pair": 0, "pairs": event.validation_cases}
-                self._elapsed = self._before
+                self._progress = {"epoch": event.epoch, "step": event.step, "pair": 0, "pairs": event.validation_cases}
+                self._elapsed = self._elapsed_before_epoch
                 self._aligning = None
             case ImageAligned():
                 self._aligning = {"number": event.number, "total": event.total}
             case StepDone():
                 self._aligning = None
-                self._x.append((event.epoch - 1) * (self._started.steps_per_epoch if self._started else 0) + event.step)
+                self._step_numbers.append(
+                    (event.epoch - 1) * (self._started.steps_per_epoch if self._started else 0) + event.step
+                )
                 for name, value in event.losses.items():
-                    column = self._terms.setdefault(name, [math.nan] * (len(self._x) - 1))
+                    column = self._losses.setdefault(name, [math.nan] * (len(self._step_numbers) - 1))
                     column.append(math.nan if value is None else value)
                 self._seconds.append(event.seconds)
                 self._elapsed += event.seconds
-                self._place |= {"epoch": event.epoch - 1, "step": event.step, "pair": 0}
+                self._progress |= {"epoch": event.epoch - 1, "step": event.step, "pair": 0}
             case PairValidated():
-                self._place |= {"pair": event.number, "pairs": event.total}
+                self._progress |= {"pair": event.number, "pairs": event.total}
             case EpochDone():
                 self._epochs.append(
                     {"epoch": event.epoch, "losses": event.losses, "metrics": event.metrics, "seconds": event.seconds}
                 )
-                self._place |= {"epoch": event.epoch, "step": 0, "pair": 0}
-                self._before += event.seconds
-                self._elapsed = self._before
+                self._progress |= {"epoch": event.epoch, "step": 0, "pair": 0}
+                self._elapsed_before_epoch += event.seconds
+                self._elapsed = self._elapsed_before_epoch
                 if event.best:
                     self._best = {"epoch": event.epoch, "dice": event.metrics.get("dice")}
             case PreviewSaved():
@@ -117,24 +119,24 @@ class RunCurves:
 
     @property
     def device(self) -> str:
-        """What the run trains on, as its events tell."""
+        """The device that the run trains on; empty before it starts."""
         return self._started.device if self._started else ""
 
     @property
     def epochs_done(self) -> int:
-        """The last whole epoch."""
-        return self._place["epoch"]
+        """The number of finished epochs."""
+        return self._progress["epoch"]
 
     def state(self) -> tuple[str, str]:
-        """Return how a run stands that is not this process's job, and its last message."""
+        """Return the state of the run from its record alone (for a run of another process), and its last message."""
         if self._end:
             return self._end.reason, self._end.message
         return ("running" if self._run.is_training() else "interrupted"), ""
 
-    def news(self, asked: Mapping[Any, Any]) -> Answer:
-        """Return what came after the counts in `asked`, and the counts to ask with the next time."""
+    def updates(self, asked: Mapping[Any, Any]) -> Answer:
+        """Return everything after the counts in `asked`, and the counts to send with the next request."""
         totals = {
-            "steps": len(self._x),
+            "steps": len(self._step_numbers),
             "epochs": len(self._epochs),
             "previews": len(self._previews),
             "log": len(self._log),
@@ -154,27 +156,28 @@ class RunCurves:
         }
 
     def _steps(self, first: int) -> Answer:
-        columns = {name: column[first:] for name, column in self._terms.items()}
+        """Return the loss curves from step `first` on, thinned to MAX_POINTS."""
+        columns = {name: column[first:] for name, column in self._losses.items()}
         values = np.array(list(columns.values()), dtype=float)
-        chosen = thinned(values, MAX_POINTS) if values.size else []
+        indices = thinned(values, MAX_POINTS) if values.size else []
         return {
-            "x": [self._x[first + place] for place in chosen],
-            "terms": {name: [_number(column[place]) for place in chosen] for name, column in columns.items()},
+            "x": [self._step_numbers[first + index] for index in indices],
+            "terms": {name: [_number(column[index]) for index in indices] for name, column in columns.items()},
         }
 
-    def standing(self, active: bool) -> Answer:
-        """Return how far the run is, how fast it goes and how long it will take."""
-        started, place = self._started, self._place
+    def status(self, active: bool) -> Answer:
+        """Return progress, speed and remaining time in seconds; speed and time only for an `active` run."""
+        started, progress = self._started, self._progress
         steps, epochs = (started.steps_per_epoch, started.epochs) if started else (0, 0)
-        recent = self._seconds[-RECENT:]
+        recent = self._seconds[-RECENT_STEPS:]
         step = sum(recent) / len(recent) if recent else None
         left = None
         if active and step and started:
-            # An epoch takes longer than its steps: it validates and saves.
+            # An epoch takes longer than its steps, due to validation and saving.
             epoch = self._epochs[-1]["seconds"] if self._epochs else step * steps
-            left = max(0.0, (epochs - place["epoch"]) * epoch - place["step"] * step)
+            left = max(0.0, (epochs - progress["epoch"]) * epoch - progress["step"] * step)
         return {
-            "progress": {**place, "steps": steps, "epochs": epochs},
+            "progress": {**progress, "steps": steps, "epochs": epochs},
             "aligning": self._aligning,
             "steps_per_second": 1 / step if step and active else None,
             "seconds_left": left,
@@ -185,21 +188,21 @@ class RunCurves:
         }
 
 
-def thinned(columns: npt.NDArray[np.float64], most: int) -> list[int]:
-    """Return about `most` places of `columns` (terms, n), in order, that hold every term's extremes of each bin."""
+def thinned(columns: npt.NDArray[np.float64], max_points: int) -> list[int]:
+    """Return about `max_points` sorted indices of `columns` (terms, n) with the extremes of each term and bin."""
     terms, total = columns.shape
-    if total <= most:
+    if total <= max_points:
         return list(range(total))
-    size = math.ceil(total * 2 * terms / most)
-    bins = math.ceil(total / size)
-    padding = ((0, 0), (0, bins * size - total))
-    chosen = [np.array([0, total - 1])]
+    bin_size = math.ceil(total * 2 * terms / max_points)
+    bins = math.ceil(total / bin_size)
+    padding = ((0, 0), (0, bins * bin_size - total))
+    selected = [np.array([0, total - 1])]
     for sign in (1.0, -1.0):
         filled = np.where(np.isnan(columns), np.inf, sign * columns)
-        lowest = np.pad(filled, padding, constant_values=np.inf).reshape(terms, bins, size).argmin(axis=2)
-        chosen.append((lowest + size * np.arange(bins)).ravel())
-    places: list[int] = np.unique(np.concatenate(chosen)).tolist()
-    return [place for place in places if place < total]
+        minima = np.pad(filled, padding, constant_values=np.inf).reshape(terms, bins, bin_size).argmin(axis=2)
+        selected.append((minima + bin_size * np.arange(bins)).ravel())
+    indices: list[int] = np.unique(np.concatenate(selected)).tolist()
+    return [index for index in indices if index < total]
 
 
 def _number(value: float) -> float | None:
@@ -207,6 +210,6 @@ def _number(value: float) -> float | None:
 
 
 def count(asked: Mapping[Any, Any], name: str) -> int:
-    """Return the whole number from 0 on that `asked` holds under `name`; 0 where it holds none."""
+    """Return the non-negative integer under `name` in a request from the page; 0 for anything else."""
     value = asked.get(name)
     return value if isinstance(value, int) and value >= 0 else 0

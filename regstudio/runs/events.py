@@ -1,4 +1,4 @@
-"""What a training says while it runs: facts, in the order they happened, as plain values."""
+"""The events of a training, as frozen dataclasses of plain values."""
 
 import math
 from dataclasses import asdict, dataclass, field
@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted:
-    """The trainer is about to take its first step; `epoch` and `step` count what is already done."""
+    """The training starts or resumes; `epoch` and `step` count what is already done."""
 
     run: str
     device: str
@@ -23,7 +23,7 @@ class RunStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageAligned:
-    """The affine map of an image, number `number` of `total`, is known; this comes before the first step."""
+    """The affine map of image `number` of `total` was found; all come before the first step."""
 
     number: int
     total: int
@@ -32,7 +32,7 @@ class ImageAligned:
 
 @dataclass(frozen=True, kw_only=True)
 class StepDone:
-    """One optimisation step; `step` counts within `epoch`, `losses` are the named terms and their weighted total."""
+    """One optimisation step; `step` counts within `epoch`, `losses` holds the named terms and their weighted sum."""
 
     epoch: int
     step: int
@@ -42,7 +42,7 @@ class StepDone:
 
 @dataclass(frozen=True, kw_only=True)
 class PairValidated:
-    """One validation pair, number `number` of `total`; `dice` is None where there is nothing to score."""
+    """Validation pair `number` of `total` was scored; `dice` is None if it has no labels to score."""
 
     epoch: int
     number: int
@@ -55,7 +55,7 @@ class PairValidated:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochDone:
-    """One epoch with its means over steps and validation pairs; `metrics` is empty where it was not validated.
+    """An epoch ended: mean losses of its steps, mean metrics of the validation pairs (empty without validation).
 
     The metrics are dice_before, dice, njd, njd_percent and dice_ID for each label.
     """
@@ -70,7 +70,7 @@ class EpochDone:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSaved:
-    """A checkpoint lies at `path`; `step` counts within the epoch after `epoch`, 0 at the end of an epoch."""
+    """A checkpoint was saved at `path`; `step` counts within the epoch after `epoch`, 0 at the end of an epoch."""
 
     path: str
     epoch: int
@@ -79,7 +79,7 @@ class CheckpointSaved:
 
 @dataclass(frozen=True, kw_only=True)
 class PreviewSaved:
-    """How the network of `epoch` registers the preview's pair lies at `path`: see Run.preview_path."""
+    """The registration of the preview's pair after `epoch` was saved at `path`: see Run.preview_path."""
 
     path: str
     epoch: int
@@ -99,8 +99,8 @@ TrainEvent = (
 _TYPES: dict[str, type[TrainEvent]] = {kind.__name__: kind for kind in get_args(TrainEvent)}
 
 
-def progress(event: TrainEvent) -> tuple[float, float]:
-    """Return what is done once `event` has happened: (whole epochs, steps of the next one)."""
+def training_position(event: TrainEvent) -> tuple[float, float]:
+    """Return the position after `event`: (finished epochs, steps of the next one)."""
     match event:
         case StepDone():
             return event.epoch - 1, event.step
@@ -122,6 +122,6 @@ def event_to_dict(event: TrainEvent) -> dict[str, Any]:
 
 
 def event_from_dict(record: dict[str, Any]) -> TrainEvent:
-    """Return the event that `event_to_dict` recorded; "time", which a run adds, is passed over."""
+    """Return the event of an `event_to_dict` record; ignores "time". Raises KeyError or TypeError for other records."""
     values = {name: value for name, value in record.items() if name not in ("event", "time")}
     return _TYPES[record["event"]](**values)

@@ -1,4 +1,4 @@
-"""A run is a folder: config.json, events.jsonl, log/log.txt and checkpoints/; nothing else knows its file names."""
+"""Run: a folder with config.json, events.jsonl, log/log.txt, checkpoints/ and previews/; all paths are made here."""
 
 import json
 import math
@@ -26,7 +26,7 @@ from regstudio.runs.follower import Follower
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder; every path in it is derived here."""
+    """One run folder: its paths, its record, its lock."""
 
     path: Path
 
@@ -37,12 +37,12 @@ class Run:
 
     @property
     def events_path(self) -> Path:
-        """Every event, one JSON object a line, only ever appended to."""
+        """All events, one JSON object a line; append-only."""
         return self.path / "events.jsonl"
 
     @property
     def log_path(self) -> Path:
-        """The log a person reads."""
+        """The log for people."""
         return self.path / "log" / "log.txt"
 
     @property
@@ -52,12 +52,12 @@ class Run:
 
     @property
     def last_path(self) -> Path:
-        """The checkpoint that training goes on from."""
+        """The checkpoint to resume from: the latest saved state."""
         return self.path / "checkpoints" / "last.pt"
 
     @property
     def failed_path(self) -> Path:
-        """The state at a loss that was not finite, to look into."""
+        """The state and images of a step whose loss was not finite, for debugging."""
         return self.path / "checkpoints" / "failed.pt"
 
     @property
@@ -66,7 +66,7 @@ class Run:
         return self.path / "previews" / "pair.npz"
 
     def preview_path(self, epoch: int) -> Path:
-        """What one epoch makes of that pair: an .npz with warped, flow and, with labels, warped_label."""
+        """The registration of that pair after an epoch: an .npz with warped, flow and, with labels, warped_label."""
         return self.path / "previews" / f"epoch_{epoch:03d}.npz"
 
     def epoch_path(self, epoch: int) -> Path:
@@ -74,25 +74,25 @@ class Run:
         return self.path / "checkpoints" / f"epoch_{epoch:03d}.pt"
 
     def config(self) -> TrainConfig:
-        """Read the run's TrainConfig; raises RunError where it is missing or damaged."""
+        """Read the run's TrainConfig; raises RunError if it is missing or damaged."""
         try:
             return read_config(json.loads(self.config_path.read_text(encoding="utf-8")))
         except (OSError, ValueError, ConfigError) as error:
             raise RunError(f"{self.config_path}: cannot be read ({error}).") from error
 
     def write_config(self, config: TrainConfig) -> None:
-        """Record `config` as the run's, its paths made absolute."""
-        places = [setting for setting in settings() if setting.type is Path]
-        paths = {place.name: getattr(getattr(config, place.section), place.name) for place in places}
+        """Write config.json, with absolute paths."""
+        path_settings = [setting for setting in settings() if setting.type is Path]
+        paths = {setting.name: getattr(getattr(config, setting.section), setting.name) for setting in path_settings}
         absolute = build_config({name: path and path.resolve() for name, path in paths.items()}, config)
         write_text(self.config_path, absolute.model_dump_json(indent=2) + "\n")
 
     def append(self, event: TrainEvent) -> None:
-        """Add one event to events.jsonl. Values that are not finite are written as null, as JSON has no NaN."""
+        """Append one event to events.jsonl. Values that are not finite become null, as JSON has no NaN."""
         record = _finite({**event_to_dict(event), "time": round(time.time(), 3)})
         with self.events_path.open("ab") as file:
             if file.tell() and not self._ends_with_newline():
-                file.write(b"\n")  # a crash cut the line before short
+                file.write(b"\n")  # a crash truncated the previous line
             file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
 
     def _ends_with_newline(self) -> bool:
@@ -101,20 +101,20 @@ class Run:
             return file.read(1) == b"\n"
 
     def log(self, line: str) -> None:
-        """Add a line, with date and time, to log/log.txt."""
+        """Append a line, with date and time, to log/log.txt."""
         with self.log_path.open("a", encoding="utf-8") as file:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n")
 
     def events(self) -> list[TrainEvent]:
-        """Read the events as one course of training; see Follower."""
+        """Read all events of one consistent training; see Follower."""
         return Follower(self.events_path).update()
 
     def milestones(self) -> list[TrainEvent]:
-        """Read the events but for those of single steps and images, nearly all of a long run; ten times as fast."""
+        """Read the events without those of single steps and images, which are most of a long run; ten times as fast."""
         return Follower(self.events_path, without=(StepDone, PairValidated, ImageAligned)).update()
 
     def lock(self) -> FileLock:
-        """Return the held lock that keeps a second trainer out; raises RunError where there is one already."""
+        """Acquire and return the lock against a second trainer; raises RunError if another process holds it."""
         lock = FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout=0)
@@ -123,7 +123,7 @@ class Run:
         return lock
 
     def is_training(self) -> bool:
-        """Whether a process, this one or another, is training the run now."""
+        """Whether any process is training the run now."""
         try:
             self.lock().release()
         except RunError:
@@ -132,9 +132,9 @@ class Run:
 
 
 def create_run(config: TrainConfig) -> Run:
-    """Make the folder of a new run and record its config; RunError where the name is taken."""
-    wanted = config.run.run_name or f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    names = [wanted] if config.run.run_name else [wanted, *(f"{wanted}_{number}" for number in range(2, 100))]
+    """Create the folder of a new run and write its config; raises RunError if the name is taken."""
+    base_name = config.run.run_name or f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    names = [base_name] if config.run.run_name else [base_name, *(f"{base_name}_{number}" for number in range(2, 100))]
     for name in names:
         run = Run((config.run.runs_dir / name).resolve())
         try:
@@ -155,20 +155,20 @@ def create_run(config: TrainConfig) -> Run:
 
 
 def resumed_config(run: Run, changes: Mapping[str, Any]) -> TrainConfig:
-    """Return the settings to resume a run with: its own, with those changed that may change then.
+    """Return the settings to resume a run with: its own config with `changes` to resumable settings.
 
-    Raises ConfigError for others, and RunError where the run's own cannot be read.
+    Raises ConfigError for a change to any other setting, RunError if the run's config cannot be read.
     """
     config = run.config()
-    fixed = sorted(changes.keys() - {setting.name for setting in settings() if setting.resumable})
-    if fixed:
-        flags = ", ".join(f"--{name}" for name in fixed)
+    refused = sorted(changes.keys() - {setting.name for setting in settings() if setting.resumable})
+    if refused:
+        flags = ", ".join(f"--{name}" for name in refused)
         raise ConfigError(f"{flags} cannot change in a run that is resumed. Start a new run, with --load_model.")
     return build_config(changes, extend_epochs(config, changes.get("epochs", config.optimisation.epochs)))
 
 
 def open_run(path: Path) -> Run:
-    """Return the run at `path`; raises RunError where there is none."""
+    """Return the run at `path`; raises RunError if there is none."""
     run = Run(path.resolve())
     if not run.config_path.is_file():
         raise RunError(f"{path}: is not a run; a run is a folder with a config.json, such as ./runs/NAME.")

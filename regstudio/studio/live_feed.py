@@ -75,8 +75,8 @@ class Feed:
             "message": message,
             "advice": _advice(run, curves) if state == "failed" else "",
             "memory": _memory(curves.device) if active else None,
-            **curves.news(fields),
-            **curves.standing(active),
+            **curves.updates(fields),
+            **curves.status(active),
         }
 
     def _curves_of(self, run: Run) -> RunCurves:

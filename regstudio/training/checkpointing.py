@@ -1,4 +1,4 @@
-"""What a training leaves on the disk besides its record, and how it takes up what it left."""
+"""Saving checkpoints and previews, and restoring the state of a stopped training."""
 
 import math
 from collections.abc import Mapping
@@ -21,7 +21,11 @@ from regstudio.training.validation import register_case
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What besides weights and optimizer makes a training go on exactly: `epoch` epochs and `step` steps are done."""
+    """The progress of a training, saved with weights and optimizer so that resuming is exact.
+
+    `epoch` whole epochs and `step` steps of the next one are done. `sums` adds up the losses of those steps, `seconds`
+    their duration.
+    """
 
     epoch: int
     step: int = 0
@@ -29,22 +33,22 @@ class State:
     seconds: float = 0.0
     best_dice: float = -math.inf
 
-    def in_steps(self, now: int, then: int) -> "State":
-        """Return this state of an epoch of `then` steps in one of `now`, as other numbers of processes take.
+    def rescaled(self, steps_per_epoch: int, saved_steps_per_epoch: int) -> "State":
+        """Return this state for an epoch of another length, as after a change of the number of processes.
 
-        The share of the epoch that is done stays what it is, rounded down to a whole step.
+        The finished share of the epoch stays the same, rounded down to a whole step.
         """
-        if now == then:
+        if steps_per_epoch == saved_steps_per_epoch:
             return self
-        step = self.step * now // then
+        step = self.step * steps_per_epoch // saved_steps_per_epoch
         sums = {name: total * step / self.step for name, total in self.sums.items()} if step else {}
         return replace(self, step=step, sums=sums)
 
 
 def restore(parts: Parts, run: Run) -> State:
-    """Put the weights and optimizer of last.pt into `parts`; return the state to go on from.
+    """Load the weights and optimizer of last.pt into `parts`; return the state to resume from.
 
-    Raises RunError where last.pt cannot be gone on from exactly, CheckpointError where it cannot be read.
+    Raises RunError if an exact resume is impossible, CheckpointError if last.pt cannot be read.
     """
     checkpoint = load_checkpoint(run.last_path)
     load_weights(parts.learner.averaged, checkpoint, run.last_path)
@@ -56,20 +60,20 @@ def restore(parts: Parts, run: Run) -> State:
             f"Put them back, or start a new run with --load_model {run.last_path}."
         )
     parts.learner.load_state_dict(checkpoint.training)
-    steps_then = checkpoint.training.get("steps_per_epoch", parts.steps_per_epoch)
-    return State(**checkpoint.training["state"]).in_steps(parts.steps_per_epoch, steps_then)
+    saved_steps = checkpoint.training.get("steps_per_epoch", parts.steps_per_epoch)
+    return State(**checkpoint.training["state"]).rescaled(parts.steps_per_epoch, saved_steps)
 
 
 @dataclass(frozen=True)
 class Checkpointer:
-    """Writes checkpoints and previews of one training into its run, each atomically, if its process is the first."""
+    """Writes the checkpoints and previews of a run, each file atomically; only the group's first process writes."""
 
     config: TrainConfig
     parts: Parts
     run: Run
 
     def last(self, state: State) -> CheckpointSaved:
-        """Save everything needed to go on."""
+        """Save last.pt: everything needed to resume."""
         training = {
             "state": asdict(state),
             "cases": self.parts.cases_digest,
@@ -80,7 +84,7 @@ class Checkpointer:
         return CheckpointSaved(path=str(self.run.last_path), epoch=state.epoch, step=state.step)
 
     def epoch(self, state: State, metrics: Mapping[str, float], *, best: bool) -> CheckpointSaved:
-        """Save the network of a whole epoch, as the best one too if it is, and everything needed to go on."""
+        """Save the checkpoint of a finished epoch, also as best_model.pt if it is the `best`, and last.pt."""
         checkpoint = self._checkpoint(state, metrics=metrics)
         path = self.run.epoch_path(state.epoch)
         self._save(path, checkpoint)
@@ -90,18 +94,18 @@ class Checkpointer:
         return CheckpointSaved(path=str(path), epoch=state.epoch)
 
     def failed(self, state: State, evidence: Mapping[str, Any]) -> None:
-        """Save the network beside what helps to look into a failure."""
+        """Save failed.pt: the network and the `evidence` for finding out why training failed."""
         self._save(self.run.failed_path, self._checkpoint(state, training=evidence))
 
     def preview(self, state: State) -> PreviewSaved:
-        """Save how the network registers the preview's pair."""
+        """Register the preview's pair and save the result."""
         path = self.run.preview_path(state.epoch)
         if self.parts.group.is_first:
             self._write_preview(path)
         return PreviewSaved(path=str(path), epoch=state.epoch)
 
     def _write_preview(self, path: Path) -> None:
-        """Write the pair once, and what this epoch makes of it: half precision, and bytes for grey values, do."""
+        """Write the pair once, and this epoch's result: flow in half precision and grey values as bytes suffice."""
         registration = register_case(self.parts, self.parts.preview)
         pair, labels, warped_labels = registration.pair, {}, {}
         if pair.fixed_label is not None and pair.moving_label is not None and registration.warped_label is not None:

@@ -1,4 +1,4 @@
-"""What a training tells people: the lines of its log, its device, and why it ended."""
+"""Messages of a training to the user: log lines, the device, and why it ended."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +38,7 @@ def _epoch_line(event: EpochDone) -> str:
 
 
 def describe(device: torch.device, processes: int) -> str:
-    """Name the device of one of some processes."""
+    """Return the name of the device, and the number of processes if there are several."""
     detail = f"{torch.get_num_threads()} threads"
     if device.type == "cuda":
         detail = torch.cuda.get_device_name(device)
@@ -46,17 +46,17 @@ def describe(device: torch.device, processes: int) -> str:
 
 
 def how_to_resume(run: Path) -> str:
-    """Say how to go on with a run."""
+    """Return the command that resumes a run."""
     return f"Go on with: regstudio train --resume {run}"
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether a device has too little memory; the CPU's allocator raises a plain RuntimeError."""
+    """Whether the device ran out of memory; the CPU's allocator raises a plain RuntimeError."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def out_of_memory(error: RuntimeError) -> str:
-    """Say so, and what to do."""
+    """Return the message for an out-of-memory error: what happened and what to do."""
     return (
         f"The device has too little memory ({str(error).splitlines()[0]}). Lower --batch_size, or use "
         "--gradient_checkpointing."
@@ -64,7 +64,7 @@ def out_of_memory(error: RuntimeError) -> str:
 
 
 def not_finite(error: NotFiniteError, epoch: int, step: int, evidence: Path) -> str:
-    """Say which loss went wrong, in which step of which epoch, both counted from 1, and what to do."""
+    """Return the message for a loss that is not finite; `epoch` and `step` count from 1."""
     terms = ", ".join(f"{name} {value:g}" for name, value in error.losses.items())
     return (
         f"Epoch {epoch}, step {step}: the loss or its gradient is not a finite number "

@@ -1,4 +1,4 @@
-"""The composition root: turns a TrainConfig into the objects that train; nothing below it knows the config."""
+"""Composition root: builds the objects of a training from a TrainConfig; nothing below it knows the config."""
 
 import hashlib
 import math
@@ -35,11 +35,11 @@ from regstudio.training.step import Learner
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What a training works with.
+    """The objects of one training.
 
-    `validation` is empty where it is not to validate; `preview` is the case that the previews show; `cases_digest`
-    tells one list of training images from another; `aligned` holds the affine map of each moving image, once it is
-    known, where there are to be any; `group` are the processes that train together.
+    `validation` is empty if validation is off. `preview` is the case that previews show. `cases_digest` is a hash of
+    the list of training images. `aligned` maps each moving image to its affine matrix, filled before the first step;
+    None without affine alignment. `group` holds the processes that train together.
     """
 
     group: Group
@@ -64,10 +64,11 @@ def check_data(
     most_validation: int | None = None,
     progress: Callable[[Sequence[Any]], Iterable[Any]] = lambda jobs: jobs,
 ) -> CheckReport:
-    """Look at the data that `config` names and open its files, but only the first `most` training images.
+    """Check the data folder of `config` and open its files; return the report with the index of usable cases.
 
-    Of the validation images it opens `most_validation`. A training that is about to start opens a bounded number, so
-    that it starts soon however much data there is.
+    `most` and `most_validation` limit how many training and validation images are opened, so that a training starts
+    quickly however large the data set is. `progress` wraps the list of files to open, such as tqdm. Raises DataError
+    if the folder cannot be read.
     """
     index = index_folder(Layout(**config.layout.model_dump()))
     reading = ReadOptions(**config.reading.model_dump(exclude={"cache_gb", "disk_cache_gb", "num_workers"}))
@@ -79,7 +80,7 @@ def check_data(
 
 
 def loaders(reading: ReadingSection, atlas: Case | None) -> tuple[ImageLoader, LabelLoader]:
-    """Return the loaders of images and of labels, which share one cache; the atlas gives the size to resize to."""
+    """Return the image and label loaders, which share one cache; `resize_to_atlas` takes the size from `atlas`."""
     disk = DiskCache(cache_folder("decoded"), reading.disk_cache_gb) if reading.disk_cache_gb else None
     cache = Cache(reading.cache_gb, disk)
     images = ImageLoader(
@@ -95,13 +96,13 @@ def loaders(reading: ReadingSection, atlas: Case | None) -> tuple[ImageLoader, L
 
 
 def pair_reader(reading: ReadingSection, fixed: Case, *, with_points: bool = False) -> PairReader:
-    """Return what reads cases as pairs with one fixed image; see PairReader."""
+    """Return a PairReader: it reads cases as pairs with the image of `fixed`."""
     images, labels = loaders(reading, fixed)
     return PairReader(fixed=fixed, image_loader=images, label_loader=labels, with_points=with_points)
 
 
 def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS) -> Parts:
-    """Return the parts of a training in one process; a RegStudioError where data, device or weights do not allow it."""
+    """Build the parts of a training for one process; raises a RegStudioError if data, device or weights are unfit."""
     if index.errors or index.atlas is None:
         raise DataError("\n".join(["The data cannot be trained on:", *map(str, index.errors)]))
     device = find_device(group.device(config.optimisation.device))
@@ -121,10 +122,10 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS) 
         seed=config.optimisation.seed,
         num_workers=config.reading.num_workers,
         pin_memory=device.type == "cuda",
-        steps=_steps_per_epoch(config),
+        steps=_requested_steps_per_epoch(config),
         group=group,
     )
-    steps = len(loader) if config.optimisation.total_steps else _at_most(config, len(loader))
+    steps = len(loader) if config.optimisation.total_steps else _limited_steps(config, len(loader))
     return Parts(
         group=group,
         device=device,
@@ -134,7 +135,7 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS) 
         cases_digest=hashlib.sha256("\n".join(case.id for case in index.train).encode()).hexdigest(),
         atlas=index.atlas,
         training=index.train,
-        validation=_validation(config, index, index.atlas),
+        validation=_validation_cases(config, index, index.atlas),
         preview=(*index.validation, *index.train)[0],
         image_loader=image_loader,
         label_loader=label_loader,
@@ -150,56 +151,56 @@ def build_learner(
     label_ids: Sequence[int] = (),
     group: Group = SINGLE_PROCESS,
 ) -> Learner:
-    """Return the network with its first weights, those of `load_model` or drawn from the seed, ready to learn."""
+    """Return a Learner whose network has the weights of `load_model`, or random ones drawn from the seed."""
     keep_freed_memory()
-    # The first weights depend on the seed alone, and what the program drew before is left as it was.
+    # Initial weights depend on the seed alone; fork_rng restores the global random state.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.optimisation.seed)
         model = build_network(**config.network.model_dump())
     path: Path | None = config.optimisation.load_model
     if path is not None:
         load_weights(model, load_checkpoint(path), path)
-    settings, varied = config.optimisation, config.augmentation
+    optimisation, augmentation = config.optimisation, config.augmentation
     model = model.to(device)
-    model.precision = settings.precision
+    model.precision = optimisation.precision
     return Learner(
         model,
-        torch.optim.Adam(model.parameters(), lr=settings.lr, fused=True),
+        torch.optim.Adam(model.parameters(), lr=optimisation.lr, fused=True),
         Objective(**config.loss.model_dump()),
         Schedule(
-            total=settings.epochs * steps_per_epoch,
-            lr=settings.lr,
-            lr_schedule=settings.lr_schedule,
-            warmup_steps=settings.warmup_steps,
-            start_scale=settings.start_scale,
-            coarse_share=settings.coarse_share,
+            total=optimisation.epochs * steps_per_epoch,
+            lr=optimisation.lr,
+            lr_schedule=optimisation.lr_schedule,
+            warmup_steps=optimisation.warmup_steps,
+            start_scale=optimisation.start_scale,
+            coarse_share=optimisation.coarse_share,
         ),
         augmentation=Augmentation(
-            affine=varied.augment_affine,
-            smooth=varied.augment_smooth,
-            intensity=varied.augment_intensity,
+            affine=augmentation.augment_affine,
+            smooth=augmentation.augment_smooth,
+            intensity=augmentation.augment_intensity,
             group=group,
         ),
-        both_directions=varied.both_directions,
-        ema=settings.ema,
+        both_directions=augmentation.both_directions,
+        ema=optimisation.ema,
         label_ids=label_ids,
-        seed=settings.seed,
+        seed=optimisation.seed,
         group=group,
     )
 
 
-def _at_most(config: TrainConfig, steps: int) -> int:
+def _limited_steps(config: TrainConfig, steps: int) -> int:
     return min(steps, config.optimisation.steps_per_epoch or steps)
 
 
-def _steps_per_epoch(config: TrainConfig) -> int | None:
-    """How many steps an epoch has whatever the number of images; None for a pass over them."""
+def _requested_steps_per_epoch(config: TrainConfig) -> int | None:
+    """Return the steps of an epoch if `total_steps` fixes them; None if an epoch is one pass over the images."""
     total: int | None = config.optimisation.total_steps
     return None if total is None else math.ceil(total / config.optimisation.epochs)
 
 
 def _label_ids(config: TrainConfig, index: DataIndex, label_loader: LabelLoader) -> tuple[int, ...]:
-    """The atlas's labels, if the overlap of labels is to be trained on."""
+    """Return the label ids for the Dice loss; empty without it. Raises ConfigError if there are no labels."""
     if not config.loss.dice_weight:
         return ()
     if index.atlas is None or index.atlas.label is None or not any(case.label for case in index.train):
@@ -217,7 +218,7 @@ def _label_ids(config: TrainConfig, index: DataIndex, label_loader: LabelLoader)
     return ids
 
 
-def _validation(config: TrainConfig, index: DataIndex, atlas: Case) -> tuple[Case, ...]:
+def _validation_cases(config: TrainConfig, index: DataIndex, atlas: Case) -> tuple[Case, ...]:
     labelled = atlas.label is not None and any(case.label for case in index.validation)
     wanted = config.validation.run_validation
     if wanted and not index.validation:

@@ -1,4 +1,4 @@
-"""One optimisation step: what the network is shown, what it is told, and how its weights change."""
+"""One optimisation step: augmentation, prediction, loss, gradient, weight update and EMA."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from regstudio.training.schedule import Schedule
 
 
 class NotFiniteError(Exception):
-    """The loss or its gradient is no finite number; `losses` and `norm` say which, `images` are those of the step."""
+    """The loss or its gradient is not finite; carries the step's `losses`, gradient `norm` and `images`."""
 
     def __init__(self, losses: Mapping[str, float], norm: float, images: Mapping[str, Tensor]) -> None:
         super().__init__(losses, norm)
@@ -29,7 +29,7 @@ class NotFiniteError(Exception):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StepBatch:
-    """What a step works on: images (B or 1, 1, H, W), and where there are any affine maps and one-hot labels."""
+    """The network's input: images (B or 1, 1, H, W), affine matrices (B, 2, 3), one-hot labels (B or 1, K, H, W)."""
 
     fixed: Tensor
     moving: Tensor
@@ -39,11 +39,11 @@ class StepBatch:
 
 
 class Learner:
-    """A network that learns, step by step; a step is a function of the seed, its number, the batch and the state.
+    """Trains a network step by step; a step depends only on the seed, its number, the batch and the current state.
 
-    With `ema` above 0, `averaged` is the running mean of the weights, otherwise the network itself. `label_ids` are
-    those whose overlap the objective scores. The processes of a `group` take each step together: gradients and losses
-    are the means over theirs, and weights and state are the same in all.
+    With `ema` above 0, `averaged` is the exponential moving average (EMA) of the weights, otherwise the network itself.
+    `label_ids` are the labels in the Dice loss. The processes of a `group` take each step together: gradients and
+    losses are averaged over them, and weights and state are the same in all.
     """
 
     def __init__(
@@ -61,33 +61,33 @@ class Learner:
         group: Group = SINGLE_PROCESS,
     ) -> None:
         self.model, self.optimizer, self.objective, self.schedule = model, optimizer, objective, schedule
-        self._augmentation, self._both = augmentation or Augmentation(), both_directions
+        self._augmentation, self._both_directions = augmentation or Augmentation(), both_directions
         self._label_ids, self._seed, self._group = tuple(label_ids), seed, group
-        self._mean: AveragedModel | None = None
+        self._ema_model: AveragedModel | None = None
         if ema:
             average = get_ema_multi_avg_fn(ema)  # type: ignore[no-untyped-call]
-            self._mean = AveragedModel(model, multi_avg_fn=average)
+            self._ema_model = AveragedModel(model, multi_avg_fn=average)
         self._predict = model.predict
         if group.size > 1:
-            self._predict = group.parallel(_Predicting(model))
+            self._predict = group.parallel(_PredictModule(model))
         self._weights = list(model.parameters())
         self._warp = SpatialTransformer("bilinear")
 
     @property
     def averaged(self) -> RegistrationNetwork:
-        """The network to validate, save and use."""
-        if self._mean is None:
+        """The network to validate and save: the EMA of the weights, or the network itself."""
+        if self._ema_model is None:
             return self.model
-        return cast(RegistrationNetwork, self._mean.module)
+        return cast(RegistrationNetwork, self._ema_model.module)
 
     def step(self, batch: Mapping[str, Tensor], number: int) -> dict[str, float]:
         """Take step `number` on a batch on the network's device; return the named losses.
 
-        Raises NotFiniteError, with weights and state as they were, where the loss or its gradient is no number.
+        Raises NotFiniteError, leaving weights and state unchanged, if the loss or its gradient is not finite.
         """
         if not self.model.training:
             self.model.train()
-        pair = self._seen(batch, number)
+        pair = self._network_input(batch, number)
         prediction = self._predict(pair.fixed, pair.moving, pair.affine)
         losses = self.objective(
             pair.fixed,
@@ -99,7 +99,7 @@ class Learner:
         self.optimizer.zero_grad()
         losses["loss"].backward()
         norm = torch.nn.utils.get_total_norm([p.grad for p in self._weights if p.grad is not None])
-        self._group.barrier()  # or the GPU would wait, and with it this process, for one that has run out of memory
+        self._group.barrier()  # else the GPU would hang on a process that ran out of memory
         # One transfer for all numbers: each would make the CPU wait for the GPU.
         *values, norm_value = self._group.mean(torch.stack([*losses.values(), norm])).tolist()
         named = dict(zip(losses, values, strict=True))
@@ -108,45 +108,45 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate(number)
         self.optimizer.step()
-        if self._mean is not None:
-            self._mean.update_parameters(self.model)
+        if self._ema_model is not None:
+            self._ema_model.update_parameters(self.model)
         return named
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what besides the averaged weights makes the steps go on exactly."""
-        if self._mean is None:
+        """Return what an exact resume needs besides the averaged weights."""
+        if self._ema_model is None:
             return {"optimizer": self.optimizer.state_dict()}
         return {
             "optimizer": self.optimizer.state_dict(),
             "weights": self.model.state_dict(),
-            "averaged_steps": int(self._mean.n_averaged),
+            "averaged_steps": int(self._ema_model.n_averaged),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up a state that `state_dict` returned; `averaged` has its weights already."""
+        """Restore a state from `state_dict`; `averaged` must have its weights already."""
         self.optimizer.load_state_dict(dict(state["optimizer"]))
-        if self._mean is not None:
+        if self._ema_model is not None:
             self.model.load_state_dict(state["weights"])
-            self._mean.n_averaged.fill_(state["averaged_steps"])
+            self._ema_model.n_averaged.fill_(state["averaged_steps"])
 
-    def _seen(self, batch: Mapping[str, Tensor], number: int) -> StepBatch:
-        """What the step shows the network: the batch, varied, perhaps turned round, and made as small as it is time."""
+    def _network_input(self, batch: Mapping[str, Tensor], number: int) -> StepBatch:
+        """Return the batch augmented, perhaps with fixed and moving swapped, and downsampled as the schedule says."""
         random = np.random.default_rng([self._seed, number])
-        pair = self._varied(self._as_pair(batch), random)
-        if self._both and random.random() < 0.5:
-            pair = _turned(pair)
+        pair = self._augmented(self._to_pair(batch), random)
+        if self._both_directions and random.random() < 0.5:
+            pair = _swapped(pair)
         scale = self.schedule.scale(number)
         while scale > 1 and min(pair.moving.shape[2:]) // scale < MIN_SIDE:
             scale //= 2
-        return _smaller(pair, scale) if scale > 1 else pair
+        return _downsampled(pair, scale) if scale > 1 else pair
 
-    def _as_pair(self, batch: Mapping[str, Tensor]) -> StepBatch:
+    def _to_pair(self, batch: Mapping[str, Tensor]) -> StepBatch:
         labels = {}
         if self._label_ids:
             labels = {name: one_hot(batch[name], self._label_ids) for name in ("fixed_label", "moving_label")}
         return StepBatch(fixed=batch["fixed_image"], moving=batch["moving_image"], affine=batch.get("affine"), **labels)
 
-    def _varied(self, pair: StepBatch, random: np.random.Generator) -> StepBatch:
+    def _augmented(self, pair: StepBatch, random: np.random.Generator) -> StepBatch:
         flow, moving, label = self._augmentation.flow(pair.moving, random), pair.moving, pair.moving_label
         if flow is not None:
             moving = self._warp(moving, flow)
@@ -163,8 +163,8 @@ class Learner:
         )
 
 
-class _Predicting(nn.Module):
-    """A network whose forward is `predict`, all that DistributedDataParallel calls."""
+class _PredictModule(nn.Module):
+    """Makes `predict` the forward call, the only one that DistributedDataParallel wraps."""
 
     def __init__(self, model: RegistrationNetwork) -> None:
         super().__init__()
@@ -174,8 +174,8 @@ class _Predicting(nn.Module):
         return self.model.predict(fixed, moving, affine)
 
 
-def _turned(pair: StepBatch) -> StepBatch:
-    """The pair with fixed and moving exchanged."""
+def _swapped(pair: StepBatch) -> StepBatch:
+    """Return the pair with fixed and moving swapped and the affine map inverted."""
     affine = pair.affine
     if affine is not None:
         linear = torch.linalg.inv(affine[:, :, :2])
@@ -192,8 +192,8 @@ def _turned(pair: StepBatch) -> StepBatch:
     )
 
 
-def _smaller(pair: StepBatch, scale: int) -> StepBatch:
-    """The pair at 1 / `scale` of its size; labels become shares of each pixel."""
+def _downsampled(pair: StepBatch, scale: int) -> StepBatch:
+    """Return the pair at 1 / `scale` of its size; one-hot labels become fractions of each pixel."""
     affine = pair.affine
     if affine is not None:
         # The centre of pixel i of the small grid is at scale * i + (scale - 1) / 2 of the large one.

@@ -1,7 +1,7 @@
 """The training loop: a generator of events that does not know who watches it.
 
-State first, event after: what an event tells has been saved before it is told. A consumer pauses a training by not
-asking for the next event, and ends it by setting `stop`.
+State first, event after: the state is saved before the event is yielded. A consumer pauses a training by not asking
+for the next event, and ends it by setting `stop`.
 """
 
 import math
@@ -50,29 +50,38 @@ def train(
     save: threading.Event | None = None,
     group: Group = SINGLE_PROCESS,
 ) -> Iterator[TrainEvent]:
-    """Train CorrMLP on `index` as `config` says, and yield what happens; go on with `run` if one is given.
+    """Train a network on the cases of `index` and yield the events; resume `run` if one is given.
 
-    Every event is in the run's events.jsonl, and its summary in log/log.txt, before it is yielded. Setting `stop`
-    finishes the step, saves last.pt and ends with RunFinished("stopped"); setting `save` saves last.pt after the step
-    and goes on. What goes wrong once it runs (a file, a loss that is not finite, no memory) ends with
-    RunFinished("failed"). Raises a RegStudioError where it cannot start.
+    Each event is written to the run's events.jsonl, and its summary to log/log.txt, before it is yielded. Setting
+    `stop` finishes the step, saves last.pt and ends with RunFinished("stopped"); setting `save` saves last.pt after the
+    step and continues. An error during training (a broken file, a loss that is not finite, too little memory) ends
+    with RunFinished("failed"). Raises a RegStudioError if the training cannot start.
 
-    The processes of a `group` each call this and train together; the first alone writes, `stop` may be set in any.
+    Each process of a `group` calls this, and they train together; only the first writes, and any may set `stop`.
+
+        for event in train(config, check_data(config).index):
+            print(event)
     """
     resumed = run is not None and run.last_path.exists()
-    # What a resumed run started from may be gone by now; its weights are in last.pt.
+    # The checkpoint that a resumed run started from may be gone by now; the weights are in last.pt.
     parts = build(build_config({"load_model": None}, config) if resumed else config, index, group)
     run = group.broadcast_from_first(lambda: run or create_run(config))
     with run.lock() if group.is_first else nullcontext(), limit_cpu_threads(config.optimisation.threads):
         state = restore(parts, run) if resumed else State(epoch=config.optimisation.initial_epoch)
         if state.epoch >= config.optimisation.epochs:
             raise RunError(f"{run.path}: {state.epoch} epochs are done already. Train on with a larger --epochs.")
-        if group.is_first:  # not before the run is locked and can start: until then its record stays as it is
+        if group.is_first:  # only now, with the run locked and ready to start, may its record change
             run.write_config(config)
-        signals = (stop or threading.Event(), save or threading.Event())
-        course = _Training(config, parts, Checkpointer(config, parts, run), run, *signals)
+        training = _Training(
+            config=config,
+            parts=parts,
+            checkpointer=Checkpointer(config, parts, run),
+            run=run,
+            stop=stop or threading.Event(),
+            save=save or threading.Event(),
+        )
         try:
-            for event in course.events(state, resumed):
+            for event in training.events(state, resumed):
                 _record(run, event, group)
                 yield event
         except Exception as error:
@@ -89,13 +98,13 @@ def _record(run: Run, event: TrainEvent, group: Group) -> None:
             run.log(line)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Training:
-    """One training from start or resumption to its end."""
+    """One training from its start, or resume, to its end."""
 
     config: TrainConfig
     parts: Parts
-    saver: Checkpointer
+    checkpointer: Checkpointer
     run: Run
     stop: threading.Event
     save: threading.Event
@@ -115,11 +124,11 @@ class _Training:
             resumed=resumed,
         )
         try:
-            yield from self._align()
+            yield from self._find_affine_maps()
             while state.epoch < self.config.optimisation.epochs:
                 state = yield from self._epoch(state)
-                if self._stops() and state.epoch < self.config.optimisation.epochs:
-                    yield self.saver.last(state)
+                if self._stop_requested() and state.epoch < self.config.optimisation.epochs:
+                    yield self.checkpointer.last(state)
                     yield RunFinished(reason="stopped", message=f"Stopped. {how_to_resume(self.run.path)}")
                     return
             yield RunFinished(reason="finished", message="Training Finished")
@@ -136,68 +145,68 @@ class _Training:
         self.parts.group.leave_reason(why)
         return RunFinished(reason="failed", message=why)
 
-    def _stops(self) -> bool:
-        """Whether any process is to stop."""
+    def _stop_requested(self) -> bool:
+        """Whether `stop` is set in any process."""
         return self.parts.group.any_true(self.stop.is_set())
 
     @contextmanager
-    def _kept(self, state: State) -> Iterator[None]:
-        """Save `state`, which the block is not to change, where another process is lost."""
+    def _checkpoint_if_peer_lost(self, state: State) -> Iterator[None]:
+        """Save `state` to last.pt if another process is lost in the block; the block must not change the state."""
         try:
             with self.parts.group.translate_lost_peer():
                 yield
         except WorkerLostError:
-            self.saver.last(state)
+            self.checkpointer.last(state)
             raise
 
-    def _align(self) -> Iterator[TrainEvent]:
-        """Find the affine map of every moving image, where there are to be any."""
+    def _find_affine_maps(self) -> Iterator[TrainEvent]:
+        """Find the affine map of every moving image, if alignment is on."""
         parts = self.parts
         if parts.aligned is None:
             return
         cases = list(dict.fromkeys((*parts.training, *parts.validation, parts.preview)))
-        with closing(parts.group.gather_in_order(self._aligned(cases[parts.group.shard]))) as found:
-            for number, (path, matrix) in enumerate(found, 1):
+        with closing(parts.group.gather_in_order(self._affine_maps(cases[parts.group.shard]))) as maps:
+            for number, (path, matrix) in enumerate(maps, 1):
                 parts.aligned[path] = matrix
                 yield ImageAligned(number=number, total=len(cases), image=path.name)
-                if self._stops():
+                if self._stop_requested():
                     return
 
-    def _aligned(self, cases: Sequence[Case]) -> Generator[tuple[Path, Matrix], None, None]:
+    def _affine_maps(self, cases: Sequence[Case]) -> Generator[tuple[Path, Matrix], None, None]:
         load = self.parts.image_loader
         fixed, images = load(self.parts.atlas.image)[0], [case.image for case in cases]
-        with closing(affine_matrices(fixed, images, load, workers=self.parts.group.cores)) as found:
-            for path, affine in found:
+        with closing(affine_matrices(fixed, images, load, workers=self.parts.group.cores)) as results:
+            for path, affine in results:
                 if isinstance(affine, DataError):
                     raise affine
                 yield path, affine.matrix
 
     def _epoch(self, state: State) -> Generator[TrainEvent, None, State]:
-        """Finish the epoch under way: steps, validation, checkpoints; return the state it ends in."""
+        """Finish the current epoch: steps, validation, checkpoints; return the state after it."""
         with closing(self.parts.loader.epoch(state.epoch, skip=state.step)) as batches:
             state = yield from self._steps(state, batches)
         started = time.perf_counter()
-        with self._kept(state):
-            metrics = {} if self._stops() else (yield from self._validate(state.epoch + 1))
-            if self._stops():
+        with self._checkpoint_if_peer_lost(state):
+            metrics = {} if self._stop_requested() else (yield from self._validate(state.epoch + 1))
+            if self._stop_requested():
                 return state
         losses = {name: total / state.step for name, total in state.sums.items()}
         best = metrics.get("dice", -math.inf) > state.best_dice
         seconds = state.seconds + time.perf_counter() - started
         state = State(epoch=state.epoch + 1, best_dice=metrics["dice"] if best else state.best_dice)
-        saved = self.saver.epoch(state, {**losses, **metrics}, best=best)
+        saved = self.checkpointer.epoch(state, {**losses, **metrics}, best=best)
         epochs = self.config.optimisation.epochs
         yield EpochDone(epoch=state.epoch, epochs=epochs, seconds=seconds, losses=losses, metrics=metrics, best=best)
         yield saved
-        yield self.saver.preview(state)
+        yield self.checkpointer.preview(state)
         return state
 
     def _steps(self, state: State, batches: Iterator[Item]) -> Generator[TrainEvent, None, State]:
-        """Take the steps that the epoch still lacks; return the state after the last."""
-        parts, saved_at = self.parts, time.monotonic()
+        """Take the remaining steps of the epoch; return the state after the last one."""
+        parts, last_save = self.parts, time.monotonic()
         while state.step < parts.steps_per_epoch:
-            with self._kept(state):
-                if self._stops():
+            with self._checkpoint_if_peer_lost(state):
+                if self._stop_requested():
                     break
                 started = time.perf_counter()
                 losses = self._step(next(batches), state)
@@ -209,10 +218,10 @@ class _Training:
                 seconds=state.seconds + seconds,
             )
             yield StepDone(epoch=state.epoch + 1, step=state.step, losses=losses, seconds=seconds)
-            if self.save.is_set() or time.monotonic() - saved_at > 60 * self.config.run.save_minutes:
+            if self.save.is_set() or time.monotonic() - last_save > 60 * self.config.run.save_minutes:
                 self.save.clear()
-                yield self.saver.last(state)
-                saved_at = time.monotonic()
+                yield self.checkpointer.last(state)
+                last_save = time.monotonic()
         return state
 
     def _step(self, batch: Mapping[str, torch.Tensor], state: State) -> dict[str, float]:
@@ -222,32 +231,34 @@ class _Training:
         try:
             return parts.learner.step(on_device, state.epoch * parts.steps_per_epoch + state.step)
         except NotFiniteError as error:
-            self._fail_on_numbers(error, state)
+            self._fail_not_finite(error, state)
 
-    def _fail_on_numbers(self, error: NotFiniteError, state: State) -> NoReturn:
-        """Save the weights, those before the bad step, and the images at hand, and give up."""
+    def _fail_not_finite(self, error: NotFiniteError, state: State) -> NoReturn:
+        """Save the weights before the bad step and its images to failed.pt, then raise TrainingError."""
         images = {name: torch.cat(self.parts.group.gather(image.cpu())) for name, image in error.images.items()}
-        self.saver.failed(state, {"losses": error.losses, "gradient_norm": error.norm, "step": state.step, **images})
+        self.checkpointer.failed(
+            state, {"losses": error.losses, "gradient_norm": error.norm, "step": state.step, **images}
+        )
         raise TrainingError(not_finite(error, state.epoch + 1, state.step + 1, self.run.failed_path))
 
     def _validate(self, epoch: int) -> Generator[TrainEvent, None, dict[str, float]]:
-        """Measure every validation pair, if it is this epoch's turn; return the mean metrics."""
+        """Validate every pair if `epoch` is due for validation; return the mean metrics."""
         parts = self.parts
         if not parts.validation or epoch % self.config.validation.validation_freq:
             return {}
-        measured: list[dict[str, float]] = []
+        pair_metrics: list[dict[str, float]] = []
         own = validate(parts, parts.validation[parts.group.shard])
         for case, metrics in zip(parts.validation, parts.group.gather_in_order(own), strict=True):
-            measured.append(metrics)
+            pair_metrics.append(metrics)
             yield PairValidated(
                 epoch=epoch,
-                number=len(measured),
+                number=len(pair_metrics),
                 total=len(parts.validation),
                 case=case.id,
                 dice_before=metrics.get("dice_before"),
                 dice=metrics.get("dice"),
                 njd_percent=metrics["njd_percent"],
             )
-            if self._stops():
+            if self._stop_requested():
                 return {}
-        return mean_metrics(measured)
+        return mean_metrics(pair_metrics)

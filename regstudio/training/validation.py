@@ -1,4 +1,4 @@
-"""How the network in training registers one pair, and how it is measured on it and over all of them."""
+"""Validation: register each validation pair with the current network and average the metrics."""
 
 import math
 from collections import defaultdict
@@ -17,7 +17,7 @@ from regstudio.transforms.registration import Registration
 
 
 def register_case(parts: Parts, case: Case) -> Registration:
-    """Return the registration of a case by the network as it is now; labels where both images have one."""
+    """Register a case with the current network, using its affine map if alignment is on."""
     pair = pair_of_tensors(load_validation_pair(case, parts.atlas, parts.image_loader, parts.label_loader))
     aligned = parts.aligned
     method = NetworkMethod(
@@ -29,9 +29,9 @@ def register_case(parts: Parts, case: Case) -> Registration:
 
 
 def validate_case(parts: Parts, case: Case) -> dict[str, float]:
-    """Return njd and njd_percent and, with labels, dice, dice_before and dice_ID of each label.
+    """Return njd (pixels), njd_percent and, with labels, dice, dice_before and dice_ID of each label.
 
-    What cannot be scored is left out.
+    Values that are not finite are left out.
     """
     registration = register_case(parts, case)
     metrics = {"njd": float(registration.folds.count), "njd_percent": registration.folds.percent}
@@ -43,15 +43,15 @@ def validate_case(parts: Parts, case: Case) -> dict[str, float]:
 
 
 def validate(parts: Parts, cases: Sequence[Case]) -> Generator[dict[str, float], None, None]:
-    """Yield what `validate_case` returns of each case, in their order; on the CPU, of several small ones at once."""
+    """Yield the metrics of each case in order; on the CPU, several small cases are validated in parallel."""
     at_once = images_at_once(parts.device, parts.image_loader(parts.atlas.image).size)
     return map_in_order(partial(validate_case, parts), cases, workers=at_once, initializer=divide_cpu_threads(at_once))
 
 
-def mean_metrics(measured: Iterable[Mapping[str, float]]) -> dict[str, float]:
+def mean_metrics(pair_metrics: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """Return the mean of each metric over the pairs that have it."""
     values: defaultdict[str, list[float]] = defaultdict(list)
-    for metrics in measured:
+    for metrics in pair_metrics:
         for name, value in metrics.items():
             values[name].append(value)
     return {name: fmean(items) for name, items in values.items()}

@@ -1,4 +1,4 @@
-"""Applying a flow that was saved: to further images and labels of the moving image's space, and to points."""
+"""Apply a saved flow to further images and labels in moving space, and to points."""
 
 import csv
 import io
@@ -19,19 +19,20 @@ from regstudio.files import write_text
 from regstudio.metrics import sample_flow
 from regstudio.transforms.itk_field import read_field
 from regstudio.transforms.resampling import points_into, sample_linear, sample_nearest
-from regstudio.transforms.result_files import placed, refuse_input, result_extension
+from regstudio.transforms.result_files import refuse_input, result_extension, with_geometry_of
 
 Array = npt.NDArray[Any]
 
-STEPS = 100
-PRECISION = 1e-3  # pixels
+MAX_ITERATIONS = 100
+PRECISION = 1e-3  # pixels; a larger residual means that a point could not be inverted
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SavedFlow:
-    """A flow from a file: (2, H, W), from pixels of its grid to pixels of the image that it pulls back.
+    """A flow (2, H, W) from a file, in pixels of the image that it pulls back.
 
-    `affine` is the place of the grid where the file tells one; `image_size` that of the image that it was made for.
+    `affine` (4, 4) maps its reference grid to RAS+ in mm, if the file has one; `image_size` is the size (H', W') of the
+    image it was computed for.
     """
 
     path: Path
@@ -41,12 +42,12 @@ class SavedFlow:
 
 
 def load_flow(path: Path, image: Picture | None = None) -> SavedFlow:
-    """Read a flow in pixels (.npy, with the .json beside it where there is one), or an ITK displacement field.
+    """Read a flow in pixels (.npy, with the .json beside it if there is one), or an ITK displacement field in mm.
 
-    A field is in mm, and becomes pixels by the place of `image`, which it is to pull back. Raises FileError.
+    The geometry of `image`, the image to pull back, converts a field to pixels. Raises FileError.
     """
     if path.suffix.lower() == ".npy":
-        return _load_pixels(path)
+        return _load_npy(path)
     if image is None:
         raise FileError(path, "is in mm, and only an image says what its pixels are", "Give --image, or the .npy flow.")
     flow, affine = read_field(path, image)
@@ -54,11 +55,11 @@ def load_flow(path: Path, image: Picture | None = None) -> SavedFlow:
 
 
 def apply_flow(saved: SavedFlow, picture: Picture, out: Path, *, label: bool, key: str) -> Path:
-    """Pull an image, or with `label` a label map, back along a flow, and write it into `out`; return the path.
+    """Warp an image, or with `label` a label map, by a flow; write NAME_warped to the folder `out`, return its path.
 
-    Images are interpolated linearly and keep their intensities, labels take the nearest pixel. The file is
-    NAME_warped, in the format that `register` would choose. Raises FileError for a picture of another size than that
-    which the flow was made for.
+    Images are interpolated linearly and keep their intensities, labels take the nearest pixel. The format is the one
+    that `register` would choose, `key` the array's name in .npz files. Raises FileError if the picture does not have
+    the size that the flow was computed for.
     """
     sizes = {saved.flow.shape[1:], saved.image_size or saved.flow.shape[1:]}
     if picture.array.shape not in sizes:
@@ -72,33 +73,33 @@ def apply_flow(saved: SavedFlow, picture: Picture, out: Path, *, label: bool, ke
     warped = (sample_nearest if label else sample_linear)(picture.array, points)
     target = out / f"{stem(picture.path)}_warped{result_extension(picture)}"
     refuse_input(target, [picture.path, saved.path])
-    like = placed(picture, Picture(array=warped, path=saved.path, affine=saved.affine))
+    like = with_geometry_of(picture, Picture(array=warped, path=saved.path, affine=saved.affine))
     (write_label if label else write_image)(target, warped, like=like, key=key)
     return target
 
 
 def move_points(flow: Array, places: Array, *, inverse: bool = False) -> tuple[Array, Array]:
-    """Take points (n, 2), y and x in pixels, along a flow (2, H, W): from the fixed image to the moving image.
+    """Map points (n, 2), (y, x) in pixels, by a flow (2, H, W): fixed image to moving image, p -> p + flow(p).
 
-    That is p + flow(p), the flow interpolated linearly and, outside its grid, that of the border. With `inverse` from
-    the moving image to the fixed one: q = p + flow(p) is solved for p by fixed-point iteration, which finds it wherever
-    the flow changes by less than a pixel from one pixel to the next. Returns the points and what is left of the
-    equation, in pixels: above `PRECISION` where no answer was found, as in folds.
+    The flow is interpolated linearly and extended constantly outside its grid. With `inverse`, maps moving image to
+    fixed image: solves q = p + flow(p) for p by fixed-point iteration, which converges where the flow changes by less
+    than a pixel between neighbouring pixels. Returns the points and the residuals (n,) in pixels; a residual above
+    `PRECISION` means no solution, as in folds.
     """
     if not inverse:
         return places + sample_flow(flow, places.T).T, np.zeros(len(places))
-    found = places - sample_flow(flow, places.T).T
-    for _ in range(STEPS):
-        following = places - sample_flow(flow, found.T).T
-        settled = np.abs(following - found).max(initial=0) < PRECISION / 100
-        found = following
-        if settled:
+    points = places - sample_flow(flow, places.T).T
+    for _ in range(MAX_ITERATIONS):
+        updated = places - sample_flow(flow, points.T).T
+        converged = np.abs(updated - points).max(initial=0) < PRECISION / 100
+        points = updated
+        if converged:
             break
-    return found, np.linalg.norm(found + sample_flow(flow, found.T).T - places, axis=1)
+    return points, np.linalg.norm(points + sample_flow(flow, points.T).T - places, axis=1)
 
 
 def write_points(path: Path, landmarks: Landmarks, places: Array) -> None:
-    """Write points (n, 2) as a table like the one that they came from: columns y, x and, if there are any, name."""
+    """Write points (n, 2) as CSV like the file of `landmarks`: columns y, x and, if any has one, name."""
     named = any(landmarks.names)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
@@ -108,7 +109,7 @@ def write_points(path: Path, landmarks: Landmarks, places: Array) -> None:
     write_text(path, table.getvalue())
 
 
-def _load_pixels(path: Path) -> SavedFlow:
+def _load_npy(path: Path) -> SavedFlow:
     remedy = "Name a NAME_flow.npy that `regstudio register` wrote: (2, H, W) in pixels."
     if not path.is_file():
         raise FileError(path, "there is no such file", "Check the name.")
@@ -120,14 +121,16 @@ def _load_pixels(path: Path) -> SavedFlow:
         raise FileError(path, f"holds {flow.dtype} of the shape {flow.shape}, not a flow", remedy)
     if not np.isfinite(flow).all():
         raise FileError(path, "holds NaN or infinity", "Register the images again.")
-    words = path.with_suffix(".json")
-    if not words.is_file():
+    sidecar = path.with_suffix(".json")
+    if not sidecar.is_file():
         return SavedFlow(path=path, flow=flow.astype(np.float64))
     try:
-        record = json.loads(words.read_text(encoding="utf-8"))
+        record = json.loads(sidecar.read_text(encoding="utf-8"))
         affine = None if record["affine"] is None else np.reshape(np.array(record["affine"], np.float64), (4, 4))
         height, width = map(int, record["image_size"])
     except (ValueError, KeyError, TypeError) as error:
         what = "does not say what a flow's .json says"
-        raise FileError(words, what, "Delete it: without it, the flow is taken for pixels without a place.") from error
+        raise FileError(
+            sidecar, what, "Delete it: without it, the flow is taken for pixels without a place."
+        ) from error
     return SavedFlow(path=path, flow=flow.astype(np.float64), affine=affine, image_size=(height, width))

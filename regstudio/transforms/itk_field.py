@@ -1,7 +1,7 @@
-"""Displacements as ITK and ANTs know them: vectors in mm (LPS) from points of one file's grid to points of another's.
+"""ITK displacement fields: vectors in mm (LPS) from a reference grid to moving space, as ITK and ANTs use them.
 
-A flow says warped(p) = moving(p + flow(p)) in pixels of arrays; ITK moves physical points. So the vector at the fixed
-pixel p is M(p + flow(p)) - F(p), where F and M take pixels of the fixed and the moving file to the world as ITK reads
+A flow is in array pixels, warped(p) = moving(p + flow(p)); ITK moves physical points. So the vector at the fixed pixel
+p is M(p + flow(p)) - F(p), where F and M map pixels of the fixed and the moving file to physical points as ITK reads
 these files: the difference of the two geometries is part of the displacement.
 """
 
@@ -24,16 +24,16 @@ from regstudio.files import atomic_path
 
 Array = npt.NDArray[Any]
 
-ENDING = ".nii.gz"
-_TO_MM = {"micron": 1e-3, "meter": 1e3}
-_PIXELS = np.eye(4)[:, [1, 0, 2, 3]]  # what ITK takes a file to be that knows no place: rows along y, columns along x
+FIELD_EXTENSION = ".nii.gz"
+_MM_PER_UNIT = {"micron": 1e-3, "meter": 1e3}
+_NO_GEOMETRY = np.eye(4)[:, [1, 0, 2, 3]]  # how ITK reads a file without geometry: rows along y, columns along x
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Place:
-    """Where a picture lies as ITK reads its file: `matrix` (4, 4) takes (row, column, slice, 1) to LPS, in mm.
+class ItkGeometry:
+    """The geometry of a picture as ITK reads its file: `matrix` (4, 4) maps (row, column, slice, 1) to LPS in mm.
 
-    `dimension` is 2 or 3, what ITK counts in the file; `rows_first` is true where ITK's x runs along the rows (NIfTI).
+    `dimension` (2 or 3) is the number of axes that ITK sees; `rows_first` is true if ITK's x is the row index (NIfTI).
     """
 
     path: Path
@@ -42,36 +42,36 @@ class Place:
     rows_first: bool
 
     @property
-    def flat(self) -> bool:
-        """Whether rows and columns lie in ITK's plane of x and y."""
+    def in_xy_plane(self) -> bool:
+        """Whether the slice lies in ITK's x-y plane."""
         return np.allclose(self.matrix[2, :2], 0, atol=1e-6) and np.linalg.det(self.matrix[:2, :2]) != 0
 
-    def world(self, pixels: Array) -> Array:
-        """Take pixels (2, ...) of rows and columns to the world: (3, ...)."""
-        turned = np.tensordot(self.matrix[:3, :2], pixels, axes=1)
-        moved: Array = turned + np.reshape(self.matrix[:3, 3], (3, *[1] * (pixels.ndim - 1)))
-        return moved
+    def to_physical(self, pixels: Array) -> Array:
+        """Map pixels (2, ...), (row, column), to physical points (3, ...) in mm, LPS."""
+        offsets = np.tensordot(self.matrix[:3, :2], pixels, axes=1)
+        points: Array = offsets + np.reshape(self.matrix[:3, 3], (3, *[1] * (pixels.ndim - 1)))
+        return points
 
-    def pixels(self, world: Array, dimension: int) -> Array:
-        """Take points (dimension, ...) of the world to pixels (2, ...); NaN where they lie in another slice."""
-        square, origin = self.matrix[:dimension, :dimension], self.matrix[:dimension, 3]
-        index = np.tensordot(np.linalg.inv(square), world - np.reshape(origin, (-1, *[1] * (world.ndim - 1))), axes=1)
-        found: Array = index[:2]
-        return found if dimension == 2 else np.where(np.abs(index[2]) <= 0.5, found, np.nan)
+    def to_pixels(self, points: Array, dimension: int) -> Array:
+        """Map physical points (dimension, ...) in mm to pixels (2, ...); NaN for points in another slice."""
+        linear, origin = self.matrix[:dimension, :dimension], self.matrix[:dimension, 3]
+        index = np.tensordot(np.linalg.inv(linear), points - np.reshape(origin, (-1, *[1] * (points.ndim - 1))), axes=1)
+        pixels: Array = index[:2]
+        return pixels if dimension == 2 else np.where(np.abs(index[2]) <= 0.5, pixels, np.nan)
 
 
-def place_of(picture: Picture, shape: tuple[int, ...] | None = None) -> Place:
-    """Return where a picture lies, or would lie if it had `shape` and showed the same field of view."""
+def itk_geometry(picture: Picture, shape: tuple[int, ...] | None = None) -> ItkGeometry:
+    """Return the geometry of a picture, resized to `shape` (H, W) over the same field of view if given."""
     header, is_nifti = picture.header, extension(picture.path) in (".nii", ".nii.gz")
-    matrix, dimension = _PIXELS, 2
+    matrix, dimension = _NO_GEOMETRY, 2
     if picture.affine is not None:
-        matrix = itk.LPS_TO_RAS @ picture.affine  # which is its own inverse
+        matrix = itk.LPS_TO_RAS @ picture.affine  # its own inverse
         dimension = header.dimension if isinstance(header, itk.Header) else 3
     if is_nifti and header is not None:
         dimension = min(3, len(header.get_data_shape()))
         if picture.affine is not None:
-            matrix = _as_itk_reads(picture.affine, header)
-    return Place(
+            matrix = _matrix_as_itk_reads(picture.affine, header)
+    return ItkGeometry(
         path=picture.path,
         matrix=matrix @ resize_matrix(picture.array.shape, shape or picture.array.shape),
         dimension=dimension,
@@ -79,75 +79,77 @@ def place_of(picture: Picture, shape: tuple[int, ...] | None = None) -> Place:
     )
 
 
-def _as_itk_reads(affine: Array, header: Any) -> Array:
-    """Return a NIfTI picture's matrix to LPS in mm, in the two cases where ITK differs from nibabel's affine too."""
+def _matrix_as_itk_reads(affine: Array, header: Any) -> Array:
+    """Return a NIfTI picture's matrix to LPS in mm; ITK and nibabel differ in units, and without sform and qform."""
     matrix: Array = itk.LPS_TO_RAS @ affine
     if not (header["sform_code"] or header["qform_code"]):
-        # Nothing is known but the spacing: nibabel puts the middle at 0 and turns x round, ITK does neither.
+        # The header has only the spacing: nibabel centres the origin and flips x, ITK does neither.
         zooms = np.ones(4)
         zooms[: min(3, len(header.get_zooms()))] = header.get_zooms()[:3]
         matrix = np.diag(zooms) @ np.linalg.inv(header.get_base_affine()) @ affine
-    return np.diag([*[_TO_MM.get(header.get_xyzt_units()[0], 1.0)] * 3, 1.0]) @ matrix
+    return np.diag([*[_MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)] * 3, 1.0]) @ matrix
 
 
-def write_field(path: Path, flow: Array, on: Place, into: Place) -> bool:
-    """Write a flow (2, H, W) as an ITK displacement field on the grid `on`, a NIfTI with intent vector, LPS, mm.
+def write_field(path: Path, flow: Array, reference: ItkGeometry, moving: ItkGeometry) -> bool:
+    """Write a flow (2, H, W) in pixels as an ITK displacement field in mm (LPS): a NIfTI with intent vector.
 
-    `into` is the place of what is pulled back, `on` that of the grid, each at the flow's size. The field has two
-    dimensions where ITK reads the file `into` so and both lie flat; else three, with the slice twice. Returns False,
-    with a warning, where the grid has no right angles, which ITK cannot express.
+    `reference` is the geometry of the grid that the field is defined on, `moving` that of the image it pulls back, each
+    at the flow's size. The field is 2-D if ITK reads the moving file as 2-D and both lie in the x-y plane; otherwise
+    3-D, with the slice twice. Writes nothing, warns and returns False if the grid's axes are not orthogonal, which ITK
+    cannot express.
     """
-    dimension = 2 if into.dimension == 2 and into.flat and on.flat else 3
+    dimension = 2 if moving.dimension == 2 and moving.in_xy_plane and reference.in_xy_plane else 3
     grid = np.indices(flow.shape[1:])
-    vectors = np.moveaxis(into.world(grid + flow.astype(np.float64)) - on.world(grid), 0, -1)[..., :dimension]
-    axes = on.matrix[:dimension, [0, 1, 2] if on.rows_first else [1, 0, 2]][:, :dimension]
+    targets = moving.to_physical(grid + flow.astype(np.float64))
+    vectors = np.moveaxis(targets - reference.to_physical(grid), 0, -1)[..., :dimension]
+    axes = reference.matrix[:dimension, [0, 1, 2] if reference.rows_first else [1, 0, 2]][:, :dimension]
     spacing = np.linalg.norm(axes, axis=0)
     direction = axes / spacing
     if not np.allclose(direction.T @ direction, np.eye(dimension), atol=1e-4):
         what = "its axes are not at right angles, which ITK cannot express; no displacement field is written"
-        warnings.warn(DataWarning(f"{on.path}: {what}. Use the flow in pixels."), stacklevel=2)
+        warnings.warn(DataWarning(f"{reference.path}: {what}. Use the flow in pixels."), stacklevel=2)
         return False
-    array = vectors.swapaxes(0, 1) if on.rows_first else vectors
+    array = vectors.swapaxes(0, 1) if reference.rows_first else vectors
     sitk = itk.simpleitk()
-    # Of one slice alone, ITK would read a NIfTI vector image back as 2-D; so the slice is there twice.
+    # ITK reads a NIfTI vector image of one slice back as 2-D, so write the slice twice.
     stack = array if dimension == 2 else np.stack([array, array])
     image = sitk.GetImageFromArray(np.ascontiguousarray(stack, np.float32), isVector=True)
     image.SetSpacing(spacing.tolist())
     image.SetDirection(direction.ravel().tolist())
-    image.SetOrigin(on.matrix[:dimension, 3].tolist())
+    image.SetOrigin(reference.matrix[:dimension, 3].tolist())
     with TemporaryDirectory() as folder:
-        plain = Path(folder, "field.nii")  # which is sooner compressed by others than by ITK
-        sitk.WriteImage(image, str(plain))
-        content = plain.read_bytes()
+        uncompressed = Path(folder, "field.nii")  # our own compression is faster than ITK's
+        sitk.WriteImage(image, str(uncompressed))
+        content = uncompressed.read_bytes()
     with atomic_path(path) as temporary:
         nifti.write_bytes(temporary, content)
     return True
 
 
 def read_field(path: Path, image: Picture) -> tuple[Array, Array]:
-    """Read an ITK displacement field, for pulling `image` back: its flow (2, H, W), and its affine to RAS+.
+    """Read an ITK displacement field for warping `image`: its flow (2, H, W) and the affine (4, 4) to RAS+ in mm.
 
-    The flow's grid is the field's, its values pixels of `image`, with NaN where the field points out of its slice. Rows
-    and columns are x and y of the field where the image is NIfTI, else y and x, as for images of these formats. Raises
-    FileError for a file that is no such field.
+    The flow lies on the field's grid, with values in pixels of `image` and NaN where the field points out of its slice.
+    Rows and columns are x and y of the field for a NIfTI image, otherwise y and x, as in images of these formats.
+    Raises FileError if the file is no displacement field.
     """
     sitk = itk.simpleitk()
-    place = place_of(image)
-    vectors, matrix = _vectors(path, sitk)
+    moving = itk_geometry(image)
+    vectors, matrix = _read_vectors(path, sitk)
     dimension = vectors.shape[-1]
-    if place.rows_first:
+    if moving.rows_first:
         vectors, matrix = vectors.swapaxes(0, 1), matrix[:, [1, 0, 2, 3]]
-    on = Place(path=path, matrix=matrix, dimension=dimension, rows_first=place.rows_first)
+    reference = ItkGeometry(path=path, matrix=matrix, dimension=dimension, rows_first=moving.rows_first)
     grid = np.indices(vectors.shape[:2])
-    targets = on.world(grid)[:dimension] + np.moveaxis(vectors, -1, 0)
-    if dimension == 2 and not place.flat:
+    targets = reference.to_physical(grid)[:dimension] + np.moveaxis(vectors, -1, 0)
+    if dimension == 2 and not moving.in_xy_plane:
         what = f"has two dimensions, and {image.path.name} does not lie in the plane of x and y"
         raise FileError(path, what, "Use the flow in pixels.")
-    return place.pixels(targets, dimension) - grid, itk.LPS_TO_RAS @ matrix
+    return moving.to_pixels(targets, dimension) - grid, itk.LPS_TO_RAS @ matrix
 
 
-def _vectors(path: Path, sitk: Any) -> tuple[Array, Array]:
-    """Return a field's vectors (H, W, dimension) and the matrix (4, 4) of (y, x, z, 1) to LPS."""
+def _read_vectors(path: Path, sitk: Any) -> tuple[Array, Array]:
+    """Return a field's vectors (H, W, dimension) in mm and the matrix (4, 4) from (y, x, z, 1) to LPS in mm."""
     remedy = "Name a displacement field in mm, as antsRegistration and RegStudio write it (..._displacement.nii.gz)."
     if not path.is_file():
         raise FileError(path, "there is no such file", "Check the name.")

@@ -1,4 +1,4 @@
-"""A registered pair: what the transform makes of the moving image and label, and how well that fits."""
+"""A registered pair: warped image and label, folds, Dice and metrics, from the pair and its transform."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Registration:
-    """A pair and the transform that a method found for it. All images lie on the fixed image's grid.
+    """A pair and its transform. All images lie on the fixed image's grid.
 
-    Each property is computed when it is first asked for. What lies outside the moving image is 0, in the label too.
+    Properties are computed on first access. Pixels from outside the moving image are 0, in the label too.
     """
 
     pair: Pair
@@ -33,61 +33,61 @@ class Registration:
 
     @property
     def affine_flow(self) -> Array | None:
-        """The affine part of the flow, or None where the method has none."""
+        """The affine part of the flow (2, H, W) in pixels, or None if the method has none."""
         return self.transform.affine_flow
 
     @property
     def inverse_flow(self) -> Array | None:
-        """The flow back, on the moving image's grid, or None where the method has none."""
+        """The inverse flow (2, H', W') in pixels, on the moving image's grid, or None if the method has none."""
         return self.transform.inverse_flow
 
     @property
     def seconds(self) -> float:
-        """The time that the method took, without reading, warping and scoring."""
+        """The method's running time, without reading, warping and scoring."""
         return self.transform.seconds
 
     @cached_property
     def warped(self) -> npt.NDArray[np.float32]:
-        """The moving image (H, W), float32 in [0, 1]."""
+        """The warped moving image (H, W), float32 in [0, 1]."""
         return self._warp_image(self.flow)
 
     @cached_property
     def warped_label(self) -> Array | None:
-        """The moving label (H, W) in its own dtype, by nearest neighbour; None where there is none."""
+        """The warped moving label (H, W) in its own dtype, by nearest neighbour; None without a label."""
         return None if self.pair.moving_label is None else warp(self.pair.moving_label, self.flow, "nearest")
 
     @cached_property
     def scored_labels(self) -> list[int]:
-        """The ids that both labels have; only these are scored."""
+        """The ids in both labels; only these are scored."""
         if self.pair.fixed_label is None or self.pair.moving_label is None:
             return []
         return shared_labels(self.pair.fixed_label, self.pair.moving_label)
 
     @cached_property
     def folds(self) -> FoldCount:
-        """The pixels where the flow folds."""
+        """The number and percentage of pixels where the flow folds."""
         return njd(self.flow)
 
     @cached_property
     def dice_before(self) -> DiceScore | None:
-        """The Dice of the labels as they were; None where there is no label to score."""
+        """The Dice before registration; None if there is no label to score."""
         return self._dice(self.pair.moving_label)
 
     @cached_property
     def dice(self) -> DiceScore | None:
-        """The Dice of the warped label; None where there is no label to score."""
+        """The Dice of the warped label; None if there is no label to score."""
         return self._dice(self.warped_label)
 
     @cached_property
     def metrics(self) -> dict[str, float]:
         """njd (pixels), njd_percent, ncc_before and ncc (in [0, 1], 1 for a perfect match), dice_before and dice.
 
-        The Dice, there where there is a label to score, is the mean over the labels; dice_before_ID and dice_ID are
-        those of each. After a refinement also ncc_unrefined, dice_unrefined and what the method itself measured.
+        The Dice is the mean over the labels, with dice_before_ID and dice_ID for each; all are missing without a label
+        to score. After a refinement also ncc_unrefined and dice_unrefined. The transform's own metrics are added.
         """
-        return dict(self._measured())
+        return dict(self._metrics())
 
-    def _measured(self) -> Iterator[tuple[str, float]]:
+    def _metrics(self) -> Iterator[tuple[str, float]]:
         yield "njd", self.folds.count
         yield "njd_percent", self.folds.percent
         yield "ncc_before", ncc(self.pair.fixed, self.pair.moving)

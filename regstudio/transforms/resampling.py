@@ -1,7 +1,7 @@
-"""Sampling a picture where a flow points: in its own numbers, with ITK's rule for what lies at the border.
+"""Resample a picture by a flow, in its own intensities, with ITK's rule at the border.
 
-Pixels are areas: a point within half a pixel of the border's centres still shows the border pixel, and a point farther
-out shows nothing of the image. So ITK's and ANTs' own resampling, given the same displacement, gives the same numbers.
+Pixels are areas: a point within half a pixel outside the outermost pixel centres has the value of the border pixel, and
+a point farther out lies outside the image. So ITK and ANTs give the same values for the same displacement field.
 """
 
 from typing import Any, Literal
@@ -28,19 +28,20 @@ def warp(moving: Array, flow: Array, mode: Literal["bilinear", "nearest"]) -> Ar
 
 
 def affine_after(matrix: Array, flow: Array) -> Array:
-    """Return the flow p -> A(p + flow(p)) - p of first `flow` (2, H, W), then the map (y, x) -> `matrix` @ (y, x, 1).
+    """Compose `flow` (2, H, W), applied first, with the affine map p -> `matrix` @ (y, x, 1): p -> A(p + flow(p)) - p.
 
-    The NumPy face of regstudio.networks.warp.affine_after, in float64; with a flow of zeros, the affine map's own flow.
+    Returns (2, H, W) in float64; a flow of zeros gives the affine map's own flow. This is
+    regstudio.networks.warp.affine_after for NumPy arrays.
     """
     composed = warp_module.affine_after(*(torch.from_numpy(array.astype(np.float64))[None] for array in (matrix, flow)))
-    found: Array = composed[0].numpy()
-    return found
+    result: Array = composed[0].numpy()
+    return result
 
 
 def points_into(shape: tuple[int, ...], flow: Array) -> Array:
-    """Return where a flow (2, H, W) points in a picture of `shape`: (2, H, W) float64, its rows and columns.
+    """Return the sampling points (2, H, W) of a flow (2, H, W): rows and columns in a picture of `shape`, float64.
 
-    A picture of another size than the flow shows the same field of view: the outer edges of the outer pixels coincide.
+    A picture of another size than the flow has the same field of view: the outer edges of the outer pixels coincide.
     """
     points: Array = np.indices(flow.shape[1:]) + flow.astype(np.float64)
     scale = np.reshape(shape, (2, 1, 1)) / np.reshape(flow.shape[1:], (2, 1, 1))
@@ -48,23 +49,23 @@ def points_into(shape: tuple[int, ...], flow: Array) -> Array:
 
 
 def sample_linear(array: Array, points: Array) -> Array:
-    """Return `array` (H', W') at `points` (2, H, W), bilinearly: (H, W) in the array's own dtype.
+    """Sample `array` (H', W') at `points` (2, H, W) by bilinear interpolation: (H, W) in the array's dtype.
 
-    Interpolated in float64, once, and rounded where the dtype has whole numbers only. What lies outside the image gets
-    the image's minimum, which is what 0 stands for after normalisation: air in a CT, where 0 would be water.
+    Interpolates in float64, and rounds for integer dtypes. Points outside get the image's minimum, which is 0 after
+    normalisation: air in a CT, where 0 would be water.
     """
     inside = _inside(array.shape, points)
     lowest = array.min()
     clamped = np.clip(np.where(inside, points, 0), 0, np.reshape(array.shape, (2, 1, 1)) - 1)
     flow = torch.from_numpy(clamped - np.indices(points.shape[1:]))[None]
     values = SpatialTransformer("bilinear")(torch.from_numpy(array.astype(np.float64))[None, None], flow)[0, 0].numpy()
-    whole = array.dtype.kind in "bui"
-    sampled: Array = np.where(inside, (np.rint(values) if whole else values).astype(array.dtype), lowest)
+    is_integer = array.dtype.kind in "bui"
+    sampled: Array = np.where(inside, (np.rint(values) if is_integer else values).astype(array.dtype), lowest)
     return sampled
 
 
 def sample_nearest(array: Array, points: Array) -> Array:
-    """Return `array` (H', W') at the nearest pixel to each of `points` (2, H, W), 0 outside it: (H, W), its dtype."""
+    """Sample `array` (H', W') at the pixels nearest to `points` (2, H, W), 0 outside: (H, W) in its dtype."""
     inside = _inside(array.shape, points)
     rows, columns = np.rint(np.where(inside, points, 0)).astype(int)
     last_row, last_column = (length - 1 for length in array.shape)
@@ -76,5 +77,5 @@ def sample_nearest(array: Array, points: Array) -> Array:
 def _inside(shape: tuple[int, ...], points: Array) -> Array:
     with np.errstate(invalid="ignore"):  # NaN is outside
         inside = (points >= -0.5) & (points < np.reshape(shape, (2, 1, 1)) - 0.5)
-    both: Array = inside[0] & inside[1]
-    return both
+    inside_both: Array = inside[0] & inside[1]
+    return inside_both

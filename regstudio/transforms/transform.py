@@ -1,4 +1,4 @@
-"""What a method of registration found for a pair."""
+"""Transform: the flows that a registration method found for a pair."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,11 +11,12 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Transform:
-    """Pull-back flows (2, H, W) in pixels (dy, dx) on the fixed grid, and the seconds that it took to find them.
+    """The result of a method: pull-back flows (2, H, W) in pixels (dy, dx) on the fixed image's grid.
 
-    warped(p) = moving(p + flow(p)). `affine_flow` is the affine part of `flow` alone, if there is one. `inverse_flow`
+    warped(p) = moving(p + flow(p)). `affine_flow` is the affine part of `flow`, if the method has one. `inverse_flow`
     undoes `flow`, on the moving image's grid: moving(q) = warped(q + inverse_flow(q)). `unrefined_flow` is the flow
-    before a refinement. `seconds` counts no reading and no scoring; `metrics` is what the method itself measured.
+    before refinement. `seconds` is the method's running time, without reading and scoring; `metrics` holds values that
+    the method measured itself.
     """
 
     flow: Array

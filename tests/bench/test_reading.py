@@ -1,11 +1,8 @@
 """The measures of reading say what they measure; how fast it is, they are not asked here."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from regstudio.bench.reading import ENDINGS, reading_speeds, waiting_share
 
@@ -20,7 +17,7 @@ def test_every_format_is_measured_in_all_ways(tmp_path: Path, reads: list[str]) 
         assert 5 <= len(decoded) <= 6
 
 
-def test_waiting_is_what_the_steps_do_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_is_what_the_steps_do_not_take() -> None:
     seconds = 0.0
 
     def passes(more: float) -> None:
@@ -33,5 +30,4 @@ def test_waiting_is_what_the_steps_do_not_take(monkeypatch: pytest.MonkeyPatch) 
                 passes(1)
                 yield {}
 
-    monkeypatch.setattr(time, "perf_counter", lambda: seconds)
-    assert waiting_share(Loader(), lambda batch: passes(3), epoch=5) == 0.25
+    assert waiting_share(Loader(), lambda batch: passes(3), epoch=5, clock=lambda: seconds) == 0.25

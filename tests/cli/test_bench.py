@@ -14,8 +14,8 @@ def regstudio(*arguments: object) -> Result:
 
 @pytest.fixture(autouse=True)
 def _little(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "READ_IMAGES", 2)
-    monkeypatch.setattr(bench, "WAITED_FOR", 2)
+    monkeypatch.setattr(bench, "READING_IMAGES", 2)
+    monkeypatch.setattr(bench, "WAITING_IMAGES", 2)
     monkeypatch.setattr(measuring, "memory_of", lambda _: 10**8)
 
 

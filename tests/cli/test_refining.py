@@ -14,10 +14,7 @@ from regstudio.methods.network import load_method
 from regstudio.networks.checkpoint import save_checkpoint
 from tests.known_flows import constant_flow
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
@@ -59,7 +56,7 @@ def test_register_refines_and_says_what_it_brought(checkpoint: Path, demo: Path,
     assert abs(flows[1]).max() > 0.5
 
 
-def test_register_does_anew_what_was_done_with_other_settings(checkpoint: Path, demo: Path, tmp_path: Path) -> None:
+def test_register_repeats_cases_done_with_other_settings(checkpoint: Path, demo: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     register(checkpoint, demo, out)
     assert "2 of them before" in register(checkpoint, demo, out).output
@@ -85,9 +82,9 @@ def test_evaluate_says_what_refining_brought_and_cost(checkpoint: Path, demo: Pa
     before, after = (record["mean"] for record in scores)
     assert after["ncc"] > before["ncc"] + 0.02
     line = next(line for line in refined.stdout.splitlines() if line.startswith("Refined by 20 steps"))
-    told = re.search(r"Dice (\S+) -> (\S+), NCC (\S+) -> (\S+), for (\S+) s a pair", line)
-    assert told is not None
-    dice_before, dice, ncc_before, ncc, seconds = map(float, told.groups())
+    gain = re.search(r"Dice (\S+) -> (\S+), NCC (\S+) -> (\S+), for (\S+) s a pair", line)
+    assert gain is not None
+    dice_before, dice, ncc_before, ncc, seconds = map(float, gain.groups())
     assert dice_before == pytest.approx(before["dice"], abs=1e-4)
     assert dice == pytest.approx(after["dice"], abs=1e-4)
     assert (ncc_before, ncc) == pytest.approx((before["ncc"], after["ncc"]), abs=1e-4)

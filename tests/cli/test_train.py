@@ -159,14 +159,13 @@ def test_a_run_that_is_resumed_keeps_its_preset(demo: Path, tmp_path: Path) -> N
     assert isinstance(result.exception, SystemExit)
 
 
-def test_a_bar_shows_the_alignment(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_a_bar_shows_the_alignment(demo: Path, tmp_path: Path, own_cache: Path) -> None:
     result = train(demo, tmp_path, "--affine", "auto", "--epochs", 1)
     assert result.exit_code == 0, result.output
     assert "Aligning: 100%" in result.stderr
     assert "6/6" in result.stderr
     assert result.stderr.index("Aligning: 100%") < result.stderr.index("Epoch 1/1")
-    assert len(list((tmp_path / "cache").rglob("*.json"))) == 6
+    assert len(list(own_cache.rglob("*.json"))) == 6
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -108,9 +108,9 @@ def test_the_numbers_are_those_of_the_evaluation(page: Page) -> None:
 
 
 def test_where_it_all_comes_from_is_told(page: Page) -> None:
-    told = " ".join(page.text)
+    page_text = " ".join(page.text)
     for fact in ("0123abcd", "42", '"lr": 0.5', "pull-back", "train: 2 cases", "t1", "9.9", "syn"):
-        assert fact in told
+        assert fact in page_text
 
 
 def test_plots_and_pictures_are_there(page: Page) -> None:

@@ -10,12 +10,13 @@ from numpy.random import default_rng
 from scipy import ndimage
 
 from regstudio.data.formats import read_image
+from regstudio.data.pairs import Pair
 from regstudio.data.phantom import make_demo
 from regstudio.data.problems import FileError
 from regstudio.files import cache_folder
-from regstudio.methods import affine_cache
-from regstudio.methods.affine import Affine, affine_flow, affine_matrix, identity, register_affine
+from regstudio.methods.affine import Affine, AffineMethod, affine_flow, affine_matrix, register_affine
 from regstudio.methods.affine_cache import affine_matrices, cached_affine
+from regstudio.metrics import inverse_consistency
 
 Array = np.ndarray[Any, Any]
 
@@ -85,15 +86,15 @@ def test_images_need_not_be_square(phantom: tuple[Array, Array], shape: tuple[in
 def test_equal_images_stay_where_they_are(phantom: tuple[Array, Array]) -> None:
     fixed, foreground = phantom
     noisy = fixed + default_rng(0).normal(0, 0.02, fixed.shape).astype(np.float32)
-    assert error(affine_matrix(fixed, fixed), identity(), foreground) < 0.1
-    assert error(affine_matrix(fixed, noisy), identity(), foreground) < 0.1
+    assert error(affine_matrix(fixed, fixed), np.eye(2, 3), foreground) < 0.1
+    assert error(affine_matrix(fixed, noisy), np.eye(2, 3), foreground) < 0.1
 
 
 def test_constant_images_have_the_identity_and_its_reason(phantom: tuple[Array, Array]) -> None:
     flat = np.zeros_like(phantom[0])
     for fixed, moving, name in ((flat, phantom[0], "fixed"), (phantom[0], flat, "moving")):
         found = register_affine(fixed, moving)
-        np.testing.assert_array_equal(found.matrix, identity())
+        np.testing.assert_array_equal(found.matrix, np.eye(2, 3))
         assert found.reason == f"every pixel of the {name} image has the same value"
 
 
@@ -102,6 +103,16 @@ def test_nothing_in_common_does_no_harm(phantom: tuple[Array, Array]) -> None:
     matrix, _ = register_affine(phantom[0], noise)
     assert np.isfinite(matrix).all()
     assert 0.1 < np.linalg.det(matrix[:, :2]) < 10
+
+
+def test_the_affine_map_alone_is_a_method(phantom: tuple[Array, Array]) -> None:
+    fixed, foreground = phantom
+    true = about_centre(fixed.shape, turned(10), (3, -4))
+    transform = AffineMethod()(Pair(id="phantom", fixed=fixed, moving=moving_of(fixed, true).astype(np.float32)))
+    assert np.hypot(*(transform.flow - affine_flow(true, fixed.shape)))[foreground].mean() < 0.5
+    np.testing.assert_array_equal(transform.flow, transform.affine_flow)
+    assert transform.inverse_flow is not None
+    assert inverse_consistency(transform.flow, transform.inverse_flow) < 0.02
 
 
 def test_an_affine_flow_is_the_map_less_the_point() -> None:
@@ -127,64 +138,65 @@ def test_the_number_of_threads_changes_no_digit(phantom: tuple[Array, Array]) ->
     np.testing.assert_array_equal(found[0], found[2])
 
 
-@pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[Array]:
-    """The moving images that are really registered, each of which is answered with a shift by its first pixel."""
-    images: list[Array] = []
+class CountedSearch:
+    """Answers each moving image with a shift by its first pixel, and counts the images that it was asked about."""
 
-    def register(fixed: Array, moving: Array) -> Affine:
-        images.append(moving)
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, fixed: Array, moving: Array) -> Affine:
+        self.calls += 1
         return Affine(np.array([[1, 0, moving.flat[0] / 3], [0, 1, 0.1]]), None)
 
-    monkeypatch.setattr(affine_cache, "register_affine", register)
-    return images
+
+@pytest.fixture
+def search() -> CountedSearch:
+    return CountedSearch()
 
 
 def picture(value: float) -> Array:
     return np.full((8, 9), value, np.float32)
 
 
-def test_a_pair_is_registered_once(tmp_path: Path, counted: list[Array]) -> None:
-    first = cached_affine(picture(0), picture(1), tmp_path)
-    again = cached_affine(picture(0), picture(1), tmp_path)
-    assert len(counted) == 1
+def test_a_pair_is_registered_once(tmp_path: Path, search: CountedSearch) -> None:
+    first = cached_affine(picture(0), picture(1), tmp_path, search=search)
+    again = cached_affine(picture(0), picture(1), tmp_path, search=search)
+    assert search.calls == 1
     np.testing.assert_array_equal(first.matrix, again.matrix)
     for fixed, moving in ((2, 1), (0, 2), (1, 0)):
-        cached_affine(picture(fixed), picture(moving), tmp_path)
-    cached_affine(picture(0).T, picture(1).T, tmp_path)  # the same bytes in another shape
-    assert len(counted) == 5
+        cached_affine(picture(fixed), picture(moving), tmp_path, search=search)
+    cached_affine(picture(0).T, picture(1).T, tmp_path, search=search)  # the same bytes in another shape
+    assert search.calls == 5
 
 
 @pytest.mark.parametrize(
     "damage",
     ["", "{", "[]", "null", '{"matrix": 3, "reason": null}', '{"matrix": [[1, 0, NaN], [0, 1, 0]], "reason": null}'],
 )
-def test_a_damaged_entry_is_made_anew(tmp_path: Path, counted: list[Array], damage: str) -> None:
-    whole = cached_affine(picture(0), picture(1), tmp_path)
+def test_a_damaged_cache_entry_is_replaced(tmp_path: Path, search: CountedSearch, damage: str) -> None:
+    whole = cached_affine(picture(0), picture(1), tmp_path, search=search)
     (entry,) = tmp_path.iterdir()
     entry.write_text(damage)
-    np.testing.assert_array_equal(cached_affine(picture(0), picture(1), tmp_path).matrix, whole.matrix)
-    assert len(counted) == 2
+    np.testing.assert_array_equal(cached_affine(picture(0), picture(1), tmp_path, search=search).matrix, whole.matrix)
+    assert search.calls == 2
     assert json.loads(entry.read_text())["matrix"] == whole.matrix.tolist()
 
 
-def test_another_method_does_not_take_the_old_ones_results(
-    tmp_path: Path, counted: list[Array], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cached_affine(picture(0), picture(1), tmp_path)
-    monkeypatch.setattr(affine_cache, "CACHE_KEY_VERSION", "another")
-    cached_affine(picture(0), picture(1), tmp_path)
-    assert len(counted) == 2
+def test_another_version_of_the_search_ignores_cached_results(tmp_path: Path, search: CountedSearch) -> None:
+    cached_affine(picture(0), picture(1), tmp_path, search=search)
+    cached_affine(picture(0), picture(1), tmp_path, search=search, version="another")
+    assert search.calls == 2
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, counted: list[Array]) -> None:
+def test_a_cache_folder_that_cannot_be_written_is_ignored(tmp_path: Path, search: CountedSearch) -> None:
     (tmp_path / "file").write_text("")
-    assert cached_affine(picture(0), picture(1), tmp_path / "file").matrix.shape == (2, 3)
+    assert cached_affine(picture(0), picture(1), tmp_path / "file", search=search).matrix.shape == (2, 3)
 
 
-def test_the_cache_lies_in_the_users_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder("affine") == tmp_path / "regstudio" / "affine"
+def test_the_cache_lies_in_the_users_cache_folder(own_cache: Path, search: CountedSearch) -> None:
+    cached_affine(picture(0), picture(1), search=search)
+    assert cache_folder("affine") == own_cache / "regstudio" / "affine"
+    assert len(list(cache_folder("affine").iterdir())) == 1
 
 
 def test_in_parallel_as_one_after_the_other(phantom: tuple[Array, Array], tmp_path: Path) -> None:
@@ -200,7 +212,7 @@ def test_in_parallel_as_one_after_the_other(phantom: tuple[Array, Array], tmp_pa
         np.testing.assert_array_equal(one[path].matrix, affine_matrix(fixed, images[path]))
 
 
-def test_a_file_that_cannot_be_read_has_its_error_as_the_result(tmp_path: Path, counted: list[Array]) -> None:
+def test_a_file_that_cannot_be_read_has_its_error_as_the_result(tmp_path: Path, search: CountedSearch) -> None:
     paths = [Path("a.png"), Path("broken.png"), Path("c.png")]
 
     def load(path: Path) -> Array:
@@ -208,29 +220,33 @@ def test_a_file_that_cannot_be_read_has_its_error_as_the_result(tmp_path: Path, 
             raise FileError(path, "is broken", "Mend it.")
         return picture(1)[None]
 
-    found = dict(affine_matrices(picture(0), paths, load, cache=tmp_path, workers=2))
+    found = dict(affine_matrices(picture(0), paths, load, cache=tmp_path, workers=2, search=search))
     assert list(found) == paths
     assert isinstance(found[paths[1]], FileError)
     np.testing.assert_array_equal(found[paths[0]].matrix, found[paths[2]].matrix)
 
 
-def test_an_interruption_starts_no_more(tmp_path: Path, counted: list[Array]) -> None:
+def test_an_interruption_starts_no_more(tmp_path: Path, search: CountedSearch) -> None:
     paths = [Path(f"{number}.png") for number in range(200)]
 
-    found = affine_matrices(picture(0), paths, lambda path: picture(float(path.stem)), cache=tmp_path, workers=2)
+    found = affine_matrices(
+        picture(0), paths, lambda path: picture(float(path.stem)), cache=tmp_path, workers=2, search=search
+    )
     for _ in range(3):
         next(found)
     found.close()
-    done = len(counted)
+    done = search.calls
     time.sleep(0.05)
-    assert len(counted) == done < 20
+    assert search.calls == done < 20
 
 
-def test_it_works_from_a_background_thread(tmp_path: Path, counted: list[Array]) -> None:
+def test_it_works_from_a_background_thread(tmp_path: Path, search: CountedSearch) -> None:
     found: dict[Path, Any] = {}
 
     def work() -> None:
-        found.update(affine_matrices(picture(0), [Path("a.png")], lambda path: picture(1), cache=tmp_path))
+        found.update(
+            affine_matrices(picture(0), [Path("a.png")], lambda path: picture(1), cache=tmp_path, search=search)
+        )
 
     thread = threading.Thread(target=work)
     thread.start()

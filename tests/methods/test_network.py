@@ -15,6 +15,7 @@ from regstudio.data.writing import write_image, write_label
 from regstudio.errors import CheckpointError, DataError, DeviceError
 from regstudio.methods.network import NetworkMethod, load_method
 from regstudio.metrics import dice, ncc, njd
+from regstudio.networks.base import Prediction
 from regstudio.networks.checkpoint import Checkpoint, save_checkpoint
 from regstudio.networks.corrmlp import CorrMLP
 from regstudio.networks.warp import SpatialTransformer
@@ -146,15 +147,17 @@ def test_bad_checkpoints_and_devices_are_named(tmp_path: Path) -> None:
             load_method(constant_flow(0, 0), device="cuda")
 
 
-def test_a_full_device_is_an_error_of_the_device(
-    identity: NetworkMethod, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
+class TooLarge(CorrMLP):
+    """A network that needs more memory than there is."""
+
+    def predict(self, *_: object) -> Prediction:
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(identity.model, "predict", full)
+
+def test_a_full_device_is_an_error_of_the_device(image: np.ndarray) -> None:
+    method = NetworkMethod(model=TooLarge(), device=torch.device("cpu"))
     with pytest.raises(DeviceError, match="images of 40 x 36 pixels do not fit in its memory"):
-        register(identity, image, image)
+        register(method, image, image)
 
 
 @pytest.mark.gpu

@@ -1,6 +1,5 @@
 """What a method does beside the network: affine maps first, inverse flows, and refinement for one pair."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from scipy.ndimage import gaussian_filter, map_coordinates, rotate
 from regstudio.data.loaders import rescale
 from regstudio.errors import CheckpointError, ConfigError
 from regstudio.losses import Objective
-from regstudio.methods import refine as refine_module
 from regstudio.methods.affine import affine_flow
 from regstudio.methods.affine_cache import cached_affine
 from regstudio.methods.network import load_method
@@ -22,13 +20,9 @@ from regstudio.networks.corrmlp import CorrMLP
 from regstudio.registering.two_images import register
 from tests.known_flows import constant_flow
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 SIZE = (72, 64)
 WIDTHS = {"encoder_channels": 2, "decoder_channels": 4}
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -58,10 +52,9 @@ def checkpoint_of(transform: str = "displacement", std: float = 0.0, **config: A
 @pytest.mark.parametrize("transform", ["displacement", "svf"])
 @pytest.mark.parametrize("step_size", [0.25, 50.0])
 def test_refining_never_raises_the_objective(
-    pair: tuple[np.ndarray, np.ndarray], transform: str, step_size: float, monkeypatch: pytest.MonkeyPatch
+    pair: tuple[np.ndarray, np.ndarray], transform: str, step_size: float
 ) -> None:
     """Not even with steps that overshoot; with sensible ones it lowers it, and more steps lower it more."""
-    monkeypatch.setattr(refine_module, "STEP_SIZE", step_size)
     model, objective = checkpoint_of(transform, std=0.1).model().eval(), Objective()
     fixed, moving = (torch.from_numpy(image)[None, None] for image in pair)
 
@@ -71,7 +64,10 @@ def test_refining_never_raises_the_objective(
 
     with torch.no_grad():
         start = model.predict(fixed, moving).field
-        values = [value(refine(model, objective, fixed, moving, start, steps=steps)) for steps in (0, 1, 5, 20)]
+        values = [
+            value(refine(model, objective, fixed, moving, start, steps=steps, step_size=step_size))
+            for steps in (0, 1, 5, 20)
+        ]
         assert values[0] == value(start)
     assert values == sorted(values, reverse=True)
     if step_size < 1:

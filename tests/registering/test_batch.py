@@ -218,7 +218,7 @@ def registered(
     cases, _ = find_moving(folder / "moving", folder / "seg")
     read = reader(fixed_case(folder), image_loader=ImageLoader(slice_index=slice_index))
     options = {"recipe": "one", **options}
-    return {result.case.id: result.kept for result in register_files(method, read, cases, folder / "out", **options)}
+    return {result.case.id: result.reused for result in register_files(method, read, cases, folder / "out", **options)}
 
 
 def test_what_is_complete_and_unchanged_is_kept(folder: Path, shift: NetworkMethod, image: np.ndarray) -> None:

@@ -57,12 +57,12 @@ def test_events_come_back_as_they_were(quick_config: Configs) -> None:
 def test_what_was_done_again_after_a_kill_counts_once(quick_config: Configs) -> None:
     run = create_run(quick_config())
     done = EpochDone(epoch=1, epochs=3, seconds=1.0, losses={})
-    course = [start(epoch=0, step=0, resumed=False), step(1, 1), step(1, 2), done]
+    events = [start(epoch=0, step=0, resumed=False), step(1, 1), step(1, 2), done]
     lost = [step(2, 1, 9.0), step(2, 2, 9.0)]
     again = [start(epoch=1, step=1, resumed=True), step(2, 2, 0.25)]
-    for event in [*course, *lost, *again]:
+    for event in [*events, *lost, *again]:
         run.append(event)
-    assert run.events() == [*course, lost[0], *again]
+    assert run.events() == [*events, lost[0], *again]
 
 
 def test_the_milestones_are_the_same_course_without_steps_and_pairs(

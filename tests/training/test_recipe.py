@@ -1,4 +1,4 @@
-"""What a run's configuration asks of its steps: labels, their number, averaged weights, the course of the recipe."""
+"""Settings of a training: Dice loss, number of steps, EMA weights, presets, and exact resume with all of them."""
 
 import threading
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from regstudio.runs.events import EpochDone, RunFinished, RunStarted
 from regstudio.runs.run import Run
 from regstudio.training.setup import build
 from regstudio.training.trainer import train
-from tests.training.test_resuming import assert_same_course, straight_and_interrupted
+from tests.training.test_resuming import assert_same_training, straight_and_interrupted
 from tests.training.whole_training import index_of, run_of, steps
 
 Configs = Callable[..., TrainConfig]
@@ -42,12 +42,10 @@ EVERYTHING = {
 }
 
 
+@pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize("after", [2, 9])
-def test_a_run_with_everything_goes_on_exactly(
-    quick_config: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
-) -> None:
-    """Averaged weights, a cosine, coarse to fine, all variation, labels and the affine map, at 64 x 64."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_a_run_with_all_settings_resumes_exactly(quick_config: Configs, tmp_path: Path, after: int) -> None:
+    """EMA weights, cosine schedule, coarse to fine, all augmentations, Dice loss and affine maps, at 64 x 64."""
     make_demo(tmp_path / "data", size=64, train=3, validation=1)
 
     def stop(config: TrainConfig, stop: threading.Event) -> Run:
@@ -63,7 +61,7 @@ def test_a_run_with_everything_goes_on_exactly(
     values = {**EVERYTHING, "data_base_dir": tmp_path / "data"}
     straight, first, resumed, second = straight_and_interrupted(quick_config, stop, **values)
     assert len(steps(straight)) == 15
-    assert_same_course(straight, first, resumed, second)
+    assert_same_training(straight, first, resumed, second)
 
 
 def test_what_is_saved_are_the_averaged_weights(quick_config: Configs) -> None:
@@ -118,10 +116,10 @@ def test_data_with_labels_on_some_images_trains_on_them(quick_config: Configs) -
     config = quick_config(epochs=1, dice_weight=1.0)
     index = partly_labelled(index_of(config))
     unlabelled = sum(case.label is None for case in index.train)
-    told = steps(list(train(config, index)))
-    assert len(told) == 4
-    assert sum(losses["dice_loss"] == 0 for _, _, losses in told) == unlabelled
-    assert all(0.05 < losses["dice_loss"] < 1 for _, _, losses in told if losses["dice_loss"])
+    recorded = steps(list(train(config, index)))
+    assert len(recorded) == 4
+    assert sum(losses["dice_loss"] == 0 for _, _, losses in recorded) == unlabelled
+    assert all(0.05 < losses["dice_loss"] < 1 for _, _, losses in recorded if losses["dice_loss"])
 
 
 def test_labels_alone_raise_the_dice(quick_config: Configs) -> None:

@@ -34,8 +34,8 @@ def straight_and_interrupted(
     return straight, run_of(straight), resumed, run
 
 
-def assert_same_course(straight: list[TrainEvent], first: Run, resumed: list[TrainEvent], second: Run) -> None:
-    """Losses, metrics and weights are equal bit for bit, and the interrupted run's record is one course."""
+def assert_same_training(straight: list[TrainEvent], first: Run, resumed: list[TrainEvent], second: Run) -> None:
+    """Losses, metrics and weights are equal bit for bit, and the interrupted run's record is that of one training."""
     assert isinstance(resumed[0], RunStarted)
     assert resumed[0].resumed
     assert steps(second.events()) == steps(straight)
@@ -70,7 +70,7 @@ def test_stopped_and_resumed_equals_straight_through(quick_config: Configs, afte
         assert f"regstudio train --resume {run_of(events).path}" in end.message
         return run_of(events)
 
-    assert_same_course(*straight_and_interrupted(quick_config, stop, batch_size=batch_size))
+    assert_same_training(*straight_and_interrupted(quick_config, stop, batch_size=batch_size))
 
 
 @pytest.mark.parametrize("after", [3, 12])
@@ -89,7 +89,7 @@ def test_killed_and_resumed_equals_straight_through(quick_config: Configs, after
         assert not resumed[0].resumed
         assert steps(second.events()) == steps(straight)
     else:
-        assert_same_course(straight, first, resumed, second)
+        assert_same_training(straight, first, resumed, second)
 
 
 def test_resuming_with_more_epochs_trains_on(quick_config: Configs) -> None:

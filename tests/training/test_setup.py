@@ -1,4 +1,4 @@
-"""What a training does before its first step: how much of the data it opens, and where it keeps what it decodes."""
+"""The start of a training: how many files it opens, and where it caches decoded images."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -37,13 +37,13 @@ def test_a_start_opens_a_bounded_number_of_files(quick_config: Configs, tmp_path
     assert not check_data(config).can_train
 
 
+@pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize(
     ("settings", "files"), [({}, 0), ({"cache_gb": 0}, 4), ({"cache_gb": 0, "disk_cache_gb": 0}, 0)]
 )
 def test_the_cache_folder_is_used_for_what_memory_has_no_room_for(
-    quick_config: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, float], files: int
+    quick_config: Configs, settings: dict[str, float], files: int
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     config = quick_config(**settings)
     index = index_of(config)
     images, _ = loaders(config.reading, index.atlas)
@@ -53,10 +53,10 @@ def test_the_cache_folder_is_used_for_what_memory_has_no_room_for(
     assert sum(path.is_file() for path in cache_folder("decoded").rglob("*")) == files
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_a_training_learns_the_same_wherever_its_images_are_kept(
-    quick_config: Configs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quick_config: Configs,
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     runs = []
     for number, settings in enumerate(({}, {"cache_gb": 0}, {"cache_gb": 0})):  # the last finds its images on disk
         config = quick_config(run_name=str(number), run_validation=False, **settings)

@@ -53,9 +53,9 @@ def test_the_log_has_one_line_for_each_epoch_and_says_the_end(quick_config: Conf
     events = list(train(config, index_of(config)))
     lines = run_of(events).log_path.read_text().splitlines()
     epochs = [event for event in events if isinstance(event, EpochDone)]
-    told = [line for line in lines if "Epoch 00" in line]
-    assert len(told) == len(epochs) == 2
-    for line, epoch in zip(told, epochs, strict=True):
+    epoch_lines = [line for line in lines if "Epoch 00" in line]
+    assert len(epoch_lines) == len(epochs) == 2
+    for line, epoch in zip(epoch_lines, epochs, strict=True):
         assert f"Epoch {epoch.epoch:03d}/002" in line
         assert f"{epoch.seconds:.1f} s" in line
         assert f"loss {epoch.losses['loss']:.5f}" in line

@@ -1,4 +1,4 @@
-"""Running a training to its end and looking at what it said."""
+"""Helpers that run a whole training and read its events."""
 
 from collections.abc import Callable
 from pathlib import Path

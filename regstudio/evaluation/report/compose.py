@@ -1,4 +1,4 @@
-"""From a checkpoint and labelled images to a report: what the command line and the page do alike."""
+"""From a checkpoint and labelled images to a report, for the command line and the page alike."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ def checkpoint_method(
     refine: int = 0,
     precision: Precision = "float32",
 ) -> Method:
-    """Return a checkpoint as a method whose seconds are to be compared: warmed up, and with no affine map cached."""
+    """Load a checkpoint as a method with comparable seconds: warmed up, and without cached affine maps."""
     return WarmedUp(load_method(path, device, affine=affine, cache_affine=False, precision=precision, refine=refine))
 
 
@@ -33,16 +33,16 @@ def measure(
     watch: Callable[[Iterable[CaseResult]], Iterable[CaseResult]] = lambda results: results,
     group: Group = SINGLE_PROCESS,
 ) -> Evaluation:
-    """Evaluate a method on all validation images; each result goes through `watch`, such as a progress bar.
+    """Evaluate a method on all validation images; `watch` wraps the results, such as tqdm.
 
-    The processes of a `group` share the images out, each watches its own, and all return the whole evaluation.
+    The processes of a `group` share the images, each watches its own, and each returns the whole evaluation.
     """
     results = evaluate(method, index.validation[group.shard], read)
     return collect(method, watch(results), data_provenance(index), group)
 
 
 def comparisons(method: Method, shown: Collection[str], index: DataIndex, read: PairReader) -> dict[str, Comparison]:
-    """Register the named cases once more, and return what is drawn of each."""
+    """Register the cases with the ids `shown` again, and return what to draw of each by id."""
     chosen = [case for case in index.validation if case.id in shown]
     found = (result.registration for result in evaluate(method, chosen, read))
     return {registration.pair.id: comparison(registration) for registration in found}
@@ -51,7 +51,7 @@ def comparisons(method: Method, shown: Collection[str], index: DataIndex, read: 
 def compose(
     folder: Path, method: Method, evaluations: Sequence[Evaluation], index: DataIndex, read: PairReader
 ) -> Path:
-    """Write the report of the first evaluation, whose method is given, beside the others; return its page."""
+    """Write the report of the first evaluation, made with `method`, and the others; return the page's path."""
     worst, best = worst_and_best(evaluations[0])
     drawn = comparisons(method, {*worst, *best}, index, read)
     return write_report(folder, evaluations, worst=[drawn[case] for case in worst], best=[drawn[case] for case in best])

@@ -1,27 +1,33 @@
-"""HTML from Python calls, in which every text is escaped."""
+"""Build HTML from Python calls; every text is escaped."""
 
 from collections.abc import Iterable
 from html import escape
 
 
 class Html(str):
-    """A piece of HTML, as opposed to a text that is still to be escaped."""
+    """A piece of HTML that needs no escaping, unlike a plain str."""
 
     __slots__ = ()
 
 
 def tag(name: str, /, *children: str | Iterable[str], **attributes: str) -> Html:
-    """Return an element: children are texts, which are escaped, elements, or sequences of both.
+    """Return an element; children are texts, which are escaped, Html, or iterables of both.
 
-    An underscore at the end of an attribute's name is dropped, for class_; without children, the element is empty.
+    A trailing underscore of an attribute's name is dropped, as in class_.
+
+        tag("p", "1 < 2", class_="soft")
     """
-    own = "".join(f' {key.rstrip("_")}="{escape(value)}"' for key, value in attributes.items())
+    attribute_text = "".join(f' {key.rstrip("_")}="{escape(value)}"' for key, value in attributes.items())
     content = "".join(map(_render, children))
-    return Html(f"<{name}{own}>{content}" if name in ("img", "meta") else f"<{name}{own}>{content}</{name}>")
+    return Html(
+        f"<{name}{attribute_text}>{content}"
+        if name in ("img", "meta")
+        else f"<{name}{attribute_text}>{content}</{name}>"
+    )
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Html:
-    """Return a table with a head, whose rows are named by their first cells; it scrolls where it is too wide."""
+    """Return a table with a header row; the first cell of each row is its header. Scrolls if it is too wide."""
     body = [tag("tr", tag("th", first, scope="row"), [tag("td", cell) for cell in rest]) for first, *rest in rows]
     header = tag("tr", [tag("th", cell, scope="col") for cell in head])
     return tag("div", tag("table", tag("thead", header), tag("tbody", body)), class_="wide")

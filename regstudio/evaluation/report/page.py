@@ -1,4 +1,4 @@
-"""The report of an evaluation: one HTML page that needs nothing else, and the tables it was made of."""
+"""The report of an evaluation: one self-contained HTML page, and its tables as CSV."""
 
 import base64
 import json
@@ -13,18 +13,18 @@ from regstudio.evaluation.evaluate import Evaluation, compare
 from regstudio.evaluation.report.html import Html, table, tag
 from regstudio.evaluation.report.plots import box_plots
 from regstudio.evaluation.scores import METRICS, STAGES
-from regstudio.evaluation.tables import shown, spread, title, write_tables
+from regstudio.evaluation.tables import format_mean_std, format_score, title, write_tables
 from regstudio.files import read_asset, write_text
 
 SHOWN_CASES = 6
 PAGE = "report.html"
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # the page asks for nothing, and cannot
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # allow no request to a server
 
 
 def worst_and_best(evaluation: Evaluation, count: int = SHOWN_CASES) -> tuple[list[str], list[str]]:
-    """Return the ids of the cases with the lowest and the highest Dice (without labels, NCC): each once, worst first.
+    """Return the ids of the `count` worst cases (worst first) and the `count` best (best first) by Dice, else NCC.
 
-    The best come best first. Of few cases, the first half are the worst.
+    No id is in both: with few cases, the lower half are the worst.
     """
     column = "dice" if "dice" in evaluation.columns else "ncc"
     scored = [case for case in evaluation.cases if column in case.values]
@@ -40,10 +40,10 @@ def write_report(
     worst: Sequence[Comparison] = (),
     best: Sequence[Comparison] = (),
 ) -> Path:
-    """Write report.html, cases.csv, labels.csv and summary.csv to `folder`; returns the path of the page.
+    """Write report.html, cases.csv, labels.csv and summary.csv to `folder`; return the path of the page.
 
-    The first evaluation is the one reported on, the others are compared with it; all are of the same cases. `worst` and
-    `best` are cases of the first, drawn in this order (see `worst_and_best`). The page makes no request.
+    The report is about the first evaluation, compared with the others, all on the same cases. `worst` and `best` are
+    cases of the first, drawn in this order (see `worst_and_best`). The page makes no request.
     """
     write_tables(folder, evaluations)
     write_text(folder / PAGE, _page(evaluations, worst, best))
@@ -70,7 +70,7 @@ def _page(evaluations: Sequence[Evaluation], worst: Sequence[Comparison], best: 
         tag("p", facts, class_="soft"),
         _overview(evaluations),
         _plots(evaluations),
-        _tests(evaluations),
+        _paired_tests(evaluations),
         _pictures("Worst cases", worst),
         _pictures("Best cases", best),
         [_details(evaluation) for evaluation in evaluations],
@@ -80,7 +80,7 @@ def _page(evaluations: Sequence[Evaluation], worst: Sequence[Comparison], best: 
 
 
 def _overview(evaluations: Sequence[Evaluation]) -> Html:
-    """Return the methods side by side, and what the images were before any."""
+    """Return the summary table: all methods side by side, and the values before registration."""
     first = evaluations[0]
     rows = []
     for metric in METRICS:
@@ -89,10 +89,10 @@ def _overview(evaluations: Sequence[Evaluation]) -> Html:
             if metric.staged:
                 described.insert(0, first.describe(metric.column("before")))
             empty = [] if metric.staged else [""]
-            rows.append([title(metric, first.unit), *empty, *(spread(metric, each) for each in described)])
+            rows.append([title(metric, first.unit), *empty, *(format_mean_std(metric, each) for each in described)])
             if metric.staged:
-                rows.append(["  median", *(shown(metric, each.median) for each in described)])
-                rows.append(["  worst 30 %", *(shown(metric, each.worst30) for each in described)])
+                rows.append(["  median", *(format_score(metric, each.median) for each in described)])
+                rows.append(["  worst 30 %", *(format_score(metric, each.worst30) for each in described)])
     note = "Mean and sample standard deviation over the cases. Times are of this machine, without reading and scoring."
     heads = ["", "before", *(evaluation.method for evaluation in evaluations)]
     return tag("section", tag("h2", "Summary"), tag("p", note, class_="soft"), table(heads, rows))
@@ -106,23 +106,23 @@ def _plots(evaluations: Sequence[Evaluation]) -> Html:
     return tag("section", tag("h2", "Dice by label"), tag("p", note, class_="soft"), tag("div", plots, class_="wide"))
 
 
-def _tests(evaluations: Sequence[Evaluation]) -> Html:
+def _paired_tests(evaluations: Sequence[Evaluation]) -> Html:
     if len(evaluations) < 2:
         return Html("")
     note = "Wilcoxon's signed-rank test, two-sided, on the common cases; not corrected for the number of tests."
-    tables = [_test(a, b) for a, b in combinations(evaluations, 2)]
+    tables = [_paired_test(a, b) for a, b in combinations(evaluations, 2)]
     return tag("section", tag("h2", "Paired tests"), tag("p", note, class_="soft"), tables)
 
 
-def _test(first: Evaluation, second: Evaluation) -> Html:
+def _paired_test(first: Evaluation, second: Evaluation) -> Html:
     tests = compare(second, first)
     rows = []
     for metric in METRICS:
         test = tests.get(metric.name)
         if test is not None and test.p is not None:
-            means = [shown(metric, each.describe(metric.name).mean) for each in (first, second)]
+            means = [format_score(metric, each.describe(metric.name).mean) for each in (first, second)]
             p = "< 0.0001" if test.p < 1e-4 else f"{test.p:.4f}"
-            change = shown(metric, test.median_difference, "+")
+            change = format_score(metric, test.median_difference, "+")
             rows.append([title(metric, first.unit), *means, change, p, str(test.count)])
     heads = ["", first.method, second.method, "median difference", "p", "pairs"]
     return tag("div", tag("h3", f"{first.method} against {second.method}"), table(heads, rows))
@@ -138,8 +138,8 @@ def _details(evaluation: Evaluation) -> Html:
             after = described["after"]
             if after.count:
                 name = title(metric, evaluation.unit) if label is None else f"  label {label}"
-                spreads = [spread(metric, described[stage]) if stage in described else "" for stage in stages]
-                numbers = [shown(metric, value) for value in (after.median, after.worst30)]
+                spreads = [format_mean_std(metric, described[stage]) if stage in described else "" for stage in stages]
+                numbers = [format_score(metric, value) for value in (after.median, after.worst30)]
                 rows.append([name, *spreads, *numbers, str(after.count)])
     heads = ["", *stages, "median after", "worst 30 % after", "cases"]
     return tag("section", tag("h2", f"All scores: {evaluation.method}"), table(heads, rows))

@@ -1,4 +1,4 @@
-"""Box plots of an evaluation, as SVG that takes the page's colours."""
+"""Box plots of an evaluation, as SVG in the page's text colour."""
 
 import io
 from collections.abc import Sequence
@@ -11,31 +11,36 @@ from matplotlib.figure import Figure
 from regstudio.evaluation.evaluate import Evaluation
 from regstudio.evaluation.report.html import Html
 
-INK = "#010203"  # stands for the colour of the page's text
-STAGE_COLOURS = {"before": "#999999", "affine": "#56b4e9", "after": "#009e73"}  # of Okabe and Ito
+INK = "#010203"  # placeholder for the page's text colour
+STAGE_COLOURS = {"before": "#999999", "affine": "#56b4e9", "after": "#009e73"}  # from the palette of Okabe and Ito
 COLUMNS = 3
-WIDTH, NAMES, PANEL_HEAD, BOX = 11.0, 2.2, 0.75, 0.27  # inches: all, the names on the left, a panel's head, a box
+FIGURE_WIDTH, NAME_WIDTH, TITLE_HEIGHT, BOX_HEIGHT = 11.0, 2.2, 0.75, 0.27  # inches
 
 Row = tuple[str, str, list[float]]  # name, stage, values
 
 
 def box_plots(evaluations: Sequence[Evaluation], labels: Sequence[int]) -> Html:
-    """Return a panel for the mean and one for each label: Dice before, and after each method and its affine part."""
+    """Return a panel for all labels and one for each label: Dice before, and after each method and its affine part."""
     panels = [("all labels", _rows(evaluations, None))]
     panels += [(f"label {label}", _rows(evaluations, label)) for label in labels]
-    count = -(-len(panels) // COLUMNS)
-    height = count * (PANEL_HEAD + BOX * len(panels[0][1]))
+    rows = -(-len(panels) // COLUMNS)
+    height = rows * (TITLE_HEIGHT + BOX_HEIGHT * len(panels[0][1]))
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "regstudio", "font.family": "sans-serif"}):
-        figure = Figure(figsize=(WIDTH, height), facecolor="none")
+        figure = Figure(figsize=(FIGURE_WIDTH, height), facecolor="none")
         FigureCanvasSVG(figure)
-        axes = figure.subplots(count, COLUMNS, sharex=True, sharey=True, squeeze=False)
-        for place, panel in enumerate(axes.flat):
-            if place < len(panels):
-                _draw(panel, *panels[place])
+        axes = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False)
+        for number, panel in enumerate(axes.flat):
+            if number < len(panels):
+                _draw(panel, *panels[number])
             else:
                 panel.set_visible(False)
         figure.subplots_adjust(
-            left=NAMES / WIDTH, right=0.99, top=1 - 0.3 / height, bottom=0.3 / height, wspace=0.08, hspace=0.35
+            left=NAME_WIDTH / FIGURE_WIDTH,
+            right=0.99,
+            top=1 - 0.3 / height,
+            bottom=0.3 / height,
+            wspace=0.08,
+            hspace=0.35,
         )
         stream = io.StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -63,14 +68,14 @@ def _draw(axes: Axes, title: str, rows: Sequence[Row]) -> None:
         widths=0.6,
         patch_artist=True,
         flierprops={"marker": ".", "markersize": 4, "markerfacecolor": INK, "markeredgecolor": INK},
-        boxprops=dict(ink),  # a copy each, since matplotlib adds to what it is given
+        boxprops=dict(ink),  # copies, as matplotlib modifies its arguments
         whiskerprops=dict(ink),
         capprops=dict(ink),
         medianprops=dict(ink),
     )
     for box, (_, stage, _) in zip(boxes["boxes"], rows, strict=True):
         box.set_facecolor(STAGE_COLOURS[stage])
-    names = [name if len(name) <= 28 else f"…{name[-27:]}" for name, _, _ in rows]  # long ones differ at their ends
+    names = [name if len(name) <= 28 else f"…{name[-27:]}" for name, _, _ in rows]  # long names differ at their ends
     axes.set_yticks(range(1, len(rows) + 1), names, parse_math=False)
     axes.set_ylim(len(rows) + 0.5, 0.5)
     axes.set_title(f"Dice, {title}", fontsize=10, color=INK)
