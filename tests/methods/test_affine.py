@@ -187,6 +187,7 @@ def test_the_cache_lies_in_the_users_cache_folder(tmp_path: Path, monkeypatch: p
     assert cache_folder("affine") == tmp_path / "regstudio" / "affine"
 
 
+@pytest.mark.slow
 def test_in_parallel_as_one_after_the_other(phantom: tuple[Array, Array], tmp_path: Path) -> None:
     fixed, _ = phantom
     images = {Path(f"{k}.png"): moving_of(fixed, about_centre(fixed.shape, turned(k))) for k in (-4, -2, 2, 4)}
