@@ -168,6 +168,7 @@ def test_a_bar_shows_the_alignment(demo: Path, tmp_path: Path, own_cache: Path) 
     assert len(list(own_cache.rglob("*.json"))) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_says_how_to_go_on_and_exits(demo: Path, tmp_path: Path, number: int, code: int) -> None:
     command = [sys.executable, "-m", "regstudio", "train", "--data_base_dir", demo, "--runs_dir", tmp_path, *QUICK]

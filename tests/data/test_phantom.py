@@ -47,6 +47,7 @@ def test_same_seed_same_bytes_and_another_seed_another_brain(tmp_path: Path) -> 
     assert all(a[path] != c[path] for path in a)
 
 
+@pytest.mark.slow
 def test_the_committed_data_set_is_what_make_demo_writes(demo: Path) -> None:
     assert [path for path in files(COMMITTED) if not path.name.startswith(".")] == files(demo)
     for path in files(demo):  # decoded, since another zlib may pack the same pixels into other bytes

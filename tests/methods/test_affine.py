@@ -199,6 +199,7 @@ def test_the_cache_lies_in_the_users_cache_folder(own_cache: Path, search: Count
     assert len(list(cache_folder("affine").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_in_parallel_as_one_after_the_other(phantom: tuple[Array, Array], tmp_path: Path) -> None:
     fixed, _ = phantom
     images = {Path(f"{k}.png"): moving_of(fixed, about_centre(fixed.shape, turned(k))) for k in (-4, -2, 2, 4)}

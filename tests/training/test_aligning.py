@@ -71,6 +71,7 @@ def test_each_image_is_told_once_before_the_first_step(quick_config: Configs, as
     assert run_of(events).events() == events
 
 
+@pytest.mark.slow
 def test_what_lies_askew_fails_less_with_it(quick_config: Configs, askew: Path) -> None:
     scores, first = {}, {}
     for affine in ("none", "auto"):
@@ -124,6 +125,7 @@ def test_a_file_that_breaks_during_the_alignment_ends_the_run_with_its_name(
     assert str(broken) in end.message
 
 
+@pytest.mark.slow
 def test_stopping_while_images_are_aligned_can_be_gone_on_from(quick_config: Configs, askew: Path) -> None:
     straight = quick_config(data_base_dir=askew, affine="auto", run_name="straight")
     wanted = steps(list(train(straight, index_of(straight))))

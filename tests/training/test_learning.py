@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
 
@@ -8,6 +9,7 @@ from regstudio.networks.corrmlp import CorrMLP
 SIZE = 64
 
 
+@pytest.mark.slow
 def test_a_known_smooth_deformation_is_recovered_to_under_one_pixel() -> None:
     """The fixed image is the moving one, warped by a known flow of up to 6 pixels; training on the two finds it."""
     random = np.random.default_rng(0)

@@ -42,6 +42,7 @@ EVERYTHING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize("after", [2, 9])
 def test_a_run_with_all_settings_resumes_exactly(quick_config: Configs, tmp_path: Path, after: int) -> None:
@@ -122,6 +123,7 @@ def test_data_with_labels_on_some_images_trains_on_them(quick_config: Configs) -
     assert all(0.05 < losses["dice_loss"] < 1 for _, _, losses in recorded if losses["dice_loss"])
 
 
+@pytest.mark.slow
 def test_labels_alone_raise_the_dice(quick_config: Configs) -> None:
     config = quick_config(epochs=6, lr=3e-3, ncc_weight=0, grad_weight=0.1, dice_weight=1, total_steps=60)
     events = list(train(config, index_of(config)))

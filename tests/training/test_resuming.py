@@ -54,7 +54,10 @@ def assert_same_training(straight: list[TrainEvent], first: Run, resumed: list[T
         assert all(torch.equal(wanted.weights[layer], got.weights[layer]) for layer in wanted.weights)
 
 
-@pytest.mark.parametrize(("after", "batch_size"), [(2, 1), (4, 1), (6, 1), (13, 1), (2, 2)])
+@pytest.mark.parametrize(
+    ("after", "batch_size"),
+    [(2, 1), *(pytest.param(*at, marks=pytest.mark.slow) for at in [(4, 1), (6, 1), (13, 1), (2, 2)])],
+)
 def test_stopped_and_resumed_equals_straight_through(quick_config: Configs, after: int, batch_size: int) -> None:
     """Stops early in an epoch, at its last step, in the middle of its validation and in a later epoch."""
 
@@ -73,6 +76,7 @@ def test_stopped_and_resumed_equals_straight_through(quick_config: Configs, afte
     assert_same_training(*straight_and_interrupted(quick_config, stop, batch_size=batch_size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [3, 12])
 def test_killed_and_resumed_equals_straight_through(quick_config: Configs, after: int) -> None:
     """A kill saves nothing: the run goes on from the last epoch, or from the start, and does the rest again."""
