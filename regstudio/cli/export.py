@@ -18,7 +18,7 @@ def export_onnx(checkpoint: Path, out: Path, fixed: Path | None, moving: Path | 
     Needs the packages of regstudio[onnx]. The file's metadata state how images go in and what the flow means.
     """
     from regstudio.data.loaders import ImageLoader
-    from regstudio.methods.onnx import export_onnx as write
+    from regstudio.methods.onnx_export import export_onnx as write
 
     if (fixed is None) != (moving is None):
         raise click.UsageError("--fixed and --moving are given together.")

@@ -13,8 +13,8 @@ from scipy import ndimage
 from regstudio.cli import main
 from regstudio.data.loaders import ImageLoader, rescale
 from regstudio.errors import RegStudioError
-from regstudio.methods import onnx as exporting
-from regstudio.methods.onnx import export_onnx
+from regstudio.methods import onnx_export as exporting
+from regstudio.methods.onnx_export import export_onnx
 from regstudio.networks.checkpoint import Checkpoint, save_checkpoint
 from regstudio.networks.corrmlp import CorrMLP
 

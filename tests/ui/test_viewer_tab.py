@@ -7,7 +7,7 @@ import gradio as gr
 import pytest
 
 from regstudio.studio.studio import Studio
-from regstudio.ui.tabs.viewer_events import ViewerHandlers
+from regstudio.ui.tabs.viewer_handlers import ViewerHandlers
 from regstudio.ui.tabs.viewer_tab import build
 
 NO_FILES = (None, None, None, None)

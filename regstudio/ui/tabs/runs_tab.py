@@ -9,7 +9,7 @@ from regstudio.files import asset, read_asset
 from regstudio.studio import run_actions
 from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import QUIET, click_link, on_page_load, on_tab_select
-from regstudio.ui.tabs.runs_events import RunsHandlers
+from regstudio.ui.tabs.runs_handlers import RunsHandlers
 
 REFRESH_SECONDS = 3.0
 WIDTHS: list[str | int] = ["190px", "100px", "80px", "100px", "80px", "90px", "120px", "230px", "220px"]

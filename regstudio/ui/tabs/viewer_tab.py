@@ -9,7 +9,7 @@ from gradio.context import Context
 from regstudio.data.formats import EXTENSIONS
 from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import QUIET, click_link, on_page_load
-from regstudio.ui.tabs.viewer_events import MAX_REFINE_STEPS, OWN, ViewerHandlers
+from regstudio.ui.tabs.viewer_handlers import MAX_REFINE_STEPS, OWN, ViewerHandlers
 from regstudio.ui.widgets.canvas import canvas
 
 
