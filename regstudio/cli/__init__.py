@@ -15,6 +15,7 @@ COMMANDS = {
     "check": "regstudio.cli.data",
     "make-demo": "regstudio.cli.data",
     "train": "regstudio.cli.train",
+    "train-general": "regstudio.cli.general",
     "register": "regstudio.cli.register",
     "apply": "regstudio.cli.apply",
     "evaluate": "regstudio.cli.evaluate",
