@@ -49,10 +49,10 @@ def train_general(steps: int | None, folders: tuple[Path, ...], cases: int, resu
 
     Ctrl-C finishes the step under way, saves, and says how to go on.
     """
-    from regstudio.training.events import RunFinished
-    from regstudio.training.folders import FolderScore
-    from regstudio.training.general import train_general as training
-    from regstudio.training.runs import open_run
+    from regstudio.runs.events import RunFinished
+    from regstudio.runs.run import open_run
+    from regstudio.training.general.folders import FolderScore
+    from regstudio.training.general.loop import train_general as training
     from regstudio.training.summary import summary
 
     run = open_run(resume) if resume else None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from regstudio.networks.registration import SMALLEST_SIZE, RegistrationNetwork
+from regstudio.networks.base import MIN_SIDE, RegistrationNetwork
 from regstudio.networks.warp import integrate
 
 SCALES = (2, 1)
@@ -24,7 +24,7 @@ def coarse_to_fine(
     """Yield the velocity field after each pass, at 1 / scale of the size and in its pixels: (B, 2, H / s, W / s).
 
     `fixed` and `moving` are (B, 1, H, W), H and W multiples of the largest of `scales`; each is at most the one before.
-    No gradient flows from one pass into those before. Scales at which a side is below SMALLEST_SIZE are left out.
+    No gradient flows from one pass into those before. Scales at which a side is below MIN_SIDE are left out.
     Raises ValueError for a network that predicts no velocity field.
     """
     if network.transform != "svf":
@@ -32,7 +32,7 @@ def coarse_to_fine(
     velocity: Tensor | None = None
     before = 0
     for scale in scales:
-        if min(moving.shape[2:]) < scale * SMALLEST_SIZE:
+        if min(moving.shape[2:]) < scale * MIN_SIDE:
             continue
         small_fixed, small_moving = (F.avg_pool2d(image, scale) if scale > 1 else image for image in (fixed, moving))
         if velocity is None:

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.build import build_network
 from regstudio.networks.passes import coarse_to_fine, register
-from regstudio.networks.registration import RegistrationNetwork
 
 
 class Constant(RegistrationNetwork):

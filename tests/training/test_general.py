@@ -22,10 +22,10 @@ from regstudio.errors import DataError, RunError
 from regstudio.networks.build import build_network
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.networks.passes import register
-from regstudio.training import general
-from regstudio.training.events import CheckpointSaved, EpochDone, RunFinished, RunStarted, StepDone, TrainEvent
-from regstudio.training.folders import FolderScore
-from regstudio.training.runs import Run, open_run
+from regstudio.runs.events import CheckpointSaved, EpochDone, RunFinished, RunStarted, StepDone, TrainEvent
+from regstudio.runs.run import Run, open_run
+from regstudio.training.general import loop, step
+from regstudio.training.general.folders import FolderScore
 from regstudio.training.synthesis import synthesise
 
 CPU = torch.device("cpu")
@@ -33,7 +33,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def _few_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(general, "HELD_OUT_PAIRS", 2)
+    monkeypatch.setattr(loop, "HELD_OUT_PAIRS", 2)
 
 
 def config(tmp_path: Path, **values: object) -> TrainConfig:
@@ -78,9 +78,9 @@ def assert_equal(one: object, other: object) -> None:
 
 
 def test_six_steps_are_three_and_three(tmp_path: Path) -> None:
-    straight = list(general.train_general(config(tmp_path, run_name="straight")))
+    straight = list(loop.train_general(config(tmp_path, run_name="straight")))
     stop, saves, interrupted = threading.Event(), 0, []
-    for event in general.train_general(config(tmp_path, run_name="other", save_minutes=1e-9), stop=stop):
+    for event in loop.train_general(config(tmp_path, run_name="other", save_minutes=1e-9), stop=stop):
         interrupted.append(event)
         saves += isinstance(event, CheckpointSaved)
         if saves == 3:
@@ -90,14 +90,14 @@ def test_six_steps_are_three_and_three(tmp_path: Path) -> None:
     run = run_of(interrupted)
     assert load_checkpoint(run.last_path).training["state"]["step"] == 3
 
-    resumed = list(general.train_general(run.config(), run=run))
+    resumed = list(loop.train_general(run.config(), run=run))
     assert isinstance(resumed[0], RunStarted)
     assert (resumed[0].resumed, resumed[0].step) == (True, 3)
     first, second = (load_checkpoint(each.last_path) for each in (run_of(straight), run))
     assert_equal(first.weights, second.weights)
     trainings = [dict(checkpoint.training) for checkpoint in (first, second)]
-    for training in trainings:
-        training["state"] = {name: value for name, value in training["state"].items() if name != "seconds"}
+    for saved in trainings:
+        saved["state"] = {name: value for name, value in saved["state"].items() if name != "seconds"}
     assert_equal(*trainings)
     done = [next(event for event in events if isinstance(event, EpochDone)) for events in (straight, resumed)]
     assert done[0].losses == pytest.approx(done[1].losses, abs=0)
@@ -105,7 +105,7 @@ def test_six_steps_are_three_and_three(tmp_path: Path) -> None:
 
 
 def test_the_record_is_that_of_any_run(tmp_path: Path) -> None:
-    events = list(general.train_general(config(tmp_path, epochs=2, steps_per_epoch=3, run_name="mine")))
+    events = list(loop.train_general(config(tmp_path, epochs=2, steps_per_epoch=3, run_name="mine")))
     run = open_run(tmp_path / "mine")
     assert run.events() == events
     assert isinstance(events[-1], RunFinished)
@@ -121,56 +121,56 @@ def test_the_record_is_that_of_any_run(tmp_path: Path) -> None:
     flow = register(best.model(), torch.rand(1, 1, 64, 64), torch.rand(1, 1, 64, 64))
     assert flow.isfinite().all()
     with pytest.raises(RunError, match="more --steps"):
-        next(iter(general.train_general(run.config(), run=run)))
+        next(iter(loop.train_general(run.config(), run=run)))
 
 
 def test_a_training_may_start_from_another(tmp_path: Path) -> None:
-    first = run_of(list(general.train_general(config(tmp_path, steps_per_epoch=2, run_name="first"))))
-    learner = general.Learner(config(tmp_path, load_model=first.last_path))
+    first = run_of(list(loop.train_general(config(tmp_path, steps_per_epoch=2, run_name="first"))))
+    learner = step.Learner(config(tmp_path, load_model=first.last_path))
     assert_equal(dict(learner.network.state_dict()), dict(load_checkpoint(first.last_path).weights))
 
 
 def test_steps_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same pair again and again is soon registered better."""
     pair = synthesise(0, 2, (64, 64))
-    monkeypatch.setattr(general, "synthesise", lambda seed, number: pair)
-    learner = general.Learner(config(tmp_path, lr=1e-3, steps_per_epoch=1000))
+    monkeypatch.setattr(step, "synthesise", lambda seed, number: pair)
+    learner = step.Learner(config(tmp_path, lr=1e-3, steps_per_epoch=1000))
     losses = [learner.step(number)["loss"] for number in range(50)]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:3])
 
 
 def test_the_true_flow_has_no_error_and_none_a_known_one() -> None:
     pair = synthesise(0, 0, (64, 96))
-    assert general.relative_error(pair, pair.flow) < 0.02
+    assert step.relative_error(pair, pair.flow) < 0.02
     shifted = pair.flow + torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)
-    assert general.relative_error(pair, shifted).item() == pytest.approx(100 * 5 / 64, rel=1e-4)
+    assert step.relative_error(pair, shifted).item() == pytest.approx(100 * 5 / 64, rel=1e-4)
     nowhere = replace(pair, known=torch.zeros_like(pair.known))
-    assert general.relative_error(nowhere, shifted) == 0
+    assert step.relative_error(nowhere, shifted) == 0
 
 
 def test_a_smaller_pair_has_a_smaller_flow() -> None:
     pair = synthesise(0, 3, (64, 96))
-    small = general.smaller(pair, 2)
+    small = step.smaller(pair, 2)
     assert small.fixed.shape == (1, 1, 32, 48)
     assert small.moving_label.shape[2:] == (32, 48)
     assert torch.allclose(small.flow[0, :, 0, 0], pair.flow[0, :, :2, :2].mean(dim=(1, 2)) / 2, atol=1e-5)
     expected = pair.known[0, 0, :2, :2].all()
     assert small.known[0, 0, 0, 0] == expected
     # The relative error of no flow is nearly the same at both sizes.
-    none = general.relative_error(pair, torch.zeros_like(pair.flow)).item()
-    assert general.relative_error(small, torch.zeros_like(small.flow)).item() == pytest.approx(none, rel=0.05)
+    none = step.relative_error(pair, torch.zeros_like(pair.flow)).item()
+    assert step.relative_error(small, torch.zeros_like(small.flow)).item() == pytest.approx(none, rel=0.05)
 
 
 def test_the_rate_rises_stays_and_falls_at_the_end(tmp_path: Path) -> None:
     settings = config(tmp_path, lr=1.0, warmup_steps=9, epochs=10, steps_per_epoch=100)
-    rates = [general.learning_rate(settings, step) for step in (0, 4, 9, 899, 950, 999)]
+    rates = [step.learning_rate(settings, number) for number in (0, 4, 9, 899, 950, 999)]
     assert rates == pytest.approx([0.1, 0.5, 1, 1, 0.51, 0.0298])
     shorter = config(tmp_path, lr=1.0, epochs=5, steps_per_epoch=100)
-    assert general.learning_rate(shorter, 475) == pytest.approx(0.51)
+    assert step.learning_rate(shorter, 475) == pytest.approx(0.51)
 
 
 def test_the_running_mean_forgets_the_start_first(tmp_path: Path) -> None:
-    learner = general.Learner(config(tmp_path, ema=0.9995, lr=1e-3, steps_per_epoch=1000))
+    learner = step.Learner(config(tmp_path, ema=0.9995, lr=1e-3, steps_per_epoch=1000))
     start = learner.averaged.state_dict()["encoder.levels.0.0.weight"].clone()
     for number in range(12):
         learner.step(number)
@@ -235,4 +235,4 @@ def test_a_signal_saves(tmp_path: Path) -> None:
         output, _ = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "Stopped. Go on with --resume" in output
-    assert load_checkpoint(run.last_path).training["state"]["step"] >= general.STEPS_TOLD
+    assert load_checkpoint(run.last_path).training["state"]["step"] >= loop.STEPS_TOLD

@@ -60,12 +60,12 @@ def test_what_a_pair_holds(number: int) -> None:
         assert image.min() >= 0
         assert image.max() <= 1
     labels = pair.fixed_label.shape[1]
-    assert 1 <= labels <= pairs.MOST_LABELS
+    assert 1 <= labels <= pairs.MAX_LABELS
     for label in (pair.fixed_label, pair.moving_label):
         assert label.shape == (1, labels, *size)
         assert set(label.unique().tolist()) <= {0.0, 1.0}
         assert label.sum(dim=1).max() == 1
-        assert label.sum(dim=(2, 3)).min() >= pairs.FEWEST_PIXELS
+        assert label.sum(dim=(2, 3)).min() >= pairs.MIN_PIXELS
     assert pair.flow.shape == (1, 2, *size)
     assert pair.known.shape == (1, 1, *size)
     assert pair.known.dtype == torch.bool
@@ -77,7 +77,7 @@ def test_sizes_are_as_the_constants_say() -> None:
     sizes = [draw_size(random) for _ in range(500)]
     assert {min(size) for size in sizes} == set(pairs.SIDES)
     assert {side % pairs.MULTIPLE for size in sizes for side in size} == {0}
-    assert max(max(size) / min(size) for size in sizes) <= pairs.LONGEST + pairs.MULTIPLE / min(pairs.SIDES)
+    assert max(max(size) / min(size) for size in sizes) <= pairs.MAX_ASPECT + pairs.MULTIPLE / min(pairs.SIDES)
     assert max(max(size) for size in sizes) == max(pairs.SIDES)
     assert {size[0] > size[1] for size in sizes} == {True, False}
     pair = synthesise(0, 0)

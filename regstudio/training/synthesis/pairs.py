@@ -15,11 +15,11 @@ from regstudio.training.synthesis.painting import acquire, draw_contrasts, draw_
 
 SIDES, SHARES = (64, 96, 128, 160, 192, 256), (0.25, 0.43, 0.24, 0.05, 0.02, 0.01)  # of the shorter side, in pixels
 MULTIPLE = 8  # of both sides
-LONGEST = 1.5  # the longer side, in shorter ones
+MAX_ASPECT = 1.5  # the longer side, in shorter ones
 MARGIN = 8  # the canvas reaches an eighth of the size beyond the field of view, each way
 FINE = 2  # pixels of the anatomy along one of the images
-FEWEST_PIXELS = 12  # of a label in each image, for it to be scored
-MOST_LABELS = 16
+MIN_PIXELS = 12  # of a label in each image, for it to be scored
+MAX_LABELS = 16
 
 _bilinear = SpatialTransformer("bilinear")
 
@@ -44,7 +44,7 @@ class SyntheticPair:
 def draw_size(random: Generator) -> Size:
     """Return the height and width of a pair to train on."""
     short = int(random.choice(SIDES, p=SHARES))
-    longest = min(LONGEST, SIDES[-1] / short)
+    longest = min(MAX_ASPECT, SIDES[-1] / short)
     long = round(short * random.uniform(1, longest) / MULTIPLE) * MULTIPLE if random.random() < 0.6 else short
     return (short, long) if random.random() < 0.5 else (long, short)
 
@@ -106,8 +106,8 @@ def _one_hot(random: Generator, fixed: Labels, moving: Labels) -> tuple[Tensor, 
     """One-hot maps of what both images show enough of; of many labels, some."""
     least = int(max(fixed.max(), moving.max())) + 1
     counts = [np.bincount(labels.ravel(), minlength=least) for labels in (fixed, moving)]
-    shared = np.flatnonzero(np.minimum(*counts) >= FEWEST_PIXELS)
-    chosen = np.sort(random.permutation(shared)[:MOST_LABELS])
+    shared = np.flatnonzero(np.minimum(*counts) >= MIN_PIXELS)
+    chosen = np.sort(random.permutation(shared)[:MAX_LABELS])
     maps = [torch.from_numpy(labels == chosen[:, None, None]).float()[None] for labels in (fixed, moving)]
     return maps[0], maps[1]
 

@@ -18,8 +18,8 @@ from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.points import find_landmarks, read_landmarks
 from regstudio.errors import DataError
 from regstudio.metrics import dice, njd, shared_labels, target_registration_error
+from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.passes import register
-from regstudio.networks.registration import RegistrationNetwork
 from regstudio.networks.warp import SpatialTransformer
 
 
