@@ -133,9 +133,9 @@ def test_a_training_may_start_from_another(tmp_path: Path) -> None:
 def test_steps_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same pair again and again is soon registered better."""
     pair = synthesise(0, 2, (64, 64))
-    monkeypatch.setattr(step, "synthesise", lambda seed, number: pair)
+    monkeypatch.setattr(step, "synthesise", lambda seed, number, size: pair)
     learner = step.Learner(config(tmp_path, lr=1e-3, steps_per_epoch=1000))
-    losses = [learner.step(number)["loss"] for number in range(50)]
+    losses = [learner.step(number)["loss"] for number in range(30)]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:3])
 
 

@@ -80,6 +80,7 @@ def test_sizes_are_as_the_constants_say() -> None:
     assert max(max(size) / min(size) for size in sizes) <= pairs.MAX_ASPECT + pairs.MULTIPLE / min(pairs.SIDES)
     assert max(max(size) for size in sizes) == max(pairs.SIDES)
     assert {size[0] > size[1] for size in sizes} == {True, False}
+    assert {min(draw_size(random, 96)) for _ in range(100)} == {64, 96}
     pair = synthesise(0, 0)
     assert tuple(pair.fixed.shape[2:]) == draw_size(default_rng([0, 0]))
 

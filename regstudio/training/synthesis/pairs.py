@@ -41,9 +41,9 @@ class SyntheticPair:
     known: Tensor
 
 
-def draw_size(random: Generator) -> Size:
-    """Return the height and width of a pair to train on."""
-    short = int(random.choice(SIDES, p=SHARES))
+def draw_size(random: Generator, max_side: int | None = None) -> Size:
+    """Return the height and width of a pair to train on, the shorter of them at most `max_side`."""
+    short = min(int(random.choice(SIDES, p=SHARES)), max_side or SIDES[-1])
     longest = min(MAX_ASPECT, SIDES[-1] / short)
     long = round(short * random.uniform(1, longest) / MULTIPLE) * MULTIPLE if random.random() < 0.6 else short
     return (short, long) if random.random() < 0.5 else (long, short)
