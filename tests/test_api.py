@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 import regstudio
 
 
@@ -19,6 +21,7 @@ def test_the_command_line_answers_without_loading_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_a_training_loads_no_library_before_it_needs_it() -> None:
     code = "import sys, regstudio.training.setup, regstudio.training.trainer"
     code += "; assert not {'scipy', 'SimpleITK', 'nibabel', 'matplotlib', 'gradio'} & set(sys.modules)"

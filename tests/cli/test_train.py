@@ -129,6 +129,7 @@ def test_flags_go_over_a_preset_and_that_over_the_defaults(demo: Path, tmp_path:
     assert config.network.transform == PRESETS["fast"].values["transform"]
 
 
+@pytest.mark.slow
 def test_the_paper_is_what_is_done_without_a_preset(demo: Path, tmp_path: Path) -> None:
     for name, more in (("paper", ["--preset", "paper"]), ("none", [])):
         assert train(demo, tmp_path, "--epochs", 1, "--run_name", name, *more).exit_code == 0
@@ -159,6 +160,7 @@ def test_a_run_that_is_resumed_keeps_its_preset(demo: Path, tmp_path: Path) -> N
     assert isinstance(result.exception, SystemExit)
 
 
+@pytest.mark.slow
 def test_a_bar_shows_the_alignment(demo: Path, tmp_path: Path, own_cache: Path) -> None:
     result = train(demo, tmp_path, "--affine", "auto", "--epochs", 1)
     assert result.exit_code == 0, result.output

@@ -57,6 +57,7 @@ def test_the_committed_data_set_is_what_make_demo_writes(demo: Path) -> None:
     assert sum((COMMITTED / path).stat().st_size for path in files(demo)) < 2e6
 
 
+@pytest.mark.slow
 def test_layout_and_formats(demo: Path) -> None:
     folders = {path.name: len(list(path.iterdir())) for path in demo.iterdir()}
     assert folders == {

@@ -94,6 +94,7 @@ def test_a_fixed_image_that_is_known_is_not_encoded_again(model: CorrMLP, monkey
         assert len(encoded) == 7
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_changes_nothing(model: CorrMLP) -> None:
     fixed, moving = images(1, 1, 32, 40)
     results = []

@@ -29,6 +29,7 @@ print(held - resident())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's own")
 def test_freed_memory_serves_again_and_can_be_given_back() -> None:
     result = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=True)

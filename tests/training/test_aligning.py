@@ -84,6 +84,7 @@ def test_what_lies_askew_fails_less_with_it(quick_config: Configs, askew: Path) 
     assert scores["auto"]["dice"] > scores["none"]["dice"] + 0.1
 
 
+@pytest.mark.slow
 def test_validation_preview_and_inference_use_the_same_map(quick_config: Configs, askew: Path) -> None:
     config = quick_config(data_base_dir=askew, affine="auto", epochs=1)
     events = list(train(config, index_of(config)))
@@ -142,6 +143,7 @@ def test_stopping_while_images_are_aligned_can_be_gone_on_from(quick_config: Con
     assert steps(list(train(run.config(), index_of(config), run=run))) == wanted
 
 
+@pytest.mark.slow
 def test_an_image_on_both_lists_is_aligned_once(quick_config: Configs, askew: Path) -> None:
     config = quick_config(data_base_dir=askew, affine="auto", epochs=1)
     index = index_of(config)

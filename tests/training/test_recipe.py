@@ -65,6 +65,7 @@ def test_a_run_with_all_settings_resumes_exactly(quick_config: Configs, tmp_path
     assert_same_training(straight, first, resumed, second)
 
 
+@pytest.mark.slow
 def test_what_is_saved_are_the_averaged_weights(quick_config: Configs) -> None:
     config = quick_config(ema=0.9, lr=0.01)
     run = run_of(list(train(config, index_of(config))))
@@ -163,6 +164,7 @@ def test_the_presets_train(quick_config: Configs, name: str) -> None:
     assert load_checkpoint(run_of(events).best_path).model().transform == values["transform"]
 
 
+@pytest.mark.slow
 def test_the_other_network_trains_and_comes_back(quick_config: Configs) -> None:
     config = quick_config(epochs=1, network="voxelmorph", transform="svf")
     events = list(train(config, index_of(config)))

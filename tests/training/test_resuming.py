@@ -132,6 +132,7 @@ def test_a_second_trainer_is_kept_out(quick_config: Configs) -> None:
     first.close()
 
 
+@pytest.mark.slow
 def test_resuming_does_not_need_the_model_it_started_from(quick_config: Configs, tmp_path: Path) -> None:
     config = quick_config(epochs=1)
     index = index_of(config)

@@ -53,6 +53,7 @@ def test_the_cache_folder_is_used_for_what_memory_has_no_room_for(
     assert sum(path.is_file() for path in cache_folder("decoded").rglob("*")) == files
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 def test_a_training_learns_the_same_wherever_its_images_are_kept(
     quick_config: Configs,

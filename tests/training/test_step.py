@@ -129,6 +129,7 @@ def test_images_are_never_made_smaller_than_networks_take(size: int, seen: int) 
     assert model.given[0][1].shape[2] == seen
 
 
+@pytest.mark.slow
 def test_in_half_of_the_steps_the_pair_is_turned(batch: dict[str, Tensor]) -> None:
     learner, model = build_learner(both_directions=True, loss={"dice_weight": 1.0}, label_ids=(1, 2))
     matrices = MATRIX.repeat(2, 1, 1)
@@ -191,6 +192,7 @@ def test_a_label_that_is_missing_scores_nothing(batch: dict[str, Tensor]) -> Non
     assert losses["dice_loss"] == pytest.approx(expected.item(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_labels_alone_raise_the_overlap(batch: dict[str, Tensor]) -> None:
     batch["moving_image"] = torch.roll(batch["fixed_image"], (4, -3), (2, 3))
     batch["moving_label"] = torch.roll(batch["fixed_label"], (4, -3), (2, 3))

@@ -118,6 +118,7 @@ def test_same_seed_same_losses_other_seed_others(quick_config: Configs) -> None:
     assert losses[0] == losses[1] != losses[2]
 
 
+@pytest.mark.slow
 def test_previews_show_one_pair_as_each_epoch_registers_it(quick_config: Configs) -> None:
     config = quick_config()
     events = list(train(config, index_of(config)))

@@ -106,6 +106,7 @@ def test_the_whole_studio_is_shared_behind_a_password_and_with_a_warning(launch,
     assert launched.process.wait(PATIENCE) == 143
 
 
+@pytest.mark.slow
 def test_the_page_does_not_wait_for_torch():
     """Tabs import torch, and what imports it, where they use it: inside their handlers."""
     check = "import sys; import regstudio.ui.app; print(*[m for m in ('torch', 'matplotlib') if m in sys.modules])"
