@@ -15,11 +15,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+import torch
 
 from tests.browser import unused_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60
+HAS_COMPILER = shutil.which("g++") is not None
 ONLY_FOR_GITHUB = {ROOT / "assets" / name for name in ("before_after.png", "gallery")}
 
 
@@ -83,11 +85,18 @@ def test_the_wheel_holds_all_code_and_assets(wheel: Path) -> None:
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "regstudio").rglob("*.py")}
     assets = {f"regstudio/{path.relative_to(ROOT).as_posix()}" for path in brought_assets()}
-    kernels = {Path(name) for name in held if name.startswith("regstudio/networks/kernels/")}
-    built = {path for path in kernels if path.suffix in (".so", ".pyd")}
-    sources = {path.as_posix() for path in kernels if path.suffix in (".cpp", ".hpp")}
-    assert held == code | assets | sources | {path.as_posix() for path in built}
-    assert {path.name.partition(".")[0] for path in built} == ({"avx2", "avx512"} if shutil.which("g++") else set())
+    built = {name for name in held if re.fullmatch(r"regstudio/networks/kernels/[^/]+\.(so|pyd)", name)}
+    assert held == code | assets | built
+    assert {Path(name).name.partition(".")[0] for name in built} == ({"avx2", "avx512"} if HAS_COMPILER else set())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not HAS_COMPILER, reason="there is no g++")
+def test_the_installed_kernels_are_used(installed: Path) -> None:
+    code = "from regstudio.networks.kernels.library import built_for; print(built_for())"
+    found = subprocess.check_output([installed / "python", "-W", "error", "-c", code], text=True, env=environment())
+    capability = torch.backends.cpu.get_cpu_capability().lower()
+    assert found.strip() == (capability if capability in ("avx2", "avx512") else "None")
 
 
 @pytest.mark.slow
