@@ -15,10 +15,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-# The server's threads would import this when it is first needed. pytest rewrites anyio as it is imported, and Python
-# 3.11 now and then fails to do so in two threads at once.
-from anyio import open_file  # noqa: F401
-
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before anything imports gradio
 
 from regstudio.config import build_config

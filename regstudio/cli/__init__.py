@@ -16,6 +16,7 @@ COMMANDS = {
     "check": "regstudio.cli.data:check",
     "make-demo": "regstudio.cli.data:make_demo",
     "train": "regstudio.cli.train:train",
+    "train-general": "regstudio.cli.general:train_general",
     "register": "regstudio.cli.register:register",
     "apply": "regstudio.cli.apply:apply",
     "evaluate": "regstudio.cli.evaluate:evaluate",

@@ -1,12 +1,7 @@
 """`regstudio train`: shows the trainer's events as progress bars and log lines; SIGINT and SIGTERM stop it."""
 
-import os
-import signal
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +9,7 @@ import click
 from regstudio.cli.options import distributed, given, setting_options
 from regstudio.config import PRESETS, TrainConfig, build_config, preset_values
 from regstudio.errors import ConfigError
+from regstudio.signals import SAVING, StopSignals
 
 if TYPE_CHECKING:
     from regstudio.data.layout import DataIndex
@@ -43,13 +39,12 @@ def train(group: "Group", resume: Path | None, preset: str | None, **values: Any
     from regstudio.training.trainer import train as training
 
     run, config, index = group.broadcast_from_first(lambda: _prepare(resume, preset, given(values)))
-    stop = threading.Event()
-    with _stop_on_signals(stop, group) as received:
-        reason = _show(training(config, index, run=run, stop=stop, group=group))
+    with StopSignals(message=SAVING if group.is_first else "", every=group.size > 1) as signals:
+        reason = _show(training(config, index, run=run, stop=signals.stop, group=group))
     if reason == "failed":
         raise SystemExit(1)
-    if reason == "stopped" and received:
-        raise SystemExit(128 + received[0])
+    if reason == "stopped" and signals.received:
+        raise SystemExit(signals.exit_code)
 
 
 def _prepare(
@@ -136,27 +131,3 @@ def _show(events: "Iterable[TrainEvent]") -> str:
 def _close(bar: Any) -> None:
     if bar is not None:
         bar.close()
-
-
-@contextmanager
-def _stop_on_signals(stop: threading.Event, group: "Group") -> Iterator[list[int]]:
-    """Set `stop` at the first SIGINT or SIGTERM; yield the list of received signals. A second one has its usual effect.
-
-    In a group of processes all signals are handled, as torchrun forwards those that a cluster has sent to all already.
-    """
-    received: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        stop.set()
-        if group.size == 1:
-            signal.signal(number, previous[number])
-        if group.is_first:  # unbuffered, as the signal may interrupt the writing of another line
-            os.write(2, b"\nFinishing the step under way, then saving.\n")
-
-    previous = {int(number): signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

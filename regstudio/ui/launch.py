@@ -1,17 +1,16 @@
 """`python launch.py`: serves the page on this machine and opens the browser; Ctrl-C saves a training before it ends."""
 
 import os
-import signal
 import threading
 import webbrowser
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from regstudio.errors import RegStudioError
 from regstudio.files import asset
+from regstudio.signals import SAVING, StopSignals
 
 if TYPE_CHECKING:
     from regstudio.studio.sharing import Share
@@ -39,7 +38,7 @@ def main(*, host: str, port: int, browser: bool, share: bool, share_studio: bool
 
     Ctrl-C saves a training that is under way and ends.
     """
-    stopping = _Signals()
+    signals = StopSignals()
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # gradio reads it when it is imported
     from regstudio.studio.sharing import Share, new_login
     from regstudio.ui.app import build_app, serve_viewer
@@ -58,18 +57,18 @@ def main(*, host: str, port: int, browser: bool, share: bool, share_studio: bool
         click.echo("Warning: everyone who can reach this machine can use the page and read your files.", err=True)
     if browser:
         threading.Thread(target=webbrowser.open, args=(page.url,), daemon=True).start()
-    begin = threading.Thread(target=_begin, args=(studio, values["demo"], stopping), name="begin")
+    begin = threading.Thread(target=_begin, args=(studio, values["demo"], signals), name="begin")
     begin.start()
     if login:
         link.open_studio(page.port, login)
     elif share:
         _share(link)
-    number = stopping.wait()
+    signals.wait()
     begin.join()
     _end(studio)
     link.stop()
     page.close()
-    raise SystemExit(128 + number)
+    raise SystemExit(signals.exit_code)
 
 
 def _said(port: int, wanted: int) -> int:
@@ -102,11 +101,11 @@ def _studio(*, data_base_dir: Path, runs_dir: Path, roots: tuple[Path, ...], dem
     return studio
 
 
-def _begin(studio: "Studio", demo: bool, stopping: "_Signals") -> None:
+def _begin(studio: "Studio", demo: bool, signals: StopSignals) -> None:
     """Import torch and start the demo's training, while the first page is there already."""
     import torch  # noqa: F401
 
-    if not demo or stopping.is_set():
+    if not demo or signals.stop.is_set():
         return
     from regstudio.studio.training_control import start_demo
 
@@ -123,32 +122,8 @@ def _end(studio: "Studio") -> None:
     if job is None:
         return
     if not job.join(0):
-        click.echo("\nFinishing the step under way, then saving.")
+        click.echo(f"\n{SAVING}")
     job.stop()
     job.join()
     if job.message:
         click.echo(job.message)
-
-
-class _Signals:
-    """Waits for the first SIGINT or SIGTERM; a second signal has its usual effect."""
-
-    def __init__(self) -> None:
-        self._received: list[int] = []
-        self._event = threading.Event()
-        self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._received.append(number)
-        signal.signal(number, self._before[signal.Signals(number)])
-        self._event.set()
-
-    def is_set(self) -> bool:
-        """Whether a signal has arrived."""
-        return self._event.is_set()
-
-    def wait(self) -> int:
-        """Wait for the signal and return its number."""
-        while not self._event.wait(0.5):  # on Windows, a wait without a limit cannot be interrupted
-            pass
-        return self._received[0]

@@ -1,0 +1,72 @@
+"""Passes of a network over a pair: what adds up, at which scale, in whose pixels."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from regstudio.networks.base import RegistrationNetwork
+from regstudio.networks.build import build_network
+from regstudio.networks.passes import coarse_to_fine, register
+
+
+class Constant(RegistrationNetwork):
+    """Says of every pair that it moves by (1, -2) pixels times a weight, and notes what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__("svf")
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.shown: list[tuple[Tensor, Tensor]] = []
+
+    def compute_field(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        self.shown.append((fixed, moving))
+        return self.weight * torch.tensor([1.0, -2.0]).view(1, 2, 1, 1).expand(len(moving), 2, *moving.shape[2:])
+
+
+def images(height: int = 128, width: int = 160) -> tuple[Tensor, Tensor]:
+    return torch.rand(1, 1, height, width), torch.rand(1, 1, height, width)
+
+
+def test_velocities_add_up_in_the_pixels_of_each_pass() -> None:
+    velocities = list(coarse_to_fine(Constant(), *images(), scales=(4, 2, 1)))
+    assert [velocity.shape[2:] for velocity in velocities] == [(32, 40), (64, 80), (128, 160)]
+    assert [velocity[0, :, 5, 5].tolist() for velocity in velocities] == [[1, -2], [3, -6], [7, -14]]
+
+
+def test_each_pass_sees_the_moving_image_as_warped_so_far() -> None:
+    network, (fixed, moving) = Constant(), images()
+    list(coarse_to_fine(network, fixed, moving, scales=(1, 1)))
+    (_, first), (_, second) = network.shown
+    assert torch.equal(first, moving)
+    assert torch.allclose(second[:, :, :100, 20:], moving[:, :, 1:101, 18:-2], atol=1e-4)
+
+
+def test_no_gradient_reaches_a_pass_from_the_next() -> None:
+    network = Constant()
+    *_, last = coarse_to_fine(network, *images(), scales=(2, 1))
+    last[0, 0, 3, 3].backward()
+    assert network.weight.grad == 1
+
+
+def test_scales_too_small_for_the_network_are_left_out() -> None:
+    shapes = [velocity.shape[2:] for velocity in coarse_to_fine(Constant(), *images(96, 128), scales=(4, 2, 1))]
+    assert shapes == [(48, 64), (96, 128)]
+
+
+def test_the_flow_of_a_large_image_is_in_its_own_pixels() -> None:
+    """At half the size, passes at 1/2 and 1 of it find (1, -2) * 2 + (1, -2)."""
+    flow = register(Constant(), *images(256, 320))
+    assert flow.shape == (1, 2, 256, 320)
+    assert torch.allclose(flow[0, :, 50, 50], torch.tensor([6.0, -12.0]), atol=1e-4)
+
+
+def test_sides_of_any_length_do() -> None:
+    flow = register(Constant(), *images(201, 333))
+    assert flow.shape == (1, 2, 201, 333)
+    rows, columns = 201 / 100, 333 / 166
+    assert torch.allclose(flow[0, :, 50, 50], torch.tensor([3 * rows, -6 * columns]), atol=1e-4)
+
+
+def test_a_network_without_a_velocity_field_is_refused() -> None:
+    network = build_network(encoder_channels=2, decoder_channels=4)
+    with pytest.raises(ValueError, match="displacement"):
+        next(coarse_to_fine(network, *images()))
