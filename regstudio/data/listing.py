@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from regstudio.data.codecs.signatures import is_dicom
 from regstudio.data.formats import EXTENSIONS, extension, stem
 from regstudio.data.problems import Problem, Severity
 
@@ -53,7 +54,7 @@ class FolderListing:
                     self.add("note", path, "folders within this folder are not looked into", "Move its files up.")
                 elif not entry.is_file():
                     self.add("warning", path, "is no file (a broken link?)", "Put the file there.", left_out=True)
-                elif not extension(entry.name):
+                elif not extension(entry.name) and not is_dicom(path):
                     remedy = f"Supported are {', '.join(EXTENSIONS)}."
                     self.add("warning", path, "this format is not supported", remedy, left_out=True)
                 else:
