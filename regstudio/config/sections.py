@@ -40,6 +40,9 @@ class ReadingSection(Section):
     slice_axis: int | None = Field(None, ge=0, le=2, description="axis along which a slice of 3-D files is taken")
     slice_index: int | None = Field(None, ge=0, description="index of that slice")
     resize_to_atlas: bool = Field(False, description="resample images and labels of another size to the atlas's")
+    normalise: Literal["minmax", "percentile"] = Field(
+        "minmax", description="what becomes 0 and 1: minmax: the extremes; percentile: the 0.5 and 99.5 percentiles"
+    )
     cache_gb: float = Field(
         2.0, ge=0, description="memory for decoded images, in gigabytes", json_schema_extra=RESUMABLE
     )
