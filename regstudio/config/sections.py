@@ -14,6 +14,13 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
+    @field_validator("*")
+    @classmethod
+    def _check_unicode(cls, value: Any) -> Any:
+        if isinstance(value, str | Path) and any("\ud800" <= letter <= "\udfff" for letter in str(value)):
+            raise ValueError("its name is not UTF-8, which the record of a run must be; rename it")
+        return value
+
 
 class LayoutSection(Section):
     """Where the images and labels lie."""

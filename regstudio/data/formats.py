@@ -4,6 +4,7 @@ Axes are never swapped: rows are the first axis of the array that the format's l
 nibabel's first axis, so other viewers may show the picture transposed; images and labels agree.
 """
 
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from PIL import Image
 from regstudio.data.codecs import itk, nifti, npy, pillow
 from regstudio.data.codecs.decoded_file import DecodedFile
 from regstudio.data.codecs.signatures import is_dicom, refuse_other_kind
-from regstudio.data.problems import FileError
+from regstudio.data.problems import NOT_UNICODE, FileError, is_unicode
 
 MIN_SIDE = 32  # pixels; the network's coarsest level needs them (a test holds it to networks.base.MIN_SIDE)
 
@@ -72,9 +73,10 @@ def extension(path: str | Path) -> str:
 
 
 def stem(path: str | Path) -> str:
-    """Return a file name without its extension: `a.b.nii.gz` -> `a.b`."""
+    """Return a file name without its extension: `a.b.nii.gz` -> `a.b`; letters with accents as one character (NFC)."""
     name = path.name if isinstance(path, Path) else Path(path).name
-    return name[: len(name) - len(extension(name))]
+    bare = name[: len(name) - len(extension(name))]
+    return bare if bare.isascii() else unicodedata.normalize("NFC", bare)  # macOS writes them as two
 
 
 def read_image(
@@ -217,6 +219,8 @@ def _plane_affine(
 @contextmanager
 def _translate_errors(path: Path) -> Iterator[None]:
     """Turn every exception of a decoder into a FileError, which says what is wrong and what to do."""
+    if not is_unicode(path):
+        raise FileError(path, *NOT_UNICODE)
     try:
         yield
     except FileError:

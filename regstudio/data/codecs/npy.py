@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -40,6 +41,24 @@ def decode_archive(path: Path, key: str) -> DecodedFile:
                 return _decode_stream(path, stream)
         except NotImplementedError as error:
             raise FileError(path, f"is compressed in a way that is not supported ({error})", "Use np.savez.") from None
+
+
+def read_arrays(path: Path, max_bytes: int) -> dict[str, npt.NDArray[Any]]:
+    """Return all arrays of an archive; raises FileError if it is none, or if they take more than `max_bytes`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if sum(entry.file_size for entry in archive.infolist()) > max_bytes:
+                raise FileError(path, f"unpacks to more than {max_bytes:,} bytes", "Delete it.")
+            arrays = {}
+            for name in names:
+                with archive.open(name) as stream:
+                    arrays[name.removesuffix(".npy")] = np.asarray(_decode_stream(path, stream).array)
+            return arrays
+    except FileError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise FileError(path, f"cannot be read as .npz ({error})", "Delete it.") from error
 
 
 def _decode_stream(path: Path, stream: IO[bytes]) -> DecodedFile:
