@@ -58,6 +58,29 @@ def test_what_libtiff_compresses_is_read_exactly(
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif").array, array)
 
 
+@pytest.mark.parametrize("predictor", [1, 2])
+@pytest.mark.parametrize("columns", [32, 64])
+def test_tiles_that_libtiff_compresses_are_read_exactly(tmp_path: Path, columns: int, predictor: int) -> None:
+    padded = np.pad(GREY, ((0, 48 - HEIGHT), (0, 64 - WIDTH)))
+    tiles = []
+    for top in range(0, 48, 16):
+        for left in range(0, 64, columns):
+            tile = padded[top : top + 16, left : left + columns]
+            Image.fromarray(tile).save(
+                tmp_path / "tile.tif", compression="tiff_lzw", tiffinfo={317: predictor, 278: 16}
+            )
+            with tifffile.TiffFile(tmp_path / "tile.tif") as file:
+                page, content = file.pages[0], (tmp_path / "tile.tif").read_bytes()
+                tiles.append(content[page.dataoffsets[0] :][: page.databytecounts[0]])
+    options = {"shape": GREY.shape, "dtype": GREY.dtype, "tile": (16, columns), "compression": "zlib"}
+    path = save(tmp_path / "a.tif", iter(tiles), predictor=predictor, **options)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        struct.pack_into("<H", content, file.pages[0].tags[259].valueoffset, 5)
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").array, GREY)
+
+
 def test_the_predictor_of_floats_is_undone(tmp_path: Path) -> None:
     array = (ramp() * 1e4 - 7).astype(np.float32)
     Image.fromarray(array).save(tmp_path / "a.tif", compression="tiff_lzw", tiffinfo={317: 3})

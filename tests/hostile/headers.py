@@ -74,3 +74,12 @@ def npz_preview(path: Path, side: int = 20_000, **arrays: np.ndarray) -> Path:
     zeros = np.zeros((side, side), np.uint8)
     np.savez_compressed(path, **(dict.fromkeys(("fixed", "moving", "warped"), zeros) | arrays))
     return path
+
+
+def dicom_with_a_long_element(path: Path, length: int = 2**31) -> Path:
+    """A DICOM file of 200 bytes, one element of which claims to be `length` bytes long."""
+    syntax = b"1.2.840.10008.1.2.1\0"
+    meta = struct.pack("<HH2sHI", 2, 0, b"UL", 4, 8 + len(syntax)) + struct.pack("<HH2sH", 2, 0x10, b"UI", len(syntax))
+    element = struct.pack("<HH2sHI", 8, 0x1140, b"OB", 0, length)
+    path.write_bytes(bytes(128) + b"DICM" + meta + syntax + element + b"\xe0\x7f\x10\x00" + bytes(16))
+    return path

@@ -10,7 +10,7 @@ from regstudio.data.formats import Picture, read_image
 from regstudio.data.problems import FileError
 from regstudio.transforms.itk_field import read_field
 from tests.hostile import headers
-from tests.pictures import BYTES, save_itk
+from tests.pictures import BYTES, GREY, save_itk
 
 DETACHED = "keeps its pixels in another file. Save it with the pixels inside."
 DAMAGED = "cannot be read as {}; it is damaged, or not what its name says. Copy or export it again."
@@ -71,6 +71,29 @@ def test_compressed_pixels_cannot_be_more_than_deflate_can_hold(tmp_path: Path) 
     assert message(path) == DAMAGED.format(".mha")
     path = headers.nrrd(tmp_path / "a.nrrd", sizes="8000 8000", encoding="gzip")
     assert message(path) == DAMAGED.format(".nrrd")
+
+
+def test_a_dicom_element_is_not_longer_than_its_file(tmp_path: Path) -> None:
+    assert message(headers.dicom_with_a_long_element(tmp_path / "a.dcm")) == DAMAGED.format(".dcm")
+
+
+@pytest.mark.parametrize("syntax", ["implicit", "explicit", "big endian", "sequences"])
+def test_dicom_of_every_encoding_passes(tmp_path: Path, syntax: str) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    save_itk(tmp_path / "a.dcm", GREY)
+    data = pydicom.dcmread(tmp_path / "a.dcm")
+    inner = pydicom.Dataset()
+    inner.PatientName = "x"
+    data.ReferencedImageSequence = pydicom.Sequence([inner, inner])
+    data.ReferencedImageSequence.is_undefined_length = syntax == "sequences"
+    uid = pydicom.uid.ImplicitVRLittleEndian if syntax == "implicit" else pydicom.uid.ExplicitVRLittleEndian
+    little = syntax != "big endian"
+    if not little:
+        uid = pydicom.uid.ExplicitVRBigEndian
+        data.PixelData = GREY.byteswap().tobytes()
+    data.file_meta.TransferSyntaxUID = uid
+    pydicom.dcmwrite(tmp_path / "a.dcm", data, implicit_vr=syntax == "implicit", little_endian=little)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.dcm").array, GREY)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,5 @@
 """MetaImage (.mha), NRRD and DICOM, through SimpleITK; DICOM is only read."""
 
-import os
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,11 +10,11 @@ import numpy.typing as npt
 
 from regstudio.data.codecs.bounds import check_header
 from regstudio.data.codecs.decoded_file import DecodedFile, refuse_huge
+from regstudio.data.codecs.silence import silence_stderr
 from regstudio.data.problems import FileError
 
 _READERS = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO"}  # others are DICOM
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's world axes to those of NIfTI; its own inverse
-_stderr_lock = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +33,7 @@ def decode(path: Path, key: str) -> DecodedFile:
     reader = sitk.ImageFileReader()
     reader.SetImageIO(_READERS.get(kind, "GDCMImageIO"))  # otherwise ITK accepts any content behind any extension
     reader.SetFileName(str(path))
-    with _silence_stderr():
+    with silence_stderr():
         reader.ReadImageInformation()
         channels = reader.GetNumberOfComponents()
         pixel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), channels)
@@ -56,7 +52,7 @@ def read_as(path: Path, image_io: str) -> npt.NDArray[Any]:
     reader = simpleitk().ImageFileReader()
     reader.SetImageIO(image_io)
     reader.SetFileName(str(path))
-    with _silence_stderr():
+    with silence_stderr():
         array: npt.NDArray[Any] = simpleitk().GetArrayFromImage(reader.Execute())
     return array
 
@@ -103,17 +99,3 @@ def simpleitk() -> Any:
     module: Any = sitk  # its functions carry no types
     module.ProcessObject.SetGlobalWarningDisplay(False)
     return module
-
-
-@contextmanager
-def _silence_stderr() -> Iterator[None]:
-    # On a damaged file MetaIO and GDCM write to C++'s std::cerr, which neither Python nor ITK's own switch controls.
-    with _stderr_lock, ExitStack() as undo:
-        with suppress(OSError):  # a program without a console has no descriptor 2
-            original = os.dup(2)
-            undo.callback(os.close, original)
-            devnull = os.open(os.devnull, os.O_WRONLY)
-            undo.callback(os.close, devnull)
-            os.dup2(devnull, 2)
-            undo.callback(os.dup2, original, 2)
-        yield

@@ -9,6 +9,8 @@ import logging
 import lzma
 import struct
 import zlib
+from collections.abc import Iterator
+from itertools import accumulate
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,14 @@ from PIL import Image
 
 from regstudio.data.codecs.bounds import count_pages
 from regstudio.data.codecs.decoded_file import MAX_BYTES, DecodedFile, refuse_huge, upright
+from regstudio.data.codecs.silence import silence_stderr
 from regstudio.data.problems import FileError
 
 Array = npt.NDArray[Any]
 
 _WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB = 0, 2, 3, 5, 6, 8
 _NONE, _LZW, _DEFLATE, _PACKBITS, _LZMA, _ZSTD = 1, 5, (8, 32946), 32773, 34925, 50000
+_LIBTIFF_BYTES = 2**26  # decompressed at once
 _WHOLE_PAGES = (2, 3, 4, 6, 7)  # fax and JPEG, which Pillow decodes by the page
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u", 6: "c"}  # by SampleFormat
 _REVERSED_BITS = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)).reshape(-1, 8)[:, ::-1]).tobytes()
@@ -113,7 +117,7 @@ def _palette(colormap: Array) -> npt.NDArray[np.uint8]:
 
 def _page_by_pillow(path: Path, page: Any) -> tuple[Array, bool]:
     """Return a page that Pillow decodes, upright, and whether it is in colour; numbers as stored."""
-    with Image.open(path, formats=("TIFF",)) as image:
+    with silence_stderr(), Image.open(path, formats=("TIFF",)) as image:
         image.seek(page.index)
         if image.mode not in ("1", "L"):
             return np.asarray(image.convert("RGB")), True
@@ -129,24 +133,34 @@ def _samples(path: Path, page: Any, number: int) -> Array:
     dtype = _dtype(path, page)
     planes, each = (samples, 1) if page.planarconfig == 2 else (1, samples)
     rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, width)
-    down, across = ceil(height / rows), ceil(width / columns)
     if rows * columns * each * dtype.itemsize > MAX_BYTES:
         raise ValueError("a tile that is larger than any picture")
+    if planes * ceil(height / rows) * ceil(width / columns) > len(page.dataoffsets):
+        raise ValueError("strips or tiles are missing")
     array = np.empty((planes, height, width, each), dtype.newbyteorder("="))
     skipped = number * ceil(width * each * page.bitspersample / 8) * height * planes
-    with path.open("rb") as stream:
-        for segment in range(planes * down * across):
-            plane, place = divmod(segment, down * across)
-            top, left = place // across * rows, place % across * columns
-            tall = rows if page.is_tiled else min(rows, height - top)
-            stream.seek(page.dataoffsets[segment] + skipped)
-            size = ceil(columns * each * page.bitspersample / 8) * tall
-            raw = stream.read(size if page.compression == _NONE else page.databytecounts[segment])
-            if page.fillorder == 2:
-                raw = raw.translate(_REVERSED_BITS)
-            block = _unpacked(_decompressed(path, page, raw, size, tall), page, dtype, (tall, columns, each))
+    row_bytes = ceil(columns * each * page.bitspersample / 8)
+    for plane in range(planes):
+        places = [(top, left) for top in range(0, height, rows) for left in range(0, width, columns)]
+        heights = [rows if page.is_tiled else min(rows, height - top) for top, _ in places]
+        stored = _stored(path, page, plane * len(places), [row_bytes * tall for tall in heights], skipped)
+        for (top, left), tall, data in zip(
+            places, heights, _decompressed(path, page, stored, row_bytes, heights), strict=True
+        ):
+            block = _unpacked(data, page, dtype, (tall, columns, each))
             array[plane, top : top + tall, left : left + columns] = block[: height - top, : width - left]
     return np.moveaxis(array[..., 0], 0, -1) if planes > 1 else array[0]
+
+
+def _stored(path: Path, page: Any, first: int, sizes: list[int], skipped: int) -> list[bytes]:
+    """Return strips or tiles as they are stored, from number `first` on; `sizes` are their bytes once unpacked."""
+    stored = []
+    with path.open("rb") as stream:
+        for segment, size in enumerate(sizes, start=first):
+            stream.seek(page.dataoffsets[segment] + skipped)
+            raw = stream.read(size if page.compression == _NONE else page.databytecounts[segment])
+            stored.append(raw.translate(_REVERSED_BITS) if page.fillorder == 2 else raw)
+    return stored
 
 
 def _dtype(path: Path, page: Any) -> np.dtype[Any]:
@@ -164,35 +178,51 @@ def _dtype(path: Path, page: Any) -> np.dtype[Any]:
     return np.dtype(f"{page.parent.byteorder}{kind}{bits // 8}")
 
 
-def _decompressed(path: Path, page: Any, raw: bytes, size: int, rows: int) -> bytes:
-    """Return the `size` bytes of a strip or tile of `rows` rows; ValueError where there are fewer."""
+def _decompressed(path: Path, page: Any, stored: list[bytes], row_bytes: int, heights: list[int]) -> Iterator[bytes]:
+    """Yield the bytes of each strip or tile; ValueError where they are fewer than its rows of `row_bytes`."""
     compression = int(page.compression)
-    if compression == _NONE:
-        data = raw
-    elif compression in _DEFLATE:
-        data = zlib.decompressobj().decompress(raw, size)
-    elif compression == _LZMA:
-        data = lzma.LZMADecompressor().decompress(raw, size)
-    elif compression in (_LZW, _PACKBITS, _ZSTD):
-        data = _by_libtiff(compression, raw, size // rows, rows)
+    if compression in (_LZW, _PACKBITS, _ZSTD):
+        unpacked = _by_libtiff(compression, stored, row_bytes, heights)
+    elif compression in (_NONE, _LZMA, *_DEFLATE):
+        unpacked = (_inflated(compression, raw, row_bytes * tall) for raw, tall in zip(stored, heights, strict=True))
     else:
         name = getattr(page.compression, "name", f"method {compression}").replace("_", " ")
         what = f"is compressed by {name}, which is not supported"
         raise FileError(path, what, "Save it with LZW or Deflate (ZIP), or without compression.")
-    if len(data) < size:
-        raise ValueError("a strip that is cut off")
-    return data
+    for data, tall in zip(unpacked, heights, strict=True):
+        if len(data) < row_bytes * tall:
+            raise ValueError("a strip that is cut off")
+        yield data
 
 
-def _by_libtiff(compression: int, raw: bytes, width: int, height: int) -> bytes:
-    """Decompress bytes through Pillow, which hands a grey TIFF of one strip of them to libtiff."""
-    tags = {256: width, 257: height, 258: 8, 259: compression, 262: 1, 273: 0, 277: 1, 278: height, 279: len(raw)}
-    head = 8 + 2 + 12 * len(tags) + 4
-    tags[273] = head
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
-    content = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4) + raw
-    with Image.open(io.BytesIO(content), formats=("TIFF",)) as image:
-        return image.tobytes()
+def _inflated(compression: int, raw: bytes, size: int) -> bytes:
+    if compression == _NONE:
+        return raw
+    unpacker = lzma.LZMADecompressor() if compression == _LZMA else zlib.decompressobj()
+    return unpacker.decompress(raw, size)
+
+
+def _by_libtiff(compression: int, stored: list[bytes], row_bytes: int, heights: list[int]) -> Iterator[bytes]:
+    """Decompress strips or tiles through Pillow, which hands libtiff a grey TIFF of which they are the strips."""
+    at_once = max(1, _LIBTIFF_BYTES // max(1, row_bytes * heights[0]))
+    for start in range(0, len(stored), at_once):
+        strips, rows = stored[start : start + at_once], heights[start : start + at_once]
+        values = {256: row_bytes, 257: sum(rows), 258: 8, 259: compression, 262: 1, 277: 1, 278: rows[0]}
+        tables = 8 + 2 + 12 * (len(values) + 2) + 4
+        places = accumulate((len(strip) for strip in strips[:-1]), initial=tables + 8 * len(strips))
+        one = len(strips) == 1  # then the entry holds the number itself, not its place
+        offsets = struct.pack(f"<{len(strips)}I", *places)
+        lengths = struct.pack(f"<{len(strips)}I", *map(len, strips))
+        entries = [(tag, 1, struct.pack("<I", value)) for tag, value in values.items()]
+        entries.append((273, len(strips), offsets if one else struct.pack("<I", tables)))
+        entries.append((279, len(strips), lengths if one else struct.pack("<I", tables + len(offsets))))
+        directory = b"".join(struct.pack("<HHI4s", tag, 4, count, value) for tag, count, value in sorted(entries))
+        head = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
+        content = b"".join((head, directory, bytes(4), offsets, lengths, *strips))
+        with silence_stderr(), Image.open(io.BytesIO(content), formats=("TIFF",)) as image:
+            data = image.tobytes()
+        for top, tall in zip(accumulate(rows, initial=0), rows, strict=False):
+            yield data[top * row_bytes : (top + tall) * row_bytes]
 
 
 def _unpacked(data: bytes, page: Any, dtype: np.dtype[Any], shape: tuple[int, int, int]) -> Array:
