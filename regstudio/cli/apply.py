@@ -1,12 +1,15 @@
 """`regstudio apply`: apply a saved flow to further images, labels and points."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from regstudio.cli.options import given, setting_options
 from regstudio.config import build_config
+
+if TYPE_CHECKING:
+    from regstudio.transforms.apply import SavedFlow
 
 FILE = click.Path(path_type=Path)
 
@@ -48,27 +51,35 @@ def apply(
         written.append(apply_flow(saved, label_picture, out, label=True, key=reading.label_key))
     if points is not None:
         saved = load_flow(flow, image_picture or label_picture)
-        written.append(_move(saved.flow, points, out, inverse=inverse))
+        written.append(_move(saved, points, out, inverse=inverse))
     for path in written:
         click.echo(f"Wrote {path}.")
 
 
-def _move(flow: Any, points: Path, out: Path, *, inverse: bool) -> Path:
+def _move(saved: "SavedFlow", points: Path, out: Path, *, inverse: bool) -> Path:
     """Map the points of a file by the flow, write them and print the direction; return the path."""
     from regstudio.data.points import read_landmarks
+    from regstudio.data.problems import FileError
     from regstudio.transforms.apply import PRECISION, move_points, write_points
     from regstudio.transforms.result_files import refuse_input
 
-    landmarks = read_landmarks(points)
+    landmarks = read_landmarks(points, "moving" if inverse else "fixed")
+    if inverse and landmarks.world is not None:
+        raise FileError(
+            points, "is in mm, and nothing says where the moving image lies", "Give pixels: columns y and x."
+        )
+    landmarks = landmarks.on(saved.affine)  # the flow's grid is that of the fixed image
     target = out / f"{points.stem}_moved.csv"
     refuse_input(target, [points])
-    places, residuals = move_points(flow, landmarks.places, inverse=inverse)
+    places, residuals = move_points(saved.flow, landmarks.places, inverse=inverse)
     write_points(target, landmarks, places)
     direction = (
         "moving image to the fixed image, by inverting the flow" if inverse else "fixed image to the moving image"
     )
     click.echo(f"{len(places)} points went from the {direction}.")
-    unsolved = [str(line) for line, residual in enumerate(residuals, start=2) if not residual <= PRECISION]
+    unsolved = [
+        str(line) for line, residual in zip(landmarks.lines, residuals, strict=True) if not residual <= PRECISION
+    ]
     if unsolved:
         click.echo(f"Warning: the flow could not be inverted at line {', '.join(unsolved)} of {points}.", err=True)
     return target

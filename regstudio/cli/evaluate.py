@@ -93,7 +93,8 @@ def evaluate(
     recorded = load_checkpoint(checkpoints[0]).config
     config = build_config(given(values), read_config(recorded) if recorded else None)
     # Build all methods before the first one runs, so that a missing package is reported at once.
-    methods = [checkpoint_method(path, group.device(device), affine, refine, precision) for path in checkpoints]
+    own = values["normalise"]
+    methods = [checkpoint_method(path, group.device(device), affine, refine, precision, own) for path in checkpoints]
     methods += [baseline(name) for name in baselines]
     index, atlas = group.broadcast_from_first(lambda: _usable_data(config))
     read = pair_reader(config.reading, atlas, with_points=True)

@@ -67,17 +67,25 @@ def register(
     from regstudio.registering.journal import file_digest
     from regstudio.training.setup import pair_reader
 
-    method = load_method(checkpoint, group.device(device), affine=affine, precision=precision, refine=refine)
+    method = load_method(
+        checkpoint,
+        group.device(device),
+        affine=affine,
+        normalise=values["normalise"],
+        precision=precision,
+        refine=refine,
+    )
+    reading = build_config({"normalise": method.normalise, **given(values)}).reading
     cases, problems = group.broadcast_from_first(lambda: find_moving(moving, moving_seg))
     for problem in problems:
         click.echo(f"{problem.severity.capitalize()}: {problem}", err=True)
     target = Case(id=stem(fixed), image=fixed, label=fixed_seg)
     results = register_files(
         method,
-        pair_reader(build_config(given(values)).reading, target),
+        pair_reader(reading, target),
         cases,
         out,
-        recipe=f"{file_digest(checkpoint)}\n{affine=}\n{refine=}\n{precision=}",
+        recipe=f"{file_digest(checkpoint)}\n{affine=}\n{refine=}\n{precision=}\n{reading.normalise=}",
         overwrite=overwrite,
         group=group,
     )

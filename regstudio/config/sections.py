@@ -14,6 +14,13 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
+    @field_validator("*")
+    @classmethod
+    def _check_unicode(cls, value: Any) -> Any:
+        if isinstance(value, str | Path) and any("\ud800" <= letter <= "\udfff" for letter in str(value)):
+            raise ValueError("its name is not UTF-8, which the record of a run must be; rename it")
+        return value
+
 
 class LayoutSection(Section):
     """Where the images and labels lie."""
@@ -40,6 +47,9 @@ class ReadingSection(Section):
     slice_axis: int | None = Field(None, ge=0, le=2, description="axis along which a slice of 3-D files is taken")
     slice_index: int | None = Field(None, ge=0, description="index of that slice")
     resize_to_atlas: bool = Field(False, description="resample images and labels of another size to the atlas's")
+    normalise: Literal["minmax", "percentile"] = Field(
+        "minmax", description="what becomes 0 and 1: minmax: the extremes; percentile: the 0.5 and 99.5 percentiles"
+    )
     cache_gb: float = Field(
         2.0, ge=0, description="memory for decoded images, in gigabytes", json_schema_extra=RESUMABLE
     )

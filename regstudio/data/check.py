@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from regstudio.data.check_report import CheckReport, SetSummary
 from regstudio.data.formats import MIN_SIDE, extension, read_image, read_label
 from regstudio.data.layout import Case, DataIndex
-from regstudio.data.loaders import rescale
+from regstudio.data.loaders import Normalise, clip_outliers, rescale
 from regstudio.data.problems import FileError, Problem, Severity
 from regstudio.threads import map_in_order
+
+_SQUEEZED = 1 / 3  # of the range of values: less for nearly all pixels is worth a warning
 
 Role = Literal["atlas", "training", "validation"]
 
@@ -29,6 +32,7 @@ class ReadOptions:
     slice_axis: int | None = None
     slice_index: int | None = None
     resize_to_atlas: bool = False
+    normalise: Normalise = "minmax"
 
 
 @dataclass(kw_only=True)
@@ -42,6 +46,7 @@ class _CheckedCase:
     size: tuple[int, ...] | None = None
     digest: bytes = b""
     pixels: Counter[int] = field(default_factory=Counter)
+    palette: npt.NDArray[np.uint8] | None = None
 
     def add(self, severity: Severity, path: Path, what: str, remedy: str, *, left_out: bool = False) -> None:
         self.problems.append(Problem(severity=severity, path=path, what=what, remedy=remedy, left_out=left_out))
@@ -116,6 +121,17 @@ def _check_image(checked: _CheckedCase, options: ReadOptions, atlas: _CheckedCas
         checked.digest = hashlib.blake2b(pixels.tobytes() + _size_text(array.shape).encode()).digest()
     else:
         checked.mark_unusable(path, "every pixel has the same value", "Export it again.")
+    if options.normalise == "minmax":
+        _warn_of_outliers(checked, path, array)
+
+
+def _warn_of_outliers(checked: _CheckedCase, path: Path, array: npt.NDArray[Any]) -> None:
+    """Warn where a few very bright or dark pixels squeeze the rest into a small part of [0, 1]."""
+    usual, whole = (float(values.max()) - float(values.min()) for values in (clip_outliers(array), array))
+    if usual < _SQUEEZED * whole:
+        what = f"all but one in a hundred of its pixels lie within {usual / whole:.1%} of its range of values"
+        remedy = "Use --normalise percentile, or take the bright or dark spots out."
+        checked.add("warning", path, what, remedy)
 
 
 def _check_label(checked: _CheckedCase, options: ReadOptions, atlas: _CheckedCase | None) -> None:
@@ -123,12 +139,14 @@ def _check_label(checked: _CheckedCase, options: ReadOptions, atlas: _CheckedCas
     if path is None:
         return
     try:
-        array = read_label(
+        picture = read_label(
             path, key=options.label_key, slice_axis=options.slice_axis, slice_index=options.slice_index
-        ).array
+        )
     except FileError as error:
         checked.mark_unusable(path, error.what, error.remedy)
         return
+    array = picture.array
+    checked.palette = picture.header if isinstance(picture.header, np.ndarray) else None
     ids, counts = np.unique(array, return_counts=True)
     checked.pixels = Counter(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
     if extension(path) in (".jpg", ".jpeg"):
@@ -142,7 +160,20 @@ def _check_label(checked: _CheckedCase, options: ReadOptions, atlas: _CheckedCas
     unknown = sorted(checked.pixels.keys() - atlas.pixels.keys() - {0}) if atlas and atlas.pixels else []
     if unknown:
         what = f"has label ids that the atlas lacks: {', '.join(map(str, unknown))}"
-        checked.add("warning", path, what, "Give them to the atlas, or expect a Dice of 0 for them.")
+        checked.add("warning", path, what, "Give them to the atlas; they are left out of the Dice.")
+    if atlas:
+        _compare_palettes(checked, path, atlas)
+
+
+def _compare_palettes(checked: _CheckedCase, path: Path, atlas: _CheckedCase) -> None:
+    if checked.palette is None or atlas.palette is None:
+        return
+    shared = sorted(checked.pixels.keys() & atlas.pixels.keys())
+    differ = [i for i in shared if (checked.palette[i] != atlas.palette[i]).any()]
+    if differ:
+        what = f"its palette gives other colours than the atlas's to the label ids {', '.join(map(str, differ))}"
+        remedy = "Make sure that the ids mean the same: only ids are compared, never colours."
+        checked.add("warning", path, what, remedy)
 
 
 def _compare_sets(
@@ -159,7 +190,7 @@ def _compare_sets(
     missing = sorted(atlas[0].pixels.keys() - seen - {0}) if atlas and seen else []
     if missing and atlas[0].case.label:
         what = f"has label ids that no validation label has: {', '.join(map(str, missing))}"
-        report.add("warning", atlas[0].case.label, what, "Use the same ids everywhere, or expect a Dice of 0 for them.")
+        report.add("warning", atlas[0].case.label, what, "Use the same ids everywhere; these are left out of the Dice.")
     if training and not any(checked.usable for checked in training):
         what = "none of its images can be used to train on"
         report.add("error", training[0].case.image.parent, what, "Mend what the warnings say.")

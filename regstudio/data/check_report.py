@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from regstudio.data.layout import DataIndex
-from regstudio.data.problems import Problem
+from regstudio.data.problems import Problem, shown_path
 
 _MAX_FILES = 5  # shown for each problem
 _MAX_PROBLEMS = 20  # shown for each severity; also of label ids
@@ -53,16 +53,16 @@ class CheckReport:
             "label": str(atlas.label) if atlas and atlas.label else None,
         }
         return {
-            "data_base_dir": str(self.index.root),
+            "data_base_dir": shown_path(self.index.root),
             "can_train": self.can_train,
             **sets,
-            "problems": [asdict(problem) | {"path": str(problem.path)} for problem in self.index.problems],
+            "problems": [asdict(problem) | {"path": shown_path(problem.path)} for problem in self.index.problems],
         }
 
     def to_text(self) -> str:
         """Return the report for a terminal: the verdict, the sets, the labels, then each problem with its files."""
         verdict = "Ready to train." if self.can_train else "Cannot train before the errors below are mended."
-        parts = [f"{self.index.root}: {verdict}", _table(self._set_rows())]
+        parts = [f"{shown_path(self.index.root)}: {verdict}", _table(self._set_rows())]
         unopened = sum(self.unopened(name) for name in self.sets)
         if unopened:
             parts.append(f"{unopened:,} of the images are not opened yet; regstudio check opens all.")
@@ -120,7 +120,7 @@ def _problem_list(problems: list[Problem], root: Path) -> str:
         files[problem.what, problem.remedy, problem.left_out].append(problem.path)
     lines = []
     for (what, remedy, left_out), paths in list(files.items())[:_MAX_PROBLEMS]:
-        shown = [str(path.relative_to(root)) if path.is_relative_to(root) else str(path) for path in paths[:_MAX_FILES]]
+        shown = [_shown(path, root) for path in paths[:_MAX_FILES]]
         if len(paths) > _MAX_FILES:
             shown.append(f"and {len(paths) - _MAX_FILES} more")
         outcome = " (left out)" if left_out else ""
@@ -132,3 +132,8 @@ def _problem_list(problems: list[Problem], root: Path) -> str:
     if len(files) > _MAX_PROBLEMS:
         lines.append(f"  and {len(files) - _MAX_PROBLEMS} more kinds of problem")
     return "\n".join(lines)
+
+
+def _shown(path: Path, root: Path) -> str:
+    """Return a path within the data folder, and the folder itself as it was named."""
+    return shown_path(path.relative_to(root) if path.is_relative_to(root) and path != root else path)

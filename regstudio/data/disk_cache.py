@@ -26,7 +26,7 @@ from regstudio.files import atomic_path
 Array = npt.NDArray[Any]
 FileState = tuple[int, ...]
 
-READER_VERSION = 1  # part of the key: raise it when the readers give other arrays, and the old entries are misses
+READER_VERSION = 2  # part of the key: raise it when the readers give other arrays, and the old entries are misses
 MIN_FREE_BYTES = 2e9  # disk space left to other programs
 CHECKSUM_BYTES = 20
 

@@ -4,6 +4,7 @@ Axes are never swapped: rows are the first axis of the array that the format's l
 nibabel's first axis, so other viewers may show the picture transposed; images and labels agree.
 """
 
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from regstudio.data.codecs import itk, nifti, npy, pillow
 from regstudio.data.codecs.decoded_file import DecodedFile
-from regstudio.data.problems import FileError
+from regstudio.data.codecs.signatures import is_dicom, refuse_other_kind
+from regstudio.data.problems import NOT_UNICODE, FileError, is_unicode
 
 MIN_SIDE = 32  # pixels; the network's coarsest level needs them (a test holds it to networks.base.MIN_SIDE)
 
@@ -33,6 +36,8 @@ _DECODERS: dict[str, Callable[[Path, str], DecodedFile]] = {
     ".mha": itk.decode,
     ".nrrd": itk.decode,
     ".dcm": itk.decode,
+    ".dicom": itk.decode,
+    ".ima": itk.decode,
 }
 EXTENSIONS = tuple(_DECODERS)
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's own conversion to grey
@@ -68,9 +73,10 @@ def extension(path: str | Path) -> str:
 
 
 def stem(path: str | Path) -> str:
-    """Return a file name without its extension: `a.b.nii.gz` -> `a.b`."""
+    """Return a file name without its extension: `a.b.nii.gz` -> `a.b`; letters with accents as one character (NFC)."""
     name = path.name if isinstance(path, Path) else Path(path).name
-    return name[: len(name) - len(extension(name))]
+    bare = name[: len(name) - len(extension(name))]
+    return bare if bare.isascii() else unicodedata.normalize("NFC", bare)  # macOS writes them as two
 
 
 def read_image(
@@ -91,8 +97,11 @@ def read_image(
         array = plane.array
         if plane.palette is not None:
             array = plane.palette[array]
+        if plane.white is not None:
+            array = (plane.white - array).astype(array.dtype)
         if plane.colour or plane.palette is not None:
-            array = np.rint(array[..., :3] @ _LUMINANCE).astype(array.dtype)
+            grey = array[..., :3] @ _LUMINANCE
+            array = grey if array.dtype.kind == "f" else np.rint(grey).astype(array.dtype)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = int(np.count_nonzero(~np.isfinite(array)))
             raise FileError(path, f"holds NaN or infinity in {bad} pixels", "Replace them, for instance by 0.")
@@ -124,20 +133,33 @@ def read_label(
 def _as_ids(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.dtype.kind == "b":
         return array.astype(np.uint8)
-    if array.dtype.kind != "f":
-        return array
-    whole = np.isfinite(array) & (np.rint(array) == array) & (np.abs(array) < 2**31)
-    if not whole.all():
+    limit = 2**63
+    if array.dtype.kind == "f":
+        array, limit = _rounded(path, array), 2**53  # above which floats skip whole numbers
+    largest = max(int(array.max(initial=0)), int(array.min(initial=0)), key=abs)
+    if not -limit < largest < limit:
+        what = f"holds the label id {largest}, and {limit - 1} is the largest that is read"
+        raise FileError(path, what, "Give the labels smaller ids.")
+    return array.astype(np.int64) if array.dtype.kind == "f" else array
+
+
+def _rounded(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return whole numbers; those that a float has missed by a little are taken, as NIfTI's scl_slope leaves them."""
+    with np.errstate(invalid="ignore"):
+        whole = np.rint(array)
+        wrong = ~(np.abs(array - whole) <= 1e-3 + 2.4e-7 * np.abs(whole))  # the slope is a 32-bit float
+    if wrong.any():
         raise FileError(
             path,
-            f"a label map holds whole numbers, this one holds {array[~whole].flat[0]:g}",
+            f"a label map holds whole numbers, this one holds {array[wrong].flat[0]}",
             "Save the ids as integers, and resample labels with nearest neighbour only.",
         )
-    return array.astype(np.int64)
+    rounded: npt.NDArray[Any] = whole
+    return rounded
 
 
 def _read_plane(path: Path, key: str, slice_axis: int | None, slice_index: int | None) -> DecodedFile:
-    decode = _DECODERS.get(extension(path))
+    decode = _DECODERS.get(extension(path)) or (itk.decode if is_dicom(path) else None)
     if decode is None:
         raise FileError(path, "this format is not supported", f"Supported are {', '.join(EXTENSIONS)}.")
     if path.stat().st_size == 0:
@@ -197,6 +219,8 @@ def _plane_affine(
 @contextmanager
 def _translate_errors(path: Path) -> Iterator[None]:
     """Turn every exception of a decoder into a FileError, which says what is wrong and what to do."""
+    if not is_unicode(path):
+        raise FileError(path, *NOT_UNICODE)
     try:
         yield
     except FileError:
@@ -209,6 +233,9 @@ def _translate_errors(path: Path) -> Iterator[None]:
         raise FileError(path, "may not be read (permission denied)", "Change its permissions.") from None
     except MemoryError:
         raise FileError(path, "does not fit in memory", "Save it in a lower resolution.") from None
+    except Image.DecompressionBombError:
+        raise FileError(path, "is too large to be decoded", "Save it in a lower resolution.") from None
     except Exception as error:  # decoders may raise anything on damaged files
+        refuse_other_kind(path, extension(path) or ".dcm")
         what = f"cannot be read as {extension(path)}; it is damaged, or not what its name says"
         raise FileError(path, what, "Copy or export it again.") from error

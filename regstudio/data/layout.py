@@ -11,13 +11,14 @@ Only names are read here; no file is opened. Image and label may have different 
 import fnmatch
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from regstudio.data.formats import EXTENSIONS, stem
 from regstudio.data.listing import LABEL_SUFFIX, FolderListing, short_list, split_images_and_labels
-from regstudio.data.problems import Problem
+from regstudio.data.problems import NOT_UNICODE, Problem, is_unicode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,9 @@ def index_folder(layout: Layout) -> DataIndex:
     since many data sets number both from 1.
     """
     root, listing = layout.data_base_dir, FolderListing()
-    if not root.is_dir():
+    if not is_unicode(root):
+        listing.add("error", root, *NOT_UNICODE)
+    elif not root.is_dir():
         listing.add("error", root, "there is no such folder", "Name the folder of your data with --data_base_dir.")
     elif not os.access(root, os.R_OK | os.X_OK):
         listing.add("error", root, "may not be read (permission denied)", "Change its permissions.")
@@ -142,8 +145,8 @@ def find_cases(listing: FolderListing, folder: Path, label_folder: Path, pattern
         for path in stray_labels:
             remedy = f"Move it to {label_folder}."
             listing.add("warning", path, "looks like a label among images", remedy, left_out=True)
-    matches = re.compile(fnmatch.translate(pattern)).match
-    matching = [path for path in images if matches(path.name)]
+    matches = re.compile(fnmatch.translate(unicodedata.normalize("NFC", pattern))).match
+    matching = [path for path in images if matches(unicodedata.normalize("NFC", path.name))]
     if len(matching) < len(images):
         what = f"{len(images) - len(matching)} of {len(images)} images do not match the pattern '{pattern}'"
         listing.add("note", folder, what, "Change --file_pattern to use them.")

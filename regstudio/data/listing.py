@@ -6,10 +6,12 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from regstudio.data.codecs.signatures import is_dicom
 from regstudio.data.formats import EXTENSIONS, extension, stem
-from regstudio.data.problems import Problem, Severity
+from regstudio.data.problems import NOT_UNICODE, Problem, Severity, is_unicode, shown_path
 
 POINTS_SUFFIX = "_points"
+POINTS_ENDINGS = (".csv", ".fcsv")
 LABEL_SUFFIX = "_seg"
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
 
@@ -47,18 +49,25 @@ class FolderListing:
                 path = folder / entry.name
                 if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_FILES:
                     continue
-                if entry.name.endswith(f"{POINTS_SUFFIX}.csv"):  # landmarks, which data.points finds
+                if is_points_file(entry.name):  # landmarks, which data.points finds
                     continue
-                if entry.is_dir():
+                if not is_unicode(entry.name):
+                    self.add("warning", path, *NOT_UNICODE, left_out=True)
+                elif entry.is_dir():
                     self.add("note", path, "folders within this folder are not looked into", "Move its files up.")
                 elif not entry.is_file():
                     self.add("warning", path, "is no file (a broken link?)", "Put the file there.", left_out=True)
-                elif not extension(entry.name):
+                elif not extension(entry.name) and not is_dicom(path):
                     remedy = f"Supported are {', '.join(EXTENSIONS)}."
                     self.add("warning", path, "this format is not supported", remedy, left_out=True)
                 else:
                     found.append(path)
         return found
+
+
+def is_points_file(name: str) -> bool:
+    """Return whether a file of this name holds landmarks: NAME_points.csv or .fcsv."""
+    return name.endswith(tuple(POINTS_SUFFIX + ending for ending in POINTS_ENDINGS))
 
 
 def natural_key(name: str) -> tuple[list[str | int], str]:
@@ -80,5 +89,7 @@ def split_images_and_labels(pictures: list[Path]) -> tuple[list[Path], list[Path
 
 def short_list(paths: list[Path]) -> str:
     """Return the first five names in natural order, and how many more there are."""
-    text = ", ".join(path.name for path in heapq.nsmallest(5, paths, key=lambda path: natural_key(path.name)))
+    text = ", ".join(
+        shown_path(path.name) for path in heapq.nsmallest(5, paths, key=lambda path: natural_key(path.name))
+    )
     return text if len(paths) <= 5 else f"{text} and {len(paths) - 5} more"

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from torch.nn import functional as F
 from regstudio.data.cache import Cache
 from regstudio.data.formats import Picture, read_image, read_label
 
+Normalise = Literal["minmax", "percentile"]
+_PERCENTILES = (0.5, 99.5)
+
 
 class DataWarning(UserWarning):
     """A file is used in spite of a problem; the message names it."""
@@ -25,7 +28,7 @@ class DataWarning(UserWarning):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageLoader:
-    """Load an image as float32 (1, H, W), its minimum at 0 and its maximum at 1.
+    """Load an image as float32 (1, H, W), scaled to [0, 1] as `normalise` says, see `normalised`.
 
     A constant image becomes zeros, with a DataWarning. `key`, `slice_axis` and `slice_index` are those of `read_image`;
     an image of another size than `size` (H, W) is resampled. Raises DataError, which names the file, if it cannot be
@@ -40,6 +43,7 @@ class ImageLoader:
     slice_axis: int | None = None
     slice_index: int | None = None
     size: tuple[int, int] | None = None
+    normalise: Normalise = "minmax"
     cache: Cache | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -65,6 +69,8 @@ class ImageLoader:
     def _compact(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if self.size is not None and array.shape != self.size:
             array = _resize_linear(array, self.size)
+        if self.normalise == "percentile":
+            array = clip_outliers(array)
         return array if _fits_16_bits(array) else rescale(array)
 
     def _normalised(self, array: npt.NDArray[Any], path: str | Path) -> npt.NDArray[np.float32]:
@@ -114,6 +120,23 @@ class LabelLoader:
         if self.size is not None and array.shape != self.size:
             array = _resize_nearest(array, self.size)
         return array.astype(np.result_type(np.min_scalar_type(array.min()), np.min_scalar_type(array.max())))
+
+
+def normalised(array: npt.NDArray[Any], rule: Normalise) -> npt.NDArray[np.float32]:
+    """Return a copy scaled to [0, 1]: "minmax" by its extremes, "percentile" by its 0.5 and 99.5 percentiles, clipped.
+
+    The rules commute: an image that was scaled by its extremes, or clipped before, gives the same by percentiles.
+    """
+    return rescale(clip_outliers(array) if rule == "percentile" else array)
+
+
+def clip_outliers(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Clip to the nearest values of the array to its 0.5 and 99.5 percentiles; unchanged if these two are equal."""
+    few = _PERCENTILES[0] / 100 * array.size + 1
+    if array.dtype.kind == "b" or all(np.count_nonzero(array == end) > few for end in (array.min(), array.max())):
+        return array  # at both ends enough pixels are equal already
+    lowest, highest = np.percentile(array, _PERCENTILES, method="nearest")
+    return array if lowest == highest else np.clip(array, lowest, highest)
 
 
 def rescale(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -166,7 +166,7 @@ class PairReader:
         path = find_landmarks(case.image) if self._landmarks is not None else None
         if path is None or self._landmarks is None:
             return None
-        landmarks = read_landmarks(path)
+        landmarks = read_landmarks(path, "moving").on(picture.affine)
         check_pair(self._landmarks, landmarks)
         check_within(landmarks, picture.array.shape)
         places: npt.NDArray[np.float64] = (landmarks.places + 0.5) / pixel - 0.5
@@ -175,7 +175,7 @@ class PairReader:
     @cached_property
     def _landmarks(self) -> Landmarks | None:
         path: Path | None = find_landmarks(self.fixed.image) if self.with_points else None
-        landmarks = None if path is None else read_landmarks(path)
+        landmarks = None if path is None else read_landmarks(path).on(self._fixed_side.picture.affine)
         if landmarks is not None:
             check_within(landmarks, self._fixed_side.picture.array.shape)
         return landmarks

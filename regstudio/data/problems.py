@@ -1,5 +1,6 @@
 """Problems of files and folders: FileError is raised when one file is read, Problem is reported when many are."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -7,6 +8,7 @@ from typing import Literal
 from regstudio.errors import DataError
 
 Severity = Literal["error", "warning", "note"]
+NOT_UNICODE = "its name is not UTF-8", "Rename it."
 
 
 class FileError(DataError):
@@ -18,7 +20,7 @@ class FileError(DataError):
 
     def __str__(self) -> str:
         """Return the sentence for the user."""
-        return f"{self.path}: {self.what}. {self.remedy}"
+        return f"{shown_path(self.path)}: {self.what}. {self.remedy}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,4 +39,18 @@ class Problem:
 
     def __str__(self) -> str:
         """Return the sentence for the user."""
-        return f"{self.path}: {self.what}. {self.remedy}"
+        return f"{shown_path(self.path)}: {self.what}. {self.remedy}"
+
+
+def is_unicode(path: str | Path) -> bool:
+    """Return whether a path is text; names from other systems may be bytes that are not UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown_path(path: str | Path) -> str:
+    """Return a path as text that can be printed and stored, bytes that are not UTF-8 as \\xNN."""
+    return str(path) if is_unicode(path) else os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from regstudio.data.codecs import itk, nifti, npy, pillow
+from regstudio.data.codecs import itk, nifti, npy, pillow, tiff
 from regstudio.data.codecs.decoded_file import DecodedFile
 from regstudio.data.formats import Picture, extension
 from regstudio.data.problems import FileError
@@ -15,8 +15,8 @@ from regstudio.files import atomic_path
 
 _ENCODERS: dict[str, Callable[[Path, str, DecodedFile], None]] = {
     ".png": pillow.encode,
-    ".tif": pillow.encode,
-    ".tiff": pillow.encode,
+    ".tif": tiff.encode,
+    ".tiff": tiff.encode,
     ".bmp": pillow.encode,
     ".jpg": pillow.encode,
     ".jpeg": pillow.encode,
@@ -27,13 +27,14 @@ _ENCODERS: dict[str, Callable[[Path, str, DecodedFile], None]] = {
     ".mha": itk.encode,
     ".nrrd": itk.encode,
 }
-_SIXTEEN_BITS = (".png", ".tif", ".tiff")
+_TIFF = (".tif", ".tiff")
+_SIXTEEN_BITS = (".png", *_TIFF)
 _EIGHT_BITS = (".bmp", ".jpg", ".jpeg")
-_OUTPUT_OF = {".jpg": ".png", ".jpeg": ".png", ".dcm": ".mha"}
+_OUTPUT_OF = {".jpg": ".png", ".jpeg": ".png", **dict.fromkeys((".dcm", ".dicom", ".ima", ""), ".mha")}
 
 
 def output_extension(path: str | Path) -> str:
-    """Return the extension for results of this input: the input's own, but .png for .jpg and .mha for .dcm."""
+    """Return the extension for results of this input: the input's own, but .png for .jpg and .mha for DICOM."""
     own = extension(path)
     return _OUTPUT_OF.get(own, own)
 
@@ -49,7 +50,7 @@ def write_image(path: str | Path, array: npt.NDArray[Any], *, like: Picture | No
     >>> write_image("warped.nii.gz", warped, like=read_image("moving.nii.gz"))
     """
     path, array = Path(path), np.asarray(array)
-    if extension(path) in _SIXTEEN_BITS:
+    if extension(path) in _SIXTEEN_BITS and not (extension(path) in _TIFF and array.dtype.kind in "ui"):
         array = _to_integers(path, array, np.uint16)
     elif extension(path) in _EIGHT_BITS:
         array = _to_integers(path, array, np.uint8)
@@ -72,7 +73,7 @@ def write_label(path: str | Path, array: npt.NDArray[Any], *, like: Picture | No
     if array.dtype.kind not in "bui":
         raise FileError(path, "a label map holds whole numbers, and these are not", "Round them, or write an image.")
     array = array.astype(_smallest_type(array))
-    allowed = {**dict.fromkeys(_SIXTEEN_BITS, "HB"), ".bmp": "B", ".jpg": "", ".jpeg": ""}.get(extension(path))
+    allowed = {".png": "HB", ".bmp": "B", ".jpg": "", ".jpeg": ""}.get(extension(path))
     if allowed is not None and array.dtype.char not in allowed:
         what = f"this format cannot hold the label ids {array.min()} to {array.max()} unchanged"
         raise FileError(path, what, "Write .nii.gz, .npy or .mha instead.")

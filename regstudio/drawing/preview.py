@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,11 @@ Array = npt.NDArray[Any]
 LONGER_SIDE = 384  # of a picture, in pixels: small images are enlarged so that lines stay thin
 
 
-def draw(pair_path: Path, epoch_path: Path) -> dict[str, str]:
-    """Return the pictures of one preview as PNG data URIs: before, after, grid and, with labels, their outlines."""
-    with np.load(pair_path, allow_pickle=False) as pair, np.load(epoch_path, allow_pickle=False) as epoch:
-        arrays: Mapping[str, Array] = {**pair, **epoch}
+def draw(arrays: Mapping[str, Array]) -> dict[str, str]:
+    """Return the pictures of one preview as PNG data URIs: before, after, grid and, with labels, their outlines.
+
+    `arrays` are those of the run's pair and of one epoch's result, see `regstudio.runs.run`.
+    """
     fixed, moving, warped = (arrays[name] / 255 for name in ("fixed", "moving", "warped"))
     flow = arrays["flow"].astype(np.float32)
     scale = max(1, round(LONGER_SIDE / max(fixed.shape)))

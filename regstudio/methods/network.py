@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from regstudio.data.loaders import Normalise, normalised
 from regstudio.data.pairs import Pair
 from regstudio.errors import CheckpointError, ConfigError, DeviceError
 from regstudio.losses import Objective
@@ -30,6 +31,7 @@ AffineSearch = Callable[[Pair], Matrix]
 class NetworkMethod:
     """A network on its device, as a Method; thread-safe, as nothing in it changes.
 
+    `normalise` is how the network's images were scaled in training; pairs are scaled so before anything else.
     `find_affine` finds the affine map that is applied before the network; None for no alignment. `refine` is the number
     of steps that optimise the predicted field for the pair by the loss `objective`. Raises ConfigError if `refine` is
     set and the loss compares no images.
@@ -38,6 +40,7 @@ class NetworkMethod:
     model: RegistrationNetwork
     device: torch.device
     name: str = "network"
+    normalise: Normalise = "minmax"
     find_affine: AffineSearch | None = None
     objective: Objective | None = None
     refine: int = 0
@@ -64,6 +67,10 @@ class NetworkMethod:
             ) from None
 
     def _register(self, pair: Pair) -> Transform:
+        if self.normalise == "percentile":
+            pair = replace(
+                pair, fixed=normalised(pair.fixed, "percentile"), moving=normalised(pair.moving, "percentile")
+            )
         fixed, moving = (torch.from_numpy(image)[None, None].to(self.device) for image in (pair.fixed, pair.moving))
         start = self._now()
         matrix = None if self.find_affine is None else self.find_affine(pair)
@@ -98,16 +105,17 @@ def load_method(
     device: str = "auto",
     *,
     affine: Literal["none", "auto"] | None = None,
+    normalise: Normalise | None = None,
     cache_affine: bool = True,
     precision: Precision = "float32",
     refine: int = 0,
 ) -> NetworkMethod:
     """Load a checkpoint, or the file at a path, as a registration method.
 
-    `device` is "auto", "cpu", "cuda" or "cuda:N". `affine` is "auto" or "none"; the default is how the network was
-    trained. `cache_affine` caches affine maps on disk. `precision` is the network's: "float32" or, faster on a GPU,
-    "bfloat16". `refine` is the number of optimisation steps for each pair. Raises CheckpointError, DeviceError or
-    ConfigError.
+    `device` is "auto", "cpu", "cuda" or "cuda:N". `affine` is "auto" or "none", `normalise` "minmax" or "percentile";
+    the defaults are how the network was trained. `cache_affine` caches affine maps on disk. `precision` is the
+    network's: "float32" or, faster on a GPU, "bfloat16". `refine` is the number of optimisation steps for each pair.
+    Raises CheckpointError, DeviceError or ConfigError.
 
         method = load_method("runs/brains/checkpoints/best_model.pt", device="cpu")
         result = register(method, "atlas.png", "moving.png")
@@ -118,7 +126,7 @@ def load_method(
     source = "the checkpoint" if isinstance(checkpoint, Checkpoint) else str(checkpoint)
     model = loaded.model(source).to(target).eval().requires_grad_(False)
     model.precision = precision
-    alignment = affine or loaded.affine
+    alignment, rule = affine or loaded.affine, normalise or loaded.normalise
     name = "network" if isinstance(checkpoint, Checkpoint) else checkpoint_name(Path(checkpoint))
     name += f" in {precision}" * (precision != "float32") + f" refined by {refine}" * bool(refine)
     facts = {} if isinstance(checkpoint, Checkpoint) else _checkpoint_facts(Path(checkpoint), loaded)
@@ -126,10 +134,11 @@ def load_method(
         model=model,
         device=target,
         name=name,
+        normalise=rule,
         find_affine=(_cached_affine_search if cache_affine else _affine_search) if alignment == "auto" else None,
         objective=_objective(loaded, source),
         refine=refine,
-        provenance={"device": str(target), "affine": alignment, "refine": refine, **facts},
+        provenance={"device": str(target), "affine": alignment, "normalise": rule, "refine": refine, **facts},
     )
 
 

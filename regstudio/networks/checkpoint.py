@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -46,6 +46,11 @@ class Checkpoint:
     def affine(self) -> str:
         """How images are aligned before this network sees them: "auto" or "none"."""
         return str(self.config.get("alignment", {}).get("affine", "none"))
+
+    @property
+    def normalise(self) -> Literal["minmax", "percentile"]:
+        """How images were scaled to [0, 1] before this network saw them."""
+        return "percentile" if self.config.get("reading", {}).get("normalise") == "percentile" else "minmax"
 
     @property
     def loss(self) -> Mapping[str, Any]:

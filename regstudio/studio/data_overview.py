@@ -79,11 +79,11 @@ def picture(case: Case, reading: ReadingSection, colours: Colours | None, *, siz
 
     Only label ids in `colours` are outlined; all of this label if it is None.
     """
-    from regstudio.data.loaders import rescale
+    from regstudio.data.loaders import normalised
 
     where = {"slice_axis": reading.slice_axis, "slice_index": reading.slice_index}
     try:
-        image = rescale(read_image(case.image, key=reading.image_key, **where).array)
+        image = normalised(read_image(case.image, key=reading.image_key, **where).array, reading.normalise)
     except FileError:
         return thumbnail(np.full((size, size), 0.15), size=size), f"{case.id}: cannot be read"
     try:

@@ -12,6 +12,7 @@ from regstudio.studio.caches import LRUCache
 from regstudio.studio.studio import Studio
 
 MAX_RUNS = 4  # kept in memory
+MAX_PREVIEW_BYTES = 2**27  # of one file, unpacked: more would take too long to draw
 # JobStates by name: to import the job would make the first page wait for torch.
 ACTIVE = ("running", "paused", "stopping")
 
@@ -42,6 +43,7 @@ class Feed:
 
     def preview(self, request: object) -> Response:
         """Return the pictures of the preview after the "epoch" of "run": PNG data URIs by name."""
+        from regstudio.data.codecs.npy import read_arrays
         from regstudio.drawing.preview import draw  # imports matplotlib, which would delay the first page
 
         fields = request if isinstance(request, Mapping) else {}
@@ -49,7 +51,8 @@ class Feed:
             run, epoch = self._run(fields), count(fields, "epoch")
             if run is None or not run.preview_path(epoch).is_file() or not run.pair_path.is_file():
                 raise RunError(f"There is no preview of epoch {epoch}. It is drawn at the end of the epoch.")
-            return {"epoch": epoch, "pictures": draw(run.pair_path, run.preview_path(epoch))}
+            pair, result = (read_arrays(path, MAX_PREVIEW_BYTES) for path in (run.pair_path, run.preview_path(epoch)))
+            return {"epoch": epoch, "pictures": draw(pair | result)}
         except RegStudioError as error:
             return {"error": str(error)}
 

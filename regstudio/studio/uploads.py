@@ -18,7 +18,7 @@ from typing import IO
 
 from regstudio.config import LayoutSection, settings
 from regstudio.data.formats import EXTENSIONS, extension
-from regstudio.data.listing import short_list
+from regstudio.data.listing import POINTS_SUFFIX, is_points_file, short_list
 from regstudio.errors import ConfigError, DataError
 from regstudio.studio.studio import Studio
 
@@ -199,11 +199,14 @@ def _place(entries: Sequence[zipfile.ZipInfo], layout: LayoutSection) -> dict[st
             "Put the images into folders of those names, or give the names of yours under Advanced."
         )
     top = min(candidates, key=lambda above: (-len(candidates[above]), len(above.parts), str(above)))
-    inside = {entry.filename: _path(entry) for entry in entries if not _is_noise(entry) and extension(entry.filename)}
+    useful = [entry for entry in entries if extension(entry.filename) or is_points_file(entry.filename)]
+    inside = {entry.filename: _path(entry) for entry in useful if not _is_noise(entry)}
+    with_points = {*folders, *(folder.with_name(folder.name + POINTS_SUFFIX) for folder in folders)}
     return {
         name: path.relative_to(top)
         for name, path in inside.items()
-        if path.is_relative_to(top) and path.relative_to(top).parent in folders
+        if path.is_relative_to(top)
+        and path.relative_to(top).parent in (with_points if is_points_file(name) else folders)
     }
 
 
@@ -251,7 +254,10 @@ def _staging(target: Path) -> Iterator[Path]:
 def _damage_as_data_error(archive: Path) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except NotImplementedError as error:  # such as Deflate64, which Windows takes for large files
+        what = f"is compressed in a way that is not supported ({error})"
+        raise DataError(f"{archive.name}: {what}. Zip the folder again with ordinary Deflate.") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise DataError(f"{archive.name}: is damaged, or no zip ({error}). Zip the folder again.") from None
 
 

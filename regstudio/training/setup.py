@@ -84,7 +84,11 @@ def loaders(reading: ReadingSection, atlas: Case | None) -> tuple[ImageLoader, L
     disk = DiskCache(cache_folder("decoded"), reading.disk_cache_gb) if reading.disk_cache_gb else None
     cache = Cache(reading.cache_gb, disk)
     images = ImageLoader(
-        key=reading.image_key, slice_axis=reading.slice_axis, slice_index=reading.slice_index, cache=cache
+        key=reading.image_key,
+        slice_axis=reading.slice_axis,
+        slice_index=reading.slice_index,
+        normalise=reading.normalise,
+        cache=cache,
     )
     labels = LabelLoader(
         key=reading.label_key, slice_axis=reading.slice_axis, slice_index=reading.slice_index, cache=cache

@@ -7,6 +7,7 @@ these files: the difference of the two geometries is part of the displacement.
 
 import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.codecs import itk, nifti
+from regstudio.data.codecs.bounds import check_header
 from regstudio.data.formats import Picture, extension
 from regstudio.data.loaders import DataWarning
 from regstudio.data.problems import FileError
@@ -25,6 +27,7 @@ from regstudio.files import atomic_path
 Array = npt.NDArray[Any]
 
 FIELD_EXTENSION = ".nii.gz"
+_READERS = {".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".mha": "MetaImageIO", ".nrrd": "NrrdImageIO"}
 _MM_PER_UNIT = {"micron": 1e-3, "meter": 1e3}
 _NO_GEOMETRY = np.eye(4)[:, [1, 0, 2, 3]]  # how ITK reads a file without geometry: rows along y, columns along x
 
@@ -153,11 +156,15 @@ def _read_vectors(path: Path, sitk: Any) -> tuple[Array, Array]:
     remedy = "Name a displacement field in mm, as antsRegistration and RegStudio write it (..._displacement.nii.gz)."
     if not path.is_file():
         raise FileError(path, "there is no such file", "Check the name.")
+    if extension(path) not in _READERS:
+        raise FileError(path, f"is no displacement field: fields are {', '.join(_READERS)}", remedy)
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(_READERS[extension(path)])  # otherwise ITK accepts any content behind any extension
+    reader.SetFileName(str(path))
     try:
-        if extension(path) in (".nii", ".nii.gz"):
-            nifti.refuse_huge_header(path)
-        image = sitk.ReadImage(str(path))
-    except (RuntimeError, OSError, EOFError, struct.error) as error:
+        check_header(path)
+        image = reader.Execute()
+    except (RuntimeError, OSError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise FileError(path, "cannot be read as a displacement field", remedy) from error
     array, dimension = sitk.GetArrayFromImage(image), image.GetDimension()
     if array.ndim != dimension + 1 or array.shape[-1] != dimension or (dimension == 3 and (array != array[:1]).any()):

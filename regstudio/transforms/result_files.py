@@ -23,7 +23,8 @@ from regstudio.transforms.resampling import points_into, sample_linear
 Array = npt.NDArray[Any]
 
 _NIFTI = (".nii", ".nii.gz")
-_UINT16_ONLY = (".png", ".tif", ".tiff", ".bmp")  # formats of at most 16-bit unsigned integers
+_TIFF = (".tif", ".tiff")  # integers of any size
+_INTEGERS_ONLY = (".png", *_TIFF, ".bmp")  # .png and .bmp at most 16-bit unsigned ones
 CONVENTION = "(2, H, W) in pixels, (dy, dx), on the grid of 'on'; pull-back: warped(p) = image(p + flow(p))"
 
 
@@ -34,7 +35,7 @@ def save_registration(
 
     - NAME_warped, and with a label NAME_warped_seg: with the format, type and header of the moving files, and the
       geometry of the fixed file if it has one. JPEG becomes PNG, DICOM becomes MHA, and so does a TIFF of values that
-      are no 16-bit unsigned integers. The image keeps its intensities, see `sample_linear`.
+      are no integers. The image keeps its intensities, see `sample_linear`.
     - NAME_flow.npy: (2, H, W) float32, pixels, (dy, dx); NAME_flow.json states the convention.
     - NAME_displacement.nii.gz: the same for ITK and ANTs, see `write_field`.
     - NAME_inverse_flow.npy, .json and NAME_inverse_displacement.nii.gz, if the transform has an inverse.
@@ -91,8 +92,8 @@ def refuse_input(target: Path, inputs: list[Path]) -> None:
 def result_extension(picture: Picture) -> str:
     """Return the file extension for results of a picture: its own format, or .mha if that cannot hold its values."""
     suffix, array = output_extension(picture.path), picture.array
-    fits = array.dtype.kind in "bui" and array.min() >= 0 and array.max() < 2**16
-    return suffix if fits or suffix not in _UINT16_ONLY else ".mha"
+    fits = array.dtype.kind in "bui" and (suffix in _TIFF or (array.min() >= 0 and array.max() < 2**16))
+    return suffix if fits or suffix not in _INTEGERS_ONLY else ".mha"
 
 
 def _flow_paths(prefix: Path) -> tuple[Path, Path, Path]:

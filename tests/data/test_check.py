@@ -8,7 +8,7 @@ from PIL import Image
 from regstudio.data.check import ReadOptions, check
 from regstudio.data.check_report import CheckReport
 from regstudio.data.writing import write_image, write_label
-from tests.pictures import ids, index, ramp
+from tests.pictures import ids, index, ramp, save_palette
 
 
 def messages(report: CheckReport, severity: str) -> list[str]:
@@ -166,14 +166,49 @@ def test_label_ids_on_one_side_only_are_warnings(root: Path) -> None:
     report = check(index(root))
     assert report.can_train
     assert names(report) == FULL
-    remedy = "Give them to the atlas, or expect a Dice of 0 for them."
+    remedy = "Give them to the atlas; they are left out of the Dice."
     assert messages(report, "warning") == [
         f"validation_moving_seg/v1_seg.npy: has label ids that the atlas lacks: 4, 9. {remedy}",
         f"validation_moving_seg/v2_seg.npy: has label ids that the atlas lacks: 4. {remedy}",
         "fixed_seg/atlas_seg.png: has label ids that no validation label has: 7. "
-        "Use the same ids everywhere, or expect a Dice of 0 for them.",
+        "Use the same ids everywhere; these are left out of the Dice.",
     ]
     assert not any(problem.left_out for problem in report.index.problems)
+
+
+def test_one_bright_pixel_is_a_warning_unless_percentiles_are_taken(root: Path) -> None:
+    bright = (ramp(shift=1) * 1000).astype(np.uint16)
+    bright[2, 2] = 60000
+    Image.fromarray(bright).save(root / "moving" / "t1.png")
+    assert messages(check(index(root)), "warning") == [
+        "moving/t1.png: all but one in a hundred of its pixels lie within 1.5% of its range of values. "
+        "Use --normalise percentile, or take the bright or dark spots out."
+    ]
+    report = check(index(root), ReadOptions(normalise="percentile"))
+    assert report.index.problems == ()
+    assert names(report) == FULL
+
+
+def test_a_dark_ground_is_no_warning(root: Path) -> None:
+    dark = ramp(shift=1)
+    dark[:, 1:] = 0  # the percentiles are the same
+    write_image(root / "moving" / "t1.png", dark)
+    assert check(index(root)).index.problems == ()
+
+
+def test_palettes_that_give_the_same_ids_other_colours_are_a_warning(root: Path) -> None:
+    red, green, blue = [255, 0, 0], [0, 255, 0], [0, 0, 255]
+    labels = ids(values=(0, 1, 2, 3))
+    save_palette(root / "fixed_seg" / "atlas_seg.png", labels, [0, 0, 0, *red, *green, *blue])
+    for number, colours in ((1, [*red, *blue, *green]), (2, [*red, *green, *blue])):
+        (root / "validation_moving_seg" / f"v{number}_seg.npy").unlink()
+        save_palette(root / "validation_moving_seg" / f"v{number}_seg.png", labels, [0, 0, 0, *colours])
+    report = check(index(root))
+    assert messages(report, "warning") == [
+        "validation_moving_seg/v1_seg.png: its palette gives other colours than the atlas's to the label ids 2, 3. "
+        "Make sure that the ids mean the same: only ids are compared, never colours."
+    ]
+    assert names(report) == FULL
 
 
 def test_constant_images_are_left_out(root: Path) -> None:

@@ -1,18 +1,19 @@
 """What is read from each format: pixels, ids, slices, affines."""
 
 import struct
+import zlib
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
-from PIL import Image
+from PIL import Image, ImageOps
 
 from regstudio.data import formats
 from regstudio.data.formats import extension, read_image, read_label, stem
 from regstudio.networks import base
-from tests.pictures import BYTES, GREY, HEIGHT, WIDTH, ids, save_itk, save_palette
+from tests.pictures import BYTES, GREY, HEIGHT, WIDTH, ids, ramp, save_itk, save_palette
 
 
 def test_pictures_need_the_sides_that_the_networks_need() -> None:
@@ -148,6 +149,76 @@ def test_sixteen_bit_labels_keep_their_ids(tmp_path: Path) -> None:
     labels = ids(values=(0, 255, 256, 40000))
     Image.fromarray(labels.astype(np.uint16)).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_label(tmp_path / "a.png").array, labels)
+
+
+@pytest.mark.parametrize("slope", [0.9999999998, 1 + 6e-8])
+def test_ids_that_a_rounded_slope_has_missed_by_a_little_are_taken(tmp_path: Path, slope: float) -> None:
+    labels, path = ids(values=(0, 1, 2, 30000)), tmp_path / "a.nii.gz"
+    image = nib.Nifti1Image(labels.astype(np.int16), np.eye(4))
+    image.header.set_slope_inter(slope, 0)
+    image.to_filename(path)
+    np.testing.assert_array_equal(read_label(path).array, labels)
+    nib.Nifti2Image(labels * slope, np.eye(4)).to_filename(tmp_path / "b.nii")
+    np.testing.assert_array_equal(read_label(tmp_path / "b.nii").array, labels)
+
+
+def test_large_ids_in_floats_are_labels(tmp_path: Path) -> None:
+    labels = ids(values=(0, 1, 2, 4_000_000_000))
+    np.save(tmp_path / "a.npy", labels.astype(np.float64))
+    np.testing.assert_array_equal(read_label(tmp_path / "a.npy").array, labels)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".tif"])
+def test_pictures_and_labels_are_turned_upright(tmp_path: Path, ending: str, orientation: int) -> None:
+    """As Pillow's own exif_transpose turns them."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(ids().astype(np.uint8) * 30)
+    options = {"tiffinfo": exif} if ending == ".tif" else {"exif": exif}
+    image.save(tmp_path / f"a{ending}", quality=100, **options)
+    image.getexif()[0x0112] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(image)).astype(int)
+    for read in (read_image, read_label):
+        assert np.abs(read(tmp_path / f"a{ending}").array.astype(int) - expected).max() < (
+            25 if ending == ".jpg" else 1
+        )
+
+
+def png(path: Path, array: np.ndarray, depth: int, kind: int) -> Path:
+    """Write rows of packed samples as a PNG of the given depth and kind of colour."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = b"".join(b"\0" + row.tobytes() for row in array)
+    header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, depth, kind, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    return path
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(2, 3), (6, 4), (4, 2)])
+def test_sixteen_bits_of_coloured_png_are_kept(tmp_path: Path, kind: int, channels: int) -> None:
+    grey = (ramp() * 4000).astype(np.uint16)
+    samples = np.stack([grey] * min(3, channels) if channels > 2 else [grey], axis=-1)
+    if channels % 2 == 0:
+        samples = np.dstack([samples, GREY])  # opacity
+    path = png(tmp_path / "a.png", samples.astype(">u2"), 16, kind)
+    np.testing.assert_array_equal(read_image(path).array, grey)
+    np.testing.assert_array_equal(read_label(path).array, grey)
+    coloured = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=-1)
+    if kind == 2:
+        read = read_image(png(tmp_path / "b.png", coloured.astype(">u2"), 16, kind)).array
+        assert np.abs(read - coloured @ np.array([0.299, 0.587, 0.114])).max() < 0.51
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_grey_png_of_few_bits_keeps_its_ids(tmp_path: Path, depth: int) -> None:
+    labels = ids(values=tuple(range(2**depth)))
+    bits = (labels[..., None] >> np.arange(depth)[::-1] & 1).astype(np.uint8)
+    path = png(tmp_path / "a.png", np.packbits(bits.reshape(HEIGHT, -1), axis=1), depth, 0)
+    np.testing.assert_array_equal(read_label(path).array, labels)
 
 
 def test_one_bit_labels_are_read(tmp_path: Path) -> None:

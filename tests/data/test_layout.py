@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from regstudio.data.formats import EXTENSIONS
 from regstudio.data.layout import DataIndex
 from tests.pictures import index
 
-FORMATS = ".png, .jpg, .jpeg, .tif, .tiff, .bmp, .npy, .npz, .nii, .nii.gz, .mha, .nrrd, .dcm"
+FORMATS = ", ".join(EXTENSIONS)
 
 
 def touch(root: Path, *names: str) -> None:

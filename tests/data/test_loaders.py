@@ -7,7 +7,7 @@ import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
 from scipy import ndimage
 
 from regstudio.data.cache import Cache
-from regstudio.data.loaders import DataWarning, ImageLoader, LabelLoader
+from regstudio.data.loaders import DataWarning, ImageLoader, LabelLoader, normalised, rescale
 from regstudio.data.writing import write_image, write_label
 from regstudio.errors import DataError
 from tests.pictures import HEIGHT, WIDTH, ids, ramp
@@ -26,6 +26,38 @@ def test_images_are_normalised_each_by_itself(tmp_path: Path, dtype: object) -> 
 def test_large_offsets_keep_their_detail(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", ramp() + 1e8)
     np.testing.assert_allclose(ImageLoader()(tmp_path / "a.npy")[0], ramp(), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32, np.float64])
+def test_percentiles_become_0_and_1(tmp_path: Path, dtype: type) -> None:
+    array = (ramp(160, 200) * 250).astype(dtype)
+    array[5, 5], array[9, 9] = array.max() + 5, array.min()
+    if dtype is not np.uint8:
+        array[5, 5] = 30000
+    np.save(tmp_path / "a.npy", array)
+    image = ImageLoader(normalise="percentile")(tmp_path / "a.npy")[0]
+    low, high = np.percentile(array, (0.5, 99.5))
+    np.testing.assert_allclose(image, np.clip((array - low) / (high - low), 0, 1), atol=0.01)
+    assert (image.min(), image.max()) == (0, 1)
+    cached = ImageLoader(normalise="percentile", cache=Cache(1))
+    for _ in range(2):
+        np.testing.assert_array_equal(cached(tmp_path / "a.npy")[0], image)
+
+
+def test_percentiles_of_an_image_that_was_scaled_or_clipped_before_are_the_same(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).normal(size=(64, 64))
+    array[3, 4] = 1e4
+    once = normalised(array, "percentile")
+    np.testing.assert_allclose(normalised(rescale(array), "percentile"), once, atol=1e-3)
+    np.testing.assert_array_equal(normalised(once, "percentile"), once)
+    np.testing.assert_allclose(normalised(3 - 2 * array, "percentile"), 1 - once, atol=1e-6)
+
+
+@pytest.mark.parametrize("array", [np.eye(64) * 7, np.full((64, 64), 3), np.eye(64) > 0])
+def test_without_a_range_between_the_percentiles_the_extremes_are_taken(array: np.ndarray) -> None:
+    array = array.astype(array.dtype)
+    array[1:] = array[1:] * (np.arange(1, 64)[:, None] == 3)
+    np.testing.assert_array_equal(normalised(array, "percentile"), rescale(array))
 
 
 @pytest.mark.parametrize("value", [0, 7, 0.5])

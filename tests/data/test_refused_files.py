@@ -36,7 +36,7 @@ def test_content_of_another_format_is_refused(tmp_path: Path, ending: str, capfd
     assert capfd.readouterr() == ("", "")  # no decoder may write to the user's console
 
 
-@pytest.mark.parametrize("ending", [e for e in EXTENSIONS if e not in (".jpeg", ".tiff")])
+@pytest.mark.parametrize("ending", [e for e in EXTENSIONS if e not in (".jpeg", ".tiff", ".dicom", ".ima")])
 def test_truncated_files_are_refused(tmp_path: Path, ending: str, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / f"a{ending}"
     if ending in (".png", ".jpg", ".tif", ".bmp"):
@@ -77,7 +77,7 @@ def test_missing_files_folders_and_files_without_permission_are_refused(
 def test_unsupported_formats_are_refused(tmp_path: Path) -> None:
     assert message(tmp_path / "a.gif") == (
         "this format is not supported. Supported are "
-        ".png, .jpg, .jpeg, .tif, .tiff, .bmp, .npy, .npz, .nii, .nii.gz, .mha, .nrrd, .dcm."
+        ".png, .jpg, .jpeg, .tif, .tiff, .bmp, .npy, .npz, .nii, .nii.gz, .mha, .nrrd, .dcm, .dicom, .ima."
     )
 
 
@@ -115,12 +115,20 @@ def test_nan_and_infinity_are_refused(tmp_path: Path, bad: float, ending: str) -
 
 def test_labels_that_are_not_integers_are_refused(tmp_path: Path) -> None:
     remedy = "Save the ids as integers, and resample labels with nearest neighbour only."
-    for bad in (0.5, np.nan, 1e30):
-        labels = ids().astype(np.float64)
+    for bad in (0.5, 0.9985, 7.0011, np.nan, np.inf, np.float32(0.998)):
+        labels = ids().astype(np.asarray(bad).dtype)
         labels[1, 2] = bad
         np.save(tmp_path / "a.npy", labels)
         assert message(tmp_path / "a.npy", read_label) == (
-            f"a label map holds whole numbers, this one holds {bad:g}. {remedy}"
+            f"a label map holds whole numbers, this one holds {bad}. {remedy}"
+        )
+
+
+def test_ids_that_are_too_large_are_named(tmp_path: Path) -> None:
+    for bad, limit in ((1e30, 2**53 - 1), (np.uint64(2**63), 2**63 - 1)):
+        np.save(tmp_path / "a.npy", ids().astype(np.asarray(bad).dtype) * 0 + bad)
+        assert message(tmp_path / "a.npy", read_label) == (
+            f"holds the label id {int(bad)}, and {limit} is the largest that is read. Give the labels smaller ids."
         )
 
 

@@ -20,6 +20,7 @@ from regstudio.studio.live_feed import Feed
 from regstudio.studio.studio import Studio
 from regstudio.training.setup import check_data
 from regstudio.training.trainer import train
+from tests.hostile import headers
 
 Configs = Callable[..., TrainConfig]
 STEPS = 100
@@ -198,6 +199,18 @@ def test_a_real_run_and_its_previews(studio: Studio, quick_config: Configs) -> N
         with Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) as picture:
             assert picture.size == (384, 384)
     assert "epoch 3" in feed.preview({"run": "r", "epoch": 3})["error"]
+
+
+def test_previews_that_would_take_minutes_or_are_none_are_refused_at_once(
+    studio: Studio, quick_config: Configs
+) -> None:
+    run = written(studio, started(), configs=quick_config)
+    run.pair_path.parent.mkdir(exist_ok=True)
+    headers.npz_preview(run.pair_path, side=12_000)
+    headers.npz_preview(run.preview_path(1), side=8)
+    assert "unpacks to more than" in Feed(studio).preview({"run": "r", "epoch": 1})["error"]
+    run.pair_path.write_bytes(b"no archive")
+    assert "cannot be read as .npz" in Feed(studio).preview({"run": "r", "epoch": 1})["error"]
 
 
 def test_a_run_made_anew_under_the_same_name_is_another(studio: Studio, quick_config: Configs, tmp_path: Path) -> None:

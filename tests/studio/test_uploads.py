@@ -52,6 +52,24 @@ def test_backslashes_separate_folders_too(tmp_path, target):
     assert held(target) == set(SET)
 
 
+def test_landmarks_are_kept_beside_the_images_and_in_folders_of_their_own(tmp_path, target):
+    points = ("moving/a_points.csv", "moving_points/b_points.fcsv")
+    done = unpack(make_zip(tmp_path, *SET, *points, "notes_points/x_points.csv", "moving_points/b.png"), target, LAYOUT)
+    assert held(target) == {*SET, *points}
+    assert set(done.left_out) == {"notes_points/x_points.csv", "moving_points/b.png"}
+
+
+def test_a_compression_that_python_cannot_undo_is_not_called_damage(tmp_path, target):
+    archive = make_zip(tmp_path, *SET)
+    content = archive.read_bytes()
+    for name in (b"PK\x03\x04", b"PK\x01\x02"):
+        place = {b"PK\x03\x04": 8, b"PK\x01\x02": 10}[name]
+        parts = content.split(name)
+        content = name.join([parts[0], *(part[: place - 4] + b"\x09\0" + part[place - 2 :] for part in parts[1:])])
+    archive.write_bytes(content)
+    refused(archive, target, "is compressed in a way that is not supported .* with ordinary Deflate")
+
+
 def test_names_of_the_layout_may_be_changed_and_nested(tmp_path, target):
     layout = LayoutSection(fixed_subdir="ref", train_moving_subdir="images/train")
     unpack(make_zip(tmp_path, "x/ref/atlas.png", "x/images/train/a.png"), target, layout)

@@ -25,7 +25,8 @@ class DecodedFile:
 
     array: Any  # numpy, or nibabel's proxy, which reads only the slice that is asked for
     colour: bool = False
-    palette: npt.NDArray[np.uint8] | None = None  # (256, 3) colours: then the array holds indices into it
+    palette: npt.NDArray[np.uint8] | None = None  # (256 or more, 3) colours: then the array holds indices into it
+    white: float | None = None  # "white is zero": an image is this minus the array; label ids are as stored
     affine: npt.NDArray[np.float64] | None = None  # (4, 4): index along the first three axes -> RAS+ world
     header: Any = None  # lets the same codec write the rest of the header again
 
@@ -41,3 +42,13 @@ def refuse_huge(path: Path, shape: tuple[int, ...], bytes_per_pixel: int) -> Non
             f"is too large ({size} pixels; the limits are {limits})",
             "Save it in a lower resolution.",
         )
+
+
+def upright(array: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+    """Turn or mirror (H, W, ...) as the orientation of EXIF and TIFF says, 1 to 8; others change nothing."""
+    turned = array.swapaxes(0, 1) if 5 <= orientation <= 8 else array
+    if orientation in (3, 4, 7, 8):
+        turned = turned[::-1]
+    if orientation in (2, 3, 6, 7):
+        turned = turned[:, ::-1]
+    return turned

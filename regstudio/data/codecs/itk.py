@@ -1,10 +1,5 @@
 """MetaImage (.mha), NRRD and DICOM, through SimpleITK; DICOM is only read."""
 
-import os
-import re
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,16 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from regstudio.data.codecs.bounds import check_header
 from regstudio.data.codecs.decoded_file import DecodedFile, refuse_huge
+from regstudio.data.codecs.silence import silence_stderr
 from regstudio.data.problems import FileError
 
-_READERS = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO", ".dcm": "GDCMImageIO"}
-_DETACHED_DATA = {
-    ".mha": re.compile(rb"^ElementDataFile\s*=(?!\s*LOCAL\b)", re.MULTILINE | re.IGNORECASE),
-    ".nrrd": re.compile(rb"^data ?file:", re.MULTILINE | re.IGNORECASE),
-}
+_READERS = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO"}  # others are DICOM
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's world axes to those of NIfTI; its own inverse
-_stderr_lock = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +28,12 @@ class Header:
 def decode(path: Path, key: str) -> DecodedFile:
     """Decode a file to arrays in the order (slice,) row, column."""
     kind = path.suffix.lower()
-    _refuse_detached_data(path, kind)
+    check_header(path)
     sitk = simpleitk()
     reader = sitk.ImageFileReader()
-    reader.SetImageIO(_READERS[kind])  # otherwise ITK accepts any content behind any extension
+    reader.SetImageIO(_READERS.get(kind, "GDCMImageIO"))  # otherwise ITK accepts any content behind any extension
     reader.SetFileName(str(path))
-    with _silence_stderr():
+    with silence_stderr():
         reader.ReadImageInformation()
         channels = reader.GetNumberOfComponents()
         pixel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), channels)
@@ -50,17 +42,19 @@ def decode(path: Path, key: str) -> DecodedFile:
     array = sitk.GetArrayFromImage(image)
     if channels > 1 and (channels not in (3, 4) or array.dtype.kind != "u"):
         raise FileError(path, f"holds {channels} values for each pixel", "Save a picture with one, or in colour.")
-    metadata = {} if kind == ".dcm" else _metadata(image)  # a patient's name must not get into the results
+    metadata = _metadata(image) if kind in _READERS else {}  # a patient's name must not get into the results
     header = Header(dimension=min(3, image.GetDimension()), metadata=metadata)
     return DecodedFile(array=array, colour=channels > 1, affine=_affine(image), header=header)
 
 
-def _refuse_detached_data(path: Path, kind: str) -> None:
-    # A header may name another file that holds the pixels: an uploaded header must not read the server's disk.
-    with path.open("rb") as stream:
-        head = stream.read(2**16).replace(b"\r", b"").split(b"\n\n")[0]
-    if kind in _DETACHED_DATA and _DETACHED_DATA[kind].search(head):
-        raise FileError(path, "keeps its pixels in another file", "Save it with the pixels inside.")
+def read_as(path: Path, image_io: str) -> npt.NDArray[Any]:
+    """Return the array of a file whose size was checked, in the order row, column, by the ImageIO of that name."""
+    reader = simpleitk().ImageFileReader()
+    reader.SetImageIO(image_io)
+    reader.SetFileName(str(path))
+    with silence_stderr():
+        array: npt.NDArray[Any] = simpleitk().GetArrayFromImage(reader.Execute())
+    return array
 
 
 def _metadata(image: Any) -> dict[str, str]:
@@ -105,17 +99,3 @@ def simpleitk() -> Any:
     module: Any = sitk  # its functions carry no types
     module.ProcessObject.SetGlobalWarningDisplay(False)
     return module
-
-
-@contextmanager
-def _silence_stderr() -> Iterator[None]:
-    # On a damaged file MetaIO and GDCM write to C++'s std::cerr, which neither Python nor ITK's own switch controls.
-    with _stderr_lock, ExitStack() as undo:
-        with suppress(OSError):  # a program without a console has no descriptor 2
-            original = os.dup(2)
-            undo.callback(os.close, original)
-            devnull = os.open(os.devnull, os.O_WRONLY)
-            undo.callback(os.close, devnull)
-            os.dup2(devnull, 2)
-            undo.callback(os.dup2, original, 2)
-        yield

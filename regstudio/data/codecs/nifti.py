@@ -1,8 +1,6 @@
 """NIfTI-1 and NIfTI-2, through nibabel, in its own axis order: the first axis is the rows, nothing is transposed."""
 
-import gzip
 import logging
-import struct
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,15 +8,13 @@ from typing import Any
 import numpy as np
 from isal import igzip
 
+from regstudio.data.codecs.bounds import check_header
 from regstudio.data.codecs.decoded_file import DecodedFile, refuse_huge
-from regstudio.data.problems import FileError
-
-MAX_HEADER_BYTES = 2**24  # with its extensions
 
 
 def decode(path: Path, key: str) -> DecodedFile:
     """Decode a .nii or .nii.gz file; the array is a proxy that applies the header's slope and intercept when read."""
-    refuse_huge_header(path)
+    check_header(path)
     image = nibabel().load(path, mmap=False)
     refuse_huge(path, image.shape, image.get_data_dtype().itemsize)
     affine, header = np.asarray(image.affine, np.float64), image.header
@@ -27,19 +23,6 @@ def decode(path: Path, key: str) -> DecodedFile:
         colours = np.stack([pixels[channel] for channel in ("R", "G", "B")], axis=-1)
         return DecodedFile(array=colours, colour=True, affine=affine, header=header)
     return DecodedFile(array=image.dataobj, affine=affine, header=header)
-
-
-def refuse_huge_header(path: Path) -> None:
-    """Raise FileError if the header says that the pixels start later than MAX_HEADER_BYTES."""
-    # Readers decompress all bytes between header and pixels, and a small .nii.gz can hold gigabytes of them.
-    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
-        head = stream.read(540)
-    for order in "<>":  # the field vox_offset of NIfTI-1 and of NIfTI-2
-        for length, number, place in ((348, "f", 108), (540, "q", 168)):
-            if struct.unpack_from(order + "i", head)[0] == length:
-                start = struct.unpack_from(order + number, head, place)[0]
-                if start > MAX_HEADER_BYTES:
-                    raise FileError(path, f"its header takes {start:,.0f} bytes", "Save the file without extensions.")
 
 
 def encode(path: Path, key: str, content: DecodedFile) -> None:

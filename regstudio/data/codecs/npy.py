@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -33,12 +34,37 @@ def decode_archive(path: Path, key: str) -> DecodedFile:
                 f"has no array named '{key}'; the arrays there: {names_text}",
                 "Name the right one with --image_key (for images) or --label_key (for labels).",
             )
-        with archive.open(f"{key}.npy") as stream:
-            return _decode_stream(path, stream)
+        if archive.getinfo(f"{key}.npy").flag_bits & 1:
+            raise FileError(path, "is protected by a password", "Save it without one.")
+        try:
+            with archive.open(f"{key}.npy") as stream:
+                return _decode_stream(path, stream)
+        except NotImplementedError as error:
+            raise FileError(path, f"is compressed in a way that is not supported ({error})", "Use np.savez.") from None
+
+
+def read_arrays(path: Path, max_bytes: int) -> dict[str, npt.NDArray[Any]]:
+    """Return all arrays of an archive; raises FileError if it is none, or if they take more than `max_bytes`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if sum(entry.file_size for entry in archive.infolist()) > max_bytes:
+                raise FileError(path, f"unpacks to more than {max_bytes:,} bytes", "Delete it.")
+            arrays = {}
+            for name in names:
+                with archive.open(name) as stream:
+                    arrays[name.removesuffix(".npy")] = np.asarray(_decode_stream(path, stream).array)
+            return arrays
+    except FileError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise FileError(path, f"cannot be read as .npz ({error})", "Delete it.") from error
 
 
 def _decode_stream(path: Path, stream: IO[bytes]) -> DecodedFile:
     version = npy_format.read_magic(stream)
+    if version == (3, 0):  # of arrays with named fields alone
+        raise FileError(path, "holds named fields, not numbers", "Save a numeric array.")
     read_header = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}[version]
     shape, column_major, dtype = read_header(stream)
     if dtype.kind not in "buifc":

@@ -1,50 +1,101 @@
-"""PNG, JPEG, TIFF and BMP, through Pillow."""
+"""PNG, JPEG and BMP, through Pillow; 16-bit colour in PNG, of which Pillow keeps 8 bits, through SimpleITK."""
 
+import io
+import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import numpy.typing as npt
+from PIL import ExifTags, Image
 
-from regstudio.data.codecs.decoded_file import DecodedFile, refuse_huge
+from regstudio.data.codecs import tiff
+from regstudio.data.codecs.decoded_file import DecodedFile, refuse_huge, upright
+from regstudio.data.codecs.itk import read_as
 from regstudio.data.problems import FileError
 
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # without this list, Pillow also tries rarer and riskier decoders
+_FORMATS = ("PNG", "JPEG", "BMP")  # without this list, Pillow also tries rarer and riskier decoders
+_PNG, _TIFF = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PNG_GREY, _PNG_GREY_WITH_OPACITY, _PNG_COLOURS = 0, 4, (2, 6)
+_RARE_JPEG = {0xC3: "lossless"}
 
 
 def decode(path: Path, key: str) -> DecodedFile:
-    """Decode a file without applying its EXIF rotation; a TIFF of many pages is a volume (page, row, column)."""
-    with Image.open(path, formats=_FORMATS) as image:
-        pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-        volume = []
-        for page in range(pages):
-            if page:
-                image.seek(page)
-            refuse_huge(path, (pages, image.height, image.width), len(image.getbands()))
-            volume.append(_decode_page(image))
-    if pages == 1:
-        return volume[0]
-    if len({page.array.shape for page in volume}) > 1:
-        raise FileError(path, f"holds {pages} pages of different sizes", "Save the one to use as a file of its own.")
+    """Decode a picture, upright: as its EXIF orientation says; a TIFF is known by its content, too."""
+    with path.open("rb") as stream:
+        head = stream.read(26)
+    if head[:4] in _TIFF:
+        return tiff.decode(path, key)
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            refuse_huge(path, (image.height, image.width), len(image.getbands()))
+            picture = _decode(path, image, head)
+            turn = _orientation(image)
+    except FileError:
+        raise
+    except Exception:
+        _refuse_rare_jpeg(path)
+        raise
     return DecodedFile(
-        array=np.stack([page.array for page in volume]), colour=volume[0].colour, palette=volume[0].palette
+        array=upright(picture.array, turn), colour=picture.colour, palette=picture.palette, header=picture.header
     )
 
 
-def _decode_page(image: Image.Image) -> DecodedFile:
+def _decode(path: Path, image: Image.Image, head: bytes) -> DecodedFile:
+    depth, kind = (head[24], head[25]) if head[:8] == _PNG else (8, None)
+    if depth == 16 and kind in _PNG_COLOURS:
+        return DecodedFile(array=np.ascontiguousarray(read_as(path, "PNGImageIO")[..., :3]), colour=True)
+    if depth == 16 and kind == _PNG_GREY_WITH_OPACITY:
+        return DecodedFile(array=_deep_grey(path))
     if image.mode == "P":
         colours = np.zeros((256, 3), np.uint8)
         used = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
         colours[: len(used)] = used
         return DecodedFile(array=np.asarray(image), palette=colours, header=colours)
     if image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16"):
-        return DecodedFile(array=np.asarray(image))
+        array = np.asarray(image)
+        if kind == _PNG_GREY and depth in (2, 4):
+            array = array // (255 // (2**depth - 1))  # Pillow spreads them to 255, and labels are to keep their ids
+        return DecodedFile(array=array)
     if image.mode in ("LA", "La"):
         return DecodedFile(array=np.asarray(image.getchannel(0)))
     return DecodedFile(array=np.asarray(image.convert("RGB")), colour=True)
 
 
+def _deep_grey(path: Path) -> npt.NDArray[np.uint16]:
+    """Return the grey of a PNG with 16 bits of grey and of opacity, of which Pillow keeps 8 bits."""
+    content = bytearray(path.read_bytes())
+    content[24:26] = 8, 6  # as four channels of 8 bits, which lie in the file, filtered, in just the same way
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+        high, low, *_ = np.moveaxis(np.asarray(image, np.uint16), -1, 0)
+    deep: npt.NDArray[np.uint16] = high << 8 | low
+    return deep
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a damaged note about a picture does not spoil the picture
+        return 1
+
+
+def _refuse_rare_jpeg(path: Path) -> None:
+    """Raise FileError for a JPEG that is sound, but of a kind that Pillow does not decode."""
+    data = path.read_bytes()
+    place = 2
+    while data[:2] == b"\xff\xd8" and data[place : place + 1] == b"\xff" and place + 9 < len(data):
+        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            bits = data[place + 4]
+            kind = _RARE_JPEG.get(marker) or (f"{bits} bits" if bits != 8 else None)
+            if kind:
+                raise FileError(path, f"is a JPEG of a rare kind ({kind}), which is not supported", "Save it as PNG.")
+            return
+        place += 2 + length
+
+
 def encode(path: Path, key: str, content: DecodedFile) -> None:
-    """Write 8-bit numbers or, in PNG and TIFF, 16-bit ones; 8-bit ones with the palette, if there is one."""
+    """Write 8-bit numbers or, in PNG, 16-bit ones; 8-bit ones with the palette, if there is one."""
     image = Image.fromarray(content.array)
     if content.palette is not None and image.mode == "L":
         image.putpalette(content.palette.tobytes())

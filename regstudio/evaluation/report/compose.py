@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from regstudio.data.layout import DataIndex
+from regstudio.data.loaders import Normalise
 from regstudio.data.pairs import PairReader
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.drawing.overlay import Comparison, comparison
@@ -21,9 +22,13 @@ def checkpoint_method(
     affine: Literal["none", "auto"] | None = None,
     refine: int = 0,
     precision: Precision = "float32",
+    normalise: Normalise | None = None,
 ) -> Method:
     """Load a checkpoint as a method with comparable seconds: warmed up, and without cached affine maps."""
-    return WarmedUp(load_method(path, device, affine=affine, cache_affine=False, precision=precision, refine=refine))
+    method = load_method(
+        path, device, affine=affine, normalise=normalise, cache_affine=False, precision=precision, refine=refine
+    )
+    return WarmedUp(method)
 
 
 def measure(
