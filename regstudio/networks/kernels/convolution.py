@@ -5,22 +5,22 @@ from typing import Any
 
 from torch import Tensor
 
-from regstudio.networks.kernels.library import call, operator
+from regstudio.networks.kernels.library import BackwardOperator, Operator, call
 
 
-@operator
+@Operator
 def convolution(x_last: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return a 3x3 convolution padded with zeros: (B, H, W, C) -> (B, H, W, C'), the weight (C', C, 3, 3)."""
     return _convolve(x_last, weight, bias, transposed=False)
 
 
-@operator
+@BackwardOperator
 def convolution_input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
     """Return the gradient of the convolution's input."""
     return _convolve(grad, weight, None, transposed=True)
 
 
-@operator
+@BackwardOperator
 def convolution_weight_gradients(grad: Tensor, x_last: Tensor) -> tuple[Tensor, Tensor]:
     """Return the gradients of the convolution's weight and bias."""
     grad, x = grad.contiguous(), x_last.contiguous()

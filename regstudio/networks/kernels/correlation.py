@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regstudio.networks.kernels.library import address, call, operator
+from regstudio.networks.kernels.library import BackwardOperator, Operator, address, call
 
 SHIFTS = 9
 
 
-@operator
+@Operator
 def join(x1_last: Tensor, x2_last: Tensor) -> Tensor:
     """Return x1, its correlation with its 3x3 neighbours in x2, and x2 as one map: (B, H, W, 2C + 9).
 
@@ -22,7 +22,7 @@ def join(x1_last: Tensor, x2_last: Tensor) -> Tensor:
     return joined
 
 
-@operator
+@BackwardOperator
 def join_backward(grad: Tensor, x1_last: Tensor, x2_last: Tensor) -> tuple[Tensor, Tensor]:
     """Return the gradients of x1 and x2."""
     grad, x1, x2 = grad.contiguous(), _in_samples(x1_last), x2_last.contiguous()

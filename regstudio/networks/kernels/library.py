@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
-from torch.library import custom_op
 
 LOW_PRECISION = torch.bfloat16, torch.float16
 OUT_OF_MEMORY = 1  # of exports.hpp
@@ -119,25 +118,45 @@ def table(tensors: Sequence[Tensor]) -> Any:
     return (ctypes.c_void_p * len(tensors))(*map(address, tensors))
 
 
+# torch.library.Library has no type hints.
+_operators: Any = torch.library.Library("regstudio", "DEF")  # type: ignore[no-untyped-call]
 Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result", covariant=True)
+Result = TypeVar("Result")
 
 
-class Operator(Protocol[Parameters, Result]):
-    """A function that torch knows: what torch.library.custom_op returns, with the function's types."""
+class Operator(Generic[Parameters, Result]):
+    """A function as torch.ops.regstudio.NAME, for the CPU, which autocast calls in float32.
+
+    Like torch.library.custom_op, which would import all of torch's compiler at the first call: that takes seconds.
+    """
+
+    def __init__(self, function: Callable[Parameters, Result]) -> None:
+        self.__doc__ = function.__doc__
+        self._name = f"regstudio::{function.__name__}"
+        _operators.define(function.__name__ + torch.library.infer_schema(function, mutates_args=()))
+        _operators.impl(function.__name__, function, "CPU")
+        torch.library.register_autocast(self._name, "cpu", torch.float32, lib=_operators)
+        self._overload: Callable[..., Result] = getattr(torch.ops.regstudio, function.__name__).default
 
     def __call__(self, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        """Call the function."""
+        """Call the function by torch's dispatcher."""
+        return self._overload(*args, **kwargs)
 
-    def register_fake(self, fake: Callable[..., object], /) -> object:
+    def register_fake(self, fake: Callable[..., object]) -> None:
         """Say by a function of the same arguments which shapes the results have."""
+        torch.library.register_fake(self._name, fake, lib=_operators)
 
-    def register_autograd(self, backward: Callable[..., object], /, *, setup_context: Callable[..., None]) -> None:
+    def register_autograd(self, backward: Callable[..., object], setup_context: Callable[..., None]) -> None:
         """Give the gradients: `setup_context` saves what `backward` needs."""
+        torch.library.register_autograd(self._name, backward, setup_context=setup_context, lib=_operators)
 
 
-def operator(function: Callable[Parameters, Result]) -> Operator[Parameters, Result]:
-    """Register a function as torch.ops.regstudio.NAME, which autocast calls in float32."""
-    registered = custom_op(f"regstudio::{function.__name__}", function, mutates_args=(), device_types="cpu")
-    registered.register_autocast("cpu", torch.float32)
-    return cast(Operator[Parameters, Result], registered)
+class BackwardOperator(Operator[Parameters, Result]):
+    """The backward pass of an operator, which cannot be differentiated in turn."""
+
+    def __init__(self, function: Callable[Parameters, Result]) -> None:
+        super().__init__(function)
+        self.register_autograd(self._refuse, lambda ctx, inputs, output: None)
+
+    def _refuse(self, ctx: object, *grads: Tensor) -> None:
+        raise RuntimeError(f"{self._name} has no second derivative")

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regstudio.networks.kernels.library import call, operator
+from regstudio.networks.kernels.library import BackwardOperator, Operator, call
 
 
-@operator
+@Operator
 def layer_norm(x_last: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float) -> Tensor:
     """Normalise each pixel of (B, H, W, C) over its channels, C a multiple of 16; then scale and shift it."""
     x = x_last.contiguous()
@@ -17,7 +17,7 @@ def layer_norm(x_last: Tensor, weight: Tensor | None, bias: Tensor | None, epsil
     return y
 
 
-@operator
+@BackwardOperator
 def layer_norm_backward(
     grad: Tensor, x_last: Tensor, weight: Tensor | None, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -51,7 +51,7 @@ layer_norm_backward.register_fake(
 layer_norm.register_autograd(_layer_norm_gradients, setup_context=_save_for_layer_norm)
 
 
-@operator
+@Operator
 def leaky_instance_norm(x_last: Tensor, slope: float, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """Normalise each channel of leaky_relu(x) over its pixels: (B, H, W, C), C a multiple of 8.
 
@@ -64,7 +64,7 @@ def leaky_instance_norm(x_last: Tensor, slope: float, epsilon: float) -> tuple[T
     return y, mean, scale
 
 
-@operator
+@BackwardOperator
 def leaky_instance_norm_backward(grad: Tensor, x_last: Tensor, mean: Tensor, scale: Tensor, slope: float) -> Tensor:
     """Return the gradient of x."""
     grad, x = grad.contiguous(), x_last.contiguous()

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regstudio.networks.kernels.library import call, operator, table
+from regstudio.networks.kernels.library import BackwardOperator, Operator, call, table
 
 MAX_WINDOW = 8
 WEIGHTS = 8  # of each gate: see gated_windows
 
 
-@operator
+@Operator
 def gated_windows(
     x_last: Tensor, windows: Sequence[int], epsilon: float, weights: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
@@ -31,7 +31,7 @@ def gated_windows(
     return gated, sums
 
 
-@operator
+@BackwardOperator
 def gated_windows_backward(
     grad: Tensor, grad_sums: Tensor, x_last: Tensor, windows: Sequence[int], epsilon: float, weights: Sequence[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
@@ -76,7 +76,7 @@ gated_windows_backward.register_fake(
 gated_windows.register_autograd(_windows_gradients, setup_context=_save_for_windows)
 
 
-@operator
+@Operator
 def combine(x_last: Tensor, y_last: Tensor, gated: Tensor, matrices: Tensor, bias: Tensor) -> Tensor:
     """Return x + bias + matrices[:, 0] y + sum_i matrices[:, i] gated[i - 1].
 
@@ -88,7 +88,7 @@ def combine(x_last: Tensor, y_last: Tensor, gated: Tensor, matrices: Tensor, bia
     return combined
 
 
-@operator
+@BackwardOperator
 def combine_backward(
     grad: Tensor, y_last: Tensor, gated: Tensor, matrices: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
