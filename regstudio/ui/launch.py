@@ -1,4 +1,7 @@
-"""`python launch.py`: serves the page on this machine and opens the browser; Ctrl-C saves a training before it ends."""
+"""`regstudio studio`, or `python launch.py`: serves the page on this machine and opens the browser.
+
+Ctrl-C saves a training before it ends.
+"""
 
 import os
 import threading
