@@ -163,6 +163,13 @@ def test_unknown_types_are_named(tmp_path: Path) -> None:
     )
 
 
+def test_a_field_that_is_cut_off_is_refused_in_silence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = headers.metaimage(tmp_path / "a.mha", CompressedData="True", pixels=b"no Deflate")
+    assert field_message(path).startswith("cannot be read as a displacement field")
+    assert message(path) == DAMAGED.format(".mha")
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("ending", [".mhd", ".vtk", ".h5", ".png"])
 def test_a_field_of_another_format_is_refused(tmp_path: Path, ending: str) -> None:
     headers.metaimage(tmp_path / f"a{ending}", end=SECRET)
