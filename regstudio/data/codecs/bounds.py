@@ -8,6 +8,7 @@ unusual; what no writer produces is a ValueError, which becomes the message for 
 import gzip
 import re
 import struct
+import zlib
 from math import prod
 from pathlib import Path
 from typing import BinaryIO
@@ -75,6 +76,24 @@ def _check_metaimage(path: Path) -> None:
     as_text = fields.get("BinaryData", "True").lower() in ("false", "0")
     stored = prod(sizes) * channels if as_text else declared
     _check_stored(path, start, stored, compressed)
+    if compressed and _unpacked_bytes(path, start) != declared:  # of which MetaIO says nothing
+        raise ValueError("compressed pixels that are cut off")
+
+
+def check_gzip(path: Path) -> None:
+    """Raise ValueError or zlib.error for a damaged .gz file, of which ITK says nothing."""
+    if _unpacked_bytes(path, 0) < 0:
+        raise ValueError("a gzip stream that is cut off")
+
+
+def _unpacked_bytes(path: Path, start: int) -> int:
+    """Return how many bytes a zlib or gzip stream from `start` on holds; raises zlib.error for a damaged one."""
+    unpacker, count = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32), 0
+    with path.open("rb") as stream:
+        stream.seek(start)
+        while not unpacker.eof and (raw := unpacker.unconsumed_tail or stream.read(2**16)):
+            count += len(unpacker.decompress(raw, 2**20))
+    return count if unpacker.eof else -1
 
 
 def _metaimage_fields(path: Path) -> tuple[dict[str, str], int]:
@@ -117,6 +136,8 @@ def _check_nrrd(path: Path) -> None:
     declared = prod(sizes) * (1 if encoding in ("txt", "text", "ascii") else _NRRD_TYPES[kind])
     if encoding not in ("bzip2", "bz2"):  # which knows no bound
         _check_stored(path, start, declared, encoding in ("gzip", "gz"))
+    if encoding in ("gzip", "gz") and _unpacked_bytes(path, start) != declared:  # of which ITK says nothing
+        raise ValueError("compressed pixels that are damaged")
 
 
 def _nrrd_fields(path: Path) -> tuple[dict[str, str], int]:
