@@ -120,7 +120,7 @@ def _problem_list(problems: list[Problem], root: Path) -> str:
         files[problem.what, problem.remedy, problem.left_out].append(problem.path)
     lines = []
     for (what, remedy, left_out), paths in list(files.items())[:_MAX_PROBLEMS]:
-        shown = [_shown(path, root) for path in paths[:_MAX_FILES]]
+        shown = [shown_path(path, root) for path in paths[:_MAX_FILES]]
         if len(paths) > _MAX_FILES:
             shown.append(f"and {len(paths) - _MAX_FILES} more")
         outcome = " (left out)" if left_out else ""
@@ -132,8 +132,3 @@ def _problem_list(problems: list[Problem], root: Path) -> str:
     if len(files) > _MAX_PROBLEMS:
         lines.append(f"  and {len(files) - _MAX_PROBLEMS} more kinds of problem")
     return "\n".join(lines)
-
-
-def _shown(path: Path, root: Path) -> str:
-    """Return a path within the data folder, and the folder itself as it was named."""
-    return shown_path(path.relative_to(root) if path.is_relative_to(root) and path != root else path)

@@ -17,7 +17,8 @@ from PIL import Image
 
 from regstudio.data.codecs import itk, nifti, npy, pillow
 from regstudio.data.codecs.decoded_file import DecodedFile
-from regstudio.data.codecs.signatures import is_dicom, refuse_other_kind
+from regstudio.data.codecs.dicom import is_dicom
+from regstudio.data.codecs.signatures import refuse_other_kind
 from regstudio.data.problems import NOT_UNICODE, FileError, is_unicode
 
 MIN_SIDE = 32  # pixels; the network's coarsest level needs them (a test holds it to networks.base.MIN_SIDE)

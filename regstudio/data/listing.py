@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from regstudio.data.codecs.signatures import is_dicom
+from regstudio.data.codecs.dicom import is_dicom
 from regstudio.data.formats import EXTENSIONS, extension, stem
 from regstudio.data.problems import NOT_UNICODE, Problem, Severity, is_unicode, shown_path
 

@@ -73,14 +73,12 @@ def read_landmarks(path: Path, side: Literal["fixed", "moving"] = "fixed") -> La
         return _from_slicer(path, lines)
     first = next((line for line in lines if line.strip()), "")
     delimiter = max(",;\t", key=first.count)
-    try:
-        rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
-    except csv.Error as error:
-        raise FileError(path, f"cannot be read as a table ({error})", _REMEDY) from None
-    numbered = [(number, row) for number, row in enumerate(rows, start=1) if any(cell.strip() for cell in row)]
+    numbered = _cells(path, lines, delimiter)
     if numbered and len(numbered[0][1]) in (6, 8) and numbered[0][1][1].strip().lower() in ("true", "false"):
         return _from_bigwarp(path, numbered, side)
-    header = {name.strip().lower(): place for place, name in reversed(list(enumerate(numbered[0][1])))} if rows else {}
+    header = (
+        {name.strip().lower(): place for place, name in reversed(list(enumerate(numbered[0][1])))} if numbered else {}
+    )
     numbered = numbered[1:]
     if not {"y", "x"} <= header.keys() or not numbered:
         raise FileError(path, "has no columns y and x" if numbered else "holds no landmarks", _REMEDY)
@@ -101,6 +99,15 @@ def read_landmarks(path: Path, side: Literal["fixed", "moving"] = "fixed") -> La
     )
 
 
+def _cells(path: Path, lines: list[str], delimiter: str = ",") -> list[tuple[int, list[str]]]:
+    """Return the cells of the lines that are not blank, with their numbers."""
+    try:
+        rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
+    except csv.Error as error:
+        raise FileError(path, f"cannot be read as a table ({error})", _REMEDY) from None
+    return [(number, row) for number, row in enumerate(rows, start=1) if any(cell.strip() for cell in row)]
+
+
 def _text(path: Path) -> str:
     try:
         content = path.read_bytes()
@@ -117,7 +124,7 @@ def _text(path: Path) -> str:
 
 def _from_bigwarp(path: Path, rows: list[tuple[int, list[str]]], side: str) -> Landmarks:
     """Return the active points of one side; x comes first, and z, if there is one, is left out."""
-    active = [(line, row) for line, row in rows if row[1].strip().lower() == "true"]
+    active = [(line, row) for line, row in rows if [cell.strip().lower() for cell in row[1:2]] == ["true"]]
     if not active or any(len(row) != len(rows[0][1]) for _, row in active):
         raise FileError(path, "holds no landmarks" if not active else "has lines of different lengths", _REMEDY)
     start = 2 if side == "moving" else 2 + (len(rows[0][1]) - 2) // 2
@@ -133,15 +140,13 @@ def _from_bigwarp(path: Path, rows: list[tuple[int, list[str]]], side: str) -> L
 def _from_slicer(path: Path, lines: list[str]) -> Landmarks:
     """Return the points of a .fcsv; their places are those in an image without geometry, until `on` says more."""
     system, columns = "0", ["id", "x", "y", "z", "ow", "ox", "oy", "oz", "vis", "sel", "lock", "label"]
-    found: list[tuple[int, list[str]]] = []
-    for number, line in enumerate(lines, start=1):
+    for line in lines:
         name, _, value = line.lstrip("# ").partition("=")
         if line.startswith("#") and name.strip().lower() == "coordinatesystem":
             system = value.strip().upper()
         elif line.startswith("#") and name.strip().lower() == "columns":
             columns = [column.strip().lower() for column in value.split(",")]
-        elif line.strip() and not line.startswith("#"):
-            found.append((number, next(csv.reader([line]))))
+    found = _cells(path, ["" if line.startswith("#") else line for line in lines])
     if not found or not {"x", "y", "z"} <= set(columns):
         raise FileError(path, "holds no landmarks", "Export the fiducials from 3D Slicer again.")
     if system not in ("0", "RAS", "1", "LPS"):

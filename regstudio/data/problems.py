@@ -51,6 +51,11 @@ def is_unicode(path: str | Path) -> bool:
     return True
 
 
-def shown_path(path: str | Path) -> str:
-    """Return a path as text that can be printed and stored, bytes that are not UTF-8 as \\xNN."""
+def shown_path(path: str | Path, root: Path | None = None) -> str:
+    """Return a path as text that can be printed and stored, bytes that are not UTF-8 as \\xNN.
+
+    A path within the folder `root` is shown from there on, and the folder itself as it was named.
+    """
+    if root is not None and isinstance(path, Path) and path != root and path.is_relative_to(root):
+        path = path.relative_to(root)
     return str(path) if is_unicode(path) else os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -33,10 +33,15 @@ CHECKED_SIZES = ((64, 64), (83, 85), (32, 113), (120, 72))
 # window size (3, 5, 7), so that the graph contains every padding; for other sizes its width may be 0.
 _TRACED_SIZE = (83, 85)
 _CONVENTION = {
-    "inputs": "fixed, moving: float32 (1, 1, H, W), each scaled to [0, 1] by its own minimum and maximum; H, W >= 32",
+    "inputs": "fixed, moving: float32 (1, 1, H, W), each scaled to [0, 1] as 'normalise' says; H, W >= 32",
     "flow": "(1, 2, H, W) in pixels, channel 0 = dy (rows, down), channel 1 = dx (columns, right), on the fixed grid",
     "pull_back": "warped(p) = moving(p + flow(p)), bilinear; what lies outside the moving image is 0",
     "alone": "the network alone: what it was trained to see affinely aligned is to be aligned before",
+}
+
+_NORMALISE = {
+    "minmax": "its own minimum becomes 0 and its maximum 1",
+    "percentile": "its own 0.5 percentile becomes 0 and its 99.5 percentile 1, and what lies beyond is clipped",
 }
 
 
@@ -54,7 +59,12 @@ def export_onnx(
     loaded = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
     network = loaded.model(str(path) if isinstance(checkpoint, Checkpoint) else checkpoint).eval().requires_grad_(False)
     model = onnx.load_from_string(_traced(network))
-    facts = {**_CONVENTION, "network": json.dumps(dict(loaded.network)), "epoch": str(loaded.epoch)}
+    facts = {
+        **_CONVENTION,
+        "normalise": _NORMALISE[loaded.normalise],
+        "network": json.dumps(dict(loaded.network)),
+        "epoch": str(loaded.epoch),
+    }
     onnx.helper.set_model_props(model, {f"regstudio.{name}": value for name, value in facts.items()})
     content = model.SerializeToString()
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])

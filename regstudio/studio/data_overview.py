@@ -14,7 +14,7 @@ from regstudio.config import ReadingSection, settings
 from regstudio.data.check_report import CheckReport
 from regstudio.data.formats import read_image, read_label
 from regstudio.data.layout import Case, DataIndex
-from regstudio.data.problems import FileError, Problem
+from regstudio.data.problems import FileError, Problem, shown_path
 from regstudio.drawing.colours import Colour, label_colours
 from regstudio.drawing.thumbnails import Picture, thumbnail
 
@@ -55,7 +55,7 @@ def overview(report: CheckReport) -> dict[str, Any]:
     elif errors:
         state, title = "blocked", f"Training cannot start yet: {_count(len(errors), 'error')}"
         more = f" And {len(errors) - 1} more, in the table below." if len(errors) > 1 else ""
-        text = f"{_shown_path(errors[0].path, index.root)}: {errors[0].what}. {on_the_page(errors[0].remedy)}{more}"
+        text = f"{shown_path(errors[0].path, index.root)}: {errors[0].what}. {on_the_page(errors[0].remedy)}{more}"
     else:
         state, title = "ready", "Ready to train"
         text = f"{_counts(index)}.{_dice(report)}{_others(index)}"
@@ -118,11 +118,7 @@ def on_the_page(remedy: str) -> str:
 
 def _row(problem: Problem, root: Path) -> list[str]:
     what = problem.what + (" (left out)" if problem.left_out else "")
-    return [problem.severity, _shown_path(problem.path, root), what, on_the_page(problem.remedy)]
-
-
-def _shown_path(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) and path != root else str(path)
+    return [problem.severity, shown_path(problem.path, root), what, on_the_page(problem.remedy)]
 
 
 def _counts(index: DataIndex) -> str:

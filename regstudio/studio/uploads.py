@@ -113,7 +113,7 @@ def add_files(files: Sequence[Path], target: Path, subfolder: str, limits: Limit
     place = (target / subfolder).resolve()
     if not place.is_relative_to(target):
         raise ConfigError(f"{subfolder}: leads out of the data folder. Change its name under Advanced.")
-    unsupported = [path for path in files if not extension(path) or path.name.startswith(".")]
+    unsupported = [path for path in files if not _is_useful(path.name) or path.name.startswith(".")]
     if unsupported:
         raise DataError(
             f"{short_list(unsupported)}: this format is not supported. Supported are {', '.join(EXTENSIONS)}."
@@ -199,8 +199,8 @@ def _place(entries: Sequence[zipfile.ZipInfo], layout: LayoutSection) -> dict[st
             "Put the images into folders of those names, or give the names of yours under Advanced."
         )
     top = min(candidates, key=lambda above: (-len(candidates[above]), len(above.parts), str(above)))
-    useful = [entry for entry in entries if extension(entry.filename) or is_points_file(entry.filename)]
-    inside = {entry.filename: _path(entry) for entry in useful if not _is_noise(entry)}
+    useful = [entry for entry in entries if _is_useful(entry.filename) and not _is_noise(entry)]
+    inside = {entry.filename: _path(entry) for entry in useful}
     with_points = {*folders, *(folder.with_name(folder.name + POINTS_SUFFIX) for folder in folders)}
     return {
         name: path.relative_to(top)
@@ -212,6 +212,11 @@ def _place(entries: Sequence[zipfile.ZipInfo], layout: LayoutSection) -> dict[st
 
 def _path(entry: zipfile.ZipInfo) -> PurePosixPath:
     return PurePosixPath(entry.filename.replace("\\", "/"))
+
+
+def _is_useful(name: str) -> bool:
+    """Whether a file of this name is an image, a label or a table of landmarks."""
+    return bool(extension(name)) or is_points_file(name)
 
 
 def _is_noise(entry: zipfile.ZipInfo) -> bool:

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.codecs import itk, nifti
-from regstudio.data.codecs.bounds import check_header
+from regstudio.data.codecs.bounds import check_gzip, check_header
+from regstudio.data.codecs.silence import silence_stderr
 from regstudio.data.formats import Picture, extension
 from regstudio.data.loaders import DataWarning
 from regstudio.data.problems import FileError
@@ -163,7 +164,10 @@ def _read_vectors(path: Path, sitk: Any) -> tuple[Array, Array]:
     reader.SetFileName(str(path))
     try:
         check_header(path)
-        image = reader.Execute()
+        if extension(path) == ".nii.gz":
+            check_gzip(path)
+        with silence_stderr():
+            image = reader.Execute()
     except (RuntimeError, OSError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise FileError(path, "cannot be read as a displacement field", remedy) from error
     array, dimension = sitk.GetArrayFromImage(image), image.GetDimension()

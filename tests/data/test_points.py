@@ -39,6 +39,10 @@ def test_landmarks_are_found_beside_the_image_or_in_a_sibling_folder(tmp_path: P
     [
         ("", "holds no landmarks"),
         ("y,x\n", "holds no landmarks"),
+        ("\n \n", "holds no landmarks"),
+        ('"Pt-0","false","2","1","9","9"\n"Pt-1"\n', "holds no landmarks"),
+        ('"Pt-0","true","2","1","9","9"\n"Pt-1","true"\n', "has lines of different lengths"),
+        ("y,x\n1," + "2" * 200_000, "cannot be read as a table"),
         ("1,2\n3,4\n", "has no columns y and x"),
         ("y,x\n1,2\n3,left\n", "line 3 holds 'left' where a number should be"),
         ("y,x\n1\n", "line 2 holds 'nothing'"),

@@ -83,9 +83,16 @@ def test_the_model_states_its_convention(exported: Path) -> None:
     assert facts["regstudio.pull_back"].startswith("warped(p) = moving(p + flow(p))")
     assert json.loads(facts["regstudio.network"])["decoder_channels"] == 4
     assert facts["regstudio.epoch"] == "7"
+    assert facts["regstudio.normalise"] == "its own minimum becomes 0 and its maximum 1"
     shapes = {value.name: value.shape for value in (*session.get_inputs(), *session.get_outputs())}
     assert shapes["moving"] == [1, 1, "height", "width"]
     assert shapes["flow"][1:] == [2, "height", "width"]
+
+
+def test_the_model_of_a_network_trained_with_percentiles_says_so(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    export_onnx(replace(checkpoint, config={"reading": {"normalise": "percentile"}}), tmp_path / "net.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
+    assert "0.5 percentile becomes 0" in session.get_modelmeta().custom_metadata_map["regstudio.normalise"]
 
 
 def test_without_the_packages_it_says_what_to_install(

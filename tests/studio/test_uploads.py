@@ -163,6 +163,14 @@ def files(tmp_path):
     return sorted(folder.iterdir())
 
 
+def test_landmarks_may_be_sent_alone(tmp_path, target):
+    for name in ("a_points.csv", "table.csv"):
+        (tmp_path / name).write_text("y,x\n1,2\n")
+    assert add_files([tmp_path / "a_points.csv"], target, "moving").files == 1
+    with pytest.raises(DataError, match=r"table\.csv: this format is not supported"):
+        add_files([tmp_path / "table.csv"], target, "moving")
+
+
 def test_files_go_where_they_are_sent(files, target):
     assert add_files(files, target, "moving").files == 2
     add_files(files, target, "validation_moving")

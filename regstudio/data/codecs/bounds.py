@@ -8,12 +8,13 @@ unusual; what no writer produces is a ValueError, which becomes the message for 
 import gzip
 import re
 import struct
+import zlib
 from math import prod
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import BinaryIO
 
 from regstudio.data.codecs.decoded_file import refuse_huge
+from regstudio.data.codecs.dicom import check_dicom
 from regstudio.data.problems import FileError
 
 MAX_DIMENSION = 4
@@ -44,19 +45,6 @@ _NIFTI_BITS = {
 }  # fmt: skip
 _TIFF_TYPES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
-# What GDCM decodes: without compression, with Deflate, JPEG, JPEG-LS, JPEG 2000 and RLE.
-_IMPLICIT, _DEFLATED, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
-_TRANSFER_SYNTAXES = {
-    _IMPLICIT, "1.2.840.10008.1.2.1", _DEFLATED, _BIG_ENDIAN, "1.2.840.10008.1.2.5",
-    *(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91, 92, 93)),
-}  # fmt: skip
-_ENDLESS = 2**32 - 1  # the length of an element that ends with a mark
-_LONG_KINDS = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
-_SHORT_KINDS = (
-    b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS",
-    b"ST", b"TM", b"UI", b"UL", b"US",
-)  # fmt: skip
-
 
 def check_header(path: Path) -> None:
     """Raise FileError or ValueError for a header that a native reader should not see; the ending says what is read."""
@@ -68,7 +56,7 @@ def check_header(path: Path) -> None:
     elif name.endswith((".nii", ".nii.gz")):
         _check_nifti(path)
     else:
-        _check_dicom(path)
+        check_dicom(path)
 
 
 def _check_metaimage(path: Path) -> None:
@@ -88,6 +76,24 @@ def _check_metaimage(path: Path) -> None:
     as_text = fields.get("BinaryData", "True").lower() in ("false", "0")
     stored = prod(sizes) * channels if as_text else declared
     _check_stored(path, start, stored, compressed)
+    if compressed and _unpacked_bytes(path, start) != declared:  # of which MetaIO says nothing
+        raise ValueError("compressed pixels that are cut off")
+
+
+def check_gzip(path: Path) -> None:
+    """Raise ValueError or zlib.error for a damaged .gz file, of which ITK says nothing."""
+    if _unpacked_bytes(path, 0) < 0:
+        raise ValueError("a gzip stream that is cut off")
+
+
+def _unpacked_bytes(path: Path, start: int) -> int:
+    """Return how many bytes a zlib or gzip stream from `start` on holds; raises zlib.error for a damaged one."""
+    unpacker, count = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32), 0
+    with path.open("rb") as stream:
+        stream.seek(start)
+        while not unpacker.eof and (raw := unpacker.unconsumed_tail or stream.read(2**16)):
+            count += len(unpacker.decompress(raw, 2**20))
+    return count if unpacker.eof else -1
 
 
 def _metaimage_fields(path: Path) -> tuple[dict[str, str], int]:
@@ -130,6 +136,8 @@ def _check_nrrd(path: Path) -> None:
     declared = prod(sizes) * (1 if encoding in ("txt", "text", "ascii") else _NRRD_TYPES[kind])
     if encoding not in ("bzip2", "bz2"):  # which knows no bound
         _check_stored(path, start, declared, encoding in ("gzip", "gz"))
+    if encoding in ("gzip", "gz") and _unpacked_bytes(path, start) != declared:  # of which ITK says nothing
+        raise ValueError("compressed pixels that are damaged")
 
 
 def _nrrd_fields(path: Path) -> tuple[dict[str, str], int]:
@@ -214,53 +222,6 @@ def _nifti_layout(head: bytes) -> tuple[str, tuple[tuple[str, int], ...]]:
 
 def _unpack(data: bytes, form: str, place: int) -> tuple[float, ...]:
     return struct.unpack_from(form, data, place)
-
-
-def _check_dicom(path: Path) -> None:
-    """Walk through a file's elements: GDCM takes as much memory as one claims to be long."""
-    with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
-        place, syntax = (132, "") if data[128:132] == b"DICM" else (0, "")
-        while data[place : place + 2] == b"\x02\x00":  # the group that says how the others are written
-            _, element, _, start, length = _dicom_element(data, place, "<", explicit=True)
-            if element == 0x10:
-                syntax = data[start : start + length].rstrip(b"\0 ").decode("ascii", "replace")
-            place = start + length
-        if syntax and syntax not in _TRANSFER_SYNTAXES:
-            what = f"is compressed in a way that is not supported (DICOM's transfer syntax {syntax})"
-            raise FileError(path, what, "Export it without compression.")
-        if syntax != _DEFLATED:
-            order = ">" if syntax == _BIG_ENDIAN else "<"
-            explicit = syntax != _IMPLICIT if syntax else data[place + 4 : place + 6].isalpha()
-            _walk_dicom(data, place, order, explicit)
-
-
-def _walk_dicom(data: mmap, place: int, order: str, explicit: bool) -> None:
-    in_fragments = False  # of compressed pixels, whose items hold no elements
-    while place + 8 <= len(data) and data[place : place + 8] != bytes(8):  # which is padding
-        group, element, kind, start, length = _dicom_element(data, place, order, explicit)
-        endless = length == _ENDLESS
-        if (group, element) == (0x7FE0, 0x0010):
-            in_fragments = endless
-        if endless and kind == b"UN":  # what is inside is written in another way
-            return
-        looked_into = endless or kind == b"SQ" or ((group, element) == (0xFFFE, 0xE000) and not in_fragments)
-        place = start if looked_into else start + length
-
-
-def _dicom_element(data: mmap, place: int, order: str, explicit: bool) -> tuple[int, int, bytes, int, int]:
-    """Return group, element, type, and start and length of the value; ValueError for one longer than the file."""
-    group, element = struct.unpack_from(order + "HH", data, place)
-    kind = data[place + 4 : place + 6] if explicit and group != 0xFFFE else b""
-    if explicit and group != 0xFFFE and kind not in (*_LONG_KINDS, *_SHORT_KINDS):
-        raise ValueError("an element of an unknown type")
-    if kind in _LONG_KINDS:
-        start, form = place + 12, "I"
-    else:
-        start, form = place + 8, "H" if kind else "I"
-    (length,) = struct.unpack_from(order + form, data, start - struct.calcsize(form))
-    if length != _ENDLESS and start + length > len(data):
-        raise ValueError("an element longer than the file")
-    return group, element, kind, start, length
 
 
 def count_pages(path: Path) -> int:
