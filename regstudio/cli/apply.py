@@ -39,18 +39,21 @@ def apply(
     if inverse and points is None:
         raise click.UsageError("--inverse is for --points; images are warped with NAME_inverse_flow.npy instead.")
     reading = build_config(given(values)).reading
-    where = {"slice_axis": reading.slice_axis, "slice_index": reading.slice_index}
+    # A flow in pixels says how the pictures that it is for are read; a field in mm needs one to become pixels.
+    known = load_flow(flow) if flow.suffix.lower() == ".npy" else None
+    axes = "itk" if known is None else known.axes
+    where: dict[str, Any] = {"slice_axis": reading.slice_axis, "slice_index": reading.slice_index, "axes": axes}
     image_picture = None if image is None else read_image(image, key=reading.image_key, **where)
     label_picture = None if label is None else read_label(label, key=reading.label_key, **where)
     written = []
     if image_picture is not None:
-        saved = load_flow(flow, image_picture)
+        saved = known or load_flow(flow, image_picture)
         written.append(apply_flow(saved, image_picture, out, label=False, key=reading.image_key))
     if label_picture is not None:
-        saved = load_flow(flow, label_picture)
+        saved = known or load_flow(flow, label_picture)
         written.append(apply_flow(saved, label_picture, out, label=True, key=reading.label_key))
     if points is not None:
-        saved = load_flow(flow, image_picture or label_picture)
+        saved = known or load_flow(flow, image_picture or label_picture)
         written.append(_move(saved, points, out, inverse=inverse))
     for path in written:
         click.echo(f"Wrote {path}.")
@@ -68,10 +71,17 @@ def _move(saved: "SavedFlow", points: Path, out: Path, *, inverse: bool) -> Path
         raise FileError(
             points, "is in mm, and nothing says where the moving image lies", "Give pixels: columns y and x."
         )
-    landmarks = landmarks.on(saved.affine)  # the flow's grid is that of the fixed image
+    grid = None if saved.geometry is None else saved.geometry.affine
+    landmarks = landmarks.on(grid)  # the flow's grid is that of the fixed image
     target = out / f"{points.stem}_moved.csv"
     refuse_input(target, [points])
-    places, residuals = move_points(saved.flow, landmarks.places, inverse=inverse)
+    # Points in pixels are in those of the files, which may have been turned for the flow; points in mm are on its grid.
+    before, after = (saved.image_turn, saved.on_turn) if inverse else (saved.on_turn, saved.image_turn)
+    shape = saved.flow.shape[1:]
+    on_grid = landmarks.world is not None and grid is not None
+    turned = landmarks.places if on_grid else before.points(landmarks.places, before.shape(shape))
+    places, residuals = move_points(saved.flow, turned, inverse=inverse)
+    places = after.points(places, after.shape(shape), back=True)
     write_points(target, landmarks, places)
     direction = (
         "moving image to the fixed image, by inverting the flow" if inverse else "fixed image to the moving image"

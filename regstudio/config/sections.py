@@ -44,7 +44,9 @@ class ReadingSection(Section):
 
     image_key: str = Field("img", min_length=1, description="key of the image in .npz files")
     label_key: str = Field("label", min_length=1, description="key of the label in .npz files")
-    slice_axis: int | None = Field(None, ge=0, le=2, description="axis along which a slice of 3-D files is taken")
+    slice_axis: int | None = Field(
+        None, ge=0, le=2, description="axis of the slices in 3-D files: x, y, z in NIfTI, else z, y, x"
+    )
     slice_index: int | None = Field(None, ge=0, description="index of that slice")
     resize_to_atlas: bool = Field(False, description="resample images and labels of another size to the atlas's")
     normalise: Literal["minmax", "percentile"] = Field(

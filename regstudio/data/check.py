@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.check_report import CheckReport, SetSummary
-from regstudio.data.formats import MIN_SIDE, extension, read_image, read_label
+from regstudio.data.formats import MIN_SIDE, Picture, extension, label_on_image, read_image, read_label
+from regstudio.data.geometry import MAX_ANGLE, TURNS, Facing, Geometry, turn_to
 from regstudio.data.layout import Case, DataIndex
 from regstudio.data.loaders import Normalise, clip_outliers, rescale
 from regstudio.data.problems import FileError, Problem, Severity
@@ -21,6 +22,14 @@ from regstudio.threads import map_in_order
 _SQUEEZED = 1 / 3  # of the range of values: less for nearly all pixels is worth a warning
 
 Role = Literal["atlas", "training", "validation"]
+
+_SAMPLES = 64  # along each side, where a label is compared with its image
+_SMALL = 24  # pixels: the side of the pictures that are compared in all eight orientations
+# What a correlation must at least be, gain, and gain in Fisher's z, where a picture is the wrong way round. Of 700
+# upright pictures (radiographs, hearts, CT to MR), two do.
+_MIN_LIKENESS, _MIN_GAIN, _MIN_Z = 0.4, 0.1, 0.3
+# What a label must gain in the share of its image's variance that it explains; of 170 upright ones, none gains as much.
+_MIN_EXPLAINED = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +53,10 @@ class _CheckedCase:
     usable: Case | None
     problems: list[Problem] = field(default_factory=list)
     size: tuple[int, ...] | None = None
+    geometry: Geometry | None = None  # as it is stored
+    facing: Facing | None = None
+    small: npt.NDArray[np.float64] | None = None
+    sampled: npt.NDArray[np.float32] | None = None
     digest: bytes = b""
     pixels: Counter[int] = field(default_factory=Counter)
     palette: npt.NDArray[np.uint8] | None = None
@@ -69,8 +82,10 @@ def check(
 ) -> CheckReport:
     """Open every file of an index in a thread pool, and report; `progress` may wrap the list of files, as tqdm does.
 
-    A problem of the atlas is an error, and so is a size that does not fit. Another unusable file is left out with a
-    warning: an image together with its label, a training label alone, a validation label together with its image.
+    Files are read as a training reads them: where they know their place, turned until they lie as the atlas does. A
+    problem of the atlas is an error, and so is a size that does not fit, or a label that lies elsewhere than its image.
+    Another unusable file is left out with a warning: an image together with its label, a training label alone, a
+    validation label together with its image.
     """
     options = options or ReadOptions()
     sets = {"atlas": [index.atlas] if index.atlas else [], "training": index.train, "validation": index.validation}
@@ -103,13 +118,13 @@ def _check_case(file: tuple[Role, Case], options: ReadOptions, atlas: _CheckedCa
 def _check_image(checked: _CheckedCase, options: ReadOptions, atlas: _CheckedCase | None) -> None:
     path = checked.case.image
     try:
-        array = read_image(
-            path, key=options.image_key, slice_axis=options.slice_axis, slice_index=options.slice_index
-        ).array
+        stored = read_image(path, key=options.image_key, slice_axis=options.slice_axis, slice_index=options.slice_index)
     except FileError as error:
         checked.mark_unusable(path, error.what, error.remedy)
         return
-    checked.size = array.shape
+    array = stored.turned_to(atlas.facing if atlas else None).array
+    checked.size, checked.geometry, checked.facing = array.shape, stored.geometry, stored.facing
+    _check_orientation(checked, stored, array, atlas)
     pixels = rescale(array)
     if min(array.shape) < MIN_SIDE:
         what = f"is {_size_text(array.shape)} pixels, and less than {MIN_SIDE} is too few"
@@ -134,19 +149,86 @@ def _warn_of_outliers(checked: _CheckedCase, path: Path, array: npt.NDArray[Any]
         checked.add("warning", path, what, remedy)
 
 
+def _check_orientation(
+    checked: _CheckedCase, stored: Picture, array: npt.NDArray[Any], atlas: _CheckedCase | None
+) -> None:
+    """Warn of an image that lies at an angle to the atlas, or that would fit it far better turned or mirrored."""
+    path, checked.small = checked.case.image, _small(array)
+    checked.sampled = _sampled(rescale(array))
+    if atlas is None:
+        return
+    if stored.facing is not None and atlas.facing is not None:
+        _, angle = turn_to(stored.facing, atlas.facing)
+        if angle > MAX_ANGLE:
+            what = f"its axes lie at {angle:.0f} degrees to those of the atlas"
+            checked.add("warning", path, what, "Resample it onto the atlas's axes, or take a slice of the same plane.")
+            return
+    if atlas.small is None or checked.small is None:
+        return
+    likeness = np.array([(turn.array(checked.small) * atlas.small).sum() for turn in TURNS]).clip(-0.999, 0.999)
+    best = int(np.argmax(likeness))
+    gain, gain_z = likeness[best] - likeness[0], np.arctanh(likeness[best]) - np.arctanh(likeness[0])
+    if likeness[best] > _MIN_LIKENESS and gain > _MIN_GAIN and gain_z > _MIN_Z:
+        what = f"fits the atlas far better {TURNS[best]}"
+        checked.add("warning", path, what, "Look at both, and export it again the right way round.")
+
+
+def _check_label_orientation(checked: _CheckedCase, label: npt.NDArray[Any]) -> None:
+    """Warn of a label that would explain its image far better turned or mirrored."""
+    path, image, sampled = checked.case.label, checked.sampled, _sampled(label)
+    if path is None or image is None or checked.size != label.shape or not image.var() > 0:
+        return
+    explained = np.array([_explained(image, turn.array(sampled)) for turn in TURNS])
+    best = int(np.argmax(explained))
+    if explained[best] > explained[0] + _MIN_EXPLAINED:
+        what = f"fits its image far better {TURNS[best]}"
+        checked.add("warning", path, what, "Look at both, and export it again the right way round.")
+
+
+def _explained(image: npt.NDArray[np.float32], label: npt.NDArray[Any]) -> float:
+    """Return the share of an image's variance that the regions of a label explain."""
+    regions = [image[label == number] for number in np.unique(label)]
+    between = sum(region.size * (region.mean() - image.mean()) ** 2 for region in regions)
+    return float(between / (image.size * image.var()))
+
+
+def _sampled(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a square of pixels of an array (H, W), evenly spread."""
+    rows, columns = ((np.arange(_SAMPLES) * length + length // 2) // _SAMPLES for length in array.shape)
+    return array[np.ix_(rows, columns)]
+
+
+def _small(array: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:
+    """Return a small picture of an image, of mean 0 and norm 1; None where there is nothing to see."""
+    if min(array.shape[:2]) < _SMALL:
+        return None
+    small = rescale(array).astype(np.float64)
+    for axis in (0, 1):
+        starts = np.arange(_SMALL) * small.shape[axis] // _SMALL
+        counts = np.diff([*starts, small.shape[axis]])
+        small = np.add.reduceat(small, starts, axis=axis) / (counts[:, None] if axis == 0 else counts)
+    small -= small.mean()
+    norm = float(np.linalg.norm(small))
+    return small / norm if norm > 0 else None
+
+
 def _check_label(checked: _CheckedCase, options: ReadOptions, atlas: _CheckedCase | None) -> None:
     path = checked.case.label
     if path is None:
         return
     try:
-        picture = read_label(
-            path, key=options.label_key, slice_axis=options.slice_axis, slice_index=options.slice_index
-        )
+        stored = read_label(path, key=options.label_key, slice_axis=options.slice_axis, slice_index=options.slice_index)
     except FileError as error:
         checked.mark_unusable(path, error.what, error.remedy)
         return
-    array = picture.array
-    checked.palette = picture.header if isinstance(picture.header, np.ndarray) else None
+    checked.palette = stored.header if isinstance(stored.header, np.ndarray) else None
+    try:
+        facing = atlas.facing if atlas else checked.facing
+        array = label_on_image(stored, checked.geometry, facing).array
+        _check_label_orientation(checked, array)
+    except FileError as error:
+        checked.add("error", path, error.what, error.remedy)
+        array = stored.array
     ids, counts = np.unique(array, return_counts=True)
     checked.pixels = Counter(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
     if extension(path) in (".jpg", ".jpeg"):

@@ -35,6 +35,9 @@ class ValidationPair(TypedDict):
 class RegistrationDataset(Dataset[Item]):
     """Pairs of a fixed and a moving image from the given cases, all of one size.
 
+    Where files know their place, axes are exchanged and reversed until all lie as the atlas does (in mode 'pair', as
+    the first case).
+
     In mode 'atlas' item i is (atlas, case i), and the atlas is loaded once. In mode 'pair' the items are all n (n - 1)
     ordered pairs of different cases. An epoch draws n of them: each case is the moving image once, with a random
     partner.
@@ -61,13 +64,14 @@ class RegistrationDataset(Dataset[Item]):
     ) -> None:
         self._partly_labelled, self._aligned = partly_labelled, aligned
         self.cases, self.mode = tuple(cases), mode
-        self._image_loader, self._label_loader = image_loader or ImageLoader(), label_loader
         if mode == "atlas" and atlas is None:
             raise DataError("There is no atlas to register to. Give one, or use mode 'pair'.")
         if len(self.cases) < (1 if mode == "atlas" else 2):
             raise DataError(f"Mode '{mode}' needs more images than {len(self.cases)}. Add some.")
         self._reference = atlas if mode == "atlas" and atlas is not None else self.cases[0]
-        reference = _load(self._reference, self._image_loader, label_loader)
+        self._image_loader = (image_loader or ImageLoader()).facing_as(self._reference.image)
+        self._label_loader = label_loader and label_loader.facing_as(self._reference.image)
+        reference = _load(self._reference, self._image_loader, self._label_loader)
         self._atlas = reference if mode == "atlas" else None
         self._shape = reference["image"].shape
         if min(self._shape[1:]) < MIN_SIDE:
@@ -112,6 +116,8 @@ def load_validation_pair(
     case: Case, atlas: Case, image_loader: ImageLoader, label_loader: LabelLoader | None = None
 ) -> ValidationPair:
     """Load a case and the atlas, with labels if both have one; raises DataError if a size differs."""
+    image_loader = image_loader.facing_as(atlas.image)
+    label_loader = label_loader and label_loader.facing_as(atlas.image)
     labelled = label_loader is not None and case.label is not None and atlas.label is not None
     fixed = _load(atlas, image_loader, label_loader if labelled else None)
     moving = _load(case, image_loader, label_loader if labelled else None)
@@ -125,7 +131,7 @@ def _load(case: Case, image_loader: ImageLoader, label_loader: LabelLoader | Non
     if label_loader is not None:
         if case.label is None:
             raise FileError(case.image, "has no label, though labels are asked for", "Add it, or train without labels.")
-        loaded["label"] = torch.from_numpy(label_loader(case.label))
+        loaded["label"] = torch.from_numpy(label_loader(case.label, case.image))
     return loaded
 
 

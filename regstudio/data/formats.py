@@ -1,13 +1,13 @@
 """Read one file as a 2-D picture: the supported formats, and the rules for images and labels.
 
-Axes are never swapped: rows are the first axis of the array that the format's library returns. For NIfTI this is
-nibabel's first axis, so other viewers may show the picture transposed; images and labels agree.
+An array is [row, column] as ITK reads the file, in every format: see regstudio.data.geometry.
 """
 
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from regstudio.data.codecs import itk, nifti, npy, pillow
 from regstudio.data.codecs.decoded_file import DecodedFile
 from regstudio.data.codecs.dicom import is_dicom
 from regstudio.data.codecs.signatures import refuse_other_kind
+from regstudio.data.geometry import AxisRule, Facing, Geometry, Turn, apart, turn_to
 from regstudio.data.problems import NOT_UNICODE, FileError, is_unicode
 
 MIN_SIDE = 32  # pixels; the network's coarsest level needs them (a test holds it to networks.base.MIN_SIDE)
@@ -41,29 +42,61 @@ _DECODERS: dict[str, Callable[[Path, str], DecodedFile]] = {
     ".ima": itk.decode,
 }
 EXTENSIONS = tuple(_DECODERS)
+NIFTI = (".nii", ".nii.gz")
+_PLACED = (*NIFTI, ".mha", ".nrrd", ".dcm")  # the formats whose files may say where they lie
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's own conversion to grey
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A 2-D picture as read: array (H, W) in the file's own dtype, and its position in the world.
+    """A 2-D picture as read: array (H, W) in the file's own dtype, and its place in the world.
 
-    `affine` (4, 4) maps (row, column, slice, 1) to RAS+ coordinates in mm; None if the file has none. `header` lets a
-    writer of the same format keep the rest of the header.
+    `geometry` is None where the format knows none. `header` lets a writer of the same format keep the rest of the
+    header. `turn` says how the array was turned since it was read.
     """
 
     array: npt.NDArray[Any]
     path: Path
-    affine: npt.NDArray[np.float64] | None = None
+    geometry: Geometry | None = None
     header: Any = None
+    turn: Turn = Turn()  # noqa: RUF009  frozen
+
+    @property
+    def affine(self) -> npt.NDArray[np.float64] | None:
+        """The matrix (4, 4) from (row, column, slice, 1) to RAS+ in mm; None if the file does not say."""
+        return None if self.geometry is None else self.geometry.affine
 
     @property
     def spacing(self) -> tuple[float, float] | None:
         """The distance between neighbouring rows and columns, in mm; None if the file does not say."""
-        if self.affine is None:
-            return None
-        rows, columns = np.linalg.norm(self.affine[:3, :2], axis=0)
-        return float(rows), float(columns)
+        return None if self.geometry is None else self.geometry.spacing
+
+    @property
+    def stored_shape(self) -> tuple[int, int]:
+        """The size (H, W) before it was turned."""
+        return self.turn.shape(self.array.shape)
+
+    @property
+    def stored_affine(self) -> npt.NDArray[np.float64] | None:
+        """The affine before it was turned."""
+        return None if self.affine is None else self.affine @ np.linalg.inv(self.turn.back(self.stored_shape))
+
+    @property
+    def facing(self) -> Facing | None:
+        """The directions of its rows and columns; None if the file does not say."""
+        return None if self.geometry is None else self.geometry.facing
+
+    def turned(self, turn: Turn) -> "Picture":
+        """Return the picture turned, at the same place; `turn` is its first, or undoes that."""
+        if turn == Turn():
+            return self
+        geometry = None if self.geometry is None else turn.geometry(self.geometry, self.array.shape)
+        return replace(self, array=np.ascontiguousarray(turn.array(self.array)), geometry=geometry, turn=turn)
+
+    def turned_to(self, facing: Facing | None) -> "Picture":
+        """Return the picture with the axes nearest to `facing`, if both are known."""
+        own = self.facing
+        return self if own is None or facing is None else self.turned(turn_to(own, facing)[0])
 
 
 def extension(path: str | Path) -> str:
@@ -81,12 +114,18 @@ def stem(path: str | Path) -> str:
 
 
 def read_image(
-    path: str | Path, *, key: str = "img", slice_axis: int | None = None, slice_index: int | None = None
+    path: str | Path,
+    *,
+    key: str = "img",
+    slice_axis: int | None = None,
+    slice_index: int | None = None,
+    axes: AxisRule = "itk",
 ) -> Picture:
     """Read an image as a `Picture` of finite numbers; colour becomes grey.
 
-    `key` names the array in an npz file. `slice_axis` and `slice_index` select a slice of a volume; 2-D files ignore
-    them. Raises DataError, which names the file, if it cannot be used.
+    `key` names the array in an npz file. `slice_axis` and `slice_index` select a slice of a volume, along an axis of
+    the array that nibabel (NIfTI: x, y, z), SimpleITK (z, y, x) or NumPy shows; 2-D files ignore them. `axes` is the
+    rule by which NIfTI becomes an array. Raises DataError, which names the file, if it cannot be used.
 
     >>> picture = read_image("data/moving/phantom_01.png")
     >>> picture.array.shape
@@ -94,7 +133,7 @@ def read_image(
     """
     path = Path(path)
     with _translate_errors(path):
-        plane = _read_plane(path, key, slice_axis, slice_index)
+        plane, geometry = _read_plane(path, key, slice_axis, slice_index, axes)
         array = plane.array
         if plane.palette is not None:
             array = plane.palette[array]
@@ -106,11 +145,16 @@ def read_image(
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = int(np.count_nonzero(~np.isfinite(array)))
             raise FileError(path, f"holds NaN or infinity in {bad} pixels", "Replace them, for instance by 0.")
-        return Picture(array=array, path=path, affine=plane.affine, header=plane.header)
+        return Picture(array=array, path=path, geometry=geometry, header=plane.header)
 
 
 def read_label(
-    path: str | Path, *, key: str = "label", slice_axis: int | None = None, slice_index: int | None = None
+    path: str | Path,
+    *,
+    key: str = "label",
+    slice_axis: int | None = None,
+    slice_index: int | None = None,
+    axes: AxisRule = "itk",
 ) -> Picture:
     """Read a label map as a `Picture` of integer ids; of a palette image, the indices.
 
@@ -118,7 +162,7 @@ def read_label(
     """
     path = Path(path)
     with _translate_errors(path):
-        plane = _read_plane(path, key, slice_axis, slice_index)
+        plane, geometry = _read_plane(path, key, slice_axis, slice_index, axes)
         array = plane.array
         if plane.colour:
             if (array[..., 1:3] != array[..., :1]).any():
@@ -128,7 +172,43 @@ def read_label(
                     "Save it with a palette, or with one channel that holds the ids 0, 1, 2, ...",
                 )
             array = np.ascontiguousarray(array[..., 0])
-        return Picture(array=_as_ids(path, array), path=path, affine=plane.affine, header=plane.header)
+        return Picture(array=_as_ids(path, array), path=path, geometry=geometry, header=plane.header)
+
+
+def geometry_of(
+    path: Path, *, slice_axis: int | None = None, slice_index: int | None = None, axes: AxisRule = "itk"
+) -> Geometry | None:
+    """Return the geometry that `read_image` would find, from the header alone; None where the format knows none."""
+    ending = extension(path)
+    if ending not in _PLACED and (ending or not is_dicom(path)):
+        return None
+    with _translate_errors(path):
+        state = path.stat()
+        return _cached_geometry(path, (state.st_size, state.st_mtime_ns, state.st_ino), slice_axis, slice_index, axes)
+
+
+@lru_cache(maxsize=2**16)  # a label asks for its image's at every access
+def _cached_geometry(
+    path: Path, state: tuple[int, ...], slice_axis: int | None, slice_index: int | None, axes: AxisRule
+) -> Geometry | None:
+    return _plane(path, _decode(path, ""), slice_axis, slice_index, axes)[1]
+
+
+def label_on_image(label: Picture, image: Geometry | None, facing: Facing | None) -> Picture:
+    """Return a label on the grid of its image, whose file has the geometry `image`, turned to `facing` as the image is.
+
+    Where one of the two files does not know its place, the label is taken to lie on the image pixel for pixel. Raises
+    FileError where both know it, and the label lies elsewhere.
+    """
+    if image is None:
+        return label
+    if label.facing is not None and image.facing is not None:
+        label = label.turned(turn_to(label.facing, image.facing)[0])
+    what = None if label.geometry is None else apart(label.geometry, image, label.array.shape)
+    if what is not None:
+        raise FileError(label.path, what, "Export it again from the image, or resample it onto the image's grid.")
+    turn = Turn() if facing is None or image.facing is None else turn_to(image.facing, facing)[0]
+    return label.turned(turn)
 
 
 def _as_ids(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -159,21 +239,40 @@ def _rounded(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return rounded
 
 
-def _read_plane(path: Path, key: str, slice_axis: int | None, slice_index: int | None) -> DecodedFile:
+def _read_plane(
+    path: Path, key: str, slice_axis: int | None, slice_index: int | None, rule: AxisRule
+) -> tuple[DecodedFile, Geometry | None]:
+    """Return a file with the array of its picture alone, and where that lies."""
+    content = _decode(path, key)
+    index, geometry = _plane(path, content, slice_axis, slice_index, rule)
+    array = np.asarray(content.array[index])
+    if rule == "nibabel" and extension(path) in NIFTI:
+        array = array.swapaxes(0, 1)
+    if array.dtype.kind not in "buif":
+        raise FileError(path, f"holds {array.dtype} numbers, which are no picture", "Save real numbers.")
+    # torch takes only the machine's own byte order
+    return replace(content, array=np.ascontiguousarray(array, array.dtype.newbyteorder("="))), geometry
+
+
+def _decode(path: Path, key: str) -> DecodedFile:
     decode = _DECODERS.get(extension(path)) or (itk.decode if is_dicom(path) else None)
     if decode is None:
         raise FileError(path, "this format is not supported", f"Supported are {', '.join(EXTENSIONS)}.")
     if path.stat().st_size == 0:
         raise FileError(path, "is empty (0 bytes)", "Copy or export it again.")
-    content = decode(path, key)
+    return decode(path, key)
+
+
+def _plane(
+    path: Path, content: DecodedFile, slice_axis: int | None, slice_index: int | None, rule: AxisRule
+) -> tuple[tuple[Any, ...], Geometry | None]:
+    """Return the index that takes the picture out of a file's array, and the picture's geometry."""
     shape = content.array.shape[:-1] if content.colour else content.array.shape
     axes, indices = _choose_plane(path, shape, slice_axis, slice_index)
-    array = np.asarray(content.array[tuple(slice(None) if axis in axes else i for axis, i in enumerate(indices))])
-    if array.dtype.kind not in "buif":
-        raise FileError(path, f"holds {array.dtype} numbers, which are no picture", "Save real numbers.")
-    # torch takes only the machine's own byte order
-    array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
-    return replace(content, array=array, affine=_plane_affine(content.affine, axes, indices))
+    geometry = _plane_geometry(content, axes, indices)
+    if geometry is not None and rule == "nibabel" and extension(path) in NIFTI:
+        geometry = Turn(swap=True).geometry(geometry, (1, 1))
+    return tuple(slice(None) if axis in axes else i for axis, i in enumerate(indices)), geometry
 
 
 def _choose_plane(
@@ -182,7 +281,8 @@ def _choose_plane(
     """Return the axes of rows and columns, and the index along each other axis."""
     indices = [0] * len(shape)
     axes = [axis for axis, length in enumerate(shape) if length > 1 or len(shape) == 2]
-    lengths = [shape[axis] for axis in axes]
+    counted = axes[::-1] if extension(path) in NIFTI else axes  # as the format's own library shows them
+    lengths = [shape[axis] for axis in counted]
     sizes = " x ".join(str(length) for length in lengths or shape)
     if 0 in shape:
         raise FileError(path, f"holds no pixels (its size is {' x '.join(map(str, shape))})", "Export it again.")
@@ -199,22 +299,23 @@ def _choose_plane(
                 f"its size is {sizes}, so there is no slice {slice_index} along axis {slice_axis}",
                 "Choose a --slice_axis of 0, 1 or 2 and a --slice_index below the size along it.",
             )
-        indices[axes.pop(slice_axis)] = slice_index
+        indices[counted[slice_axis]] = slice_index
+        axes.remove(counted[slice_axis])
     if len(axes) != 2:
         raise FileError(path, f"has the size {sizes or 1}, which is no 2-D picture", "Save one with rows and columns.")
     return axes, indices
 
 
-def _plane_affine(
-    affine: npt.NDArray[np.float64] | None, axes: list[int], indices: list[int]
-) -> npt.NDArray[np.float64] | None:
-    if affine is None or max(axes) > 2 or not np.isfinite(affine).all() or np.linalg.det(affine) == 0:
+def _plane_geometry(content: DecodedFile, axes: list[int], indices: list[int]) -> Geometry | None:
+    affine = content.affine
+    rows, columns = (len(indices) - 1 - axis for axis in axes)  # of the file: 0 for x, 1 for y, 2 for z
+    if affine is None or max(rows, columns) > 2 or not np.isfinite(affine).all() or np.linalg.det(affine) == 0:
         return None  # the position of these axes in space is unknown
-    rows, columns = axes
     across = 3 - rows - columns
     plane = affine[:, [rows, columns, across, 3]]
-    plane[:3, 3] += affine[:3, across] * [*indices, 0][across]
-    return plane
+    if across < len(indices):
+        plane[:3, 3] += affine[:3, across] * indices[len(indices) - 1 - across]
+    return Geometry(affine=plane, axes=(rows, columns), placed=content.placed, dimension=content.dimension)
 
 
 @contextmanager

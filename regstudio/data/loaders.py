@@ -6,7 +6,7 @@ without smoothing before they shrink; labels with nearest neighbour.
 
 import warnings
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,8 @@ import torch
 from torch.nn import functional as F
 
 from regstudio.data.cache import Cache
-from regstudio.data.formats import Picture, read_image, read_label
+from regstudio.data.formats import Picture, geometry_of, label_on_image, read_image, read_label
+from regstudio.data.geometry import AxisRule, Facing, Geometry
 
 Normalise = Literal["minmax", "percentile"]
 _PERCENTILES = (0.5, 99.5)
@@ -30,9 +31,9 @@ class DataWarning(UserWarning):
 class ImageLoader:
     """Load an image as float32 (1, H, W), scaled to [0, 1] as `normalise` says, see `normalised`.
 
-    A constant image becomes zeros, with a DataWarning. `key`, `slice_axis` and `slice_index` are those of `read_image`;
-    an image of another size than `size` (H, W) is resampled. Raises DataError, which names the file, if it cannot be
-    used.
+    A constant image becomes zeros, with a DataWarning. `key`, `slice_axis`, `slice_index` and `axes` are
+    those of `read_image`. An image that knows its place is turned to `facing`, and one of another size than `size`
+    (H, W) is resampled. Raises DataError, which names the file, if it cannot be used.
 
     >>> image = ImageLoader()("data/moving/phantom_01.png")
     >>> image.shape, float(image.min()), float(image.max())
@@ -42,6 +43,8 @@ class ImageLoader:
     key: str = "img"
     slice_axis: int | None = None
     slice_index: int | None = None
+    axes: AxisRule = "itk"
+    facing: Facing | None = None
     size: tuple[int, int] | None = None
     normalise: Normalise = "minmax"
     cache: Cache | None = field(default=None, compare=False, repr=False)
@@ -49,7 +52,11 @@ class ImageLoader:
     @property
     def reading(self) -> dict[str, Any]:
         """The arguments of `read_image` beside the path."""
-        return {"key": self.key, "slice_axis": self.slice_axis, "slice_index": self.slice_index}
+        return {"key": self.key, **_place_arguments(self)}
+
+    def facing_as(self, path: Path) -> "ImageLoader":
+        """Return this loader, turning all images until they lie as the one in `path`; by the rule of 0.1, none."""
+        return replace(self, facing=_facing_of(self, path))
 
     def __call__(self, path: str | Path) -> npt.NDArray[np.float32]:
         """Return the image of a file."""
@@ -60,8 +67,8 @@ class ImageLoader:
         return self._normalised(self._compact(picture.array), picture.path)
 
     def picture(self, path: Path) -> Picture:
-        """Return the image of a file as it is stored."""
-        return read_image(path, **self.reading)
+        """Return the image of a file in its own numbers, turned to `facing`."""
+        return read_image(path, **self.reading).turned_to(self.facing)
 
     def _load(self, path: Path) -> npt.NDArray[Any]:
         return self._compact(self.picture(path).array)
@@ -92,6 +99,8 @@ class LabelLoader:
     key: str = "label"
     slice_axis: int | None = None
     slice_index: int | None = None
+    axes: AxisRule = "itk"
+    facing: Facing | None = None
     size: tuple[int, int] | None = None
     dtype: type[np.number[Any]] = np.int64
     cache: Cache | None = field(default=None, compare=False, repr=False)
@@ -99,22 +108,33 @@ class LabelLoader:
     @property
     def reading(self) -> dict[str, Any]:
         """The arguments of `read_label` beside the path."""
-        return {"key": self.key, "slice_axis": self.slice_axis, "slice_index": self.slice_index}
+        return {"key": self.key, **_place_arguments(self)}
 
-    def __call__(self, path: str | Path) -> npt.NDArray[Any]:
-        """Return the label map of a file."""
-        return _load_cached(self, path, self._load, self.cache).astype(self.dtype)[None]
+    def facing_as(self, path: Path) -> "LabelLoader":
+        """Return this loader, turning all labels until they lie as the image in `path`; by the rule of 0.1, none."""
+        return replace(self, facing=_facing_of(self, path))
+
+    def __call__(self, path: str | Path, image: Path | None = None) -> npt.NDArray[Any]:
+        """Return the label map of a file, on the grid of the file `image`, to which it belongs."""
+        geometry = self._image_geometry(image)
+        key = self, None if geometry is None else (geometry.affine.tobytes(), geometry.placed, geometry.dimension)
+        loaded = _load_cached(key, path, lambda path: self._compact(self._on_image(path, geometry).array), self.cache)
+        return loaded.astype(self.dtype)[None]
 
     def of_picture(self, picture: Picture) -> npt.NDArray[Any]:
         """Return the label map of a file that `picture` has read."""
         return self._compact(picture.array).astype(self.dtype)[None]
 
-    def picture(self, path: Path) -> Picture:
-        """Return the label map of a file as it is stored."""
-        return read_label(path, **self.reading)
+    def picture(self, path: Path, image: Path | None = None) -> Picture:
+        """Return the label map of a file, on the grid of the file `image`, to which it belongs."""
+        return self._on_image(path, self._image_geometry(image))
 
-    def _load(self, path: Path) -> npt.NDArray[Any]:
-        return self._compact(self.picture(path).array)
+    def _image_geometry(self, image: Path | None) -> Geometry | None:
+        return None if image is None or self.axes == "nibabel" else geometry_of(image, **_place_arguments(self))
+
+    def _on_image(self, path: Path, image: Geometry | None) -> Picture:
+        label = read_label(path, **self.reading)
+        return label if image is None else label_on_image(label, image, self.facing)
 
     def _compact(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if self.size is not None and array.shape != self.size:
@@ -137,6 +157,15 @@ def clip_outliers(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return array  # at both ends enough pixels are equal already
     lowest, highest = np.percentile(array, _PERCENTILES, method="nearest")
     return array if lowest == highest else np.clip(array, lowest, highest)
+
+
+def _place_arguments(loader: ImageLoader | LabelLoader) -> dict[str, Any]:
+    return {"slice_axis": loader.slice_axis, "slice_index": loader.slice_index, "axes": loader.axes}
+
+
+def _facing_of(loader: ImageLoader | LabelLoader, path: Path) -> Facing | None:
+    geometry = None if loader.axes == "nibabel" else geometry_of(path, **_place_arguments(loader))
+    return None if geometry is None else geometry.facing
 
 
 def rescale(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.dataset import ValidationPair, refuse_other_size
-from regstudio.data.formats import MIN_SIDE, Picture
+from regstudio.data.formats import MIN_SIDE, NIFTI, Picture, extension
+from regstudio.data.geometry import AxisRule
 from regstudio.data.layout import Case
 from regstudio.data.loaders import ImageLoader, LabelLoader, rescale
 from regstudio.data.points import Landmarks, check_pair, check_within, find_landmarks, read_landmarks
@@ -23,7 +24,7 @@ PIXELS: Spacing = (1.0, 1.0)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pictures:
-    """The files of a pair as they are stored: each in its own numbers and size."""
+    """The files of a pair, turned as the fixed one lies: each in its own numbers and size."""
 
     fixed: Picture
     moving: Picture
@@ -105,8 +106,9 @@ class _Side:
 class PairReader:
     """Reads cases as pairs with one fixed image; `with_points` reads landmarks, too (see regstudio.data.points).
 
-    The loaders say how files are read. Images of another size than the fixed one need loaders that have a `size`.
-    Raises DataError, naming the file, for what cannot be used.
+    The loaders say how files are read. Where files know their place, axes are exchanged and reversed until all lie as
+    the fixed image does, and each label as its image. Images of another size than the fixed one need loaders that have
+    a `size`. Raises DataError, naming the file, for what cannot be used.
     """
 
     fixed: Case
@@ -134,6 +136,16 @@ class PairReader:
             pictures=Pictures(fixed=fixed.picture, moving=moving.picture, moving_label=moving.label_picture),
         )
 
+    def read_by(self, axes: AxisRule) -> "PairReader":
+        """Return this reader, reading NIfTI files by the rule `axes`."""
+        images, size = self.image_loader, self.image_loader.size
+        if axes == images.axes:
+            return self
+        if size is not None and extension(self.fixed.image) in NIFTI:
+            size = size[1], size[0]
+        labels = replace(self.label_loader, axes=axes, size=size)
+        return replace(self, image_loader=replace(images, axes=axes, size=size), label_loader=labels)
+
     @property
     def fixed_image(self) -> npt.NDArray[np.float32]:
         """The fixed image (H, W); it is read once."""
@@ -144,14 +156,15 @@ class PairReader:
         return self._read(self.fixed)
 
     def _read(self, case: Case) -> _Side:
-        images, labels = self.image_loader, replace(self.label_loader, dtype=np.int64)
+        images = self.image_loader.facing_as(self.fixed.image)
+        labels = replace(self.label_loader, dtype=np.int64).facing_as(self.fixed.image)
         picture = images.picture(case.image)
         if min(picture.array.shape) < MIN_SIDE:
             what = f"is {_size(picture.array)} pixels, and less than {MIN_SIDE} is too few"
             raise FileError(case.image, what, "Save it in a higher resolution.")
         if case.label is None:
             return _Side(picture=picture, image=images.of_picture(picture)[0])
-        label_picture = labels.picture(case.label)
+        label_picture = labels.picture(case.label, case.image)
         if label_picture.array.shape != picture.array.shape:
             what = f"is {_size(label_picture.array)} pixels, unlike its image with {_size(picture.array)}"
             raise FileError(case.label, what, "Export it again from the image.")
@@ -166,10 +179,11 @@ class PairReader:
         path = find_landmarks(case.image) if self._landmarks is not None else None
         if path is None or self._landmarks is None:
             return None
-        landmarks = read_landmarks(path, "moving").on(picture.affine)
+        landmarks = read_landmarks(path, "moving").on(picture.stored_affine)
         check_pair(self._landmarks, landmarks)
-        check_within(landmarks, picture.array.shape)
-        places: npt.NDArray[np.float64] = (landmarks.places + 0.5) / pixel - 0.5
+        check_within(landmarks, picture.stored_shape)  # landmarks are in pixels of the file
+        turned = picture.turn.points(landmarks.places, picture.stored_shape)
+        places: npt.NDArray[np.float64] = (turned + 0.5) / pixel - 0.5
         return places
 
     @cached_property

@@ -1,6 +1,7 @@
 """Write pictures that other programs open; the extension chooses the format, and the header is kept."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy.typing as npt
 
 from regstudio.data.codecs import itk, nifti, npy, pillow, tiff
 from regstudio.data.codecs.decoded_file import DecodedFile
-from regstudio.data.formats import Picture, extension
+from regstudio.data.formats import NIFTI, Picture, extension
+from regstudio.data.geometry import Geometry
 from regstudio.data.problems import FileError
 from regstudio.files import atomic_path
 
@@ -43,7 +45,7 @@ def write_image(path: str | Path, array: npt.NDArray[Any], *, like: Picture | No
     """Write an image (H, W) atomically; the same array gives the same bytes.
 
     Floats are written as 32-bit floats. In formats of integers they must be in [0, 1], and are scaled to 0 to 65535
-    (PNG, TIFF) or 0 to 255 (BMP, JPEG). Integers are written unchanged. `like` gives affine and header; a `like` of
+    (PNG, TIFF) or 0 to 255 (BMP, JPEG). Integers are written unchanged. `like` gives place and header; a `like` of
     another size has the same field of view. `key` names the array in an npz file. Raises DataError for values that the
     format cannot hold.
 
@@ -64,7 +66,7 @@ def write_image(path: str | Path, array: npt.NDArray[Any], *, like: Picture | No
 def write_label(path: str | Path, array: npt.NDArray[Any], *, like: Picture | None = None, key: str = "label") -> None:
     """Write a label map (H, W) of integers atomically, in the smallest integer type that holds its ids.
 
-    `like` gives affine, header and palette. Raises DataError for ids that the format cannot hold, and for JPEG, which
+    `like` gives place, header and palette. Raises DataError for ids that the format cannot hold, and for JPEG, which
     changes them.
     """
     path, array = Path(path), np.asarray(array)
@@ -95,17 +97,23 @@ def _write(
     encode = _ENCODERS.get(extension(path))
     if encode is None:
         raise FileError(path, "this format cannot be written", f"Choose one of {', '.join(_ENCODERS)}.")
-    affine, header = (None, None) if like is None else (resized_affine(like, array.shape), like.header)
+    geometry = None if like is None else resized_geometry(like, array.shape)
+    affine = None
+    if geometry is not None:
+        # Only NIfTI may count its x along the rows: in a file that came so, or as 0.1 read it.
+        x_first = geometry.rows_first and extension(path) in NIFTI
+        array = array.T if x_first else array
+        affine = geometry.affine if x_first else geometry.affine[:, [1, 0, 2, 3]]
+    content = DecodedFile(array=array, palette=palette, affine=affine, header=None if like is None else like.header)
     with atomic_path(path) as temporary:
-        encode(temporary, key, DecodedFile(array=array, palette=palette, affine=affine, header=header))
+        encode(temporary, key, content)
 
 
-def resized_affine(like: Picture, shape: tuple[int, ...]) -> npt.NDArray[np.float64] | None:
-    """Return the affine (4, 4) of `like` for a picture of size `shape` with the same field of view."""
-    if like.affine is None or like.array.shape == shape:
-        return like.affine
-    affine: npt.NDArray[np.float64] = like.affine @ resize_matrix(like.array.shape, shape)
-    return affine
+def resized_geometry(like: Picture, shape: tuple[int, ...]) -> Geometry | None:
+    """Return the geometry of `like` for a picture of size `shape` with the same field of view."""
+    if like.geometry is None or like.array.shape == shape:
+        return like.geometry
+    return replace(like.geometry, affine=like.geometry.affine @ resize_matrix(like.array.shape, shape))
 
 
 def resize_matrix(before: tuple[int, ...], after: tuple[int, ...]) -> npt.NDArray[np.float64]:

@@ -11,7 +11,7 @@ from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.errors import DataError
 from regstudio.evaluation.scores import COLUMNS, LABEL_RULE, CaseScores, score
 from regstudio.evaluation.statistics import Description, PairedTest, describe, wilcoxon
-from regstudio.methods.method import Method
+from regstudio.methods.method import Method, axes_of
 from regstudio.transforms.registration import Registration
 
 CONVENTIONS = {
@@ -82,6 +82,7 @@ def evaluate(method: Method, cases: Sequence[Case], read: PairReader) -> Iterato
         read = pair_reader(config.reading, index.atlas)
         evaluation = collect(method, evaluate(method, index.validation, read))
     """
+    read = read.read_by(axes_of(method))
     for case in cases:
         pair = read(case)
         registration = Registration(pair=pair, transform=method(pair))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -222,5 +223,13 @@ def format_mean_std(metric: Metric, described: Description) -> str:
 
 
 def format_score(metric: Metric, value: float | None, sign: str = "") -> str:
-    """Format a score with the decimals of its unit, "-" for None; `sign` is a format specifier's sign, such as "+"."""
-    return "-" if value is None else f"{value:{sign}.{_DECIMALS.get(metric.unit, 3)}f}"
+    """Format a score with the decimals of its unit, "-" for None; `sign` is a format specifier's sign, such as "+".
+
+    Distances below 0.1, as in pictures from a microscope, have three significant digits.
+    """
+    if value is None:
+        return "-"
+    decimals = _DECIMALS.get(metric.unit, 3)
+    if metric.unit == "distance" and 1e-6 <= abs(value) < 0.1:
+        decimals = 2 - math.floor(math.log10(abs(value)))
+    return f"{value:{sign}.{decimals}f}"

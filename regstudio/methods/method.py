@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from regstudio.data.geometry import AxisRule
 from regstudio.data.pairs import Pair
 from regstudio.transforms.transform import Transform
 
@@ -26,6 +27,11 @@ class Method(Protocol):
 
     def __call__(self, pair: Pair) -> Transform:
         """Register a pair; the flow is in pixels of the fixed image's grid."""
+
+
+def axes_of(method: Method) -> AxisRule:
+    """Return the rule by which NIfTI files are read for a method: networks of version 0.1 have one of their own."""
+    return "nibabel" if method.provenance.get("axes") == "nibabel" else "itk"
 
 
 class Unregistered:

@@ -138,7 +138,14 @@ def load_method(
         find_affine=(_cached_affine_search if cache_affine else _affine_search) if alignment == "auto" else None,
         objective=_objective(loaded, source),
         refine=refine,
-        provenance={"device": str(target), "affine": alignment, "normalise": rule, "refine": refine, **facts},
+        provenance={
+            "device": str(target),
+            "affine": alignment,
+            "normalise": rule,
+            "refine": refine,
+            "axes": loaded.axes,
+            **facts,
+        },
     )
 
 

@@ -23,7 +23,8 @@ class Checkpoint:
 
     `network` holds the arguments of `build_network`, `config` the TrainConfig as plain values (empty for a plain
     state_dict), `metrics` what was measured at `epoch`, `training` what is needed to go on training from here (empty
-    where nothing is).
+    where nothing is). `axes` is the rule by which NIfTI files became the arrays that it was trained on: "itk", or
+    "nibabel" in a file of version 0.1, which does not say.
     """
 
     weights: Mapping[str, Tensor]
@@ -32,6 +33,7 @@ class Checkpoint:
     metrics: Mapping[str, float] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    axes: Literal["itk", "nibabel"] = "itk"
 
     def model(self, source: Path | str = "the checkpoint") -> RegistrationNetwork:
         """Return the network with these weights, on the CPU; raises CheckpointError, naming `source`, for a misfit."""
@@ -93,7 +95,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
             f"{path}: has format {version}; this version reads format {FORMAT_VERSION}. Install a newer RegStudio."
         )
     try:
-        return Checkpoint(**content)
+        return Checkpoint(**{"axes": "nibabel", **content})
     except TypeError as error:
         raise CheckpointError(f"{path}: is damaged or was changed by hand ({error}).") from None
 

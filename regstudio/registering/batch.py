@@ -13,7 +13,7 @@ from regstudio.data.pairs import PairReader
 from regstudio.data.problems import FileError, Problem
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.files import write_text
-from regstudio.methods.method import Method
+from regstudio.methods.method import Method, axes_of
 from regstudio.registering.journal import Journal
 from regstudio.registering.pipeline import FileResult, RegisteringJob, run_overlapped
 
@@ -65,6 +65,7 @@ def register_files(
 
     The processes of a `group` share the cases; each yields all results, and only the first writes journal and table.
     """
+    reader = reader.read_by(axes_of(method))
     assert reader.fixed_image is not None  # reading it raises its errors before anything is written
     if len(cases) > 1:
         _refuse_folder_of_inputs(out, (reader.fixed, *cases))

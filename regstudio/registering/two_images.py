@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from regstudio.data.formats import read_label
-from regstudio.data.loaders import ImageLoader
+from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.pairs import pair_of_arrays
-from regstudio.methods.method import Method
+from regstudio.methods.method import Method, axes_of
 from regstudio.methods.network import NetworkMethod, load_method
 from regstudio.networks.checkpoint import Checkpoint
 from regstudio.transforms.registration import Registration
@@ -41,18 +40,21 @@ def register(
         method = load_method(method, device)
     if refine is not None and isinstance(method, NetworkMethod):
         method = replace(method, refine=refine)
+    images, labels = ImageLoader(axes=axes_of(method)), LabelLoader(axes=axes_of(method))
+    if isinstance(fixed, Path | str):  # files that know their place are turned until they lie as the fixed one does
+        images, labels = images.facing_as(Path(fixed)), labels.facing_as(Path(fixed))
     pair = pair_of_arrays(
-        _read_image(fixed),
-        _read_image(moving),
-        fixed_label=None if fixed_label is None else _read_label(fixed_label),
-        moving_label=None if moving_label is None else _read_label(moving_label),
+        images(fixed)[0] if isinstance(fixed, Path | str) else fixed,
+        images(moving)[0] if isinstance(moving, Path | str) else moving,
+        fixed_label=_label(labels, fixed_label, fixed),
+        moving_label=_label(labels, moving_label, moving),
     )
     return Registration(pair=pair, transform=method(pair))
 
 
-def _read_image(source: Array | Path | str) -> Array:
-    return ImageLoader()(source)[0] if isinstance(source, str | Path) else source
-
-
-def _read_label(source: Array | Path | str) -> Array:
-    return read_label(source).array if isinstance(source, str | Path) else source
+def _label(labels: LabelLoader, source: Array | Path | str | None, image: Array | Path | str) -> Array | None:
+    """Return a label: that of a file lies on its image, where that is a file too."""
+    if not isinstance(source, Path | str):
+        return source
+    label: Array = labels(source, Path(image) if isinstance(image, Path | str) else None)[0]
+    return label

@@ -12,7 +12,7 @@ import numpy as np
 
 from regstudio.config import ReadingSection, settings
 from regstudio.data.check_report import CheckReport
-from regstudio.data.formats import read_image, read_label
+from regstudio.data.formats import label_on_image, read_image, read_label
 from regstudio.data.layout import Case, DataIndex
 from regstudio.data.problems import FileError, Problem, shown_path
 from regstudio.drawing.colours import Colour, label_colours
@@ -81,16 +81,18 @@ def picture(case: Case, reading: ReadingSection, colours: Colours | None, *, siz
     """
     from regstudio.data.loaders import normalised
 
-    where = {"slice_axis": reading.slice_axis, "slice_index": reading.slice_index}
+    where: dict[str, Any] = {"slice_axis": reading.slice_axis, "slice_index": reading.slice_index}
     try:
-        image = normalised(read_image(case.image, key=reading.image_key, **where).array, reading.normalise)
+        read = read_image(case.image, key=reading.image_key, **where)
     except FileError:
         return thumbnail(np.full((size, size), 0.15), size=size), f"{case.id}: cannot be read"
+    image = normalised(read.array, reading.normalise)
     try:
-        label = read_label(case.label, key=reading.label_key, **where).array if case.label else None
+        label = read_label(case.label, key=reading.label_key, **where) if case.label else None
+        ids = None if label is None else label_on_image(label, read.geometry, None).array
     except FileError:
         return thumbnail(image, size=size), f"{case.id}: its label cannot be read"
-    return thumbnail(image, label, size=size, colours=colours), case.id
+    return thumbnail(image, ids, size=size, colours=colours), case.id
 
 
 def sheet_page(cases: Sequence[Case], page: int) -> tuple[int, Sequence[Case], str]:

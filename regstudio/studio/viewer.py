@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from regstudio.config import TrainConfig, read_config
-from regstudio.data.formats import stem
+from regstudio.data.formats import NIFTI, extension, stem
 from regstudio.data.layout import Case, DataIndex, Layout, index_folder
 from regstudio.data.pairs import PairReader
 from regstudio.data.problems import FileError
 from regstudio.drawing.canvas_payload import Shown, to_payload
 from regstudio.drawing.overlay import comparison
 from regstudio.errors import DataError, RunError
+from regstudio.methods.method import axes_of
 from regstudio.methods.network import NetworkMethod, load_method
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.runs.run import Run
@@ -164,15 +165,20 @@ class Viewer:
 
     def view(self, chosen: ChosenCase, networks: Sequence[Network], refine: int = 0) -> View:
         """Register the case with each network; `refine` steps are then spent on the pair itself."""
-        pair = chosen.reader(chosen.case)
+        methods = [replace(self._networks.get_file(network.path, load_method), refine=refine) for network in networks]
+        rules = {axes_of(method) for method in methods}
+        if len(rules) > 1 and any(extension(case.image) in NIFTI for case in (chosen.reader.fixed, chosen.case)):
+            what = "is seen in two orders of axes by networks of version 0.1 and of this one"
+            raise FileError(chosen.case.image, what, "Look at one after the other.")
+        pair = chosen.reader.read_by(rules.pop())(chosen.case)
         for case, image in ((chosen.reader.fixed, pair.fixed), (chosen.case, pair.moving)):
             if image.size > MAX_PIXELS:
                 what = f"has {image.shape[0]} x {image.shape[1]} pixels, too many to register while you wait"
                 raise FileError(case.image, what, "Use: regstudio register.")
-        found = []
-        for network in networks:
-            method = replace(self._networks.get_file(network.path, load_method), refine=refine)
-            found.append((network.title, Registration(pair=pair, transform=method(pair))))
+        found = [
+            (network.title, Registration(pair=pair, transform=method(pair)))
+            for network, method in zip(networks, methods, strict=True)
+        ]
         return View(chosen=chosen, registrations=tuple(found))
 
     def drawing(self, chosen: ChosenCase, networks: Sequence[Network], refine: int = 0) -> dict[str, Any]:

@@ -126,6 +126,7 @@ class Checkpointer:
             network=self.config.network.model_dump(exclude={"gradient_checkpointing"}),
             config=self.config.model_dump(mode="json"),
             epoch=state.epoch,
+            axes=self.parts.axes,
             **values,
         )
 

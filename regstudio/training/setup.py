@@ -17,6 +17,7 @@ from regstudio.data.check import ReadOptions, check
 from regstudio.data.check_report import CheckReport
 from regstudio.data.dataset import RegistrationDataset
 from regstudio.data.disk_cache import DiskCache
+from regstudio.data.geometry import AxisRule
 from regstudio.data.layout import Case, DataIndex, Layout, index_folder
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.pairs import PairReader
@@ -55,6 +56,7 @@ class Parts:
     image_loader: ImageLoader
     label_loader: LabelLoader
     aligned: dict[Path, Matrix] | None
+    axes: AxisRule
 
 
 def check_data(
@@ -79,20 +81,18 @@ def check_data(
     return replace(report, index=replace(report.index, train=train, validation=validation))
 
 
-def loaders(reading: ReadingSection, atlas: Case | None) -> tuple[ImageLoader, LabelLoader]:
-    """Return the image and label loaders, which share one cache; `resize_to_atlas` takes the size from `atlas`."""
+def loaders(reading: ReadingSection, atlas: Case | None, axes: AxisRule = "itk") -> tuple[ImageLoader, LabelLoader]:
+    """Return the image and label loaders, which share one cache.
+
+    Files that know their place are turned until they lie as `atlas` does; `resize_to_atlas` takes its size.
+    """
     disk = DiskCache(cache_folder("decoded"), reading.disk_cache_gb) if reading.disk_cache_gb else None
     cache = Cache(reading.cache_gb, disk)
-    images = ImageLoader(
-        key=reading.image_key,
-        slice_axis=reading.slice_axis,
-        slice_index=reading.slice_index,
-        normalise=reading.normalise,
-        cache=cache,
-    )
-    labels = LabelLoader(
-        key=reading.label_key, slice_axis=reading.slice_axis, slice_index=reading.slice_index, cache=cache
-    )
+    where: dict[str, Any] = {"slice_axis": reading.slice_axis, "slice_index": reading.slice_index, "axes": axes}
+    images = ImageLoader(key=reading.image_key, normalise=reading.normalise, **where, cache=cache)
+    labels = LabelLoader(key=reading.label_key, **where, cache=cache)
+    if atlas is not None:
+        images, labels = images.facing_as(atlas.image), labels.facing_as(atlas.image)
     if not reading.resize_to_atlas or atlas is None:
         return images, labels
     _, height, width = images(atlas.image).shape
@@ -105,12 +105,15 @@ def pair_reader(reading: ReadingSection, fixed: Case, *, with_points: bool = Fal
     return PairReader(fixed=fixed, image_loader=images, label_loader=labels, with_points=with_points)
 
 
-def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS) -> Parts:
-    """Build the parts of a training for one process; raises a RegStudioError if data, device or weights are unfit."""
+def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, *, axes: AxisRule = "itk") -> Parts:
+    """Build the parts of a training for one process; raises a RegStudioError if data, device or weights are unfit.
+
+    `axes` is the rule by which NIfTI files are read: a run that was started with version 0.1 keeps its own.
+    """
     if index.errors or index.atlas is None:
         raise DataError("\n".join(["The data cannot be trained on:", *map(str, index.errors)]))
     device = find_device(group.device(config.optimisation.device))
-    image_loader, label_loader = loaders(config.reading, index.atlas)
+    image_loader, label_loader = loaders(config.reading, index.atlas, axes)
     label_ids = _label_ids(config, index, label_loader)
     aligned: dict[Path, Matrix] | None = {} if config.alignment.affine == "auto" else None
     loader = TrainingLoader(
@@ -144,6 +147,7 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS) 
         image_loader=image_loader,
         label_loader=label_loader,
         aligned=aligned,
+        axes=axes,
     )
 
 
@@ -213,7 +217,7 @@ def _label_ids(config: TrainConfig, index: DataIndex, label_loader: LabelLoader)
             f"dice_weight is {config.loss.dice_weight:g}, but there are no labels to train on. Put the atlas's in "
             f"{layout.fixed_seg_subdir}/ and some images' in {layout.train_moving_seg_subdir}/, or set it to 0."
         )
-    ids = tuple(int(label) for label in np.unique(label_loader(index.atlas.label)) if label != 0)
+    ids = tuple(int(label) for label in np.unique(label_loader(index.atlas.label, index.atlas.image)) if label != 0)
     if not ids:
         raise ConfigError(
             f"dice_weight is {config.loss.dice_weight:g}, but {index.atlas.label} holds background alone. "

@@ -22,6 +22,7 @@ from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.errors import DataError, RegStudioError, RunError, TrainingError, WorkerLostError
 from regstudio.methods.affine import Matrix
 from regstudio.methods.affine_cache import affine_matrices
+from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.networks.device import release_freed_memory
 from regstudio.runs.events import (
     EpochDone,
@@ -64,7 +65,9 @@ def train(
     """
     resumed = run is not None and run.last_path.exists()
     # The checkpoint that a resumed run started from may be gone by now; the weights are in last.pt.
-    parts = build(build_config({"load_model": None}, config) if resumed else config, index, group)
+    started = build_config({"load_model": None}, config) if resumed else config
+    axes = load_checkpoint(run.last_path).axes if run is not None and resumed else "itk"
+    parts = build(started, index, group, axes=axes)
     run = group.broadcast_from_first(lambda: run or create_run(config))
     with run.lock() if group.is_first else nullcontext(), limit_cpu_threads(config.optimisation.threads):
         state = restore(parts, run) if resumed else State(epoch=config.optimisation.initial_epoch)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from regstudio.data.codecs.npy import decode
 from regstudio.data.formats import Picture, stem
+from regstudio.data.geometry import AxisRule, Facing, Geometry, Turn
 from regstudio.data.points import Landmarks
 from regstudio.data.problems import FileError
 from regstudio.data.writing import write_image, write_label
@@ -31,14 +32,25 @@ PRECISION = 1e-3  # pixels; a larger residual means that a point could not be in
 class SavedFlow:
     """A flow (2, H, W) from a file, in pixels of the image that it pulls back.
 
-    `affine` (4, 4) maps its reference grid to RAS+ in mm, if the file has one; `image_size` is the size (H', W') of the
-    image it was computed for.
+    `geometry` is that of its reference grid, if the file has one; `image_size` is the size (H', W') of the image it was
+    computed for. Pictures are read by the rule `axes` and turned as those of the registration were: the image by
+    `image_turn`, or to `facing` if it knows its place, and what lies on the reference grid by `on_turn`.
     """
 
     path: Path
     flow: Array
-    affine: Array | None = None
+    geometry: Geometry | None = None
     image_size: tuple[int, ...] | None = None
+    axes: AxisRule = "itk"
+    facing: Facing | None = None
+    on_turn: Turn = Turn()  # noqa: RUF009  frozen
+    image_turn: Turn = Turn()  # noqa: RUF009  frozen
+
+    def turned(self, picture: Picture) -> Picture:
+        """Return a picture, as it was read, turned as the image was that the flow was computed for."""
+        if picture.facing is not None and self.facing is not None:
+            return picture.turned_to(self.facing)
+        return picture.turned(self.image_turn)
 
 
 def load_flow(path: Path, image: Picture | None = None) -> SavedFlow:
@@ -51,7 +63,7 @@ def load_flow(path: Path, image: Picture | None = None) -> SavedFlow:
     if image is None:
         raise FileError(path, "is in mm, and only an image says what its pixels are", "Give --image, or the .npy flow.")
     flow, affine = read_field(path, image)
-    return SavedFlow(path=path, flow=flow, affine=affine, image_size=image.array.shape)
+    return SavedFlow(path=path, flow=flow, geometry=Geometry(affine=affine), image_size=image.array.shape)
 
 
 def apply_flow(saved: SavedFlow, picture: Picture, out: Path, *, label: bool, key: str) -> Path:
@@ -61,6 +73,7 @@ def apply_flow(saved: SavedFlow, picture: Picture, out: Path, *, label: bool, ke
     that `register` would choose, `key` the array's name in .npz files. Raises FileError if the picture does not have
     the size that the flow was computed for.
     """
+    picture = saved.turned(picture)
     sizes = {saved.flow.shape[1:], saved.image_size or saved.flow.shape[1:]}
     if picture.array.shape not in sizes:
         wanted = " or ".join(f"{height} x {width}" for height, width in sorted(sizes))
@@ -73,7 +86,7 @@ def apply_flow(saved: SavedFlow, picture: Picture, out: Path, *, label: bool, ke
     warped = (sample_nearest if label else sample_linear)(picture.array, points)
     target = out / f"{stem(picture.path)}_warped{result_extension(picture)}"
     refuse_input(target, [picture.path, saved.path])
-    like = with_geometry_of(picture, Picture(array=warped, path=saved.path, affine=saved.affine))
+    like = with_geometry_of(picture, Picture(array=warped, path=saved.path, geometry=saved.geometry))
     (write_label if label else write_image)(target, warped, like=like, key=key)
     return target
 
@@ -128,9 +141,22 @@ def _load_npy(path: Path) -> SavedFlow:
         record = json.loads(sidecar.read_text(encoding="utf-8"))
         affine = None if record["affine"] is None else np.reshape(np.array(record["affine"], np.float64), (4, 4))
         height, width = map(int, record["image_size"])
+        # Flows of 0.1 say nothing of axes, and none of their pictures was turned.
+        axes: AxisRule = "itk" if record.get("axes") == "itk" else "nibabel"
+        on_turn, image_turn = (Turn(*map(bool, record.get(name, ()))) for name in ("on_turn", "image_turn"))
+        facing = record.get("facing") and tuple(tuple(map(float, axis)) for axis in record["facing"])
     except (ValueError, KeyError, TypeError) as error:
         what = "does not say what a flow's .json says"
         raise FileError(
             sidecar, what, "Delete it: without it, the flow is taken for pixels without a place."
         ) from error
-    return SavedFlow(path=path, flow=flow.astype(np.float64), affine=affine, image_size=(height, width))
+    return SavedFlow(
+        path=path,
+        flow=flow.astype(np.float64),
+        geometry=None if affine is None else Geometry(affine=affine),
+        image_size=(height, width),
+        axes=axes,
+        facing=facing or None,
+        on_turn=on_turn,
+        image_turn=image_turn,
+    )

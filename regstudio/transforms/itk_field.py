@@ -19,7 +19,8 @@ import numpy.typing as npt
 from regstudio.data.codecs import itk, nifti
 from regstudio.data.codecs.bounds import check_gzip, check_header
 from regstudio.data.codecs.silence import silence_stderr
-from regstudio.data.formats import Picture, extension
+from regstudio.data.formats import NIFTI, Picture, extension
+from regstudio.data.geometry import LPS_TO_RAS
 from regstudio.data.loaders import DataWarning
 from regstudio.data.problems import FileError
 from regstudio.data.writing import resize_matrix
@@ -29,7 +30,6 @@ Array = npt.NDArray[Any]
 
 FIELD_EXTENSION = ".nii.gz"
 _READERS = {".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".mha": "MetaImageIO", ".nrrd": "NrrdImageIO"}
-_MM_PER_UNIT = {"micron": 1e-3, "meter": 1e3}
 _NO_GEOMETRY = np.eye(4)[:, [1, 0, 2, 3]]  # how ITK reads a file without geometry: rows along y, columns along x
 
 
@@ -37,7 +37,8 @@ _NO_GEOMETRY = np.eye(4)[:, [1, 0, 2, 3]]  # how ITK reads a file without geomet
 class ItkGeometry:
     """The geometry of a picture as ITK reads its file: `matrix` (4, 4) maps (row, column, slice, 1) to LPS in mm.
 
-    `dimension` (2 or 3) is the number of axes that ITK sees; `rows_first` is true if ITK's x is the row index (NIfTI).
+    `dimension` (2 or 3) is the number of axes that ITK sees; `rows_first` is true if ITK's x is the row index (NIfTI
+    as version 0.1 read it).
     """
 
     path: Path
@@ -66,32 +67,14 @@ class ItkGeometry:
 
 def itk_geometry(picture: Picture, shape: tuple[int, ...] | None = None) -> ItkGeometry:
     """Return the geometry of a picture, resized to `shape` (H, W) over the same field of view if given."""
-    header, is_nifti = picture.header, extension(picture.path) in (".nii", ".nii.gz")
-    matrix, dimension = _NO_GEOMETRY, 2
-    if picture.affine is not None:
-        matrix = itk.LPS_TO_RAS @ picture.affine  # its own inverse
-        dimension = header.dimension if isinstance(header, itk.Header) else 3
-    if is_nifti and header is not None:
-        dimension = min(3, len(header.get_data_shape()))
-        if picture.affine is not None:
-            matrix = _matrix_as_itk_reads(picture.affine, header)
+    geometry = picture.geometry
+    matrix = _NO_GEOMETRY if geometry is None else LPS_TO_RAS @ geometry.affine  # its own inverse
     return ItkGeometry(
         path=picture.path,
         matrix=matrix @ resize_matrix(picture.array.shape, shape or picture.array.shape),
-        dimension=dimension,
-        rows_first=is_nifti,
+        dimension=2 if geometry is None else geometry.dimension,
+        rows_first=geometry is not None and geometry.rows_first and extension(picture.path) in NIFTI,
     )
-
-
-def _matrix_as_itk_reads(affine: Array, header: Any) -> Array:
-    """Return a NIfTI picture's matrix to LPS in mm; ITK and nibabel differ in units, and without sform and qform."""
-    matrix: Array = itk.LPS_TO_RAS @ affine
-    if not (header["sform_code"] or header["qform_code"]):
-        # The header has only the spacing: nibabel centres the origin and flips x, ITK does neither.
-        zooms = np.ones(4)
-        zooms[: min(3, len(header.get_zooms()))] = header.get_zooms()[:3]
-        matrix = np.diag(zooms) @ np.linalg.inv(header.get_base_affine()) @ affine
-    return np.diag([*[_MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)] * 3, 1.0]) @ matrix
 
 
 def write_field(path: Path, flow: Array, reference: ItkGeometry, moving: ItkGeometry) -> bool:
@@ -134,22 +117,19 @@ def read_field(path: Path, image: Picture) -> tuple[Array, Array]:
     """Read an ITK displacement field for warping `image`: its flow (2, H, W) and the affine (4, 4) to RAS+ in mm.
 
     The flow lies on the field's grid, with values in pixels of `image` and NaN where the field points out of its slice.
-    Rows and columns are x and y of the field for a NIfTI image, otherwise y and x, as in images of these formats.
     Raises FileError if the file is no displacement field.
     """
     sitk = itk.simpleitk()
     moving = itk_geometry(image)
     vectors, matrix = _read_vectors(path, sitk)
     dimension = vectors.shape[-1]
-    if moving.rows_first:
-        vectors, matrix = vectors.swapaxes(0, 1), matrix[:, [1, 0, 2, 3]]
-    reference = ItkGeometry(path=path, matrix=matrix, dimension=dimension, rows_first=moving.rows_first)
+    reference = ItkGeometry(path=path, matrix=matrix, dimension=dimension, rows_first=False)
     grid = np.indices(vectors.shape[:2])
     targets = reference.to_physical(grid)[:dimension] + np.moveaxis(vectors, -1, 0)
     if dimension == 2 and not moving.in_xy_plane:
         what = f"has two dimensions, and {image.path.name} does not lie in the plane of x and y"
         raise FileError(path, what, "Use the flow in pixels.")
-    return moving.to_pixels(targets, dimension) - grid, itk.LPS_TO_RAS @ matrix
+    return moving.to_pixels(targets, dimension) - grid, LPS_TO_RAS @ matrix
 
 
 def _read_vectors(path: Path, sitk: Any) -> tuple[Array, Array]:

@@ -5,16 +5,16 @@ image's grid. An existing result is replaced atomically; an input file never is.
 """
 
 import json
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from regstudio.data.formats import Picture, extension
+from regstudio.data.formats import NIFTI, Picture, extension
 from regstudio.data.problems import FileError
-from regstudio.data.writing import output_extension, resized_affine, write_image, write_label
+from regstudio.data.writing import output_extension, resized_geometry, write_image, write_label
 from regstudio.files import atomic_path, write_text
 from regstudio.transforms.itk_field import FIELD_EXTENSION, itk_geometry, write_field
 from regstudio.transforms.registration import Registration
@@ -22,7 +22,6 @@ from regstudio.transforms.resampling import points_into, sample_linear
 
 Array = npt.NDArray[Any]
 
-_NIFTI = (".nii", ".nii.gz")
 _TIFF = (".tif", ".tiff")  # integers of any size
 _INTEGERS_ONLY = (".png", *_TIFF, ".bmp")  # .png and .bmp at most 16-bit unsigned ones
 CONVENTION = "(2, H, W) in pixels, (dy, dx), on the grid of 'on'; pull-back: warped(p) = image(p + flow(p))"
@@ -67,20 +66,21 @@ def save_registration(
 
 def with_geometry_of(picture: Picture, fixed: Picture) -> Picture:
     """Return `picture` with the fixed image's grid and geometry, as a template for the header of a result."""
-    if fixed.affine is None:
+    if fixed.geometry is None:
         return picture
     header = picture.header
-    if extension(picture.path) in _NIFTI and header is not None:
+    if extension(picture.path) in NIFTI and header is not None:
         header = header.copy()
         # The codes name the affine's target space, so they are copied with it; 0 would mark it as unknown.
-        codes = 2, 0
-        if extension(fixed.path) in _NIFTI and fixed.header is not None:
-            codes = int(fixed.header["sform_code"]), int(fixed.header["qform_code"])
+        header["sform_code"], header["qform_code"] = (2, 0) if fixed.geometry.placed else (0, 0)
+        if extension(fixed.path) in NIFTI and fixed.header is not None:
+            for code in ("sform_code", "qform_code"):
+                header[code] = fixed.header[code]
             header.set_xyzt_units(*fixed.header.get_xyzt_units())
-        header["sform_code"], header["qform_code"] = codes if any(codes) else (2, 0)
         if len(header.get_data_shape()) == 2 and not itk_geometry(fixed).in_xy_plane:
             header.set_data_shape((*header.get_data_shape(), 1))  # a 2-D header cannot express this geometry in ITK
-    return replace(picture, array=fixed.array, affine=fixed.affine, header=header)
+    geometry = replace(fixed.geometry, axes=(0, 1) if _as_0_1_read_it(picture) else (1, 0))
+    return replace(picture, array=fixed.array, geometry=geometry, header=header)
 
 
 def refuse_input(target: Path, inputs: list[Path]) -> None:
@@ -101,20 +101,30 @@ def _flow_paths(prefix: Path) -> tuple[Path, Path, Path]:
     return tuple(prefix.with_name(prefix.name + name) for name in names)  # type: ignore[return-value]
 
 
+def _as_0_1_read_it(picture: Picture) -> bool:
+    """Whether a NIfTI file was read with its x along the rows, for a network of 0.1."""
+    return picture.geometry is not None and picture.geometry.rows_first != picture.turn.swap
+
+
 def _write_flow(prefix: Path, flow: Array, reference: Picture, image: Picture) -> None:
     """Write a flow on the grid of `reference` that pulls `image` back: as .npy, .json sidecar and ITK field."""
     npy, sidecar, field = _flow_paths(prefix)
     with atomic_path(npy) as temporary:
         np.save(temporary, flow)
     shape = flow.shape[1:]
-    affine = resized_affine(reference, shape)
+    geometry = resized_geometry(reference, shape)
     record = {
         "convention": CONVENTION,
         "on": reference.path.name,
         "image": image.path.name,
         "image_size": list(image.array.shape),
-        "affine": None if affine is None else affine.tolist(),
+        "affine": None if geometry is None else geometry.affine.tolist(),
         "affine_convention": "(row, column, slice, 1) of 'on' to RAS+ in mm; null where the file knows no place",
+        "axes": "nibabel" if any(map(_as_0_1_read_it, (reference, image))) else "itk",
+        "facing": None if image.facing is None else [list(axis) for axis in image.facing],
+        "on_turn": astuple(reference.turn),
+        "image_turn": astuple(image.turn),
+        "turn_convention": "[swap rows and columns, then reverse rows, reverse columns]: from the file to this flow",
     }
     write_text(sidecar, json.dumps(record, indent=2) + "\n")
     if not write_field(field, flow, itk_geometry(reference, shape), itk_geometry(image, shape)):

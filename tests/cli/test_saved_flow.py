@@ -4,7 +4,6 @@ import csv
 import json
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
@@ -12,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from regstudio.cli import main
 from regstudio.data.formats import Picture, read_image, read_label
+from regstudio.data.geometry import Geometry
 from regstudio.data.writing import write_image, write_label
 from regstudio.transforms.apply import move_points
 from regstudio.transforms.result_files import save_registration
@@ -53,7 +53,7 @@ def test_it_warps_as_register_did(ending: str, flow: str, tmp_path: Path) -> Non
         sitk.sitkNearestNeighbor,
     )
     array = sitk.GetArrayFromImage(theirs)
-    assert (ids != (array.T if ".nii" in ending else array)).mean() < 0.002  # ties
+    assert (ids != array).mean() < 0.002  # ties
 
 
 def test_a_field_of_another_program_is_applied_as_it_would(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
 
 def test_a_flow_without_words_is_pixels(tmp_path: Path) -> None:
     np.save(tmp_path / "f.npy", flow_of())
-    file = Picture(array=smooth(2), path=tmp_path / "m.nii", affine=OTHER)
+    file = Picture(array=smooth(2), path=tmp_path / "m.nii", geometry=Geometry(affine=OTHER))
     write_image(tmp_path / "m.nii", smooth(2), like=file)
     assert apply("--flow", tmp_path / "f.npy", "--image", tmp_path / "m.nii", "--out", tmp_path / "out").exit_code == 0
-    np.testing.assert_allclose(nib.load(tmp_path / "out" / "m_warped.nii").affine, OTHER)
+    np.testing.assert_allclose(read_image(tmp_path / "out" / "m_warped.nii").affine, OTHER)

@@ -7,8 +7,10 @@ from PIL import Image
 
 from regstudio.data.check import ReadOptions, check
 from regstudio.data.check_report import CheckReport
+from regstudio.data.geometry import TURNS
 from regstudio.data.writing import write_image, write_label
-from tests.pictures import ids, index, ramp, save_palette
+from tests.data.test_geometry import by_nibabel, in_the_world, written
+from tests.pictures import BYTES, HEIGHT, ids, index, ramp, save_palette
 
 
 def messages(report: CheckReport, severity: str) -> list[str]:
@@ -295,3 +297,98 @@ def test_without_an_atlas_the_rest_is_checked(root: Path) -> None:
     assert messages(report, "error") == ["fixed: holds no image to use as the atlas. Put it there as atlas.png."]
     assert messages(report, "warning") == [f"moving/t1.png: {DAMAGED}"]
     assert report.to_dict()["atlas"]["image"] is None
+
+
+@pytest.fixture
+def placed(tmp_path: Path) -> Path:
+    """A faultless data set of files that know their place, each in another orientation and format."""
+    for folder in ("fixed", "fixed_seg", "moving", "moving_seg"):
+        (tmp_path / folder).mkdir()
+    written(tmp_path / "fixed", "nibabel .nii.gz", BYTES, "LPS", name="atlas")
+    written(tmp_path / "fixed_seg", "SimpleITK .mha", ids().astype(np.uint8), "RAS", name="atlas_seg")
+    written(tmp_path / "moving", "SimpleITK .nrrd", BYTES, "ARS", name="a")
+    written(tmp_path / "moving_seg", "nibabel .nii.gz", ids().astype(np.uint8), "PLS", name="a_seg")
+    return tmp_path
+
+
+def test_files_in_any_orientation_are_checked_as_they_are_trained_on(placed: Path) -> None:
+    report = check(index(placed))
+    assert (messages(report, "error"), messages(report, "warning")) == ([], [])
+    assert report.sets["training"].sizes == {"40 x 56": 1}
+
+
+@pytest.mark.parametrize(
+    ("role", "spacings"),
+    [
+        ("atlas", "2.6 x 1.6 mm, unlike its image with 1.3 x 0.8"),
+        ("a", "1.6 x 2.6 mm, unlike its image with 0.8 x 1.3"),
+    ],
+)
+def test_a_label_that_lies_elsewhere_than_its_image_is_named(placed: Path, role: str, spacings: str) -> None:
+    label = in_the_world(ids().astype(np.uint8))
+    label.SetSpacing((1.6, 2.6, 2.5))
+    path = next(placed.glob(f"*_seg/{role}_seg.*"))
+    path.unlink()
+    by_nibabel(path.with_name(f"{role}_seg.nii"), label)
+    report = check(index(placed))
+    assert not report.can_train
+    assert messages(report, "error") == [
+        f"{path.parent.name}/{role}_seg.nii: has a spacing of {spacings} mm. "
+        "Export it again from the image, or resample it onto the image's grid."
+    ]
+
+
+@pytest.mark.parametrize(("angle", "warned"), [(14, False), (16, True), (40, True), (120, True)])
+def test_an_image_at_an_angle_to_the_atlas_is_named(placed: Path, angle: float, warned: bool) -> None:
+    (placed / "moving" / "a.nrrd").unlink()
+    (placed / "moving_seg" / "a_seg.nii.gz").unlink()
+    by_nibabel(placed / "moving" / "a.nii", in_the_world(BYTES, angle))
+    left = angle if angle <= 90 else angle - 90
+    expected = (
+        f"moving/a.nii: its axes lie at {left:.0f} degrees to those of the atlas. "
+        "Resample it onto the atlas's axes, or take a slice of the same plane."
+    )
+    warnings = messages(check(index(placed)), "warning")
+    assert [line for line in warnings if "moving_seg" not in line] == [expected] * warned
+
+
+def test_slices_of_two_planes_are_named(placed: Path) -> None:
+    image = in_the_world(BYTES)
+    image.SetDirection((1, 0, 0, 0, 0, -1, 0, 1, 0))
+    (placed / "moving" / "a.nrrd").unlink()
+    (placed / "moving_seg" / "a_seg.nii.gz").unlink()
+    by_nibabel(placed / "moving" / "a.nii", image)
+    assert "its axes lie at 90 degrees to those of the atlas" in messages(check(index(placed)), "warning")[-1]
+
+
+@pytest.mark.parametrize("turn", TURNS[1:], ids=str)
+def test_an_image_that_fits_far_better_turned_is_named(root: Path, turn: object) -> None:
+    """Without a place there is only the picture: all eight ways are tried."""
+    square = ramp(HEIGHT, HEIGHT) ** 2
+    write_image(root / "fixed" / "atlas.png", square)
+    for path in [*root.glob("*_seg/*"), *root.glob("moving/*"), *root.glob("validation_moving/*")]:
+        path.unlink()
+    write_image(root / "moving" / "upright.png", square)
+    write_image(root / "moving" / "other.png", turn.array(square))
+    found = messages(check(index(root)), "warning")
+    assert len([line for line in found if "far better" in line]) == 1
+    undone = next(each for each in TURNS if np.array_equal(each.array(turn.array(BYTES)), BYTES))
+    assert any(line.startswith(f"moving/other.png: fits the atlas far better {undone}. ") for line in found)
+
+
+def test_upright_images_are_not_suspected(root: Path) -> None:
+    assert not [line for line in messages(check(index(root)), "warning") if "far better" in line]
+
+
+@pytest.mark.parametrize("turn", TURNS, ids=str)
+def test_a_label_that_fits_its_image_far_better_turned_is_named(root: Path, turn: object) -> None:
+    label = ids(HEIGHT, HEIGHT)
+    for path in [*root.glob("*/*.*")]:
+        path.unlink()
+    write_image(root / "fixed" / "atlas.npy", np.cos(label) + 0.1 * ramp(HEIGHT, HEIGHT) ** 2)
+    write_label(root / "fixed_seg" / "atlas_seg.png", turn.array(label))
+    write_image(root / "moving" / "a.npy", np.cos(label) + 0.1 * ramp(HEIGHT, HEIGHT) ** 2)
+    found = [line for line in messages(check(index(root)), "warning") if "far better" in line]
+    undone = next(each for each in TURNS if np.array_equal(each.array(turn.array(BYTES)), BYTES))
+    wanted = f"fixed_seg/atlas_seg.png: fits its image far better {undone}. "
+    assert [line.startswith(wanted) for line in found] == [True] * (turn != TURNS[0])

@@ -84,19 +84,32 @@ def test_npy_files_of_every_dtype_are_read(tmp_path: Path, dtype: str, order: st
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64])
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
-def test_nifti_axes_and_affine_are_those_of_nibabel(tmp_path: Path, dtype: type, ending: str) -> None:
+def test_nifti_counts_columns_first(tmp_path: Path, dtype: type, ending: str) -> None:
     affine = np.array([[0, 0.75, 0, 10], [0.5, 0, 0, 20], [0, 0, 3, 30], [0, 0, 0, 1]])
-    nib.Nifti1Image(BYTES.astype(dtype), affine).to_filename(tmp_path / f"a{ending}")
+    nib.Nifti1Image(BYTES.T.astype(dtype), affine).to_filename(tmp_path / f"a{ending}")
     picture = read_image(tmp_path / f"a{ending}")
     np.testing.assert_array_equal(picture.array, BYTES.astype(dtype))
+    np.testing.assert_array_equal(picture.array, sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"a{ending}"))))
     assert picture.array.dtype == dtype
+    np.testing.assert_allclose(picture.affine, affine[:, [1, 0, 2, 3]])
+    assert picture.spacing == pytest.approx((0.75, 0.5))  # rows, columns
+    assert picture.geometry.axes == (1, 0)
+
+
+def test_a_network_of_0_1_sees_nifti_as_nibabel_shows_it(tmp_path: Path) -> None:
+    affine = np.array([[0, 0.75, 0, 10], [0.5, 0, 0, 20], [0, 0, 3, 30], [0, 0, 0, 1]])
+    nib.Nifti1Image(BYTES, affine).to_filename(tmp_path / "a.nii")
+    picture = read_image(tmp_path / "a.nii", axes="nibabel")
+    np.testing.assert_array_equal(picture.array, BYTES)
     np.testing.assert_allclose(picture.affine, affine)
-    assert picture.spacing == pytest.approx((0.5, 0.75))
+    assert picture.geometry.axes == (0, 1)
+    save_itk(tmp_path / "a.mha", GREY)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.mha", axes="nibabel").array, GREY)
 
 
 def test_nifti_slope_and_intercept_are_applied(tmp_path: Path) -> None:
     path = tmp_path / "a.nii"
-    nib.Nifti1Image(BYTES, np.eye(4)).to_filename(path)
+    nib.Nifti1Image(BYTES.T, np.eye(4)).to_filename(path)
     content = bytearray(path.read_bytes())
     struct.pack_into("<ff", content, 112, 2, -1000)  # scl_slope, scl_inter
     path.write_bytes(content)
@@ -108,7 +121,7 @@ def test_nifti_colour_becomes_grey(tmp_path: Path) -> None:
     pixels = np.zeros(BYTES.shape, [("R", "u1"), ("G", "u1"), ("B", "u1")])
     for channel in "RGB":
         pixels[channel] = BYTES
-    nib.Nifti1Image(pixels, np.eye(4)).to_filename(tmp_path / "a.nii.gz")
+    nib.Nifti1Image(pixels.T, np.eye(4)).to_filename(tmp_path / "a.nii.gz")
     np.testing.assert_array_equal(read_image(tmp_path / "a.nii.gz").array, BYTES)
 
 
@@ -134,8 +147,8 @@ def test_itk_and_nifti_give_the_same_affine(tmp_path: Path) -> None:
     sitk.WriteImage(image, str(tmp_path / "a.nii.gz"))
     from_itk = read_image(tmp_path / "a.mha", slice_axis=0, slice_index=2)
     from_nifti = read_image(tmp_path / "a.nii.gz", slice_axis=2, slice_index=2)
-    np.testing.assert_array_equal(from_itk.array, from_nifti.array.T)
-    np.testing.assert_allclose(from_itk.affine, from_nifti.affine[:, [1, 0, 2, 3]], atol=1e-5)
+    np.testing.assert_array_equal(from_itk.array, from_nifti.array)
+    np.testing.assert_allclose(from_itk.affine, from_nifti.affine, atol=1e-5)
     x, y, z = image.TransformIndexToPhysicalPoint((7, 3, 2))
     np.testing.assert_allclose(from_itk.affine @ (3, 7, 0, 1), (-x, -y, z, 1))
 
@@ -154,11 +167,11 @@ def test_sixteen_bit_labels_keep_their_ids(tmp_path: Path) -> None:
 @pytest.mark.parametrize("slope", [0.9999999998, 1 + 6e-8])
 def test_ids_that_a_rounded_slope_has_missed_by_a_little_are_taken(tmp_path: Path, slope: float) -> None:
     labels, path = ids(values=(0, 1, 2, 30000)), tmp_path / "a.nii.gz"
-    image = nib.Nifti1Image(labels.astype(np.int16), np.eye(4))
+    image = nib.Nifti1Image(labels.T.astype(np.int16), np.eye(4))
     image.header.set_slope_inter(slope, 0)
     image.to_filename(path)
     np.testing.assert_array_equal(read_label(path).array, labels)
-    nib.Nifti2Image(labels * slope, np.eye(4)).to_filename(tmp_path / "b.nii")
+    nib.Nifti2Image(labels.T * slope, np.eye(4)).to_filename(tmp_path / "b.nii")
     np.testing.assert_array_equal(read_label(tmp_path / "b.nii").array, labels)
 
 
@@ -240,7 +253,7 @@ def test_integers_stored_as_floats_are_labels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.float64])
 def test_nifti_labels_are_integers(tmp_path: Path, dtype: type) -> None:
-    nib.Nifti1Image(ids().astype(dtype), np.eye(4)).to_filename(tmp_path / "a.nii.gz")
+    nib.Nifti1Image(ids().T.astype(dtype), np.eye(4)).to_filename(tmp_path / "a.nii.gz")
     read = read_label(tmp_path / "a.nii.gz").array
     assert read.dtype.kind in "iu"
     np.testing.assert_array_equal(read, ids())
@@ -252,8 +265,8 @@ def test_a_slice_of_a_nifti_volume_is_read(tmp_path: Path, axis: int) -> None:
     affine = nib.affines.from_matvec(np.diag([1.0, 2.0, 3.0]) @ np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]]), (5, 6, 7))
     nib.Nifti1Image(volume, affine).to_filename(tmp_path / "a.nii.gz")
     picture = read_image(tmp_path / "a.nii.gz", slice_axis=axis, slice_index=4)
-    np.testing.assert_array_equal(picture.array, volume.take(4, axis))
-    inside = [8, 9]
+    np.testing.assert_array_equal(picture.array, volume.take(4, axis).T)
+    inside = [9, 8]
     inside.insert(axis, 4)
     np.testing.assert_allclose(picture.affine @ (8, 9, 0, 1), affine @ (*inside, 1), rtol=1e-6)
 
@@ -275,6 +288,6 @@ def test_axes_of_length_one_are_squeezed(tmp_path: Path, shape: tuple[int, ...])
     np.testing.assert_array_equal(read_image(tmp_path / "a.npy").array, GREY)
     nib.Nifti1Image(GREY.reshape(shape), np.diag([1.0, 2.0, 3.0, 1.0])).to_filename(tmp_path / "a.nii")
     picture = read_image(tmp_path / "a.nii")
-    np.testing.assert_array_equal(picture.array, GREY)
+    np.testing.assert_array_equal(picture.array, GREY.T)
     kept = [size for size, length in zip((1.0, 2.0, 3.0), shape, strict=False) if length > 1]
-    assert picture.spacing == pytest.approx(kept)
+    assert picture.spacing == pytest.approx(kept[::-1])

@@ -15,7 +15,7 @@ from tests.known_flows import shifted
 
 
 def nifti(path: Path, array: np.ndarray, spacing: tuple[float, float]) -> Path:
-    nibabel.save(nibabel.Nifti1Image(array.astype(np.float32), np.diag([*spacing, 1, 1])), path)
+    nibabel.save(nibabel.Nifti1Image(array.T.astype(np.float32), np.diag([spacing[1], spacing[0], 1, 1])), path)
     return path
 
 

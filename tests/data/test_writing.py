@@ -115,9 +115,9 @@ def nifti(path: Path, array: np.ndarray, kind: type = nib.Nifti1Image) -> None:
 
 
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
-@pytest.mark.parametrize("shape", [(HEIGHT, WIDTH), (HEIGHT, WIDTH, 1)])
+@pytest.mark.parametrize("shape", [(WIDTH, HEIGHT), (WIDTH, HEIGHT, 1)])
 def test_a_nifti_header_is_kept(tmp_path: Path, kind: type, shape: tuple[int, ...]) -> None:
-    nifti(tmp_path / "a.nii.gz", (ramp() * 4000).astype(np.int16).reshape(shape), kind)
+    nifti(tmp_path / "a.nii.gz", (ramp() * 4000).astype(np.int16).T.reshape(shape), kind)
     like = read_image(tmp_path / "a.nii.gz")
     write_image(tmp_path / "b.nii.gz", ramp(), like=like)
     write_label(tmp_path / "c.nii", ids(), like=like)
@@ -132,18 +132,34 @@ def test_a_nifti_header_is_kept(tmp_path: Path, kind: type, shape: tuple[int, ..
         assert written.header["cal_max"] == 0  # the window of other numbers
         np.testing.assert_allclose(written.affine, AFFINE)
         np.testing.assert_allclose(written.get_qform(), AFFINE, atol=1e-5)
-        np.testing.assert_allclose(written.get_fdata().squeeze(), array, atol=1e-6)
+        np.testing.assert_allclose(written.get_fdata().squeeze(), array.T, atol=1e-6)
 
 
 def test_a_slice_has_its_position_in_the_volume(tmp_path: Path) -> None:
-    nifti(tmp_path / "a.nii", np.zeros((33, HEIGHT, WIDTH), np.float32) + ramp().astype(np.float32))
+    nifti(tmp_path / "a.nii", np.zeros((33, WIDTH, HEIGHT), np.float32) + ramp().T.astype(np.float32))
     like = read_image(tmp_path / "a.nii", slice_axis=0, slice_index=5)
     write_image(tmp_path / "b.nii", ramp(), like=like)
     written = nib.load(tmp_path / "b.nii")
-    assert written.shape == (HEIGHT, WIDTH, 1)
+    assert written.shape == (WIDTH, HEIGHT, 1)
     for form in (written.get_sform(), written.get_qform()):
         np.testing.assert_allclose(form @ (3, 4, 0, 1), AFFINE @ (5, 3, 4, 1), rtol=1e-5)
     assert written.header.get_zooms() == pytest.approx((0.75, 3.0, 0.5))
+
+
+@pytest.mark.parametrize("unit", ["micron", "mm", "meter"])
+def test_a_nifti_keeps_its_unit_and_its_place(tmp_path: Path, unit: str) -> None:
+    image = nib.Nifti1Image(ramp().T.astype(np.float32), AFFINE)
+    image.header.set_xyzt_units(unit)
+    image.to_filename(tmp_path / "a.nii")
+    like = read_image(tmp_path / "a.nii")
+    scale = {"micron": 1e-3, "mm": 1, "meter": 1e3}[unit]
+    assert like.spacing == pytest.approx((0.75 * scale, 0.5 * scale))
+    write_image(tmp_path / "b.nii", ramp(), like=like)
+    assert nib.load(tmp_path / "b.nii").header.get_xyzt_units()[0] == unit
+    np.testing.assert_allclose(nib.load(tmp_path / "b.nii").affine, AFFINE, atol=1e-6)
+    write_image(tmp_path / "c.mha", ramp(), like=like)
+    for name in ("b.nii", "c.mha"):
+        np.testing.assert_allclose(read_image(tmp_path / name).affine, like.affine, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("ending", [".mha", ".nrrd"])
@@ -165,22 +181,22 @@ def test_an_itk_header_is_kept(tmp_path: Path, ending: str, flat: bool) -> None:
 
 
 def test_the_affine_is_kept_across_formats(tmp_path: Path) -> None:
-    nifti(tmp_path / "a.nii", ramp().astype(np.float32))
+    nifti(tmp_path / "a.nii", ramp().T.astype(np.float32))
     like = read_image(tmp_path / "a.nii")
     write_image(tmp_path / "b.mha", ramp(), like=like)
-    np.testing.assert_allclose(read_image(tmp_path / "b.mha").affine, AFFINE, atol=1e-6)
+    np.testing.assert_allclose(read_image(tmp_path / "b.mha").affine, AFFINE[:, [1, 0, 2, 3]], atol=1e-6)
     write_image(tmp_path / "c.nii.gz", ramp(), like=read_image(tmp_path / "b.mha"))
     np.testing.assert_allclose(nib.load(tmp_path / "c.nii.gz").affine, AFFINE, atol=1e-6)
     write_image(tmp_path / "d.png", ramp(), like=like)  # a format without an affine
 
 
 def test_another_resolution_keeps_the_field_of_view(tmp_path: Path) -> None:
-    nifti(tmp_path / "a.nii", ramp().astype(np.float32))
+    nifti(tmp_path / "a.nii", ramp().T.astype(np.float32))
     write_image(tmp_path / "b.nii", ramp(20, 112), like=read_image(tmp_path / "a.nii"))
     written = nib.load(tmp_path / "b.nii")
-    assert written.header.get_zooms()[:2] == pytest.approx((1.0, 0.375))
-    corners = written.affine @ np.array([(-0.5, -0.5, 0, 1), (19.5, 111.5, 0, 1)]).T
-    np.testing.assert_allclose(corners, AFFINE @ np.array([(-0.5, -0.5, 0, 1), (39.5, 55.5, 0, 1)]).T, rtol=1e-6)
+    assert written.header.get_zooms()[:2] == pytest.approx((0.25, 1.5))
+    corners = written.affine @ np.array([(-0.5, -0.5, 0, 1), (111.5, 19.5, 0, 1)]).T
+    np.testing.assert_allclose(corners, AFFINE @ np.array([(-0.5, -0.5, 0, 1), (55.5, 39.5, 0, 1)]).T, rtol=1e-6)
 
 
 def test_a_patients_name_is_not_written(tmp_path: Path) -> None:

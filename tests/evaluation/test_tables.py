@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from regstudio.evaluation.evaluate import Evaluation, compare
-from regstudio.evaluation.scores import CaseScores
-from regstudio.evaluation.tables import comparison_text, from_json, to_json, to_text, write_tables
+from regstudio.evaluation.scores import COLUMNS, CaseScores
+from regstudio.evaluation.tables import comparison_text, format_score, from_json, to_json, to_text, write_tables
 
 CASES = (
     CaseScores(
@@ -159,3 +159,13 @@ def test_a_comparison_reads_well() -> None:
         "        syn   best  median change       p",
         "Dice  0.500  0.625         +0.125  0.0312",
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(25.0945, "25.09"), (0.1, "0.10"), (0.0250945, "0.0251"), (-0.00031, "-0.000310"), (0.0, "0.00"), (1e-9, "0.00")],
+)
+def test_small_distances_have_the_digits_that_they_need(value: float, text: str) -> None:
+    """A picture from a microscope is some micrometres wide, and its distances are in mm."""
+    metric = COLUMNS["hd95"]
+    assert format_score(metric, value) == text

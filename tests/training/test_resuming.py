@@ -144,3 +144,17 @@ def test_resuming_does_not_need_the_model_it_started_from(quick_config: Configs,
     end = list(train(quick_config(epochs=2, load_model=start), index, run=second))[-1]
     assert isinstance(end, RunFinished)
     assert end.reason == "finished"
+
+
+def test_a_run_of_0_1_goes_on_by_its_own_order_of_axes(quick_config: Configs) -> None:
+    config = quick_config(epochs=1)
+    run = run_of(list(train(config, index_of(config))))
+    assert load_checkpoint(run.last_path).axes == "itk"
+    content = torch.load(run.last_path, weights_only=True)
+    del content["axes"]
+    torch.save(content, run.last_path)
+    longer = quick_config(run_name=run.path.name, epochs=2)
+    events = list(train(longer, index_of(longer), run=run))
+    assert isinstance(events[-1], RunFinished)
+    assert events[-1].reason == "finished"
+    assert load_checkpoint(run.last_path).axes == "nibabel"

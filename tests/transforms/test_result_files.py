@@ -20,17 +20,18 @@ from regstudio.transforms.result_files import save_registration
 from tests.known_flows import register_files_as, registered_by, shifted
 
 FLOW_FILES = ["x_flow.npy", "x_flow.json", "x_displacement.nii.gz"]
+X_FIRST = [1, 0, 2, 3]
 OBLIQUE = np.array([[0, -2, 0, 5], [1.5, 0, 0, -7], [0, 0, 3, 11], [0, 0, 0, 1]], float)
 
 
 def write_ct(path: Path, image: np.ndarray, affine: np.ndarray = OBLIQUE) -> np.ndarray:
     """Write a slice in Hounsfield units as int16, with a header to be kept; return its values."""
     values = np.rint(image * 2000 - 1024).astype(np.int16)
-    file = nib.Nifti1Image(values[..., None], None)
+    file = nib.Nifti1Image(values.T[..., None], None)  # nibabel counts x, the columns, first
     file.header.set_xyzt_units("mm", "sec")
     file.header["descrip"] = b"a CT"
-    file.set_sform(affine, code=4)
-    file.set_qform(affine, code=1)
+    file.set_sform(affine[:, X_FIRST], code=4)
+    file.set_qform(affine[:, X_FIRST], code=1)
     nib.save(file, path)
     return values
 
@@ -54,13 +55,13 @@ def test_nifti_keeps_header_units_and_dtype(
     assert [path.name for path in written.values()] == ["x_warped.nii.gz", *FLOW_FILES, "x_warped_seg.nii.gz"]
 
     warped, seg = (nib.load(written[name]) for name in ("warped", "warped_seg"))
-    np.testing.assert_array_equal(np.asarray(warped.dataobj)[..., 0], shifted(values, outside=-1024))
+    np.testing.assert_array_equal(np.asarray(warped.dataobj)[..., 0].T, shifted(values, outside=-1024))
     assert warped.get_data_dtype() == np.int16
     assert bytes(warped.header["descrip"]).rstrip(b"\0") == b"a CT"
-    np.testing.assert_array_equal(np.asarray(seg.dataobj)[..., 0], shifted(label))
+    np.testing.assert_array_equal(np.asarray(seg.dataobj)[..., 0].T, shifted(label))
     for file in (warped, seg):
-        np.testing.assert_allclose(file.affine, OBLIQUE)
-        assert file.header.get_zooms()[:3] == (1.5, 2, 3)
+        np.testing.assert_allclose(file.affine, OBLIQUE[:, X_FIRST])
+        assert file.header.get_zooms()[:3] == (2, 1.5, 3)
         assert (file.header["sform_code"], file.header["qform_code"]) == (4, 1)
         assert file.header.get_xyzt_units() == ("mm", "sec")
 
@@ -86,10 +87,10 @@ def test_a_nifti_without_a_place_gets_the_fixed_one(
     write_ct(tmp_path / "fixed.nii", image)
     if fixed != "fixed.nii":
         write_image(tmp_path / fixed, image, like=read_image(tmp_path / "fixed.nii"))
-    nib.save(nib.Nifti1Image(image, None), tmp_path / "x.nii")
+    nib.save(nib.Nifti1Image(image.T, None), tmp_path / "x.nii")
     written = save(shift, tmp_path / "out", tmp_path / fixed, tmp_path / "x.nii")
     file = nib.load(written["warped"])
-    np.testing.assert_allclose(file.affine, OBLIQUE)
+    np.testing.assert_allclose(file.affine, OBLIQUE[:, X_FIRST])
     assert (file.header["sform_code"], file.header["qform_code"]) == codes
 
 

@@ -3,6 +3,8 @@
 A codec is a pair of functions for one family of formats: decode(path, key) -> DecodedFile, and
 encode(path, key, content). It does not tell images from labels, nor 2-D from 3-D. It checks the size in the header
 before it decodes, and never unpickles. It may raise anything on a damaged file; `formats` translates that.
+
+Arrays are in the order of SimpleITK's GetArrayFromImage, [(z,) y, x], whatever order the format's library has.
 """
 
 from dataclasses import dataclass
@@ -21,13 +23,19 @@ MAX_BYTES = 2**30  # of one decoded file, which may be a volume of which one sli
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedFile:
-    """The content of a file, its axes as stored; colour channels, if any, are the last axis."""
+    """The content of a file: an array [(z,) y, x]; colour channels, if any, are the last axis.
 
-    array: Any  # numpy, or nibabel's proxy, which reads only the slice that is asked for
+    `affine` (4, 4) takes (x, y, z, 1) to RAS+ in mm; `placed` is False where only its spacing is the file's.
+    `dimension` is 2 where the file knows of no z.
+    """
+
+    array: Any  # numpy, or what has a shape and reads when it is indexed: only what is asked for, if it can
     colour: bool = False
     palette: npt.NDArray[np.uint8] | None = None  # (256 or more, 3) colours: then the array holds indices into it
     white: float | None = None  # "white is zero": an image is this minus the array; label ids are as stored
-    affine: npt.NDArray[np.float64] | None = None  # (4, 4): index along the first three axes -> RAS+ world
+    affine: npt.NDArray[np.float64] | None = None
+    placed: bool = True
+    dimension: int = 3
     header: Any = None  # lets the same codec write the rest of the header again
 
 

@@ -11,10 +11,11 @@ import numpy.typing as npt
 from regstudio.data.codecs.bounds import check_header
 from regstudio.data.codecs.decoded_file import DecodedFile, refuse_huge
 from regstudio.data.codecs.silence import silence_stderr
+from regstudio.data.geometry import LPS_TO_RAS
 from regstudio.data.problems import FileError
 
 _READERS = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO"}  # others are DICOM
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's world axes to those of NIfTI; its own inverse
+_DICOM_ORIENTATION = "0020|0037"  # Image Orientation (Patient), which X-rays lack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Header:
 
 
 def decode(path: Path, key: str) -> DecodedFile:
-    """Decode a file to arrays in the order (slice,) row, column."""
+    """Decode a file; the pixels are read when they are asked for."""
     kind = path.suffix.lower()
     check_header(path)
     sitk = simpleitk()
@@ -38,13 +39,31 @@ def decode(path: Path, key: str) -> DecodedFile:
         channels = reader.GetNumberOfComponents()
         pixel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), channels)
         refuse_huge(path, reader.GetSize(), pixel.GetSizeOfPixelComponent() * channels)
-        image = reader.Execute()
-    array = sitk.GetArrayFromImage(image)
-    if channels > 1 and (channels not in (3, 4) or array.dtype.kind != "u"):
+    if channels > 1 and (channels not in (3, 4) or sitk.GetArrayFromImage(pixel).dtype.kind != "u"):
         raise FileError(path, f"holds {channels} values for each pixel", "Save a picture with one, or in colour.")
-    metadata = _metadata(image) if kind in _READERS else {}  # a patient's name must not get into the results
-    header = Header(dimension=min(3, image.GetDimension()), metadata=metadata)
-    return DecodedFile(array=array, colour=channels > 1, affine=_affine(image), header=header)
+    metadata = _metadata(reader) if kind in _READERS else {}  # a patient's name must not get into the results
+    header = Header(dimension=min(3, reader.GetDimension()), metadata=metadata)
+    return DecodedFile(
+        array=_Pixels(reader, (*reversed(reader.GetSize()), *[channels] * (channels > 1))),
+        colour=channels > 1,
+        affine=_affine(reader),
+        placed=kind in _READERS or reader.HasMetaDataKey(_DICOM_ORIENTATION) or not _is_default(reader),
+        dimension=header.dimension,
+        header=header,
+    )
+
+
+class _Pixels:
+    """The array of a file whose header has been read: all of it is read when it is indexed."""
+
+    def __init__(self, reader: Any, shape: tuple[int, ...]) -> None:
+        self._reader, self.shape = reader, shape
+
+    def __getitem__(self, index: Any) -> npt.NDArray[Any]:
+        with silence_stderr():
+            image = self._reader.Execute()
+        array: npt.NDArray[Any] = simpleitk().GetArrayFromImage(image)[index]
+        return array
 
 
 def read_as(path: Path, image_io: str) -> npt.NDArray[Any]:
@@ -62,22 +81,25 @@ def _metadata(image: Any) -> dict[str, str]:
     return {key: image.GetMetaData(key) for key in keys}
 
 
-def _affine(image: Any) -> npt.NDArray[np.float64] | None:
-    dimension = image.GetDimension()
-    if dimension > 3:
-        return None
+def _is_default(image: Any) -> bool:
+    """Whether direction and origin are those that ITK takes where a file tells none."""
+    return np.array_equal(image.GetDirection(), np.eye(image.GetDimension()).ravel()) and not any(image.GetOrigin())
+
+
+def _affine(image: Any) -> npt.NDArray[np.float64]:
+    dimension, known = image.GetDimension(), min(3, image.GetDimension())
     lps = np.eye(4)
-    lps[:dimension, :dimension] = np.reshape(image.GetDirection(), (dimension, dimension)) * image.GetSpacing()
-    lps[:dimension, 3] = image.GetOrigin()
-    backwards = [*reversed(range(dimension)), *range(dimension, 4)]  # ITK counts x, y, z; arrays count z, y, x
-    affine: npt.NDArray[np.float64] = (LPS_TO_RAS @ lps)[:, backwards] + 0.0  # turns -0.0 into 0.0
+    scaled = np.reshape(image.GetDirection(), (dimension, dimension)) * image.GetSpacing()
+    lps[:known, :known] = scaled[:known, :known]
+    lps[:known, 3] = image.GetOrigin()[:known]
+    affine: npt.NDArray[np.float64] = LPS_TO_RAS @ lps + 0.0  # turns -0.0 into 0.0
     return affine
 
 
 def encode(path: Path, key: str, content: DecodedFile) -> None:
     """Write a .mha or .nrrd file; if it came from a volume, or is not in the plane z = 0, as a volume of one slice."""
     sitk = simpleitk()
-    lps = np.eye(4) if content.affine is None else LPS_TO_RAS @ content.affine[:, [1, 0, 2, 3]] + 0.0
+    lps = np.eye(4) if content.affine is None else LPS_TO_RAS @ content.affine + 0.0
     header = content.header if isinstance(content.header, Header) else Header(dimension=2)
     planar = header.dimension == 2 and not (lps[2, [0, 1, 3]].any() or lps[:2, 2].any())
     dimension = 2 if planar else 3

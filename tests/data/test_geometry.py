@@ -1,0 +1,308 @@
+"""One picture at one place in the world, in every format, by every writer, in every orientation: one array."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
+import tifffile
+from PIL import Image
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+from regstudio.data.dataset import RegistrationDataset, load_validation_pair
+from regstudio.data.formats import read_image, read_label
+from regstudio.data.geometry import TURNS, Geometry, Turn, turn_to
+from regstudio.data.layout import Case
+from regstudio.data.loaders import ImageLoader, LabelLoader
+from regstudio.data.pairs import PairReader
+from regstudio.data.problems import FileError
+from tests.pictures import BYTES, HEIGHT, WIDTH, ids, ramp
+
+SQUARE = (HEIGHT, HEIGHT)
+ORIENTATIONS = ("LPS", "RAS", "ARS", "PLS")
+Write = Callable[[Path, sitk.Image], None]
+
+
+def in_the_world(array: np.ndarray, angle: float = 0, spacing: tuple[float, float] = (0.8, 1.3)) -> sitk.Image:
+    """A slice at a place of its own, turned in its plane; `spacing` is that of columns and rows."""
+    image = sitk.GetImageFromArray(array[None])
+    image.SetSpacing((*spacing, 2.5))
+    image.SetOrigin((-31, 17, 40))
+    cosine, sine = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
+    image.SetDirection((cosine, -sine, 0, sine, cosine, 0, 0, 0, 1))
+    return image
+
+
+def by_simpleitk(path: Path, image: sitk.Image) -> None:
+    sitk.WriteImage(image, str(path))
+
+
+def by_simpleitk_in_2d(path: Path, image: sitk.Image) -> None:
+    sitk.WriteImage(image[:, :, 0], str(path))
+
+
+def by_nibabel(path: Path, image: sitk.Image) -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    nib.save(nib.Nifti1Image(sitk.GetArrayFromImage(image).T, np.diag([-1, -1, 1, 1]) @ affine), path)
+
+
+def by_pydicom(path: Path, image: sitk.Image) -> None:
+    array = sitk.GetArrayFromImage(image)[0].astype(np.uint16)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data = pydicom.Dataset()
+    data.file_meta = meta
+    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    data.Modality, data.SamplesPerPixel, data.PhotometricInterpretation = "MR", 1, "MONOCHROME2"
+    data.Rows, data.Columns = array.shape
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 0
+    direction = np.reshape(image.GetDirection(), (3, 3))
+    data.ImageOrientationPatient = [f"{value:.9f}" for value in (*direction[:, 0], *direction[:, 1])]
+    data.ImagePositionPatient = [f"{value:.6f}" for value in image.GetOrigin()]
+    data.PixelSpacing = [image.GetSpacing()[1], image.GetSpacing()[0]]  # rows, columns
+    data.PixelData = array.tobytes()
+    data.save_as(path, enforce_file_format=True)
+
+
+def by_numpy(path: Path, image: sitk.Image) -> None:
+    np.save(path, sitk.GetArrayFromImage(image)[0])
+
+
+def by_pillow(path: Path, image: sitk.Image) -> None:
+    Image.fromarray(sitk.GetArrayFromImage(image)[0]).save(path)
+
+
+def by_tifffile(path: Path, image: sitk.Image) -> None:
+    tifffile.imwrite(path, sitk.GetArrayFromImage(image)[0])
+
+
+PLACED: dict[str, tuple[str, Write]] = {
+    "SimpleITK .nii": (".nii", by_simpleitk),
+    "SimpleITK .nii.gz in 2-D": (".nii.gz", by_simpleitk_in_2d),
+    "SimpleITK .mha": (".mha", by_simpleitk),
+    "SimpleITK .mha in 2-D": (".mha", by_simpleitk_in_2d),
+    "SimpleITK .nrrd": (".nrrd", by_simpleitk),
+    "nibabel .nii.gz": (".nii.gz", by_nibabel),
+    "pydicom .dcm": (".dcm", by_pydicom),
+}
+UNPLACED: dict[str, tuple[str, Write]] = {
+    "Pillow .png": (".png", by_pillow),
+    "Pillow .tif": (".tif", by_pillow),
+    "Pillow .bmp": (".bmp", by_pillow),
+    "tifffile .tif": (".tif", by_tifffile),
+    "NumPy .npy": (".npy", by_numpy),
+}
+
+
+def written(
+    folder: Path, writer: str, array: np.ndarray, orientation: str = "LPS", angle: float = 0, name: str = "x"
+) -> Path:
+    ending, write = (PLACED | UNPLACED)[writer]
+    path = folder / f"{name}{ending}"
+    write(path, sitk.DICOMOrient(in_the_world(array, angle), orientation))
+    return path
+
+
+def cases(folder: Path, image: np.ndarray, label: np.ndarray, angle: float, writer: str) -> Iterator[Case]:
+    """The same case, the image in each orientation, and its label by each writer in another one."""
+    for place, orientation in enumerate(ORIENTATIONS):
+        path = written(folder, writer, image, orientation, angle, name=orientation)
+        for number, other in enumerate(PLACED):
+            turned = ORIENTATIONS[(place + number) % len(ORIENTATIONS)]
+            yield Case(
+                id=f"{orientation} and {other} {turned}",
+                image=path,
+                label=written(folder, other, label, turned, angle, name=f"{orientation}_{number}_seg"),
+            )
+
+
+@pytest.mark.parametrize("angle", [0, 12])
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), SQUARE], ids=["not square", "square"])
+@pytest.mark.parametrize("writer", PLACED)
+def test_every_format_and_orientation_is_the_same_array_on_the_atlas(
+    writer: str, size: tuple[int, int], angle: float, tmp_path: Path
+) -> None:
+    image, label = (ramp(*size) * 250).astype(np.uint8), ids(*size).astype(np.uint8)
+    atlas = Case(
+        id="atlas",
+        image=written(tmp_path, "nibabel .nii.gz", image, "LPS", angle, name="atlas"),
+        label=written(tmp_path, "SimpleITK .mha", label, "RAS", angle, name="atlas_seg"),
+    )
+    moving = list(cases(tmp_path, image, label, angle, writer))
+    assert len(moving) == len(ORIENTATIONS) * len(PLACED)
+    dataset = RegistrationDataset(moving, atlas=atlas, label_loader=LabelLoader())
+    for number, case in enumerate(moving):
+        item = dataset[number]
+        for name, expected in (("image", (image - image.min()) / np.float32(np.ptp(image))), ("label", label)):
+            np.testing.assert_array_equal(item[f"moving_{name}"][0], item[f"fixed_{name}"][0], err_msg=case.id)
+            np.testing.assert_allclose(item[f"moving_{name}"][0], expected, atol=1e-6, err_msg=case.id)
+
+
+def test_the_pair_for_a_method_and_for_validation_are_the_same(tmp_path: Path) -> None:
+    image, label = BYTES, ids().astype(np.uint8)
+    atlas = Case(
+        id="atlas",
+        image=written(tmp_path, "nibabel .nii.gz", image, "ARS", name="atlas"),
+        label=written(tmp_path, "nibabel .nii.gz", label, "ARS", name="atlas_seg"),
+    )
+    case = Case(
+        id="a",
+        image=written(tmp_path, "SimpleITK .nrrd", image, "RAS", name="a"),
+        label=written(tmp_path, "pydicom .dcm", label, "PLS", name="a_seg"),
+    )
+    pair = PairReader(fixed=atlas, image_loader=ImageLoader(), label_loader=LabelLoader())(case)
+    np.testing.assert_array_equal(pair.moving, pair.fixed)
+    np.testing.assert_array_equal(pair.moving_label, pair.fixed_label)
+    assert pair.spacing == pytest.approx(pair.moving_spacing)
+    loaded = load_validation_pair(case, atlas, ImageLoader(), LabelLoader())
+    np.testing.assert_array_equal(loaded["moving_image"][0], pair.fixed)
+    np.testing.assert_array_equal(loaded["moving_label"][0], pair.fixed_label)
+
+
+@pytest.mark.parametrize("label_writer", [*UNPLACED, *PLACED])
+@pytest.mark.parametrize("writer", [*UNPLACED, *PLACED])
+def test_a_file_without_a_place_lies_as_it_is_stored(writer: str, label_writer: str, tmp_path: Path) -> None:
+    """Its label lies on it pixel for pixel, whatever place that knows; a label without a place follows its image."""
+    path = written(tmp_path, writer, BYTES)
+    label = written(tmp_path, label_writer, ids().astype(np.uint8), name="x_seg")
+    np.testing.assert_array_equal(read_image(path).array, BYTES)
+    np.testing.assert_array_equal(read_label(label).array, ids())
+    atlas = Case(id="atlas", image=written(tmp_path, "nibabel .nii.gz", BYTES, "RAS", name="atlas"))
+    case = Case(id="x", image=path, label=label)
+    pair = PairReader(fixed=atlas, image_loader=ImageLoader(), label_loader=LabelLoader())(case)
+    turned = Turn() if writer in UNPLACED else Turn(reverse_rows=True, reverse_columns=True)
+    np.testing.assert_allclose(pair.moving, turned.array(BYTES / np.float32(BYTES.max())), atol=1e-6)
+    np.testing.assert_array_equal(pair.moving_label, turned.array(ids()))
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_landmarks_of_a_turned_image_are_in_pixels_of_its_file(orientation: str, tmp_path: Path) -> None:
+    atlas = Case(id="atlas", image=written(tmp_path, "SimpleITK .mha", BYTES, name="atlas"))
+    case = Case(id="a", image=written(tmp_path, "nibabel .nii.gz", BYTES, orientation, name="a"))
+    (tmp_path / "atlas_points.csv").write_text("y,x\n5,7\n31,12\n")
+    stored = sitk.ReadImage(str(case.image))
+    world = [sitk.ReadImage(str(atlas.image)).TransformIndexToPhysicalPoint((x, y, 0)) for y, x in ((5, 7), (31, 12))]
+    rows = [stored.TransformPhysicalPointToContinuousIndex(point) for point in world]
+    (tmp_path / "a_points.csv").write_text("y,x\n" + "".join(f"{y:.6f},{x:.6f}\n" for x, y, _ in rows))
+    reader = PairReader(fixed=atlas, image_loader=ImageLoader(), label_loader=LabelLoader(), with_points=True)
+    np.testing.assert_allclose(reader(case).moving_points, [[5, 7], [31, 12]], atol=1e-3)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_landmarks_in_mm_lie_on_a_turned_image(orientation: str, tmp_path: Path) -> None:
+    for name, turned in (("atlas", "LPS"), ("a", orientation)):
+        path = written(tmp_path, "nibabel .nii.gz", BYTES, turned, name=name)
+        x, y, z = in_the_world(BYTES).TransformIndexToPhysicalPoint((7, 5, 0))
+        head = "# Markups fiducial file version = 4.11\n# CoordinateSystem = LPS\n# columns = id,x,y,z,label\n"
+        (tmp_path / f"{name}_points.fcsv").write_text(f"{head}1,{x},{y},{z},apex\n")
+    atlas = Case(id="atlas", image=tmp_path / "atlas.nii.gz")
+    reader = PairReader(fixed=atlas, image_loader=ImageLoader(), label_loader=LabelLoader(), with_points=True)
+    pair = reader(Case(id="a", image=path))
+    np.testing.assert_allclose(pair.fixed_points, [[5, 7]], atol=1e-4)
+    np.testing.assert_allclose(pair.moving_points, [[5, 7]], atol=1e-4)
+
+
+def test_dicom_without_an_ending_knows_its_place(tmp_path: Path) -> None:
+    by_pydicom(tmp_path / "IM0001", sitk.DICOMOrient(in_the_world(BYTES), "RAS"))
+    atlas = written(tmp_path, "nibabel .nii.gz", BYTES, "LPS", name="atlas")
+    loader = ImageLoader().facing_as(atlas)
+    np.testing.assert_array_equal(loader.picture(tmp_path / "IM0001").array, BYTES)
+    assert ImageLoader().facing_as(tmp_path / "IM0001").facing == ((0, 1, 0), (1, 0, 0))
+
+
+def label_on(folder: Path, change: Callable[[sitk.Image], object]) -> PairReader:
+    label = in_the_world(ids().astype(np.uint8))
+    change(label)
+    by_nibabel(folder / "a_seg.nii", label)
+    case = Case(id="a", image=written(folder, "SimpleITK .mha", BYTES, "RAS", name="a"), label=folder / "a_seg.nii")
+    return PairReader(fixed=case, image_loader=ImageLoader(), label_loader=LabelLoader())
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda image: image.SetSpacing((1.6, 2.6, 2.5)), "has a spacing of 2.6 x 1.6 mm, unlike its image with 1.3 x"),
+        (lambda image: image.SetOrigin((-27, 17, 40)), "lies up to 4 mm away from its image"),
+        (lambda image: image.SetOrigin((-31, 17, 45)), "lies up to 5 mm away from its image"),
+        (lambda image: image.SetDirection((-1, 0, 0, 0, 1, 0, 0, 0, 1)), "lies up to 44 mm away from its image"),
+    ],
+    ids=["another spacing", "shifted", "another slice", "mirrored in the world"],
+)
+def test_a_label_that_lies_elsewhere_is_refused(
+    change: Callable[[sitk.Image], object], what: str, tmp_path: Path
+) -> None:
+    reader = label_on(tmp_path, change)
+    with pytest.raises(FileError, match=rf"a_seg\.nii: {what}"):
+        reader(reader.fixed)
+
+
+def test_rounding_moves_no_label(tmp_path: Path) -> None:
+    reader = label_on(tmp_path, lambda image: image.SetOrigin((-31.01, 17.01, 40.001)))
+    assert reader(reader.fixed).fixed_label is not None
+
+
+@pytest.mark.parametrize("turn", TURNS, ids=str)
+def test_a_turn_takes_pixels_places_and_points_alike(turn: Turn) -> None:
+    geometry = Geometry(affine=np.array([[0, 0.8, 0, 3], [-1.3, 0, 0, 9], [0, 0, 2, 5], [0, 0, 0, 1]]))
+    turned, there = turn.array(BYTES), turn.geometry(geometry, BYTES.shape)
+    assert turned.shape == turn.shape(BYTES.shape)
+    for y, x in ((0, 0), (3, 50), (39, 7)):
+        (row, column), *_ = np.rint(turn.points(np.array([[y, x]]), BYTES.shape)).astype(int)
+        assert turned[row, column] == BYTES[y, x]
+        np.testing.assert_allclose(there.affine @ (row, column, 0, 1), geometry.affine @ (y, x, 0, 1))
+        np.testing.assert_allclose(turn.points(np.array([[row, column]]), BYTES.shape, back=True), [[y, x]])
+    assert geometry.facing is not None
+    assert there.facing is not None
+    back, angle = turn_to(there.facing, geometry.facing)
+    np.testing.assert_array_equal(back.array(turned), BYTES)
+    assert angle == pytest.approx(0, abs=0.02)
+
+
+CODES = [(s, q) for s in (0, 1, 2, 4) for q in (0, 1, 3)]
+
+
+@pytest.mark.parametrize(("sform", "qform"), CODES)
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (0.7, 1.3, 2)])
+@pytest.mark.parametrize("shape", [(WIDTH, HEIGHT), (WIDTH, HEIGHT, 1)])
+@pytest.mark.parametrize("unit", ["mm", "micron", "meter"])
+def test_a_nifti_lies_where_itk_reads_it(
+    sform: int, qform: int, spacing: tuple[float, ...], shape: tuple[int, ...], unit: str, tmp_path: Path
+) -> None:
+    """Also where its two affines differ, as SPM's coregistration leaves them, and where it has none."""
+    first, second = np.diag([*spacing, 1.0]), np.diag([*spacing, 1.0])
+    angle = np.deg2rad(10)
+    second[:2, :2] = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ second[:2, :2]
+    second[:3, 3] = 8, -3, 5
+    file = nib.Nifti1Image(BYTES.T.reshape(shape), None)
+    file.set_qform(first, qform)
+    file.set_sform(second, sform)
+    file.header.set_xyzt_units(unit)
+    nib.save(file, tmp_path / "a.nii")
+    geometry, theirs = read_image(tmp_path / "a.nii").geometry, sitk.ReadImage(str(tmp_path / "a.nii"))
+    assert geometry is not None
+    assert geometry.placed == bool(sform or qform)
+    assert geometry.dimension == theirs.GetDimension() == len(shape)
+    assert geometry.spacing == pytest.approx(theirs.GetSpacing()[1::-1], rel=1e-5)
+    for index in ((0, 0), (WIDTH - 1, HEIGHT - 1), (3, 20)):
+        point = theirs.TransformIndexToPhysicalPoint((*index, 0)[: len(shape)])
+        ours = (geometry.affine @ (index[1], index[0], 0, 1))[:3] * (-1, -1, 1)
+        size = np.linalg.norm(theirs.GetSpacing())
+        np.testing.assert_allclose(ours[: len(shape)], point, atol=1e-3 * size)
+
+
+def test_an_x_ray_without_a_place_is_not_turned(tmp_path: Path) -> None:
+    by_pydicom(tmp_path / "a.dcm", in_the_world(BYTES))
+    data = pydicom.dcmread(tmp_path / "a.dcm")
+    del data.ImageOrientationPatient, data.ImagePositionPatient
+    data.save_as(tmp_path / "b.dcm")
+    assert read_image(tmp_path / "a.dcm").facing == ((0, -1, 0), (-1, 0, 0))
+    found = read_image(tmp_path / "b.dcm")
+    assert found.facing is None
+    np.testing.assert_array_equal(found.array, BYTES)
