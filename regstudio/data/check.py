@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.check_report import CheckReport, SetSummary
-from regstudio.data.formats import MIN_SIDE, Picture, extension, label_on_image, read_image, read_label
+from regstudio.data.formats import MIN_SIDE, extension, label_on_image, read_image, read_label
 from regstudio.data.geometry import MAX_ANGLE, TURNS, Facing, Geometry, turn_to
 from regstudio.data.layout import Case, DataIndex
 from regstudio.data.loaders import Normalise, clip_outliers, rescale
+from regstudio.data.picture import Picture
 from regstudio.data.problems import FileError, Problem, Severity
 from regstudio.threads import map_in_order
 

@@ -6,7 +6,7 @@ An array is [row, column] as ITK reads the file, in every format: see regstudio.
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from regstudio.data.codecs.decoded_file import DecodedFile
 from regstudio.data.codecs.dicom import is_dicom
 from regstudio.data.codecs.signatures import refuse_other_kind
 from regstudio.data.geometry import AxisRule, Facing, Geometry, Turn, apart, turn_to
+from regstudio.data.picture import Picture
 from regstudio.data.problems import NOT_UNICODE, FileError, is_unicode
 
 MIN_SIDE = 32  # pixels; the network's coarsest level needs them (a test holds it to networks.base.MIN_SIDE)
@@ -43,60 +44,8 @@ _DECODERS: dict[str, Callable[[Path, str], DecodedFile]] = {
 }
 EXTENSIONS = tuple(_DECODERS)
 NIFTI = (".nii", ".nii.gz")
-_PLACED = (*NIFTI, ".mha", ".nrrd", ".dcm")  # the formats whose files may say where they lie
+_PLACED = tuple(ending for ending, decode in _DECODERS.items() if decode in (nifti.decode, itk.decode))
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's own conversion to grey
-
-
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """A 2-D picture as read: array (H, W) in the file's own dtype, and its place in the world.
-
-    `geometry` is None where the format knows none. `header` lets a writer of the same format keep the rest of the
-    header. `turn` says how the array was turned since it was read.
-    """
-
-    array: npt.NDArray[Any]
-    path: Path
-    geometry: Geometry | None = None
-    header: Any = None
-    turn: Turn = Turn()  # noqa: RUF009  frozen
-
-    @property
-    def affine(self) -> npt.NDArray[np.float64] | None:
-        """The matrix (4, 4) from (row, column, slice, 1) to RAS+ in mm; None if the file does not say."""
-        return None if self.geometry is None else self.geometry.affine
-
-    @property
-    def spacing(self) -> tuple[float, float] | None:
-        """The distance between neighbouring rows and columns, in mm; None if the file does not say."""
-        return None if self.geometry is None else self.geometry.spacing
-
-    @property
-    def stored_shape(self) -> tuple[int, int]:
-        """The size (H, W) before it was turned."""
-        return self.turn.shape(self.array.shape)
-
-    @property
-    def stored_affine(self) -> npt.NDArray[np.float64] | None:
-        """The affine before it was turned."""
-        return None if self.affine is None else self.affine @ np.linalg.inv(self.turn.back(self.stored_shape))
-
-    @property
-    def facing(self) -> Facing | None:
-        """The directions of its rows and columns; None if the file does not say."""
-        return None if self.geometry is None else self.geometry.facing
-
-    def turned(self, turn: Turn) -> "Picture":
-        """Return the picture turned, at the same place; `turn` is its first, or undoes that."""
-        if turn == Turn():
-            return self
-        geometry = None if self.geometry is None else turn.geometry(self.geometry, self.array.shape)
-        return replace(self, array=np.ascontiguousarray(turn.array(self.array)), geometry=geometry, turn=turn)
-
-    def turned_to(self, facing: Facing | None) -> "Picture":
-        """Return the picture with the axes nearest to `facing`, if both are known."""
-        own = self.facing
-        return self if own is None or facing is None else self.turned(turn_to(own, facing)[0])
 
 
 def extension(path: str | Path) -> str:

@@ -16,8 +16,9 @@ import torch
 from torch.nn import functional as F
 
 from regstudio.data.cache import Cache
-from regstudio.data.formats import Picture, geometry_of, label_on_image, read_image, read_label
+from regstudio.data.formats import geometry_of, label_on_image, read_image, read_label
 from regstudio.data.geometry import AxisRule, Facing, Geometry
+from regstudio.data.picture import Picture
 
 Normalise = Literal["minmax", "percentile"]
 _PERCENTILES = (0.5, 99.5)

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.dataset import ValidationPair, refuse_other_size
-from regstudio.data.formats import MIN_SIDE, NIFTI, Picture, extension
+from regstudio.data.formats import MIN_SIDE, NIFTI, extension
 from regstudio.data.geometry import AxisRule
 from regstudio.data.layout import Case
 from regstudio.data.loaders import ImageLoader, LabelLoader, rescale
+from regstudio.data.picture import Picture
 from regstudio.data.points import Landmarks, check_pair, check_within, find_landmarks, read_landmarks
 from regstudio.data.problems import FileError
 from regstudio.errors import DataError

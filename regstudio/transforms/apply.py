@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.codecs.npy import decode
-from regstudio.data.formats import Picture, stem
+from regstudio.data.formats import stem
 from regstudio.data.geometry import AxisRule, Facing, Geometry, Turn
+from regstudio.data.picture import Picture
 from regstudio.data.points import Landmarks
 from regstudio.data.problems import FileError
 from regstudio.data.writing import write_image, write_label

@@ -19,9 +19,10 @@ import numpy.typing as npt
 from regstudio.data.codecs import itk, nifti
 from regstudio.data.codecs.bounds import check_gzip, check_header
 from regstudio.data.codecs.silence import silence_stderr
-from regstudio.data.formats import NIFTI, Picture, extension
+from regstudio.data.formats import NIFTI, extension
 from regstudio.data.geometry import LPS_TO_RAS
 from regstudio.data.loaders import DataWarning
+from regstudio.data.picture import Picture
 from regstudio.data.problems import FileError
 from regstudio.data.writing import resize_matrix
 from regstudio.files import atomic_path

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from regstudio.data.formats import NIFTI, Picture, extension
+from regstudio.data.formats import NIFTI, extension
+from regstudio.data.picture import Picture
 from regstudio.data.problems import FileError
 from regstudio.data.writing import output_extension, resized_geometry, write_image, write_label
 from regstudio.files import atomic_path, write_text

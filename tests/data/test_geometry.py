@@ -209,12 +209,13 @@ def test_landmarks_in_mm_lie_on_a_turned_image(orientation: str, tmp_path: Path)
     np.testing.assert_allclose(pair.moving_points, [[5, 7]], atol=1e-4)
 
 
-def test_dicom_without_an_ending_knows_its_place(tmp_path: Path) -> None:
-    by_pydicom(tmp_path / "IM0001", sitk.DICOMOrient(in_the_world(BYTES), "RAS"))
+@pytest.mark.parametrize("name", ["IM0001", "a.ima", "a.dicom"])
+def test_dicom_of_any_name_knows_its_place(tmp_path: Path, name: str) -> None:
+    by_pydicom(tmp_path / name, sitk.DICOMOrient(in_the_world(BYTES), "RAS"))
     atlas = written(tmp_path, "nibabel .nii.gz", BYTES, "LPS", name="atlas")
     loader = ImageLoader().facing_as(atlas)
-    np.testing.assert_array_equal(loader.picture(tmp_path / "IM0001").array, BYTES)
-    assert ImageLoader().facing_as(tmp_path / "IM0001").facing == ((0, 1, 0), (1, 0, 0))
+    np.testing.assert_array_equal(loader.picture(tmp_path / name).array, BYTES)
+    assert ImageLoader().facing_as(tmp_path / name).facing == ((0, 1, 0), (1, 0, 0))
 
 
 def label_on(folder: Path, change: Callable[[sitk.Image], object]) -> PairReader:

@@ -10,7 +10,8 @@ import SimpleITK
 from PIL import Image
 from scipy import ndimage
 
-from regstudio.data.formats import Picture, read_image, read_label
+from regstudio.data.formats import read_image, read_label
+from regstudio.data.picture import Picture
 from regstudio.data.problems import FileError
 from regstudio.data.writing import write_image, write_label
 from regstudio.methods.network import NetworkMethod
