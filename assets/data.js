@@ -24,7 +24,7 @@ let progressTimer;
 async function follow(words) {
   if (!words.isConnected) return clearInterval(progressTimer);
   if (document.hidden) return;
-  const { share, text } = await server.opened({}).catch(() => ({}));
+  const { share, text } = (await server.opened({})) ?? {};  // Gradio returns undefined where no answer came
   if (share === undefined) return;
   const bar = words.querySelector("progress") ?? words.appendChild(make("progress"));
   const count = words.querySelector(".count") ?? words.appendChild(make("span", "count"));

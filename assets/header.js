@@ -4,12 +4,9 @@ const now = element.querySelector(".now");
 async function refresh() {
   if (!element.isConnected) return clearInterval(timer);
   if (document.hidden) return;
-  try {
-    const text = await server.current({});
-    if (now.textContent !== text) now.textContent = text;
-  } catch {
-    now.textContent = "RegStudio does not answer. Is it still running in the terminal?";
-  }
+  const answer = await server.current({});  // Gradio returns undefined where no answer came
+  const text = answer ?? "RegStudio does not answer. Is it still running in the terminal?";
+  if (now.textContent !== text) now.textContent = text;
 }
 
 const timer = setInterval(refresh, 2000);

@@ -1,0 +1,18 @@
+"""The header of the page in a browser."""
+
+from typing import Any
+
+import pytest
+
+from tests.browser import Served
+
+pytestmark = pytest.mark.browser
+
+
+def test_it_says_when_regstudio_does_not_answer_and_goes_on_when_it_does(page: Any, studio_server: Served) -> None:
+    page.goto(studio_server.url)
+    page.locator("#header .now").wait_for(state="attached")
+    page.route("**/component_server/", lambda route: route.abort())
+    page.locator("#header .now", has_text="RegStudio does not answer").wait_for()
+    page.unroute("**/component_server/")
+    page.wait_for_function("() => !document.querySelector('#header .now').textContent.includes('does not answer')")
