@@ -110,7 +110,7 @@ def gated_windows(normalised: Tensor, gates: Sequence[Gate]) -> tuple[Tensor, Te
     """
     if _fit(normalised, multiple=16):
         layers = [layer for gate in gates for layer in gate[1:]]
-        weights = [weight for layer in layers for weight in (layer.weight, layer.bias)]
+        weights = torch.cat([weight.flatten() for layer in layers for weight in (layer.weight, layer.bias)])
         return kernels.gated_windows(normalised, [gate.window for gate in gates], EPSILON, weights)
     gated = torch.stack([_gated_window(normalised, gate) for gate in gates])
     return gated, gated.sum(dim=(2, 3))

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regstudio.networks.kernels.library import BackwardOperator, Operator, address, call
+from regstudio.networks.kernels.library import Operator, address, call
 
 SHIFTS = 9
 
@@ -22,15 +22,6 @@ def join(x1_last: Tensor, x2_last: Tensor) -> Tensor:
     return joined
 
 
-@BackwardOperator
-def join_backward(grad: Tensor, x1_last: Tensor, x2_last: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gradients of x1 and x2."""
-    grad, x1, x2 = grad.contiguous(), _in_samples(x1_last), x2_last.contiguous()
-    grad_x1, grad_x2 = torch.empty_like(x2), torch.empty_like(x2)
-    call("join_backward", *x2.shape, address(x1, strided=True), x1.stride(0), x2, grad, grad_x1, grad_x2)
-    return grad_x1, grad_x2
-
-
 def _in_samples(x_last: Tensor) -> Tensor:
     """Return a map whose samples are contiguous, each for itself."""
     return x_last if x_last[0].is_contiguous() else x_last.contiguous()
@@ -44,11 +35,13 @@ def _save(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-    grads: tuple[Tensor, Tensor] = join_backward(grad, *ctx.saved_tensors)
-    return grads
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+    x1_last, x2_last = ctx.saved_tensors
+    grad, x1, x2 = grad.contiguous(), _in_samples(x1_last), x2_last.contiguous()
+    grad_x1, grad_x2 = torch.empty_like(x2), torch.empty_like(x2)
+    call("join_backward", *x2.shape, address(x1, strided=True), x1.stride(0), x2, grad, grad_x1, grad_x2)
+    return grad_x1, grad_x2
 
 
 join.register_fake(_fake_join)
-join_backward.register_fake(lambda grad, x1, x2: (x2.new_empty(x2.shape), x2.new_empty(x2.shape)))
-join.register_autograd(_gradients, setup_context=_save)
+join.register_autograd(_backward, _save)

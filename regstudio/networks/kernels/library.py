@@ -11,6 +11,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 LOW_PRECISION = torch.bfloat16, torch.float16
 OUT_OF_MEMORY = 1  # of exports.hpp
@@ -113,9 +114,9 @@ def address(tensor: Tensor, *, strided: bool = False) -> int:
     return tensor.data_ptr()
 
 
-def table(tensors: Sequence[Tensor]) -> Any:
-    """Return the addresses of tensors as an array in C."""
-    return (ctypes.c_void_p * len(tensors))(*map(address, tensors))
+def table(addresses: Sequence[int]) -> Any:
+    """Return addresses as an array in C."""
+    return (ctypes.c_void_p * len(addresses))(*addresses)
 
 
 # torch.library.Library has no type hints.
@@ -147,16 +148,6 @@ class Operator(Generic[Parameters, Result]):
         torch.library.register_fake(self._name, fake, lib=_operators)
 
     def register_autograd(self, backward: Callable[..., object], setup_context: Callable[..., None]) -> None:
-        """Give the gradients: `setup_context` saves what `backward` needs."""
+        """Give the gradients, which have none in turn: `setup_context` saves what `backward` needs."""
+        backward = once_differentiable(backward)
         torch.library.register_autograd(self._name, backward, setup_context=setup_context, lib=_operators)
-
-
-class BackwardOperator(Operator[Parameters, Result]):
-    """The backward pass of an operator, which cannot be differentiated in turn."""
-
-    def __init__(self, function: Callable[Parameters, Result]) -> None:
-        super().__init__(function)
-        self.register_autograd(self._refuse, lambda ctx, inputs, output: None)
-
-    def _refuse(self, ctx: object, *grads: Tensor) -> None:
-        raise RuntimeError(f"{self._name} has no second derivative")

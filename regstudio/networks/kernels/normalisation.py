@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regstudio.networks.kernels.library import BackwardOperator, Operator, call
+from regstudio.networks.kernels.library import Operator, call
 
 
 @Operator
@@ -17,38 +17,23 @@ def layer_norm(x_last: Tensor, weight: Tensor | None, bias: Tensor | None, epsil
     return y
 
 
-@BackwardOperator
-def layer_norm_backward(
-    grad: Tensor, x_last: Tensor, weight: Tensor | None, epsilon: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of x, weight and bias; the last two are empty where there is no weight."""
-    grad, x = grad.contiguous(), x_last.contiguous()
-    channels, grad_x = x.shape[-1], torch.empty_like(x)
-    grad_weight, grad_bias = (x.new_zeros(0 if weight is None else channels) for _ in range(2))
-    given = x.numel() // channels, channels, x, weight, epsilon, grad
-    call("layer_norm_backward", *given, grad_x, grad_weight, grad_bias)
-    return grad_x, grad_weight, grad_bias
-
-
 def _save_for_layer_norm(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x_last, weight, _, ctx.epsilon = inputs
     ctx.save_for_backward(x_last, weight)
 
 
-def _layer_norm_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _layer_norm_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     x_last, weight = ctx.saved_tensors
-    grad_x, grad_weight, grad_bias = layer_norm_backward(grad, x_last, weight, ctx.epsilon)
-    return (grad_x, None, None, None) if weight is None else (grad_x, grad_weight, grad_bias, None)
+    grad, x, channels = grad.contiguous(), x_last.contiguous(), x_last.shape[-1]
+    grad_x = torch.empty_like(x)
+    grad_weight, grad_bias = (None, None) if weight is None else weight.new_zeros(2, channels)
+    results = grad_x, grad_weight, grad_bias
+    call("layer_norm_backward", x.numel() // channels, channels, x, weight, ctx.epsilon, grad, *results)
+    return *results, None
 
 
 layer_norm.register_fake(lambda x_last, *_: x_last.new_empty(x_last.shape))
-layer_norm_backward.register_fake(
-    lambda grad, x_last, weight, _: (
-        x_last.new_empty(x_last.shape),
-        *(x_last.new_empty(0 if weight is None else x_last.shape[-1]) for _ in range(2)),
-    )
-)
-layer_norm.register_autograd(_layer_norm_gradients, setup_context=_save_for_layer_norm)
+layer_norm.register_autograd(_layer_norm_backward, _save_for_layer_norm)
 
 
 @Operator
@@ -59,19 +44,14 @@ def leaky_instance_norm(x_last: Tensor, slope: float, epsilon: float) -> tuple[T
     """
     x = x_last.contiguous()
     batch, height, width, channels = x.shape
-    y, mean, scale = torch.empty_like(x), x.new_empty(batch, channels), x.new_empty(batch, channels)
+    y, mean, scale = _fake_instance_norm(x)
     call("leaky_instance_norm", batch, height * width, channels, x, slope, epsilon, y, mean, scale)
     return y, mean, scale
 
 
-@BackwardOperator
-def leaky_instance_norm_backward(grad: Tensor, x_last: Tensor, mean: Tensor, scale: Tensor, slope: float) -> Tensor:
-    """Return the gradient of x."""
-    grad, x = grad.contiguous(), x_last.contiguous()
-    batch, height, width, channels = x.shape
-    grad_x = torch.empty_like(x)
-    call("leaky_instance_norm_backward", batch, height * width, channels, x, slope, mean, scale, grad, grad_x)
-    return grad_x
+def _fake_instance_norm(x_last: Tensor, *_: float) -> tuple[Tensor, Tensor, Tensor]:
+    channels = x_last.shape[0], x_last.shape[-1]
+    return x_last.new_empty(x_last.shape), x_last.new_empty(channels), x_last.new_empty(channels)
 
 
 def _save_for_instance_norm(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -80,16 +60,14 @@ def _save_for_instance_norm(ctx: Any, inputs: tuple[Any, ...], output: tuple[Ten
     ctx.mark_non_differentiable(*output[1:])
 
 
-def _instance_norm_gradients(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None]:
+def _instance_norm_backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None]:
     x_last, mean, scale = ctx.saved_tensors
-    return leaky_instance_norm_backward(grad, x_last, mean, scale, ctx.slope), None, None
-
-
-def _fake_instance_norm(x_last: Tensor, *_: float) -> tuple[Tensor, Tensor, Tensor]:
-    channels = x_last.shape[0], x_last.shape[-1]
-    return x_last.new_empty(x_last.shape), x_last.new_empty(channels), x_last.new_empty(channels)
+    grad, x = grad.contiguous(), x_last.contiguous()
+    batch, height, width, channels = x.shape
+    grad_x = torch.empty_like(x)
+    call("leaky_instance_norm_backward", batch, height * width, channels, x, ctx.slope, mean, scale, grad, grad_x)
+    return grad_x, None, None
 
 
 leaky_instance_norm.register_fake(_fake_instance_norm)
-leaky_instance_norm_backward.register_fake(lambda grad, x_last, *_: x_last.new_empty(x_last.shape))
-leaky_instance_norm.register_autograd(_instance_norm_gradients, setup_context=_save_for_instance_norm)
+leaky_instance_norm.register_autograd(_instance_norm_backward, _save_for_instance_norm)
