@@ -99,9 +99,18 @@ class LossSection(Section):
 
     ncc_weight: float = Field(1.0, ge=0, description="weight of the local cross-correlation of the images")
     ncc_win: Annotated[int, AfterValidator(_check_odd)] = Field(9, ge=3, description="window of the NCC, in pixels")
+    ncc_scales: int = Field(
+        1,
+        ge=1,
+        le=4,
+        description="scales at which the NCC is taken, each half the size; 3 sees detail and organs alike",
+    )
     global_ncc_weight: float = Field(0.0, ge=0, description="weight of the images' correlation as a whole")
     mse_weight: float = Field(0.0, ge=0, description="weight of the mean squared difference of the images")
     mi_weight: float = Field(0.0, ge=0, description="weight of the images' mutual information, for other modalities")
+    mind_weight: float = Field(
+        0.0, ge=0, description="weight of the difference of MIND descriptors, for other modalities; 10 is usual"
+    )
     dice_weight: float = Field(0.0, ge=0, description="weight of the labels' overlap, where training images have some")
     grad_weight: float = Field(1.0, ge=0, description="weight of the flow's smoothness")
     grad_penalty: Literal["l1", "l2"] = Field("l2", description="norm of the flow's gradient")
@@ -109,7 +118,8 @@ class LossSection(Section):
 
     @model_validator(mode="after")
     def _check_similarity(self) -> Self:
-        if not any((self.ncc_weight, self.global_ncc_weight, self.mse_weight, self.mi_weight, self.dice_weight)):
+        terms = ("ncc", "global_ncc", "mse", "mi", "mind", "dice")
+        if not any(getattr(self, f"{term}_weight") for term in terms):
             raise ValueError("no term compares the images: give one of the similarities a weight, --ncc_weight 1")
         return self
 

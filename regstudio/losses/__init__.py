@@ -1,13 +1,17 @@
 """Losses: similarity of images, overlap of labels, regularity of flows, and their weighted sum, the objective."""
 
+from regstudio.losses.mind import MIND, mind_descriptors
 from regstudio.losses.objective import Objective, SoftLabels
 from regstudio.losses.overlap import SoftDice, one_hot, scored_labels
 from regstudio.losses.regularity import Folding, Grad
+from regstudio.losses.scales import AtScales
 from regstudio.losses.similarity import MSE, NCC, GlobalNCC, MutualInformation
 
 __all__ = [
+    "MIND",
     "MSE",
     "NCC",
+    "AtScales",
     "Folding",
     "GlobalNCC",
     "Grad",
@@ -15,6 +19,7 @@ __all__ = [
     "Objective",
     "SoftDice",
     "SoftLabels",
+    "mind_descriptors",
     "one_hot",
     "scored_labels",
 ]

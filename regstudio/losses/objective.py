@@ -5,9 +5,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from regstudio.losses.mind import MIND
 from regstudio.losses.overlap import SoftDice
 from regstudio.losses.regularity import Folding, Grad
-from regstudio.losses.similarity import SIMILARITIES
+from regstudio.losses.scales import AtScales
+from regstudio.losses.similarity import MSE, NCC, GlobalNCC, MutualInformation
+
+# What an image similarity is called in the objective; `NAME_weight` is its weight in the settings.
+SIMILARITIES: dict[str, type[nn.Module]] = {
+    "ncc": NCC,
+    "global_ncc": GlobalNCC,
+    "mse": MSE,
+    "mi": MutualInformation,
+    "mind": MIND,
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,10 +41,13 @@ class Objective(nn.Module):
     ['loss', 'ncc', 'grad']
     """
 
-    def __init__(self, *, ncc_win: int = 9, grad_penalty: Grad.Penalty = "l2", **weights: float) -> None:
+    def __init__(
+        self, *, ncc_win: int = 9, ncc_scales: int = 1, grad_penalty: Grad.Penalty = "l2", **weights: float
+    ) -> None:
         super().__init__()
         arguments = {"ncc": (ncc_win,)}
         self.similarities = nn.ModuleDict({name: kind(*arguments.get(name, ())) for name, kind in SIMILARITIES.items()})
+        self.similarities["ncc"] = AtScales(self.similarities["ncc"], ncc_scales)
         self.dice, self.grad, self.fold = SoftDice(), Grad(grad_penalty), Folding()
         given = {"ncc_weight": 1.0, "grad_weight": 1.0, **weights}
         self.weights = {name: given.pop(f"{name}_weight", 0.0) for name in SIMILARITIES}

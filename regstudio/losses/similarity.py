@@ -37,7 +37,7 @@ class NCC(nn.Module):
 
     def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
         """Compare `fixed` (B or 1, C, H, W) with `warped` (B, C, H, W); return a scalar in [-1, 0]."""
-        _check_shapes(fixed, warped)
+        check_shapes(fixed, warped)
         return -local_ncc(fixed.double(), warped.double(), self.win).mean().float()
 
 
@@ -50,7 +50,7 @@ class GlobalNCC(nn.Module):
 
     def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
         """Compare `fixed` (B or 1, C, H, W) with `warped` (B, C, H, W); return a scalar in [-1, 1]."""
-        _check_shapes(fixed, warped)
+        check_shapes(fixed, warped)
         f, w = (image.float() - image.float().mean(dim=(2, 3), keepdim=True) for image in (fixed, warped))
         cross = (f * w).mean(dim=(2, 3))
         # Epsilon is inside the root, so that its gradient is finite for a constant image.
@@ -63,7 +63,7 @@ class MSE(nn.Module):
 
     def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
         """Compare `fixed` (B or 1, C, H, W) with `warped` (B, C, H, W); return a scalar of at least 0."""
-        _check_shapes(fixed, warped)
+        check_shapes(fixed, warped)
         return (fixed.float() - warped.float()).square().mean()
 
 
@@ -83,7 +83,7 @@ class MutualInformation(nn.Module):
 
     def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
         """Compare `fixed` (B or 1, C, H, W) with `warped` (B, C, H, W), values in [0, 1]; return a scalar <= 0."""
-        _check_shapes(fixed, warped)
+        check_shapes(fixed, warped)
         f, w = self._parzen_weights(fixed.expand_as(warped)), self._parzen_weights(warped)
         joint = f.transpose(1, 2) @ w / f.shape[1]
         information = _entropy(joint.sum(dim=2)) + _entropy(joint.sum(dim=1)) - _entropy(joint.flatten(1))
@@ -97,16 +97,13 @@ class MutualInformation(nn.Module):
         return (-distances.square() / 2).softmax(dim=2)
 
 
-# What an image similarity is called in the objective; `NAME_weight` is its weight in the settings.
-SIMILARITIES: dict[str, type[nn.Module]] = {"ncc": NCC, "global_ncc": GlobalNCC, "mse": MSE, "mi": MutualInformation}
-
-
 def _entropy(distribution: Tensor) -> Tensor:
     """Entropy of each row in nats: (B, n) -> (B,); the clamp keeps the gradient finite for probability 0."""
     return -(distribution * distribution.clamp(min=1e-12).log()).sum(dim=1)
 
 
-def _check_shapes(fixed: Tensor, warped: Tensor) -> None:
+def check_shapes(fixed: Tensor, warped: Tensor) -> None:
+    """Raise ValueError unless two images can be compared: `fixed` (B or 1, C, H, W), `warped` (B, C, H, W)."""
     if warped.ndim != 4 or fixed.shape[1:] != warped.shape[1:] or fixed.shape[0] not in (1, warped.shape[0]):
         raise ValueError(
             f"fixed has shape {tuple(fixed.shape)} and warped {tuple(warped.shape)}; "

@@ -6,7 +6,7 @@ from monai.losses import DiceLoss
 from torch import Tensor
 
 from regstudio.losses import NCC, Folding, Grad, Objective, SoftDice, SoftLabels, one_hot, scored_labels
-from regstudio.losses.similarity import SIMILARITIES
+from regstudio.losses.objective import SIMILARITIES
 from tests.losses.gradients import with_gradient
 
 LABEL = torch.tensor([[0, 0, 5, 5], [0, 2, 2, 5], [2, 2, 2, 0]])[None, None]
@@ -60,7 +60,7 @@ def test_by_default_the_objective_is_ncc_plus_grad(step: tuple[Tensor, ...]) -> 
 def test_every_weighted_term_counts_and_has_a_name(step: tuple[Tensor, ...]) -> None:
     maps = torch.rand(1, 2, 16, 12)
     labels = SoftLabels(fixed=maps.round(), warped=maps, scored=torch.ones(1, 2, dtype=torch.bool))
-    weights = {"ncc": 2, "global_ncc": 3, "mse": 4, "mi": 5, "dice": 6, "grad": 7, "fold": 8}
+    weights = {"ncc": 2, "global_ncc": 3, "mse": 4, "mi": 5, "mind": 9, "dice": 6, "grad": 7, "fold": 8}
     terms = Objective(**{f"{name}_weight": float(weight) for name, weight in weights.items()})(*step, labels)
     named = {name.removesuffix("_loss"): term for name, term in terms.items()}
     assert named.keys() == {"loss", *weights}

@@ -6,7 +6,7 @@ import torch
 from monai.losses import GlobalMutualInformationLoss, LocalNormalizedCrossCorrelationLoss
 from torch import Tensor
 
-from regstudio.losses import MSE, NCC, GlobalNCC, Grad, MutualInformation
+from regstudio.losses import MIND, MSE, NCC, GlobalNCC, Grad, MutualInformation
 from regstudio.losses.similarity import box_sum, local_ncc
 from tests.losses.gradients import with_gradient
 
@@ -180,7 +180,7 @@ def test_mse_is_the_mean_squared_difference() -> None:
     assert MSE()(fixed, warped).item() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("loss", [GlobalNCC(), MSE(), MutualInformation()])
+@pytest.mark.parametrize("loss", [GlobalNCC(), MSE(), MutualInformation(), MIND()])
 def test_every_similarity_names_shapes_that_do_not_fit(loss: torch.nn.Module) -> None:
     with pytest.raises(ValueError, match=r"fixed has shape \(2, 1, 40, 28\) and warped \(3, 1, 40, 28\)"):
         loss(texture(0, batch=2), texture(0, batch=3))

@@ -1,0 +1,32 @@
+"""Similarity at several scales at once: of the images, and of the same images half, a quarter, an eighth as large."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class AtScales(nn.Module):
+    """Mean of one similarity over `scales` scales, each half the size of the one before.
+
+    A window that stays as large in pixels sees twice as far at each scale: fine detail and whole organs count alike.
+    Scales at which the shorter side is below `min_side` pixels are left out, but never the first.
+    Raises ValueError for less than one scale.
+
+    >>> loss = AtScales(NCC(9), 3)  # windows of 9, 18 and 36 pixels
+    """
+
+    def __init__(self, similarity: Callable[[Tensor, Tensor], Tensor], scales: int, min_side: int = 16) -> None:
+        super().__init__()
+        if scales < 1:
+            raise ValueError(f"scales is a number of at least 1; got {scales}")
+        self.similarity, self.scales, self.min_side = similarity, scales, min_side
+
+    def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
+        """Compare `fixed` (B or 1, C, H, W) with `warped` (B, C, H, W); return a scalar."""
+        values = [self.similarity(fixed, warped)]
+        while len(values) < self.scales and min(warped.shape[2:]) >= 2 * self.min_side:
+            fixed, warped = F.avg_pool2d(fixed, 2), F.avg_pool2d(warped, 2)
+            values.append(self.similarity(fixed, warped))
+        return torch.stack(values).mean()
