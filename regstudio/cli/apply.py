@@ -43,7 +43,7 @@ def apply(
     known = load_flow(flow) if flow.suffix.lower() == ".npy" else None
     axes = "itk" if known is None else known.axes
     where: dict[str, Any] = {"slice_axis": reading.slice_axis, "slice_index": reading.slice_index, "axes": axes}
-    image_picture = None if image is None else read_image(image, key=reading.image_key, **where)
+    image_picture = None if image is None else read_image(image, key=reading.image_key, colour=True, **where)
     label_picture = None if label is None else read_label(label, key=reading.label_key, **where)
     written = []
     if image_picture is not None:

@@ -45,7 +45,6 @@ _DECODERS: dict[str, Callable[[Path, str], DecodedFile]] = {
 EXTENSIONS = tuple(_DECODERS)
 NIFTI = (".nii", ".nii.gz")
 _PLACED = tuple(ending for ending, decode in _DECODERS.items() if decode in (nifti.decode, itk.decode))
-_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's own conversion to grey
 
 
 def extension(path: str | Path) -> str:
@@ -69,8 +68,9 @@ def read_image(
     slice_axis: int | None = None,
     slice_index: int | None = None,
     axes: AxisRule = "itk",
+    colour: bool = False,
 ) -> Picture:
-    """Read an image as a `Picture` of finite numbers; colour becomes grey.
+    """Read an image as a `Picture` of finite numbers; colours become grey unless `colour` keeps them.
 
     `key` names the array in an npz file. `slice_axis` and `slice_index` select a slice of a volume, along an axis of
     the array that nibabel (NIfTI: x, y, z), SimpleITK (z, y, x) or NumPy shows; 2-D files ignore them. `axes` is the
@@ -85,16 +85,15 @@ def read_image(
         plane, geometry = _read_plane(path, key, slice_axis, slice_index, axes)
         array = plane.array
         if plane.palette is not None:
-            array = plane.palette[array]
+            is_grey = (plane.palette == plane.palette[:, :1]).all()
+            array = plane.palette[:, 0][array] if is_grey else plane.palette[array]
         if plane.white is not None:
             array = (plane.white - array).astype(array.dtype)
-        if plane.colour or plane.palette is not None:
-            grey = array[..., :3] @ _LUMINANCE
-            array = grey if array.dtype.kind == "f" else np.rint(grey).astype(array.dtype)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = int(np.count_nonzero(~np.isfinite(array)))
             raise FileError(path, f"holds NaN or infinity in {bad} pixels", "Replace them, for instance by 0.")
-        return Picture(array=array, path=path, geometry=geometry, header=plane.header)
+        picture = Picture(array=array, path=path, geometry=geometry, header=plane.header)
+        return picture if colour else replace(picture, array=picture.grey)
 
 
 def read_label(
@@ -114,7 +113,7 @@ def read_label(
         plane, geometry = _read_plane(path, key, slice_axis, slice_index, axes)
         array = plane.array
         if plane.colour:
-            if (array[..., 1:3] != array[..., :1]).any():
+            if array.shape[-1] > 2 and (array[..., 1:3] != array[..., :1]).any():
                 raise FileError(
                     path,
                     "is a colour picture, and colours are no label ids",

@@ -65,14 +65,14 @@ class ImageLoader:
 
     def of_picture(self, picture: Picture) -> npt.NDArray[np.float32]:
         """Return the image of a file that `picture` has read."""
-        return self._normalised(self._compact(picture.array), picture.path)
+        return self._normalised(self._compact(picture.grey), picture.path)
 
     def picture(self, path: Path) -> Picture:
-        """Return the image of a file in its own numbers, turned to `facing`."""
-        return read_image(path, **self.reading).turned_to(self.facing)
+        """Return the image of a file in its own numbers and colours, turned to `facing`."""
+        return read_image(path, **self.reading, colour=True).turned_to(self.facing)
 
     def _load(self, path: Path) -> npt.NDArray[Any]:
-        return self._compact(self.picture(path).array)
+        return self._compact(self.picture(path).grey)
 
     def _compact(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if self.size is not None and array.shape != self.size:

@@ -122,7 +122,7 @@ class PairReader:
         fixed, moving = self._fixed_side, self._read(case)
         refuse_other_size(case.image, moving.image.shape, self.fixed.image, fixed.image.shape)
         # An image of another size than the fixed one was resampled, its outer edges kept in place.
-        pixel = np.array(moving.picture.array.shape) / moving.image.shape
+        pixel = np.array(moving.picture.size) / moving.image.shape
         points = self._moving_points(case, moving.picture, pixel)
         return Pair(
             id=case.id,
@@ -160,13 +160,13 @@ class PairReader:
         images = self.image_loader.facing_as(self.fixed.image)
         labels = replace(self.label_loader, dtype=np.int64).facing_as(self.fixed.image)
         picture = images.picture(case.image)
-        if min(picture.array.shape) < MIN_SIDE:
+        if min(picture.size) < MIN_SIDE:
             what = f"is {_size(picture.array)} pixels, and less than {MIN_SIDE} is too few"
             raise FileError(case.image, what, "Save it in a higher resolution.")
         if case.label is None:
             return _Side(picture=picture, image=images.of_picture(picture)[0])
         label_picture = labels.picture(case.label, case.image)
-        if label_picture.array.shape != picture.array.shape:
+        if label_picture.size != picture.size:
             what = f"is {_size(label_picture.array)} pixels, unlike its image with {_size(picture.array)}"
             raise FileError(case.label, what, "Export it again from the image.")
         return _Side(
@@ -192,7 +192,7 @@ class PairReader:
         path: Path | None = find_landmarks(self.fixed.image) if self.with_points else None
         landmarks = None if path is None else read_landmarks(path).on(self._fixed_side.picture.affine)
         if landmarks is not None:
-            check_within(landmarks, self._fixed_side.picture.array.shape)
+            check_within(landmarks, self._fixed_side.picture.size)
         return landmarks
 
 

@@ -9,13 +9,16 @@ import numpy.typing as npt
 
 from regstudio.data.geometry import Facing, Geometry, Turn, turn_to
 
+_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's own conversion to grey
+
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A 2-D picture as read: array (H, W) in the file's own dtype, and its place in the world.
+    """A 2-D picture as read: array (H, W) or (H, W, C) in the file's own dtype, and its place in the world.
 
-    `geometry` is None where the format knows none. `header` lets a writer of the same format keep the rest of the
-    header. `turn` says how the array was turned since it was read.
+    Channels are grey and opacity, or red, green, blue and perhaps opacity. `geometry` is None where the format knows
+    none. `header` lets a writer of the same format keep the rest of the header. `turn` says how the array was turned
+    since it was read.
     """
 
     array: npt.NDArray[Any]
@@ -23,6 +26,23 @@ class Picture:
     geometry: Geometry | None = None
     header: Any = None
     turn: Turn = Turn()  # noqa: RUF009  frozen
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The numbers of rows and columns."""
+        height, width = self.array.shape[:2]
+        return height, width
+
+    @property
+    def grey(self) -> npt.NDArray[Any]:
+        """The array (H, W) of its brightness, without opacity, in its own dtype."""
+        array = self.array
+        if array.ndim == 2:
+            return array
+        if array.shape[-1] == 2:
+            return np.ascontiguousarray(array[..., 0])
+        brightness: npt.NDArray[Any] = array[..., :3] @ _LUMINANCE
+        return brightness if array.dtype.kind == "f" else np.rint(brightness).astype(array.dtype)
 
     @property
     def affine(self) -> npt.NDArray[np.float64] | None:

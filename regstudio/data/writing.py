@@ -43,17 +43,18 @@ def output_extension(path: str | Path) -> str:
 
 
 def write_image(path: str | Path, array: npt.NDArray[Any], *, like: Picture | None = None, key: str = "img") -> None:
-    """Write an image (H, W) atomically; the same array gives the same bytes.
+    """Write an image (H, W), or in colour (H, W, C), atomically; the same array gives the same bytes.
 
     Floats are written as 32-bit floats. In formats of integers they must be in [0, 1], and are scaled to 0 to 65535
-    (PNG, TIFF) or 0 to 255 (BMP, JPEG). Integers are written unchanged. `like` gives place and header; a `like` of
-    another size has the same field of view. `key` names the array in an npz file. Raises DataError for values that the
-    format cannot hold.
+    (PNG, and TIFF unless `like` holds floats) or 0 to 255 (BMP, JPEG). Integers are written unchanged. `like` gives
+    place and header; a `like` of another size has the same field of view. `key` names the array in an npz file. Raises
+    DataError for values that the format cannot hold.
 
     >>> write_image("warped.nii.gz", warped, like=read_image("moving.nii.gz"))
     """
     path, array = Path(path), np.asarray(array)
-    if extension(path) in _SIXTEEN_BITS and not (extension(path) in _TIFF and array.dtype.kind in "ui"):
+    as_it_is = "uif" if like is not None and like.array.dtype.kind == "f" else "ui"
+    if extension(path) in _SIXTEEN_BITS and not (extension(path) in _TIFF and array.dtype.kind in as_it_is):
         array = _to_integers(path, array, np.uint16)
     elif extension(path) in _EIGHT_BITS:
         array = _to_integers(path, array, np.uint8)
@@ -93,8 +94,9 @@ def write_arrays(path: str | Path, arrays: Mapping[str, npt.NDArray[Any]]) -> No
 def _write(
     path: Path, array: npt.NDArray[Any], like: Picture | None, key: str, palette: npt.NDArray[np.uint8] | None = None
 ) -> None:
-    if array.ndim != 2:
-        raise ValueError(f"a picture has two axes, not the shape {array.shape}")
+    colour = array.ndim == 3 and 2 <= array.shape[-1] <= 4
+    if array.ndim != 2 and not colour:
+        raise ValueError(f"a picture has two axes, or a third with two to four channels, not the shape {array.shape}")
     encode = _ENCODERS.get(extension(path))
     if encode is None:
         raise FileError(path, "this format cannot be written", f"Choose one of {', '.join(_ENCODERS)}.")
@@ -103,18 +105,19 @@ def _write(
     if geometry is not None:
         # Only NIfTI may count its x along the rows: in a file that came so, or as 0.1 read it.
         x_first = geometry.rows_first and extension(path) in NIFTI
-        array = array.T if x_first else array
+        array = array.swapaxes(0, 1) if x_first else array
         affine = geometry.affine if x_first else geometry.affine[:, [1, 0, 2, 3]]
-    content = DecodedFile(array=array, palette=palette, affine=affine, header=None if like is None else like.header)
+    header = None if like is None else like.header
+    content = DecodedFile(array=array, colour=colour, palette=palette, affine=affine, header=header)
     with atomic_path(path) as temporary:
         encode(temporary, key, content)
 
 
 def resized_geometry(like: Picture, shape: tuple[int, ...]) -> Geometry | None:
     """Return the geometry of `like` for a picture of size `shape` with the same field of view."""
-    if like.geometry is None or like.array.shape == shape:
+    if like.geometry is None or like.size == shape[:2]:
         return like.geometry
-    return replace(like.geometry, affine=like.geometry.affine @ resize_matrix(like.array.shape, shape))
+    return replace(like.geometry, affine=like.geometry.affine @ resize_matrix(like.size, shape[:2]))
 
 
 def resize_matrix(before: tuple[int, ...], after: tuple[int, ...]) -> npt.NDArray[np.float64]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from regstudio.files import write_text
 
 NAME = "registered.jsonl"
-_RESULTS_VERSION = "1"  # raise it when the same inputs give different files
+_RESULTS_VERSION = "2"  # raise it when the same inputs give different files
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,7 +64,7 @@ def load_flow(path: Path, image: Picture | None = None) -> SavedFlow:
     if image is None:
         raise FileError(path, "is in mm, and only an image says what its pixels are", "Give --image, or the .npy flow.")
     flow, affine = read_field(path, image)
-    return SavedFlow(path=path, flow=flow, geometry=Geometry(affine=affine), image_size=image.array.shape)
+    return SavedFlow(path=path, flow=flow, geometry=Geometry(affine=affine), image_size=image.size)
 
 
 def apply_flow(saved: SavedFlow, picture: Picture, out: Path, *, label: bool, key: str) -> Path:
@@ -76,14 +76,12 @@ def apply_flow(saved: SavedFlow, picture: Picture, out: Path, *, label: bool, ke
     """
     picture = saved.turned(picture)
     sizes = {saved.flow.shape[1:], saved.image_size or saved.flow.shape[1:]}
-    if picture.array.shape not in sizes:
+    if picture.size not in sizes:
         wanted = " or ".join(f"{height} x {width}" for height, width in sorted(sizes))
-        what = f"is {picture.array.shape[0]} x {picture.array.shape[1]} pixels, but the flow is for {wanted}"
+        what = f"is {picture.size[0]} x {picture.size[1]} pixels, but the flow is for {wanted}"
         raise FileError(picture.path, what, "Give an image that lies pixel for pixel on the moving one.")
     from_field = saved.path.suffix.lower() != ".npy"
-    points = (
-        np.indices(saved.flow.shape[1:]) + saved.flow if from_field else points_into(picture.array.shape, saved.flow)
-    )
+    points = np.indices(saved.flow.shape[1:]) + saved.flow if from_field else points_into(picture.size, saved.flow)
     warped = (sample_nearest if label else sample_linear)(picture.array, points)
     target = out / f"{stem(picture.path)}_warped{result_extension(picture)}"
     refuse_input(target, [picture.path, saved.path])

@@ -72,7 +72,7 @@ def itk_geometry(picture: Picture, shape: tuple[int, ...] | None = None) -> ItkG
     matrix = _NO_GEOMETRY if geometry is None else LPS_TO_RAS @ geometry.affine  # its own inverse
     return ItkGeometry(
         path=picture.path,
-        matrix=matrix @ resize_matrix(picture.array.shape, shape or picture.array.shape),
+        matrix=matrix @ resize_matrix(picture.size, shape or picture.size),
         dimension=2 if geometry is None else geometry.dimension,
         rows_first=geometry is not None and geometry.rows_first and extension(picture.path) in NIFTI,
     )

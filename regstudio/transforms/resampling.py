@@ -49,11 +49,13 @@ def points_into(shape: tuple[int, ...], flow: Array) -> Array:
 
 
 def sample_linear(array: Array, points: Array) -> Array:
-    """Sample `array` (H', W') at `points` (2, H, W) by bilinear interpolation: (H, W) in the array's dtype.
+    """Sample `array` (H', W'[, C]) at `points` (2, H, W) by bilinear interpolation: (H, W[, C]) in the array's dtype.
 
-    Interpolates in float64, and rounds for integer dtypes. Points outside get the image's minimum, which is 0 after
-    normalisation: air in a CT, where 0 would be water.
+    Interpolates in float64, each channel for itself, and rounds for integer dtypes. Points outside get the image's
+    minimum, which is 0 after normalisation: air in a CT, where 0 would be water.
     """
+    if array.ndim == 3:
+        return np.stack([sample_linear(channel, points) for channel in np.moveaxis(array, -1, 0)], axis=-1)
     inside = _inside(array.shape, points)
     lowest = array.min()
     clamped = np.clip(np.where(inside, points, 0), 0, np.reshape(array.shape, (2, 1, 1)) - 1)

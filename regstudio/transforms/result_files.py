@@ -23,8 +23,7 @@ from regstudio.transforms.resampling import points_into, sample_linear
 
 Array = npt.NDArray[Any]
 
-_TIFF = (".tif", ".tiff")  # integers of any size
-_INTEGERS_ONLY = (".png", *_TIFF, ".bmp")  # .png and .bmp at most 16-bit unsigned ones
+_SIXTEEN_BITS = (".png", ".bmp")  # at most, and unsigned integers alone
 CONVENTION = "(2, H, W) in pixels, (dy, dx), on the grid of 'on'; pull-back: warped(p) = image(p + flow(p))"
 
 
@@ -34,8 +33,8 @@ def save_registration(
     """Write the warped image, the flow and, with a label, the warped label to the folder `out`; return the paths.
 
     - NAME_warped, and with a label NAME_warped_seg: with the format, type and header of the moving files, and the
-      geometry of the fixed file if it has one. JPEG becomes PNG, DICOM becomes MHA, and so does a TIFF of values that
-      are no integers. The image keeps its intensities, see `sample_linear`.
+      geometry of the fixed file if it has one. JPEG becomes PNG, DICOM becomes MHA. The image keeps its
+      channels and intensities, see `sample_linear`.
     - NAME_flow.npy: (2, H, W) float32, pixels, (dy, dx); NAME_flow.json states the convention.
     - NAME_displacement.nii.gz: the same for ITK and ANTs, see `write_field`.
     - NAME_inverse_flow.npy, .json and NAME_inverse_displacement.nii.gz, if the transform has an inverse.
@@ -56,7 +55,7 @@ def save_registration(
     inputs = [picture.path for picture in (fixed, moving, label) if picture is not None]
     for target in targets:
         refuse_input(target, inputs)
-    points = points_into(moving.array.shape, registration.flow)
+    points = points_into(moving.size, registration.flow)
     write_image(warped, sample_linear(moving.array, points), like=with_geometry_of(moving, fixed), key=image_key)
     for prefix, flow, reference, image in flows:
         _write_flow(prefix, flow, reference, image)
@@ -81,7 +80,8 @@ def with_geometry_of(picture: Picture, fixed: Picture) -> Picture:
         if len(header.get_data_shape()) == 2 and not itk_geometry(fixed).in_xy_plane:
             header.set_data_shape((*header.get_data_shape(), 1))  # a 2-D header cannot express this geometry in ITK
     geometry = replace(fixed.geometry, axes=(0, 1) if _as_0_1_read_it(picture) else (1, 0))
-    return replace(picture, array=fixed.array, geometry=geometry, header=header)
+    size = np.broadcast_to(picture.array.dtype.type(0), fixed.size)
+    return replace(picture, array=size, geometry=geometry, header=header)
 
 
 def refuse_input(target: Path, inputs: list[Path]) -> None:
@@ -93,8 +93,8 @@ def refuse_input(target: Path, inputs: list[Path]) -> None:
 def result_extension(picture: Picture) -> str:
     """Return the file extension for results of a picture: its own format, or .mha if that cannot hold its values."""
     suffix, array = output_extension(picture.path), picture.array
-    fits = array.dtype.kind in "bui" and (suffix in _TIFF or (array.min() >= 0 and array.max() < 2**16))
-    return suffix if fits or suffix not in _INTEGERS_ONLY else ".mha"
+    fits = array.dtype.kind in "bui" and array.min() >= 0 and array.max() < 2**16
+    return suffix if fits or suffix not in _SIXTEEN_BITS else ".mha"
 
 
 def _flow_paths(prefix: Path) -> tuple[Path, Path, Path]:
@@ -118,7 +118,7 @@ def _write_flow(prefix: Path, flow: Array, reference: Picture, image: Picture) -
         "convention": CONVENTION,
         "on": reference.path.name,
         "image": image.path.name,
-        "image_size": list(image.array.shape),
+        "image_size": list(image.size),
         "affine": None if geometry is None else geometry.affine.tolist(),
         "affine_convention": "(row, column, slice, 1) of 'on' to RAS+ in mm; null where the file knows no place",
         "axes": "nibabel" if any(map(_as_0_1_read_it, (reference, image))) else "itk",

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
+import tifffile
 from PIL import Image
 from scipy import ndimage
 
@@ -155,7 +156,7 @@ def test_dicom_becomes_mha_at_its_place(tmp_path: Path, shift: NetworkMethod, im
     assert warped.spacing == pytest.approx((0.8, 0.7))
 
 
-def test_sixteen_bits_stay_and_a_tiff_of_floats_becomes_mha(
+def test_sixteen_bits_stay_and_so_does_a_tiff_of_floats(
     tmp_path: Path, shift: NetworkMethod, image: np.ndarray
 ) -> None:
     deep = np.rint(image * 40000).astype(np.uint16)
@@ -164,7 +165,8 @@ def test_sixteen_bits_stay_and_a_tiff_of_floats_becomes_mha(
     np.testing.assert_array_equal(np.asarray(Image.open(written["warped"])), shifted(deep))
     Image.fromarray(image * 3000 - 5).save(tmp_path / "float.tif")
     written = save(shift, tmp_path / "2", tmp_path / "deep.png", tmp_path / "float.tif")
-    assert written["warped"].suffix == ".mha"
+    assert written["warped"].suffix == ".tif"
+    assert tifffile.imread(written["warped"]).dtype == np.float32
     expected = shifted(image * 3000 - 5, outside=-5)
     np.testing.assert_allclose(read_image(written["warped"]).array, expected, rtol=1e-6, atol=1e-3)
 

@@ -23,7 +23,7 @@ MAX_BYTES = 2**30  # of one decoded file, which may be a volume of which one sli
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedFile:
-    """The content of a file: an array [(z,) y, x]; colour channels, if any, are the last axis.
+    """The content of a file: an array [(z,) y, x]; with `colour`, its last axis holds two, three or four channels.
 
     `affine` (4, 4) takes (x, y, z, 1) to RAS+ in mm; `placed` is False where only its spacing is the file's.
     `dimension` is 2 where the file knows of no z.

@@ -76,6 +76,12 @@ def read_as(path: Path, image_io: str) -> npt.NDArray[Any]:
     return array
 
 
+def write_deep_colours(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write a PNG of 16-bit colours (H, W, C), which Pillow cannot."""
+    image = simpleitk().GetImageFromArray(array, isVector=True)
+    simpleitk().WriteImage(image, str(path), useCompression=True, compressionLevel=1)
+
+
 def _metadata(image: Any) -> dict[str, str]:
     keys = [key for key in image.GetMetaDataKeys() if not key.startswith(("ITK_", "NRRD_"))]
     return {key: image.GetMetaData(key) for key in keys}
@@ -104,7 +110,7 @@ def encode(path: Path, key: str, content: DecodedFile) -> None:
     planar = header.dimension == 2 and not (lps[2, [0, 1, 3]].any() or lps[:2, 2].any())
     dimension = 2 if planar else 3
     spacing = np.linalg.norm(lps[:dimension, :dimension], axis=0)
-    image = sitk.GetImageFromArray(content.array if planar else content.array[None])
+    image = sitk.GetImageFromArray(content.array if planar else content.array[None], isVector=content.colour)
     image.SetSpacing(spacing.tolist())
     image.SetDirection((lps[:dimension, :dimension] / spacing).ravel().tolist())
     image.SetOrigin(lps[:dimension, 3].tolist())

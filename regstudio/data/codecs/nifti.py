@@ -28,11 +28,16 @@ def decode(path: Path, key: str) -> DecodedFile:
     check_header(path)
     image = nibabel().load(path, mmap=False)
     refuse_huge(path, image.shape, image.get_data_dtype().itemsize)
-    header, colour = image.header, bool(image.get_data_dtype().names)  # NIfTI's RGB types
+    header, dtype = image.header, image.get_data_dtype()
+    kind = _Pixels
+    if dtype.names is not None:  # NIfTI's own types of colours
+        kind = _Colours
+    elif len(image.shape) == 5 and image.shape[4] in (3, 4) and dtype.kind == "u":  # how ITK writes colours
+        kind = _Channels
     affine, placed = itk_affine(header)
     return DecodedFile(
-        array=_Colours(image.dataobj) if colour else _Pixels(image.dataobj),
-        colour=colour,
+        array=kind(image.dataobj),
+        colour=kind is not _Pixels,
         affine=affine,
         placed=placed,
         dimension=min(3, len(image.shape)),
@@ -53,15 +58,27 @@ class _Pixels:
 
 
 class _Colours(_Pixels):
-    """The same of a picture in colour: the channels come last."""
+    """The same of a picture whose pixels have fields R, G, B and perhaps A: these channels come last."""
 
     def __init__(self, proxy: Any) -> None:
         super().__init__(proxy)
-        self.shape = (*self.shape, 3)
+        self._names = proxy.dtype.names
+        self.shape = (*self.shape, len(self._names))
 
     def __getitem__(self, index: tuple[Any, ...]) -> Array:
         pixels = super().__getitem__(index)
-        return np.stack([pixels[channel] for channel in ("R", "G", "B")], axis=-1)
+        return np.stack([pixels[channel] for channel in self._names], axis=-1)
+
+
+class _Channels(_Pixels):
+    """The same of a picture whose channels lie along a fifth axis: they come last."""
+
+    def __init__(self, proxy: Any) -> None:
+        super().__init__(proxy)
+        self.shape = (*self.shape[1:], self.shape[0])
+
+    def __getitem__(self, index: tuple[Any, ...]) -> Array:
+        return np.moveaxis(super().__getitem__((slice(None), *index)), 0, -1)
 
 
 def itk_affine(header: Any) -> tuple[Array, bool]:
@@ -113,10 +130,13 @@ def encode(path: Path, key: str, content: DecodedFile) -> None:
     header = content.header if isinstance(content.header, nib.Nifti1Header) else None  # a Nifti2Header is one, too
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     if header is None:
-        image = kind(content.array.T, content.affine)  # without one, the file tells no place
+        image = kind(_x_first(content), content.affine)  # without one, the file tells no place
         image.header.set_xyzt_units("mm" if content.affine is not None else None)
     else:
         image = _with_header(kind, content, header)
+    is_vector = len(image.shape) == 5
+    if is_vector or image.header.get_intent()[0] == "vector":
+        image.header.set_intent("vector" if is_vector else "none")  # ITK aborts at vectors without a fifth axis
     write_bytes(path, image.to_bytes())
 
 
@@ -125,8 +145,22 @@ def write_bytes(path: Path, nifti: bytes) -> None:
     path.write_bytes(igzip.compress(nifti, mtime=0) if path.suffix.lower() == ".gz" else nifti)
 
 
+def _x_first(content: DecodedFile) -> Array:
+    """Return the array as NIfTI has it, x first; colours of 8 bits as its own type, others along a fifth axis."""
+    array: Array = content.array
+    if not content.colour:
+        return array.T
+    channels = array.shape[-1]
+    if array.dtype == np.uint8 and channels > 2:
+        fields = np.dtype([(name, np.uint8) for name in "RGBA"[:channels]])
+        return np.ascontiguousarray(array).view(fields)[..., 0].T
+    return array.swapaxes(0, 1)[:, :, None, None]
+
+
 def _with_header(kind: Any, content: DecodedFile, header: Any) -> Any:
-    array = content.array.T if len(header.get_data_shape()) == 2 else content.array.T[..., None]
+    array = _x_first(content)
+    if array.ndim == 2 and len(header.get_data_shape()) > 2:
+        array = array[..., None]
     image = kind(array, None, header)  # copies the header
     image.set_data_dtype(array.dtype)
     image.header.set_slope_inter(1, 0)
@@ -134,7 +168,8 @@ def _with_header(kind: Any, content: DecodedFile, header: Any) -> Any:
     if content.affine is None:
         return image
     affine = np.diag([*[1 / _TO_MM.get(header.get_xyzt_units()[0], 1.0)] * 3, 1.0]) @ content.affine
-    image.header.set_zooms(np.linalg.norm(affine[:3, : array.ndim], axis=0))
+    zooms = np.linalg.norm(affine[:3, : array.ndim], axis=0)[:3]
+    image.header.set_zooms([*zooms, 1, 1][: array.ndim])
     sform, qform = (form(coded=True)[0] for form in (header.get_sform, header.get_qform))
     # The header's affines are wrong for a slice of a volume and for another resolution, and they may be two.
     if any(form is not None and not np.allclose(form, affine) for form in (sform, qform)):

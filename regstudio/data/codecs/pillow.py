@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 
 from regstudio.data.codecs import tiff
 from regstudio.data.codecs.decoded_file import DecodedFile, refuse_huge, upright
-from regstudio.data.codecs.itk import read_as
+from regstudio.data.codecs.itk import read_as, write_deep_colours
 from regstudio.data.problems import FileError
 
 _FORMATS = ("PNG", "JPEG", "BMP")  # without this list, Pillow also tries rarer and riskier decoders
@@ -43,9 +43,9 @@ def decode(path: Path, key: str) -> DecodedFile:
 def _decode(path: Path, image: Image.Image, head: bytes) -> DecodedFile:
     depth, kind = (head[24], head[25]) if head[:8] == _PNG else (8, None)
     if depth == 16 and kind in _PNG_COLOURS:
-        return DecodedFile(array=np.ascontiguousarray(read_as(path, "PNGImageIO")[..., :3]), colour=True)
+        return DecodedFile(array=read_as(path, "PNGImageIO")[..., : 3 if kind == 2 else 4], colour=True)
     if depth == 16 and kind == _PNG_GREY_WITH_OPACITY:
-        return DecodedFile(array=_deep_grey(path))
+        return DecodedFile(array=_deep_grey(path), colour=True)
     if image.mode == "P":
         colours = np.zeros((256, 3), np.uint8)
         used = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
@@ -56,20 +56,17 @@ def _decode(path: Path, image: Image.Image, head: bytes) -> DecodedFile:
         if kind == _PNG_GREY and depth in (2, 4):
             array = array // (255 // (2**depth - 1))  # Pillow spreads them to 255, and labels are to keep their ids
         return DecodedFile(array=array)
-    if image.mode in ("LA", "La"):
-        return DecodedFile(array=np.asarray(image.getchannel(0)))
-    return DecodedFile(array=np.asarray(image.convert("RGB")), colour=True)
+    has_opacity = image.mode in ("LA", "RGBA")
+    return DecodedFile(array=np.asarray(image if has_opacity else image.convert("RGB")), colour=True)
 
 
 def _deep_grey(path: Path) -> npt.NDArray[np.uint16]:
-    """Return the grey of a PNG with 16 bits of grey and of opacity, of which Pillow keeps 8 bits."""
+    """Return a PNG (H, W, 2) with 16 bits of grey and of opacity, of which Pillow keeps 8 bits."""
     content = bytearray(path.read_bytes())
     content[24:26] = 8, 6  # as four channels of 8 bits, which lie in the file, filtered, in just the same way
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
-        high, low, *_ = np.moveaxis(np.asarray(image, np.uint16), -1, 0)
-    deep: npt.NDArray[np.uint16] = high << 8 | low
-    return deep
+        return np.ascontiguousarray(np.asarray(image)).view(">u2").astype(np.uint16)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -96,6 +93,9 @@ def _refuse_rare_jpeg(path: Path) -> None:
 
 def encode(path: Path, key: str, content: DecodedFile) -> None:
     """Write 8-bit numbers or, in PNG, 16-bit ones; 8-bit ones with the palette, if there is one."""
+    if content.colour and content.array.dtype.itemsize > 1:
+        write_deep_colours(path, content.array)
+        return
     image = Image.fromarray(content.array)
     if content.palette is not None and image.mode == "L":
         image.putpalette(content.palette.tobytes())

@@ -27,7 +27,7 @@ from regstudio.data.problems import FileError
 
 Array = npt.NDArray[Any]
 
-_WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB = 0, 2, 3, 5, 6, 8
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB = 0, 1, 2, 3, 5, 6, 8
 _NONE, _LZW, _DEFLATE, _PACKBITS, _LZMA, _ZSTD = 1, 5, (8, 32946), 32773, 34925, 50000
 _LIBTIFF_BYTES = 2**26  # decompressed at once
 _WHOLE_PAGES = (2, 3, 4, 6, 7)  # fax and JPEG, which Pillow decodes by the page
@@ -67,6 +67,10 @@ def decode(path: Path, key: str) -> DecodedFile:
 def encode(path: Path, key: str, content: DecodedFile) -> None:
     """Write numbers of any type as they are; 8-bit ones with the palette, if there is one."""
     options: dict[str, Any] = {"photometric": "minisblack"}
+    if content.colour:
+        channels = content.array.shape[-1]
+        options = {"photometric": "rgb" if channels > 2 else "minisblack", "planarconfig": "contig"}
+        options["extrasamples"] = ["unassalpha"] if channels in (2, 4) else []
     if content.palette is not None and content.array.dtype == np.uint8:
         options = {"photometric": "palette", "colormap": content.palette.T.astype(np.uint16) * 257}
     tifffile.imwrite(path, content.array, metadata=None, **options)
@@ -88,8 +92,10 @@ def _decode_page(path: Path, page: Any, number: int) -> DecodedFile:
     array = _samples(path, page, number)
     array = upright(array, int(page.tags.valueof(274, 1)))
     if colours == _RGB and samples >= 3:
-        return DecodedFile(array=np.ascontiguousarray(array[..., :3]), colour=True)
-    if samples > 1 and not (samples == 2 and colours <= 1):  # grey with opacity, which is dropped
+        return DecodedFile(array=array[..., : 4 if samples == 4 else 3], colour=True)
+    if samples == 2 and colours == _BLACK_IS_ZERO:  # grey with opacity
+        return DecodedFile(array=array, colour=True)
+    if samples > 1 and not (samples == 2 and colours == _WHITE_IS_ZERO):
         raise FileError(path, f"holds {samples} values for each pixel", "Save a picture with one, or in colour.")
     array = array[..., 0]
     if colours == _PALETTE and page.colormap is not None:
