@@ -31,7 +31,7 @@ class DecodedFile:
 
     array: Any  # numpy, or what has a shape and reads when it is indexed: only what is asked for, if it can
     colour: bool = False
-    palette: npt.NDArray[np.uint8] | None = None  # (256 or more, 3) colours: then the array holds indices into it
+    palette: npt.NDArray[Any] | None = None  # (256 or more, 3) colours: then the array holds indices into it
     white: float | None = None  # "white is zero": an image is this minus the array; label ids are as stored
     affine: npt.NDArray[np.float64] | None = None
     placed: bool = True

@@ -1,6 +1,7 @@
 """What is to be known of a DICOM file before GDCM sees it, and why it holds no picture that can be read."""
 
 import struct
+from collections.abc import Iterator
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
@@ -13,6 +14,7 @@ _TRANSFER_SYNTAXES = {
     _IMPLICIT, "1.2.840.10008.1.2.1", _DEFLATED, _BIG_ENDIAN, "1.2.840.10008.1.2.5",
     *(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91, 92, 93)),
 }  # fmt: skip
+_INTERPRETATION = 0x0028, 0x0004  # photometric
 _ENDLESS = 2**32 - 1  # the length of an element that ends with a mark
 _LONG_KINDS = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 _SHORT_KINDS = (
@@ -36,25 +38,42 @@ def check_dicom(path: Path) -> None:
     GDCM takes as much memory as an element claims to be long.
     """
     with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
-        place, syntax = (132, "") if data[128:132] == b"DICM" else (0, "")
-        while data[place : place + 2] == b"\x02\x00":  # the group that says how the others are written
-            _, element, _, start, length = _dicom_element(data, place, "<", explicit=True)
-            if element == 0x10:
-                syntax = data[start : start + length].rstrip(b"\0 ").decode("ascii", "replace")
-            place = start + length
-        if syntax and syntax not in _TRANSFER_SYNTAXES:
-            what = f"is compressed in a way that is not supported (DICOM's transfer syntax {syntax})"
-            raise FileError(path, what, "Export it without compression.")
-        if syntax != _DEFLATED:
-            order = ">" if syntax == _BIG_ENDIAN else "<"
-            explicit = syntax != _IMPLICIT if syntax else data[place + 4 : place + 6].isalpha()
-            _walk_dicom(data, place, order, explicit)
+        for _ in _elements(path, data):
+            pass
 
 
-def _walk_dicom(data: mmap, place: int, order: str, explicit: bool) -> None:
+def as_black_is_zero(path: Path) -> bytes:
+    """Return the bytes of a file whose pixels are said to grow from black to white, so that GDCM leaves them alone."""
+    with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
+        for group, element, start, length in _elements(path, data):
+            if (group, element) == _INTERPRETATION:
+                return b"".join((data[:start], b"MONOCHROME2".ljust(length), data[start + length :]))
+    what = "is compressed as a whole (DICOM's Deflate), which is not supported for its kind of pixels"
+    raise FileError(path, what, "Export it without compression.")
+
+
+def _elements(path: Path, data: mmap) -> Iterator[tuple[int, int, int, int]]:
+    """Yield group, element, and start and length of the value of each element behind the first group."""
+    place, syntax = (132, "") if data[128:132] == b"DICM" else (0, "")
+    while data[place : place + 2] == b"\x02\x00":  # the group that says how the others are written
+        _, element, _, start, length = _dicom_element(data, place, "<", explicit=True)
+        if element == 0x10:
+            syntax = data[start : start + length].rstrip(b"\0 ").decode("ascii", "replace")
+        place = start + length
+    if syntax and syntax not in _TRANSFER_SYNTAXES:
+        what = f"is compressed in a way that is not supported (DICOM's transfer syntax {syntax})"
+        raise FileError(path, what, "Export it without compression.")
+    if syntax != _DEFLATED:
+        order = ">" if syntax == _BIG_ENDIAN else "<"
+        explicit = syntax != _IMPLICIT if syntax else data[place + 4 : place + 6].isalpha()
+        yield from _walk_dicom(data, place, order, explicit)
+
+
+def _walk_dicom(data: mmap, place: int, order: str, explicit: bool) -> Iterator[tuple[int, int, int, int]]:
     in_fragments = False  # of compressed pixels, whose items hold no elements
     while place + 8 <= len(data) and data[place : place + 8] != bytes(8):  # which is padding
         group, element, kind, start, length = _dicom_element(data, place, order, explicit)
+        yield group, element, start, length
         endless = length == _ENDLESS
         if (group, element) == (0x7FE0, 0x0010):
             in_fragments = endless

@@ -1,8 +1,9 @@
 """MetaImage (.mha), NRRD and DICOM, through SimpleITK; DICOM is only read."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from regstudio.data.codecs.bounds import check_header
 from regstudio.data.codecs.decoded_file import DecodedFile, refuse_huge
+from regstudio.data.codecs.dicom import as_black_is_zero
 from regstudio.data.codecs.silence import silence_stderr
 from regstudio.data.geometry import LPS_TO_RAS
 from regstudio.data.problems import FileError
@@ -41,9 +43,10 @@ def decode(path: Path, key: str) -> DecodedFile:
         refuse_huge(path, reader.GetSize(), pixel.GetSizeOfPixelComponent() * channels)
     if channels > 1 and (channels not in (3, 4) or sitk.GetArrayFromImage(pixel).dtype.kind != "u"):
         raise FileError(path, f"holds {channels} values for each pixel", "Save a picture with one, or in colour.")
+    interpretation = _tag(reader, "0028|0004") if kind not in _READERS else ""
     metadata = _metadata(reader) if kind in _READERS else {}  # a patient's name must not get into the results
     header = Header(dimension=min(3, reader.GetDimension()), metadata=metadata)
-    return DecodedFile(
+    file = DecodedFile(
         array=_Pixels(reader, (*reversed(reader.GetSize()), *[channels] * (channels > 1))),
         colour=channels > 1,
         affine=_affine(reader),
@@ -51,6 +54,9 @@ def decode(path: Path, key: str) -> DecodedFile:
         dimension=header.dimension,
         header=header,
     )
+    if interpretation == "MONOCHROME1":
+        return replace(file, array=_StoredPixels(path, file.array.shape), white=_white(reader))
+    return _with_palette(path, file) if interpretation == "PALETTE COLOR" else file
 
 
 class _Pixels:
@@ -64,6 +70,38 @@ class _Pixels:
             image = self._reader.Execute()
         array: npt.NDArray[Any] = simpleitk().GetArrayFromImage(image)[index]
         return array
+
+
+class _StoredPixels:
+    """The array of a DICOM file in the numbers that are stored, where GDCM turns them over or makes them colours."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        self._path, self.shape = path, shape
+
+    def __getitem__(self, index: Any) -> npt.NDArray[Any]:
+        with TemporaryDirectory() as folder:
+            copy = Path(folder, "stored.dcm")
+            copy.write_bytes(as_black_is_zero(self._path))
+            array: npt.NDArray[Any] = read_as(copy, "GDCMImageIO")[index]
+        return array
+
+
+def _with_palette(path: Path, file: DecodedFile) -> DecodedFile:
+    """Return a DICOM file that GDCM has made colours of, with its indices and its palette."""
+    colours, indices = file.array[:], _StoredPixels(path, file.array.shape[:-1])[:]
+    palette = np.zeros((max(256, int(indices.max()) + 1), 3), colours.dtype)
+    palette[indices] = colours[..., :3]
+    return replace(file, array=indices, colour=False, palette=palette)
+
+
+def _white(reader: Any) -> float:
+    """What an image is to be subtracted from where the file's numbers grow from white to black."""
+    highest = -1 if _tag(reader, "0028|0103") == "1" else 2 ** int(_tag(reader, "0028|0101")) - 1
+    return float(_tag(reader, "0028|1053") or 1) * highest + 2 * float(_tag(reader, "0028|1052") or 0)
+
+
+def _tag(reader: Any, name: str) -> str:
+    return str(reader.GetMetaData(name)).strip("\0 ") if reader.HasMetaDataKey(name) else ""
 
 
 def read_as(path: Path, image_io: str) -> npt.NDArray[Any]:
