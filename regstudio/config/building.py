@@ -68,12 +68,16 @@ def build_config(values: Mapping[str, Any], base: TrainConfig | None = None) -> 
 def extend_epochs(config: TrainConfig, epochs: int) -> TrainConfig:
     """Return the settings of the same training with `epochs` epochs in all.
 
-    The steps per epoch and the steps on smaller images do not change; added epochs run at full size.
+    The steps per epoch, the steps on smaller images and the learning rate of each step do not change; added epochs run
+    at full size, and at the learning rate that the last one ended with.
     """
     before = config.optimisation
     total = before.total_steps and math.ceil(before.total_steps / before.epochs) * epochs
-    coarse = before.coarse_share * min(1, before.epochs / epochs)
-    return build_config({"epochs": epochs, "total_steps": total, "coarse_share": coarse}, config)
+    coarse = min(1.0, before.coarse_share * before.epochs / epochs)
+    values = {"epochs": epochs, "total_steps": total, "coarse_share": coarse}
+    if before.lr_schedule == "cosine" and epochs != before.epochs:
+        values["cosine_epochs"] = before.cosine_epochs or before.epochs
+    return build_config(values, config)
 
 
 def read_config(record: Mapping[str, Any]) -> TrainConfig:

@@ -153,6 +153,9 @@ class OptimisationSection(Section):
     lr_schedule: Literal["constant", "cosine"] = Field(
         "constant", description="cosine: the learning rate falls to a fiftieth over the epochs"
     )
+    cosine_epochs: int | None = Field(
+        None, ge=1, description="epochs in which that cosine falls, and after which it stays; all if not given"
+    )
     warmup_steps: int = Field(0, ge=0, description="steps in which the learning rate rises to its value")
     ema: float = Field(
         0.0, ge=0, lt=1, description="decay of the running mean of the weights, which is then saved; 0 is without"
@@ -208,6 +211,12 @@ class RunSection(Section):
     )
     save_minutes: float = Field(
         10.0, gt=0, description="minutes between safety copies within an epoch", json_schema_extra=RESUMABLE
+    )
+    keep_checkpoints: str = Field(
+        "all",
+        pattern=r"^(all|best|[1-9][0-9]{0,8})$",
+        description="checkpoints of epochs to keep: all, the newest N, or best: none beside best_model.pt and last.pt",
+        json_schema_extra=RESUMABLE,
     )
 
 

@@ -1,13 +1,15 @@
 """Catalogue of the runs in a folder, with a summary of each."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from regstudio.config import TrainConfig, settings
 from regstudio.errors import RunError
-from regstudio.runs.events import EpochDone, RunFinished, RunStarted
+from regstudio.runs.events import EpochDone, RunFinished, RunStarted, TrainEvent
+from regstudio.runs.follower import Follower
 from regstudio.runs.run import Run
 
 Stamp = tuple[int, int, int, bool]  # changes whenever the run changes
@@ -34,9 +36,9 @@ class RunSummary:
     settings: dict[str, Any]
 
 
-def summarise_run(run: Run) -> RunSummary:
-    """Return the summary of a run; raises RunError if its config cannot be read."""
-    config, events = run.config(), run.milestones()
+def summarise_run(run: Run, milestones: Sequence[TrainEvent] | None = None) -> RunSummary:
+    """Return the summary of a run; raises RunError if its config cannot be read. `milestones` spares reading them."""
+    config, events = run.config(), run.milestones() if milestones is None else milestones
     epochs = [event for event in events if isinstance(event, EpochDone)]
     scored = [event for event in epochs if "dice" in event.metrics]
     best = max(scored, key=lambda event: event.metrics["dice"], default=None)
@@ -60,12 +62,24 @@ def summarise_run(run: Run) -> RunSummary:
 
 
 class RunCatalogue:
-    """The runs of one folder; thread-safe. Caches the summary of each run until the run changes."""
+    """The runs of one folder; thread-safe. Caches the summary of each run, and reads only what was added since."""
 
     def __init__(self, runs_dir: Path) -> None:
         self._runs_dir = runs_dir
         self._lock = threading.Lock()
         self._cache: dict[Path, tuple[Stamp, RunSummary | None]] = {}
+        self._followers: dict[Path, tuple[int, Follower]] = {}  # with the inode of the file that is followed
+
+    def milestones(self, run: Run) -> list[TrainEvent]:
+        """Return the run's events without those of single steps and images."""
+        with self._lock:
+            return list(self._milestones(run))
+
+    def running(self) -> Run | None:
+        """Return the newest run that any process is training now; reads no record and waits for nobody."""
+        runs = [Run(path) for path in self._runs_dir.iterdir()] if self._runs_dir.is_dir() else []
+        active = [run for run in runs if run.is_training() and run.config_path.is_file()]
+        return max(active, key=lambda run: run.config_path.stat().st_mtime_ns, default=None)
 
     def summaries(self) -> list[RunSummary]:
         """Return a summary of every run, newest first; folders that are no runs are skipped."""
@@ -74,9 +88,10 @@ class RunCatalogue:
             self._cache = {
                 path: self._cache[path]
                 if path in self._cache and self._cache[path][0] == stamp
-                else (stamp, _summary_or_none(Run(path)))
+                else (stamp, self._summary_or_none(Run(path)))
                 for path, stamp in sorted(stamps.items(), key=lambda item: item[1], reverse=True)
             }
+            self._followers = {path: self._followers[path] for path in stamps if path in self._followers}
             return [summary for _, summary in self._cache.values() if summary is not None]
 
     def _stamps(self) -> dict[Path, Stamp]:
@@ -98,12 +113,19 @@ class RunCatalogue:
             )
         return stamps
 
+    def _milestones(self, run: Run) -> list[TrainEvent]:
+        inode = run.events_path.stat().st_ino if run.events_path.exists() else 0
+        known, follower = self._followers.get(run.path, (0, None))
+        if follower is None or known != inode:  # a run made anew under the same name has another file
+            follower = run.follow_milestones()
+            self._followers[run.path] = inode, follower
+        return follower.update()
 
-def _summary_or_none(run: Run) -> RunSummary | None:
-    try:
-        return summarise_run(run)
-    except (RunError, OSError):
-        return None
+    def _summary_or_none(self, run: Run) -> RunSummary | None:
+        try:
+            return summarise_run(run, self._milestones(run))
+        except (RunError, OSError):
+            return None
 
 
 def _changed_settings(config: TrainConfig) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Curves, progress and log of a run for the page; each event is read once, and each request gets only what is new."""
+"""Curves, progress and log of a run for the page; each line is read once, and each request gets only what is new."""
 
 import math
 import secrets
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,105 +18,113 @@ from regstudio.runs.events import (
     RunFinished,
     RunStarted,
     StepDone,
+    TrainEvent,
+    event_to_dict,
 )
-from regstudio.runs.follower import Follower
+from regstudio.runs.follower import LineReader, parse_event
 from regstudio.runs.run import Run
+from regstudio.runs.step_columns import StepColumns
+from regstudio.runs.time_left import seconds_left, seconds_per_step
 
 MAX_POINTS = 1000  # of a curve in one answer
 MAX_LINES = 200  # of the log in one answer
-RECENT_STEPS = 50  # the speed is averaged over these
+# The least values of the terms that may be negative. Mutual information tells 32 grey values apart: log(32) nats.
+FLOORS = {"ncc": -1.0, "global_ncc": -1.0, "mi": -3.47}
+# How lines begin, as `Run.append` writes them: those of steps, and those of which only the last one counts.
+STEP_DONE = b'{"event": "StepDone"'
+PROGRESS = (b'{"event": "PairValidated"', b'{"event": "ImageAligned"')
 
 Answer = dict[str, Any]
 
 
 class RunCurves:
-    """Collects the events of one run into curves, progress and log; `update` reads only new events."""
+    """Collects the events of one run into curves, progress and log; `update` reads only new events.
+
+    Threads that share it hold its `lock` while they use it.
+    """
 
     def __init__(self, run: Run) -> None:
+        self.lock = threading.Lock()
         self._run = run
-        self._follower = Follower(run.events_path)
-        self._events: list[Any] | None = None
+        self._lines, self._log_lines = LineReader(run.events_path), LineReader(run.log_path)
         self._log: list[str] = []
-        self._log_offset = 0
-        self._processed = 0
-        try:
-            weight = run.config().loss.ncc_weight
-        except RunError:
-            weight = 1.0
-        self._floor = {"loss": -weight, "ncc": -1.0}  # lower bounds of the terms, for a logarithmic axis
-
-    def update(self) -> None:
-        """Read the events and log lines written since the last call."""
-        events = self._follower.update()
-        if events is not self._events:  # a resume drops repeated events, which makes a new list
-            self._events = events
-            self._reset()
-        for event in events[self._processed :]:
-            self._take(event)
-        self._processed = len(events)
-        self._read_log()
-
-    def _reset(self) -> None:
         self._version = secrets.token_hex(8)
-        self._processed = 0
-        self._step_numbers: list[int] = []
-        self._losses: dict[str, list[float]] = {}
-        self._seconds: list[float] = []
+        self._columns = StepColumns()
         self._epochs: list[Answer] = []
         self._previews: list[int] = []
-        self._best: Answer | None = None
         self._started: RunStarted | None = None
         self._end: RunFinished | None = None
         self._progress = {"epoch": 0, "step": 0, "pair": 0, "pairs": 0}
         self._aligning: Answer | None = None  # until the first step
-        self._elapsed = self._elapsed_before_epoch = 0.0
+        self._floor = _floors(run)
 
-    def _take(self, event: Any) -> None:
+    def update(self) -> None:
+        """Read the events and log lines written since the last call."""
+        for lines in self._lines.blocks():
+            first = 0
+            for other in [place for place, line in enumerate(lines) if not line.startswith(STEP_DONE)]:
+                self._take_steps(lines[first:other])
+                followed = lines[other : other + 2]
+                if len(followed) < 2 or not all(line.startswith(PROGRESS) for line in followed):
+                    self._take_line(lines[other])
+                first = other + 1
+            self._take_steps(lines[first:])
+        for lines in self._log_lines.blocks():
+            self._log += (line.decode(errors="replace").rstrip() for line in lines)
+
+    def _take_steps(self, lines: Sequence[bytes]) -> None:
+        if lines and self._columns.add_lines(lines):
+            self._note_step()
+
+    def _take_line(self, line: bytes) -> None:
+        event = parse_event(line)
+        if event is not None:
+            self._take(event)
+
+    def _take(self, event: TrainEvent) -> None:
         match event:
             case RunStarted():
-                self._started, self._end = event, None
-                self._progress = {"epoch": event.epoch, "step": event.step, "pair": 0, "pairs": event.validation_cases}
-                self._elapsed = self._elapsed_before_epoch
-                self._aligning = None
+                self._start(event)
             case ImageAligned():
                 self._aligning = {"number": event.number, "total": event.total}
             case StepDone():
-                self._aligning = None
-                self._step_numbers.append(
-                    (event.epoch - 1) * (self._started.steps_per_epoch if self._started else 0) + event.step
-                )
-                for name, value in event.losses.items():
-                    column = self._losses.setdefault(name, [math.nan] * (len(self._step_numbers) - 1))
-                    column.append(math.nan if value is None else value)
-                self._seconds.append(event.seconds)
-                self._elapsed += event.seconds
-                self._progress |= {"epoch": event.epoch - 1, "step": event.step, "pair": 0}
+                if self._columns.add([event_to_dict(event)]):
+                    self._note_step()
             case PairValidated():
                 self._progress |= {"pair": event.number, "pairs": event.total}
             case EpochDone():
-                self._epochs.append(
-                    {"epoch": event.epoch, "losses": event.losses, "metrics": event.metrics, "seconds": event.seconds}
-                )
-                self._progress |= {"epoch": event.epoch, "step": 0, "pair": 0}
-                self._elapsed_before_epoch += event.seconds
-                self._elapsed = self._elapsed_before_epoch
-                if event.best:
-                    self._best = {"epoch": event.epoch, "dice": event.metrics.get("dice")}
+                self._take_epoch(event)
             case PreviewSaved():
                 self._previews.append(event.epoch)
             case RunFinished():
                 self._end = event
 
-    def _read_log(self) -> None:
-        if not self._run.log_path.exists():
-            return
-        with self._run.log_path.open("rb") as file:
-            file.seek(self._log_offset)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break  # still being written
-                self._log_offset += len(line)
-                self._log.append(line.decode(errors="replace").rstrip())
+    def _start(self, event: RunStarted) -> None:
+        """Begin, or go on: drop what was done after the checkpoint that a resume started from, as it is repeated."""
+        if self._started is not None:
+            self._columns.truncate(event.epoch, event.step)
+            self._epochs = [epoch for epoch in self._epochs if epoch["epoch"] <= event.epoch]
+            self._previews = [epoch for epoch in self._previews if epoch <= event.epoch]
+            self._version = secrets.token_hex(8)
+        self._started, self._end, self._aligning = event, None, None
+        self._progress = {"epoch": event.epoch, "step": event.step, "pair": 0, "pairs": event.validation_cases}
+
+    def _note_step(self) -> None:
+        epoch, step = (int(self._columns.number(name)[-1]) for name in ("epoch", "step"))
+        self._aligning = None
+        self._progress |= {"epoch": epoch - 1, "step": step, "pair": 0}
+
+    def _take_epoch(self, event: EpochDone) -> None:
+        fields = ("epoch", "losses", "metrics", "seconds", "best", "scale")
+        steps = float(self._columns.number("seconds")[self._first_step(event.epoch) :].sum())
+        # An epoch takes longer than its steps, due to validation.
+        extra = max(0.0, event.seconds - steps) if steps else 0.0
+        self._epochs.append({name: getattr(event, name) for name in fields} | {"extra_seconds": extra})
+        self._progress |= {"epoch": event.epoch, "step": 0, "pair": 0}
+
+    def _first_step(self, epoch: int) -> int:
+        """Return the place of the first step of an epoch, counted from 1."""
+        return int(np.searchsorted(self._columns.number("epoch"), epoch))
 
     @property
     def device(self) -> str:
@@ -136,7 +145,7 @@ class RunCurves:
     def updates(self, asked: Mapping[Any, Any]) -> Answer:
         """Return everything after the counts in `asked`, and the counts to send with the next request."""
         totals = {
-            "steps": len(self._step_numbers),
+            "steps": self._columns.count,
             "epochs": len(self._epochs),
             "previews": len(self._previews),
             "log": len(self._log),
@@ -157,35 +166,47 @@ class RunCurves:
 
     def _steps(self, first: int) -> Answer:
         """Return the loss curves from step `first` on, thinned to MAX_POINTS."""
-        columns = {name: column[first:] for name, column in self._losses.items()}
+        columns = self._columns.terms(first)
         values = np.array(list(columns.values()), dtype=float)
-        indices = thinned(values, MAX_POINTS) if values.size else []
+        places = thinned(values, MAX_POINTS) if values.size else []
+        epoch, step, scale = (self._columns.number(name)[first:][places] for name in ("epoch", "step", "scale"))
+        numbers = (epoch - 1) * (self._started.steps_per_epoch if self._started else 0) + step
         return {
-            "x": [self._step_numbers[first + index] for index in indices],
-            "terms": {name: [_number(column[index]) for index in indices] for name, column in columns.items()},
+            "x": numbers.astype(int).tolist(),
+            "scale": scale.astype(int).tolist(),
+            "terms": {name: [_number(value) for value in column[places]] for name, column in columns.items()},
         }
 
     def status(self, active: bool) -> Answer:
         """Return progress, speed and remaining time in seconds; speed and time only for an `active` run."""
         started, progress = self._started, self._progress
         steps, epochs = (started.steps_per_epoch, started.epochs) if started else (0, 0)
-        recent = self._seconds[-RECENT_STEPS:]
-        step = sum(recent) / len(recent) if recent else None
-        left = None
-        if active and step and started:
-            # An epoch takes longer than its steps, due to validation and saving.
-            epoch = self._epochs[-1]["seconds"] if self._epochs else step * steps
-            left = max(0.0, (epochs - progress["epoch"]) * epoch - progress["step"] * step)
+        seconds, left = None, None
+        if active and started and self._columns.count:
+            speeds = seconds_per_step(self._columns.number("scale"), self._columns.number("seconds"))
+            seconds = speeds[int(self._columns.number("scale")[-1])]
+            left = seconds_left(started, progress, speeds, [epoch["extra_seconds"] for epoch in self._epochs])
+        best = next((epoch for epoch in reversed(self._epochs) if epoch["best"]), None)
+        under_way = self._columns.number("seconds")[self._first_step(progress["epoch"] + 1) :]
         return {
             "progress": {**progress, "steps": steps, "epochs": epochs},
             "aligning": self._aligning,
-            "steps_per_second": 1 / step if step and active else None,
+            "steps_per_second": 1 / seconds if seconds else None,
             "seconds_left": left,
-            "seconds": self._elapsed,
+            "seconds": sum(epoch["seconds"] for epoch in self._epochs) + float(under_way.sum()),
             "device": self.device,
-            "best": self._best,
+            "best": best and {"epoch": best["epoch"], "dice": best["metrics"].get("dice")},
             "floor": self._floor,
         }
+
+
+def _floors(run: Run) -> dict[str, float]:
+    """Return the least value of each term that may be negative, and of their weighted sum, for a logarithmic axis."""
+    try:
+        loss = run.config().loss
+    except RunError:
+        return FLOORS
+    return {"loss": round(sum(floor * getattr(loss, f"{name}_weight") for name, floor in FLOORS.items()), 6), **FLOORS}
 
 
 def thinned(columns: npt.NDArray[np.float64], max_points: int) -> list[int]:

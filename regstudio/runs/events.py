@@ -7,7 +7,11 @@ from typing import Any, Literal, get_args
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted:
-    """The training starts or resumes; `epoch` and `step` count what is already done."""
+    """The training starts or resumes; `epoch` and `step` count what is already done.
+
+    `scale_steps` is how many steps of the whole training are taken at each image scale, from coarse to fine: a scale of
+    4 means images a fourth as wide. Empty in records of older versions.
+    """
 
     run: str
     device: str
@@ -19,6 +23,7 @@ class RunStarted:
     epoch: int
     step: int
     resumed: bool
+    scale_steps: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +37,16 @@ class ImageAligned:
 
 @dataclass(frozen=True, kw_only=True)
 class StepDone:
-    """One optimisation step; `step` counts within `epoch`, `losses` holds the named terms and their weighted sum."""
+    """One optimisation step; `step` counts within `epoch`, `losses` holds the named terms and their weighted sum.
+
+    Its images were `scale` times smaller than the data; losses of different scales cannot be compared.
+    """
 
     epoch: int
     step: int
     losses: dict[str, float]
     seconds: float
+    scale: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +66,8 @@ class PairValidated:
 class EpochDone:
     """An epoch ended: mean losses of its steps, mean metrics of the validation pairs (empty without validation).
 
-    The metrics are dice_before, dice, njd, njd_percent and dice_ID for each label.
+    The metrics are dice_before, dice, njd, njd_percent and dice_ID for each label. `scale` is that of its first
+    step, the coarsest.
     """
 
     epoch: int
@@ -66,6 +76,7 @@ class EpochDone:
     losses: dict[str, float]
     metrics: dict[str, float] = field(default_factory=dict)
     best: bool = False
+    scale: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

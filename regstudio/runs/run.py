@@ -9,11 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from regstudio.config import TrainConfig, build_config, extend_epochs, read_config, settings
 from regstudio.errors import ConfigError, RunError
 from regstudio.files import write_text
+from regstudio.runs import lock
 from regstudio.runs.events import (
     ImageAligned,
     PairValidated,
@@ -111,24 +112,25 @@ class Run:
 
     def milestones(self) -> list[TrainEvent]:
         """Read the events without those of single steps and images, which are most of a long run; ten times as fast."""
-        return Follower(self.events_path, without=(StepDone, PairValidated, ImageAligned)).update()
+        return self.follow_milestones().update()
+
+    def follow_milestones(self) -> Follower:
+        """Return what reads the milestones as they are written."""
+        return Follower(self.events_path, without=(StepDone, PairValidated, ImageAligned))
 
     def lock(self) -> FileLock:
         """Acquire and return the lock against a second trainer; raises RunError if another process holds it."""
-        lock = FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise RunError(f"{self.path}: another process is training this run. Stop that one first.") from None
-        return lock
+            held = lock.acquire(self.path / ".lock")
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be locked, as nothing can be written there ({error}).") from None
+        if held is None:
+            raise RunError(f"{self.path}: another process is training this run. Stop that one first.")
+        return held
 
     def is_training(self) -> bool:
-        """Whether any process is training the run now."""
-        try:
-            self.lock().release()
-        except RunError:
-            return True
-        return False
+        """Whether any process is training the run now; asking changes nothing and keeps no trainer out."""
+        return lock.is_held(self.path / ".lock")
 
 
 def create_run(config: TrainConfig) -> Run:

@@ -1,6 +1,5 @@
 """Answers the polls of the live panel: of a run's curves, log and previews, only what is new to the asking page."""
 
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,20 +23,21 @@ class Feed:
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
+        self._own: Run | None = None  # the last run of this process that was shown
+        self._latest: Run | None = None
         self._curves: LRUCache[RunCurves] = LRUCache(MAX_RUNS)
-        self._lock = threading.Lock()
 
     def poll(self, request: object) -> Response:
         """Return what is new since the request's cursor: its counts "steps", "epochs", "previews" and "log".
 
-        "run" names a run, or is null for the one in training. The cursor belongs to the "version" of the last answer;
-        if the run has another version by now, the answer holds everything and says "reset".
+        "run" names a run, or is null for the one in training, here or in another program. The cursor belongs to the
+        "version" of the last answer; if the run has another version by now, the answer holds everything and says
+        "reset".
         """
         fields = request if isinstance(request, Mapping) else {}
         try:
-            with self._lock:
-                run = self._run(fields)
-                return self._answer(run, fields) if run else {"run": None, "state": "idle"}
+            run = self._run(fields)
+            return self._answer(run, fields) if run else {"run": None, "state": "idle"}
         except RegStudioError as error:
             return {"run": None, "state": "idle", "error": str(error)}
 
@@ -60,14 +60,29 @@ class Feed:
         name = fields.get("run")
         if isinstance(name, str):
             return self._studio.run(name)
+        run = self._current()
+        return run if run and run.config_path.is_file() else None
+
+    def _current(self) -> Run | None:
+        """Return this process's run while it trains, else the one that another process trains, else the latest."""
         job = self._studio.known_job
-        return job.run if job and job.run and job.run.config_path.is_file() else None
+        own, active = (job.run, job.state.value in ACTIVE) if job else (None, False)
+        if own is not None and (active or own != self._own):
+            self._own = self._latest = own
+        elif elsewhere := self._studio.running():
+            self._latest = elsewhere
+        return self._latest
 
     def _answer(self, run: Run, fields: Mapping[Any, Any]) -> Response:
         curves = self._curves_of(run)
-        curves.update()
+        with curves.lock:  # pages that show other runs do not wait
+            curves.update()
+            return self._response(run, curves, fields)
+
+    def _response(self, run: Run, curves: RunCurves, fields: Mapping[Any, Any]) -> Response:
         job = self._studio.known_job
-        if job and job.run and job.run.path == run.path:
+        own = job is not None and job.run is not None and job.run.path == run.path
+        if job and own and (job.state.value in ACTIVE or not run.is_training()):
             state, message = job.state.value, job.message
         else:
             state, message = curves.state()

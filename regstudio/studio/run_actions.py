@@ -58,15 +58,16 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d}"
 
 
-def curves(runs: Iterable[Run]) -> str:
-    """Return loss, Dice and NJD by epoch of each run, as JSON."""
+def curves(studio: Studio, runs: Iterable[Run]) -> str:
+    """Return loss, Dice and NJD by epoch of each run, and the epochs' image scale, as JSON."""
     compared = []
     for run in runs:
-        epochs = [event for event in run.milestones() if isinstance(event, EpochDone)]
+        epochs = [event for event in studio.milestones(run) if isinstance(event, EpochDone)]
         compared.append(
             {
                 "name": run.path.name,
                 "epoch": [event.epoch for event in epochs],
+                "scale": [event.scale for event in epochs],
                 "loss": [event.losses.get("loss") for event in epochs],
                 "dice": [event.metrics.get("dice") for event in epochs],
                 "njd": [event.metrics.get("njd_percent") for event in epochs],

@@ -16,6 +16,7 @@ from regstudio.data.layout import DataIndex, Layout, index_folder
 from regstudio.data.problems import Problem
 from regstudio.errors import ConfigError, DataError, RunError
 from regstudio.runs.catalogue import RunCatalogue, RunSummary
+from regstudio.runs.events import TrainEvent
 from regstudio.runs.run import Run, open_run
 
 if TYPE_CHECKING:
@@ -213,6 +214,15 @@ class Studio:
     def runs(self) -> list[RunSummary]:
         """Return a summary of every run that may be shown, the newest first."""
         return [run for run in self._runs.summaries() if self.shown is None or run.name in self.shown]
+
+    def milestones(self, run: Run) -> list[TrainEvent]:
+        """Return a run's events without those of single steps and images; reads only what is new."""
+        return self._runs.milestones(run)
+
+    def running(self) -> Run | None:
+        """Return the newest run in training, in this process or another; None if there is none that may be shown."""
+        run = self._runs.running()
+        return run if run and (self.shown is None or run.path.name in self.shown) else None
 
     def _forget(self) -> None:
         self._data_version += 1

@@ -47,6 +47,9 @@ def situation(studio: Studio) -> str:
 def headline(studio: Studio) -> str:
     """Return what is training now, in a few words."""
     job = studio.known_job
+    elsewhere = None if job and not possible(job.state.value)["start"] else studio.running()
+    if elsewhere:
+        return f"{elsewhere.path.name} is being trained by another program"
     if job is None or job.run is None:
         return "Nothing is training."
     active = {"idle": "Starting", "running": "Training", "paused": "Paused:", "stopping": "Stopping"}
@@ -106,7 +109,7 @@ def resume(studio: Studio, name: object, epochs: int | None = None) -> Run:
     if not run.last_path.is_file():
         raise RunError(f"{run.path}: nothing was saved to go on from. Start a new run.")
     config = resumed_config(run, {} if epochs is None else {"epochs": epochs})
-    done = max((event.epoch for event in run.milestones() if isinstance(event, EpochDone)), default=0)
+    done = max((event.epoch for event in studio.milestones(run) if isinstance(event, EpochDone)), default=0)
     if done >= config.optimisation.epochs:
         raise RunError(f"{name}: {done} epochs are done already. Ask for more to train on.")
     studio.allowed(str(config.layout.data_base_dir))

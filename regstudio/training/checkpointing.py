@@ -84,14 +84,27 @@ class Checkpointer:
         return CheckpointSaved(path=str(self.run.last_path), epoch=state.epoch, step=state.step)
 
     def epoch(self, state: State, metrics: Mapping[str, float], *, best: bool) -> CheckpointSaved:
-        """Save the checkpoint of a finished epoch, also as best_model.pt if it is the `best`, and last.pt."""
-        checkpoint = self._checkpoint(state, metrics=metrics)
-        path = self.run.epoch_path(state.epoch)
-        self._save(path, checkpoint)
+        """Save the checkpoint of a finished epoch, also as best_model.pt if it is the `best`, and last.pt.
+
+        Older ones that `keep_checkpoints` does not want go only then, when the new ones are on the disk.
+        """
+        checkpoint, keep = self._checkpoint(state, metrics=metrics), self.config.run.keep_checkpoints
+        path = self.run.epoch_path(state.epoch) if keep != "best" else self.run.last_path
+        if keep != "best":
+            self._save(path, checkpoint)
         if best:
             self._save(self.run.best_path, checkpoint)
         self.last(state)
+        if keep != "all" and self.parts.group.is_first:
+            self._remove_epochs(state.epoch - (0 if keep == "best" else int(keep)))
         return CheckpointSaved(path=str(path), epoch=state.epoch)
+
+    def _remove_epochs(self, newest: int) -> None:
+        """Remove the checkpoints of the epochs up to `newest`."""
+        for path in self.run.last_path.parent.glob("epoch_*.pt"):
+            number = path.stem.removeprefix("epoch_")
+            if number.isdecimal() and int(number) <= newest:
+                path.unlink(missing_ok=True)
 
     def failed(self, state: State, evidence: Mapping[str, Any]) -> None:
         """Save failed.pt: the network and the `evidence` for finding out why training failed."""

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
 
 from regstudio.config import TrainConfig
@@ -9,7 +10,7 @@ from regstudio.data.layout import DataIndex
 from regstudio.errors import RegStudioError, RunError
 from regstudio.runs.events import RunFinished
 from regstudio.runs.run import Run, create_run
-from regstudio.training.trainer import train
+from regstudio.training.trainer import record, train
 
 
 class JobState(StrEnum):
@@ -110,17 +111,19 @@ class TrainJob:
                 act()
 
     def _train(self, config: TrainConfig, index: DataIndex, run: Run, is_new: bool) -> None:
-        end = RunFinished(reason="failed", message="The training ended without saying why.")
+        end, began = RunFinished(reason="failed", message="The training ended without saying why."), False
         try:
             for event in train(config, index, run=run, stop=self._stop, save=self._save):
+                began = True
                 if isinstance(event, RunFinished):
                     end = event
                 self._not_paused.wait()
         except RegStudioError as error:
             end = RunFinished(reason="failed", message=str(error))
-            if is_new:  # record why it did not start; a resumed run keeps its own last event
-                run.append(end)
-        except Exception as error:  # the trainer has recorded it; the user must see it, too
+        except Exception as error:
             end = RunFinished(reason="failed", message=f"{type(error).__name__}: {error}")
+        if is_new and not began:  # else the trainer has recorded it; a resumed run keeps its own last event
+            with suppress(OSError, RegStudioError):  # the disk may be full
+                record(run, end)
         with self._lock:
             self._state, self._message = JobState(end.reason), end.message

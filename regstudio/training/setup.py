@@ -38,9 +38,10 @@ from regstudio.training.step import Learner
 class Parts:
     """The objects of one training.
 
-    `validation` is empty if validation is off. `preview` is the case that previews show. `cases_digest` is a hash of
-    the list of training images. `aligned` maps each moving image to its affine matrix, filled before the first step;
-    None without affine alignment. `group` holds the processes that train together.
+    `size` is that of the images, (H, W). `validation` is empty if validation is off. `preview` is the case that
+    previews show. `cases_digest` is a hash of the list of training images. `aligned` maps each moving image to its
+    affine matrix, filled before the first step; None without affine alignment. `group` holds the processes that train
+    together.
     """
 
     group: Group
@@ -49,6 +50,7 @@ class Parts:
     loader: TrainingLoader
     steps_per_epoch: int
     cases_digest: str
+    size: tuple[int, int]
     atlas: Case
     training: tuple[Case, ...]
     validation: tuple[Case, ...]
@@ -114,6 +116,7 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, 
         raise DataError("\n".join(["The data cannot be trained on:", *map(str, index.errors)]))
     device = find_device(group.device(config.optimisation.device))
     image_loader, label_loader = loaders(config.reading, index.atlas, axes)
+    height, width = image_loader(index.atlas.image).shape[-2:]
     label_ids = _label_ids(config, index, label_loader)
     aligned: dict[Path, Matrix] | None = {} if config.alignment.affine == "auto" else None
     loader = TrainingLoader(
@@ -140,6 +143,7 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, 
         loader=loader,
         steps_per_epoch=steps,
         cases_digest=hashlib.sha256("\n".join(case.id for case in index.train).encode()).hexdigest(),
+        size=(height, width),
         atlas=index.atlas,
         training=index.train,
         validation=_validation_cases(config, index, index.atlas),
@@ -182,6 +186,7 @@ def build_learner(
             warmup_steps=optimisation.warmup_steps,
             start_scale=optimisation.start_scale,
             coarse_share=optimisation.coarse_share,
+            decay=optimisation.cosine_epochs and optimisation.cosine_epochs * steps_per_epoch,
         ),
         augmentation=Augmentation(
             affine=augmentation.augment_affine,

@@ -1,6 +1,7 @@
 """One optimisation step: augmentation, prediction, loss, gradient, weight update and EMA."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -112,6 +113,23 @@ class Learner:
             self._ema_model.update_parameters(self.model)
         return named
 
+    def scale(self, number: int, size: Sequence[int]) -> int:
+        """Return how many times smaller than `size` (H, W) the images of step `number` are."""
+        scale = self.schedule.scale(number)
+        while scale > 1 and min(size) // scale < MIN_SIDE:
+            scale //= 2
+        return scale
+
+    def scale_steps(self, total: int, size: Sequence[int]) -> dict[str, int]:
+        """Return how many of `total` steps are taken at each image scale, from coarse to fine."""
+        counts: dict[str, int] = {}
+        first = 0
+        while first < total:
+            scale = self.scale(first, size)
+            end = bisect_right(range(total), -scale, lo=first, key=lambda step: -self.scale(step, size))
+            counts[str(scale)], first = end - first, end
+        return counts
+
     def state_dict(self) -> dict[str, Any]:
         """Return what an exact resume needs besides the averaged weights."""
         if self._ema_model is None:
@@ -135,9 +153,7 @@ class Learner:
         pair = self._augmented(self._to_pair(batch), random)
         if self._both_directions and random.random() < 0.5:
             pair = _swapped(pair)
-        scale = self.schedule.scale(number)
-        while scale > 1 and min(pair.moving.shape[2:]) // scale < MIN_SIDE:
-            scale //= 2
+        scale = self.scale(number, pair.moving.shape[2:])
         return _downsampled(pair, scale) if scale > 1 else pair
 
     def _to_pair(self, batch: Mapping[str, Tensor]) -> StepBatch:

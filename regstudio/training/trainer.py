@@ -39,7 +39,7 @@ from regstudio.training.checkpointing import Checkpointer, State, restore
 from regstudio.training.messages import describe, how_to_resume, is_out_of_memory, log_lines, not_finite, out_of_memory
 from regstudio.training.setup import Parts, build
 from regstudio.training.step import NotFiniteError
-from regstudio.training.validation import mean_metrics, validate
+from regstudio.training.validation import mean_metrics, timed, validate
 
 
 def train(
@@ -85,16 +85,17 @@ def train(
         )
         try:
             for event in training.events(state, resumed):
-                _record(run, event, group)
+                record(run, event, group)
                 yield event
         except Exception as error:
-            _record(run, RunFinished(reason="failed", message=f"{type(error).__name__}: {error}"), group)
+            record(run, RunFinished(reason="failed", message=f"{type(error).__name__}: {error}"), group)
             raise
         finally:
             release_freed_memory()
 
 
-def _record(run: Run, event: TrainEvent, group: Group) -> None:
+def record(run: Run, event: TrainEvent, group: Group = SINGLE_PROCESS) -> None:
+    """Write an event to the run's events.jsonl and log; only the group's first process does."""
     if group.is_first:
         run.append(event)
         for line in log_lines(event):
@@ -125,6 +126,9 @@ class _Training:
             epoch=state.epoch,
             step=state.step,
             resumed=resumed,
+            scale_steps=self.parts.learner.scale_steps(
+                self.config.optimisation.epochs * self.parts.steps_per_epoch, self.parts.size
+            ),
         )
         try:
             yield from self._find_affine_maps()
@@ -143,6 +147,9 @@ class _Training:
             if not is_out_of_memory(error):
                 raise
             yield self._failed(out_of_memory(error))
+
+    def _scale(self, step: int) -> int:
+        return self.parts.learner.scale(step, self.parts.size)
 
     def _failed(self, why: str) -> RunFinished:
         self.parts.group.leave_reason(why)
@@ -188,18 +195,29 @@ class _Training:
         """Finish the current epoch: steps, validation, checkpoints; return the state after it."""
         with closing(self.parts.loader.epoch(state.epoch, skip=state.step)) as batches:
             state = yield from self._steps(state, batches)
-        started = time.perf_counter()
+        seconds = state.seconds
         with self._checkpoint_if_peer_lost(state):
-            metrics = {} if self._stop_requested() else (yield from self._validate(state.epoch + 1))
+            metrics: dict[str, float] = {}
+            if not self._stop_requested():
+                metrics, validation_seconds = yield from timed(self._validate(state.epoch + 1))
+                seconds += validation_seconds
             if self._stop_requested():
                 return state
         losses = {name: total / state.step for name, total in state.sums.items()}
         best = metrics.get("dice", -math.inf) > state.best_dice
-        seconds = state.seconds + time.perf_counter() - started
+        scale = self._scale(state.epoch * self.parts.steps_per_epoch)
         state = State(epoch=state.epoch + 1, best_dice=metrics["dice"] if best else state.best_dice)
         saved = self.checkpointer.epoch(state, {**losses, **metrics}, best=best)
         epochs = self.config.optimisation.epochs
-        yield EpochDone(epoch=state.epoch, epochs=epochs, seconds=seconds, losses=losses, metrics=metrics, best=best)
+        yield EpochDone(
+            epoch=state.epoch,
+            epochs=epochs,
+            seconds=seconds,
+            losses=losses,
+            metrics=metrics,
+            best=best,
+            scale=scale,
+        )
         yield saved
         yield self.checkpointer.preview(state)
         return state
@@ -220,7 +238,8 @@ class _Training:
                 sums={name: state.sums.get(name, 0.0) + value for name, value in losses.items()},
                 seconds=state.seconds + seconds,
             )
-            yield StepDone(epoch=state.epoch + 1, step=state.step, losses=losses, seconds=seconds)
+            scale = self._scale(state.epoch * parts.steps_per_epoch + state.step - 1)
+            yield StepDone(epoch=state.epoch + 1, step=state.step, losses=losses, seconds=seconds, scale=scale)
             if self.save.is_set() or time.monotonic() - last_save > 60 * self.config.run.save_minutes:
                 self.save.clear()
                 yield self.checkpointer.last(state)

@@ -1,10 +1,13 @@
 """Validation: register each validation pair with the current network and average the metrics."""
 
 import math
+import time
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from statistics import fmean
+from typing import TypeVar
 
 from regstudio.data.dataset import load_validation_pair
 from regstudio.data.layout import Case
@@ -14,6 +17,9 @@ from regstudio.networks.device import images_at_once
 from regstudio.threads import divide_cpu_threads, map_in_order
 from regstudio.training.setup import Parts
 from regstudio.transforms.registration import Registration
+
+Event = TypeVar("Event")
+T = TypeVar("T")
 
 
 def register_case(parts: Parts, case: Case) -> Registration:
@@ -55,3 +61,17 @@ def mean_metrics(pair_metrics: Iterable[Mapping[str, float]]) -> dict[str, float
         for name, value in metrics.items():
             values[name].append(value)
     return {name: fmean(items) for name, items in values.items()}
+
+
+def timed(work: Generator[Event, None, T]) -> Generator[Event, None, tuple[T, float]]:
+    """Yield what `work` yields; return its result and its seconds, without those in which the consumer paused it."""
+    seconds = 0.0
+    with closing(work):
+        while True:
+            started = time.perf_counter()
+            try:
+                item = next(work)
+            except StopIteration as end:
+                return end.value, seconds + time.perf_counter() - started
+            seconds += time.perf_counter() - started
+            yield item

@@ -132,3 +132,9 @@ def test_more_epochs_keep_the_steps_per_epoch_and_the_steps_on_smaller_images() 
     assert after.optimisation.coarse_share * 2500 == pytest.approx(0.8 * 1000)
     assert extend_epochs(before, 4) == before
     assert extend_epochs(TrainConfig(), 200).optimisation.total_steps is None
+
+
+def test_fewer_epochs_keep_the_steps_on_smaller_images_too() -> None:
+    before = build_config({"epochs": 10, "total_steps": 1000, "start_scale": 4, "coarse_share": 0.5})
+    assert extend_epochs(before, 8).optimisation.coarse_share * 800 == pytest.approx(500)
+    assert extend_epochs(before, 4).optimisation.coarse_share == 1  # never at full size

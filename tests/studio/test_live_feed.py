@@ -5,6 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from regstudio.runs.events import EpochDone, ImageAligned, RunFinished, RunStart
 from regstudio.runs.run import Run, create_run
 from regstudio.studio.live_feed import Feed
 from regstudio.studio.studio import Studio
+from regstudio.studio.training_control import headline
 from regstudio.training.setup import check_data
 from regstudio.training.trainer import train
 from tests.hostile import headers
@@ -245,3 +247,62 @@ def test_many_pages_may_poll_at_once(studio: Studio, quick_config: Configs) -> N
     for page in pages:
         page.join(30)
     assert seen == {page: list(range(1, 201)) for page in range(4)}
+
+
+def test_a_run_of_another_program_is_followed_and_stays_when_it_ends(studio: Studio, quick_config: Configs) -> None:
+    run, feed = written(studio, started(), step(0), name="terminal", configs=quick_config), Feed(studio)
+    assert feed.poll({"run": None})["run"] is None
+    lock = run.lock()
+    answer = feed.poll({"run": None})
+    assert (answer["run"], answer["state"], answer["steps"]["x"]) == ("terminal", "running", [1])
+    assert headline(studio) == "terminal is being trained by another program"
+    run.append(RunFinished(reason="stopped", message="Stopped."))
+    lock.release()
+    assert feed.poll({"run": None})["state"] == "stopped"
+    assert headline(studio) == "Nothing is training."
+
+
+def test_the_own_training_is_shown_before_those_of_other_programs(studio: Studio, quick_config: Configs) -> None:
+    other, feed = written(studio, started(), name="other", configs=quick_config), Feed(studio)
+    with other.lock():
+        config = quick_config(run_name="own", runs_dir=studio.runs_dir, epochs=50)
+        studio.job.start(config, check_data(config).index)
+        assert feed.poll({"run": None})["run"] == "own"
+        studio.job.stop()
+        assert studio.job.join(60)
+        assert feed.poll({"run": None})["run"] == "other"
+
+
+def test_steps_tell_their_image_scale_and_the_time_left_goes_by_it(studio: Studio, quick_config: Configs) -> None:
+    plan = started(epochs=2, scale_steps={"2": 150, "1": 50})
+    coarse = [replace(step(number), scale=2, seconds=0.1) for number in range(150)]
+    run, feed = written(studio, plan, *coarse, configs=quick_config), Feed(studio)
+    with run.lock():
+        first = feed.poll({"run": "r"})
+        run.append(replace(step(150), seconds=0.4))
+        second = feed.poll(asking(first))
+    assert set(first["steps"]["scale"]) == {2}
+    assert first["seconds_left"] == pytest.approx(50 * 0.3)
+    assert second["steps"]["scale"] == [1]
+    assert (second["seconds_left"], second["steps_per_second"]) == (pytest.approx(49 * 0.4), pytest.approx(2.5))
+
+
+def test_time_trained_goes_on_from_a_resume(studio: Studio, quick_config: Configs) -> None:
+    events = [started(), *map(step, range(STEPS)), epoch_done(1, 0.5, True), *map(step, range(STEPS, 2 * STEPS - 1))]
+    run, feed = written(studio, *events, configs=quick_config), Feed(studio)
+    assert feed.poll({"run": "r"})["seconds"] == pytest.approx(20 + 9.9)
+    run.append(started(epoch=1, step=50, resumed=True))
+    assert feed.poll({"run": "r"})["seconds"] == pytest.approx(20 + 5)
+
+
+@pytest.mark.parametrize(
+    ("weights", "floor"), [({"mi_weight": 1.0}, -4.47), ({"global_ncc_weight": 0.5, "ncc_weight": 2.0}, -2.5)]
+)
+def test_a_logarithmic_axis_has_room_for_all_negative_terms(
+    studio: Studio, quick_config: Configs, weights: dict[str, float], floor: float
+) -> None:
+    run = create_run(quick_config(run_name="r", runs_dir=studio.runs_dir, **weights))
+    run.append(started())
+    floors = Feed(studio).poll({"run": "r"})["floor"]
+    assert floors["loss"] == pytest.approx(floor)
+    assert floors["mi"] <= -math.log(32)

@@ -84,9 +84,18 @@ def test_a_hundred_runs_are_listed_at_once_the_second_time(studio, recorded):
     assert time.perf_counter() - started < 0.5
 
 
-def test_curves_go_by_epoch(recorded):
-    (run,) = json.loads(run_actions.curves([recorded("first")]))
-    assert run == {"name": "first", "epoch": [1, 2], "loss": [-0.5, -0.7], "dice": [0.5, 0.7], "njd": [0.1, 0.1]}
+def test_curves_go_by_epoch(studio, recorded):
+    run = recorded("first")
+    run.append(EpochDone(epoch=3, epochs=3, seconds=1.0, losses={"loss": -0.8}, scale=2))
+    (curves,) = json.loads(run_actions.curves(studio, [run]))
+    assert curves == {
+        "name": "first",
+        "epoch": [1, 2, 3],
+        "scale": [1, 1, 2],
+        "loss": [-0.5, -0.7, -0.8],
+        "dice": [0.5, 0.7, None],
+        "njd": [0.1, 0.1, None],
+    }
 
 
 def test_renaming_keeps_everything_and_its_record(studio, recorded):

@@ -98,6 +98,21 @@ def test_a_start_that_fails_is_told_and_recorded(job: TrainJob, quick_config: Co
     assert job.run.events() == [RunFinished(reason="failed", message=job.message)]
 
 
+@pytest.mark.parametrize("what", ["build", "restore"])
+def test_a_fault_while_a_training_is_built_is_recorded(
+    job: TrainJob, quick_config: Configs, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def fault(*args: object, **values: object) -> None:
+        raise RuntimeError("CUDA error")
+
+    monkeypatch.setattr(f"regstudio.training.trainer.{'build' if what == 'build' else 'Checkpointer'}", fault)
+    started(job, quick_config())
+    assert job.join(PATIENCE)
+    assert job.run is not None
+    assert job.run.events() == [RunFinished(reason="failed", message="RuntimeError: CUDA error")]
+    assert "RuntimeError: CUDA error" in job.run.log_path.read_text()
+
+
 def test_a_fault_of_the_program_is_told(job: TrainJob, quick_config: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
     def fault(*args: object) -> None:
         raise ZeroDivisionError("oops")

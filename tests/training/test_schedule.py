@@ -4,9 +4,11 @@ import math
 from collections import Counter
 
 import pytest
+import torch
 
-from regstudio.config import TrainConfig
+from regstudio.config import TrainConfig, build_config, extend_epochs
 from regstudio.training.schedule import Schedule
+from regstudio.training.setup import build_learner
 
 
 def test_by_default_nothing_changes() -> None:
@@ -28,6 +30,16 @@ def test_the_cosine_falls_to_a_fiftieth() -> None:
     assert schedule.learning_rate(1000) == schedule.learning_rate(1500) == pytest.approx(0.1 / 50)
     rates = [schedule.learning_rate(step) for step in range(1000)]
     assert rates == sorted(rates, reverse=True)
+
+
+def test_epochs_that_are_added_go_on_at_the_rate_that_the_cosine_ended_with() -> None:
+    config = build_config({"epochs": 4, "lr": 1e-3, "lr_schedule": "cosine"})
+    before = build_learner(config, steps_per_epoch=10, device=torch.device("cpu")).schedule
+    for epochs in (3, 8):
+        config = extend_epochs(config, epochs)  # and again
+        after = build_learner(config, steps_per_epoch=10, device=torch.device("cpu")).schedule
+        assert [after.learning_rate(step) for step in range(40)] == [before.learning_rate(step) for step in range(40)]
+    assert [after.learning_rate(step) for step in range(40, 80)] == pytest.approx([1e-3 / 50] * 40)
 
 
 def test_warm_up_and_cosine_multiply() -> None:

@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from regstudio.config import TrainConfig
-from regstudio.errors import RunError
-from regstudio.networks.checkpoint import load_checkpoint
+from regstudio.config import TrainConfig, build_config
+from regstudio.data.phantom import make_demo
+from regstudio.errors import CheckpointError, RunError
+from regstudio.networks.checkpoint import Checkpoint, load_checkpoint
 from regstudio.runs.events import (
     CheckpointSaved,
     EpochDone,
@@ -18,6 +20,7 @@ from regstudio.runs.events import (
     RunStarted,
     StepDone,
 )
+from regstudio.training import checkpointing
 from regstudio.training.setup import build
 from regstudio.training.trainer import train
 from regstudio.training.validation import register_case
@@ -183,3 +186,59 @@ def test_trains_on_cuda(quick_config: Configs) -> None:
     end = list(train(config, index_of(config)))[-1]
     assert isinstance(end, RunFinished)
     assert end.reason == "finished"
+
+
+@pytest.mark.parametrize(("size", "coarse"), [(64, 2), (48, 1)])  # no network takes images of 24x24
+def test_events_tell_the_image_scale(quick_config: Configs, tmp_path: Path, size: int, coarse: int) -> None:
+    make_demo(tmp_path / "data", size=size, train=1, validation=1)
+    config = quick_config(data_base_dir=tmp_path / "data", epochs=3, start_scale=2, coarse_share=0.5, batch_size=1)
+    config = build_config({"run_validation": False, "total_steps": 6}, config)
+    events = list(train(config, index_of(config)))
+    assert [event.scale for event in events if isinstance(event, StepDone)] == [coarse] * 3 + [1] * 3
+    assert [event.scale for event in events if isinstance(event, EpochDone)] == [coarse, coarse, 1]
+    assert isinstance(events[0], RunStarted)
+    assert events[0].scale_steps == ({"2": 3, "1": 3} if coarse == 2 else {"1": 6})
+
+
+def test_a_pause_does_not_count_as_time_of_the_epoch(quick_config: Configs) -> None:
+    config = quick_config(epochs=1)
+    for event in train(config, index_of(config)):
+        if isinstance(event, (StepDone, PairValidated)):
+            time.sleep(0.5)  # six times
+        if isinstance(event, EpochDone):
+            assert event.seconds < 2.5
+
+
+@pytest.mark.parametrize(("keep", "left"), [("2", [2, 3]), ("best", [])])
+def test_checkpoints_of_old_epochs_go_if_so_wished(quick_config: Configs, keep: str, left: list[int]) -> None:
+    config = quick_config(epochs=3, keep_checkpoints=keep)
+    events = list(train(config, index_of(config)))
+    run = run_of(events)
+    names = sorted(path.name for path in run.last_path.parent.iterdir())
+    assert names == sorted(["best_model.pt", "last.pt", *(run.epoch_path(epoch).name for epoch in left)])
+    assert load_checkpoint(run.last_path).epoch == 3
+    for event in events:
+        if isinstance(event, CheckpointSaved):
+            assert event.path.endswith("last.pt") == (keep == "best")
+
+
+def test_old_checkpoints_go_only_when_the_new_ones_are_written(
+    quick_config: Configs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = quick_config(epochs=3, keep_checkpoints="1")
+    there: list[list[str]] = []
+    written = checkpointing.save_checkpoint
+
+    def save(path: Path, checkpoint: Checkpoint) -> None:
+        there.append([path.name, *sorted(other.name for other in path.parent.glob("epoch_*.pt"))])
+        if path.name == "epoch_003.pt":
+            raise CheckpointError("cannot be written")
+        written(path, checkpoint)
+
+    monkeypatch.setattr(checkpointing, "save_checkpoint", save)
+    events = list(train(config, index_of(config)))
+    assert ["last.pt", "epoch_001.pt", "epoch_002.pt"] in there
+    assert events[-1] == RunFinished(reason="failed", message="cannot be written")
+    run = run_of(events)
+    assert run.epoch_path(2).exists()
+    assert load_checkpoint(run.last_path).epoch == 2

@@ -39,7 +39,11 @@ class RunsHandlers:
     def redraw(self, selected: Sequence[str] | None, seen: Any, curves: str) -> Any:
         """Redraw the curves if a selected run has new epochs."""
         try:
-            now = run_actions.curves(run_actions.selected_runs(self._studio, selected)) if selected else "[]"
+            now = (
+                run_actions.curves(self._studio, run_actions.selected_runs(self._studio, selected))
+                if selected
+                else "[]"
+            )
         except RunError:
             return gr.skip()
         return gr.skip() if now == curves else now
@@ -58,7 +62,7 @@ class RunsHandlers:
         single = runs[0] if len(runs) == 1 else None
         note = run_actions.read_note(single) if single else ""
         name = single.path.name if single else ""
-        return run_actions.curves(runs), note, name, None, gr.Row(visible=False), self._report(name)
+        return run_actions.curves(self._studio, runs), note, name, None, gr.Row(visible=False), self._report(name)
 
     @shown_to_user()
     def rename(self, selected: Sequence[str] | None, name: str) -> Any:
