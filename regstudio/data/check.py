@@ -16,21 +16,15 @@ from regstudio.data.formats import MIN_SIDE, extension, label_on_image, read_ima
 from regstudio.data.geometry import MAX_ANGLE, TURNS, Facing, Geometry, turn_to
 from regstudio.data.layout import Case, DataIndex
 from regstudio.data.loaders import Normalise, clip_outliers, rescale
+from regstudio.data.orientation import better_turn_of_image, better_turn_of_label, sampled, small_picture
 from regstudio.data.picture import Picture
 from regstudio.data.problems import FileError, Problem, Severity
 from regstudio.threads import map_in_order
 
+_EXPORT_UPRIGHT = "Look at both, and export it again the right way round."
 _SQUEEZED = 1 / 3  # of the range of values: less for nearly all pixels is worth a warning
 
 Role = Literal["atlas", "training", "validation"]
-
-_SAMPLES = 64  # along each side, where a label is compared with its image
-_SMALL = 24  # pixels: the side of the pictures that are compared in all eight orientations
-# What a correlation must at least be, gain, and gain in Fisher's z, where a picture is the wrong way round. Of 700
-# upright pictures (radiographs, hearts, CT to MR), two do.
-_MIN_LIKENESS, _MIN_GAIN, _MIN_Z = 0.4, 0.1, 0.3
-# What a label must gain in the share of its image's variance that it explains; of 170 upright ones, none gains as much.
-_MIN_EXPLAINED = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,8 +148,8 @@ def _check_orientation(
     checked: _CheckedCase, stored: Picture, array: npt.NDArray[Any], atlas: _CheckedCase | None
 ) -> None:
     """Warn of an image that lies at an angle to the atlas, or that would fit it far better turned or mirrored."""
-    path, checked.small = checked.case.image, _small(array)
-    checked.sampled = _sampled(rescale(array))
+    path, checked.small = checked.case.image, small_picture(array)
+    checked.sampled = sampled(rescale(array))
     if atlas is None:
         return
     if stored.facing is not None and atlas.facing is not None:
@@ -166,51 +160,19 @@ def _check_orientation(
             return
     if atlas.small is None or checked.small is None:
         return
-    likeness = np.array([(turn.array(checked.small) * atlas.small).sum() for turn in TURNS]).clip(-0.999, 0.999)
-    best = int(np.argmax(likeness))
-    gain, gain_z = likeness[best] - likeness[0], np.arctanh(likeness[best]) - np.arctanh(likeness[0])
-    if likeness[best] > _MIN_LIKENESS and gain > _MIN_GAIN and gain_z > _MIN_Z:
-        what = f"fits the atlas far better {TURNS[best]}"
-        checked.add("warning", path, what, "Look at both, and export it again the right way round.")
+    turn = better_turn_of_image(checked.small, atlas.small)
+    if turn is not None:
+        checked.add("warning", path, f"fits the atlas far better {turn}", _EXPORT_UPRIGHT)
 
 
 def _check_label_orientation(checked: _CheckedCase, label: npt.NDArray[Any]) -> None:
     """Warn of a label that would explain its image far better turned or mirrored."""
-    path, image, sampled = checked.case.label, checked.sampled, _sampled(label)
-    if path is None or image is None or checked.size != label.shape or not image.var() > 0:
+    path, image = checked.case.label, checked.sampled
+    if path is None or image is None or checked.size != label.shape:
         return
-    explained = np.array([_explained(image, turn.array(sampled)) for turn in TURNS])
-    best = int(np.argmax(explained))
-    if explained[best] > explained[0] + _MIN_EXPLAINED:
-        what = f"fits its image far better {TURNS[best]}"
-        checked.add("warning", path, what, "Look at both, and export it again the right way round.")
-
-
-def _explained(image: npt.NDArray[np.float32], label: npt.NDArray[Any]) -> float:
-    """Return the share of an image's variance that the regions of a label explain."""
-    regions = [image[label == number] for number in np.unique(label)]
-    between = sum(region.size * (region.mean() - image.mean()) ** 2 for region in regions)
-    return float(between / (image.size * image.var()))
-
-
-def _sampled(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a square of pixels of an array (H, W), evenly spread."""
-    rows, columns = ((np.arange(_SAMPLES) * length + length // 2) // _SAMPLES for length in array.shape)
-    return array[np.ix_(rows, columns)]
-
-
-def _small(array: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:
-    """Return a small picture of an image, of mean 0 and norm 1; None where there is nothing to see."""
-    if min(array.shape[:2]) < _SMALL:
-        return None
-    small = rescale(array).astype(np.float64)
-    for axis in (0, 1):
-        starts = np.arange(_SMALL) * small.shape[axis] // _SMALL
-        counts = np.diff([*starts, small.shape[axis]])
-        small = np.add.reduceat(small, starts, axis=axis) / (counts[:, None] if axis == 0 else counts)
-    small -= small.mean()
-    norm = float(np.linalg.norm(small))
-    return small / norm if norm > 0 else None
+    turn = better_turn_of_label(sampled(label), image)
+    if turn is not None:
+        checked.add("warning", path, f"fits its image far better {turn}", _EXPORT_UPRIGHT)
 
 
 def _check_label(checked: _CheckedCase, options: ReadOptions, atlas: _CheckedCase | None) -> None:
@@ -264,6 +226,8 @@ def _compare_sets(
 ) -> list[Problem]:
     """Return the problems between the sets: pictures in both, missing label ids, nothing usable."""
     report = _CheckedCase(case=Case(id="", image=index.root), role="atlas", usable=None)
+    if atlas and atlas[0].facing is None:
+        _compare_places(report, [*training, *validation])
     train_images = {checked.digest: checked.case.image for checked in training if checked.digest}
     for checked in validation:
         if checked.digest in train_images:
@@ -281,6 +245,24 @@ def _compare_sets(
         what = "none of its images can be used, so nothing will be validated"
         report.add("warning", validation[0].case.image.parent, what, "Mend what the other warnings say.")
     return report.problems
+
+
+def _compare_places(report: _CheckedCase, cases: list[_CheckedCase]) -> None:
+    """Warn of images that lie otherwise than most, where the atlas knows no place that all could be turned to."""
+    placed = [(checked.case.image, checked.facing) for checked in cases if checked.facing is not None]
+    if not placed:
+        return
+    turns = [turn_to(facing, placed[0][1]) for _, facing in placed]
+    groups = [(turn, angle > MAX_ANGLE) for turn, angle in turns]
+    usual = placed[groups.index(Counter(groups).most_common(1)[0][0])][1]
+    remedy = "Give the atlas as a file that knows its place, or export all images in one orientation."
+    for path, facing in placed:
+        turn, angle = turn_to(facing, usual)
+        if angle > MAX_ANGLE:
+            report.add("warning", path, f"its axes lie at {angle:.0f} degrees to those of most images", remedy)
+        elif turn != TURNS[0]:
+            what = f"lies as most images do only {turn}, and the atlas does not say how it lies"
+            report.add("warning", path, what, remedy)
 
 
 def _summary(results: list[_CheckedCase]) -> SetSummary:

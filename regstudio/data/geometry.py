@@ -145,8 +145,8 @@ def _turned_axes(turn: Turn, axes: Array) -> tuple[Array, Array]:
 
 def apart(label: Geometry, image: Geometry, shape: tuple[int, ...]) -> str | None:
     """Say how a label of `shape` lies elsewhere than its image, whose axes it has; None where the two lie alike."""
-    if label.placed != image.placed:
-        return None  # one of the two knows nothing that could differ
+    if label.placed != image.placed or (not label.placed and label.spacing == (1, 1)):
+        return None  # one of the two knows nothing that could differ; 1 mm is what a file tells that was told nothing
     if not np.allclose(label.spacing, image.spacing, rtol=1e-3):
         return f"has a spacing of {spacing_text(label.spacing)}, unlike its image with {spacing_text(image.spacing)}"
     if not label.placed:

@@ -12,7 +12,8 @@ import numpy as np
 
 from regstudio.config import ReadingSection, settings
 from regstudio.data.check_report import CheckReport
-from regstudio.data.formats import label_on_image, read_image, read_label
+from regstudio.data.formats import geometry_of, label_on_image, read_image, read_label
+from regstudio.data.geometry import Facing
 from regstudio.data.layout import Case, DataIndex
 from regstudio.data.problems import FileError, Problem, shown_path
 from regstudio.drawing.colours import Colour, label_colours
@@ -74,25 +75,37 @@ def colours_of(report: CheckReport) -> Colours:
     return label_colours(number for part in report.sets.values() for number in part.label_pixels)
 
 
-def picture(case: Case, reading: ReadingSection, colours: Colours | None, *, size: int) -> Captioned:
+def picture(
+    case: Case, reading: ReadingSection, colours: Colours | None, *, size: int, atlas: Case | None = None
+) -> Captioned:
     """Return a case's image with its label outlined, and a caption; blank if the file cannot be read.
 
-    Only label ids in `colours` are outlined; all of this label if it is None.
+    It is turned until it lies as `atlas` does, as a training turns it. Only label ids in `colours` are outlined; all of
+    this label if it is None.
     """
     from regstudio.data.loaders import normalised
 
     where: dict[str, Any] = {"slice_axis": reading.slice_axis, "slice_index": reading.slice_index}
+    facing = None if atlas is None else _facing(atlas, where)
     try:
         read = read_image(case.image, key=reading.image_key, **where)
     except FileError:
         return thumbnail(np.full((size, size), 0.15), size=size), f"{case.id}: cannot be read"
-    image = normalised(read.array, reading.normalise)
+    image = normalised(read.turned_to(facing).array, reading.normalise)
     try:
         label = read_label(case.label, key=reading.label_key, **where) if case.label else None
-        ids = None if label is None else label_on_image(label, read.geometry, None).array
+        ids = None if label is None else label_on_image(label, read.geometry, facing).array
     except FileError:
         return thumbnail(image, size=size), f"{case.id}: its label cannot be read"
     return thumbnail(image, ids, size=size, colours=colours), case.id
+
+
+def _facing(atlas: Case, where: dict[str, Any]) -> Facing | None:
+    try:
+        geometry = geometry_of(atlas.image, **where)
+    except FileError:  # which its own picture says
+        return None
+    return None if geometry is None else geometry.facing
 
 
 def sheet_page(cases: Sequence[Case], page: int) -> tuple[int, Sequence[Case], str]:

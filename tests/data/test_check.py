@@ -392,3 +392,49 @@ def test_a_label_that_fits_its_image_far_better_turned_is_named(root: Path, turn
     undone = next(each for each in TURNS if np.array_equal(each.array(turn.array(BYTES)), BYTES))
     wanted = f"fixed_seg/atlas_seg.png: fits its image far better {undone}. "
     assert [line.startswith(wanted) for line in found] == [True] * (turn != TURNS[0])
+
+
+@pytest.fixture
+def placeless_atlas(placed: Path) -> Path:
+    """A data set whose atlas is a PNG, and whose images lie alike."""
+    for path in [*placed.glob("*/*.*")]:
+        path.unlink()
+    write_image(placed / "fixed" / "atlas.png", BYTES[::-1, ::-1])
+    (placed / "validation_moving").mkdir()
+    for empty in ("fixed_seg", "moving_seg"):
+        (placed / empty).rmdir()
+    for number, folder in enumerate(("moving", "moving", "validation_moving")):
+        image = np.roll(BYTES, number, axis=1)
+        written(placed / folder, "nibabel .nii.gz", image, "RAS", angle=number - 1, name=str(number + 1))
+    return placed
+
+
+def test_images_that_lie_alike_need_no_place_of_the_atlas(placeless_atlas: Path) -> None:
+    write_image(placeless_atlas / "moving" / "d.png", np.roll(BYTES, 5, axis=1)[::-1, ::-1])
+    assert messages(check(index(placeless_atlas)), "warning") == []
+
+
+@pytest.mark.parametrize(
+    ("orientation", "angle", "what"),
+    [
+        ("LPS", 0, "lies as most images do only turned by 180 degrees"),
+        ("LAS", 3, "lies as most images do only mirrored left to right"),
+        (
+            "ARS",
+            0,
+            "lies as most images do only with rows and columns exchanged",
+        ),
+        ("RAS", 30, "its axes lie at 31 degrees to those of most images"),
+    ],
+)
+@pytest.mark.parametrize("folder", ["moving", "validation_moving"])
+def test_images_that_disagree_beside_an_atlas_without_a_place_are_named(
+    folder: str, orientation: str, angle: float, what: str, placeless_atlas: Path
+) -> None:
+    image = np.roll(BYTES, 9, 1)
+    square = image[:, :HEIGHT] if orientation == "ARS" else image
+    written(placeless_atlas / folder, "SimpleITK .mha", square, orientation, angle=angle, name="0")
+    found = [line for line in messages(check(index(placeless_atlas)), "warning") if "far better" not in line]
+    unknown = "" if angle == 30 else ", and the atlas does not say how it lies"
+    remedy = "Give the atlas as a file that knows its place, or export all images in one orientation."
+    assert found == [f"{folder}/0.mha: {what}{unknown}. {remedy}"]

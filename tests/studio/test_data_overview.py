@@ -16,6 +16,8 @@ from regstudio.studio.data_overview import (
     problem_rows,
     sheet_page,
 )
+from tests.data.test_geometry import ORIENTATIONS, written
+from tests.pictures import BYTES, ids
 
 
 @pytest.fixture
@@ -94,3 +96,23 @@ def test_pages_of_the_contact_sheet_end_where_the_cases_do(tmp_path):
     assert sheet_page(cases, 99)[0] == 1
     assert sheet_page(cases, -1)[2] == f"1 to {PAGE_SIZE} of {PAGE_SIZE + 1}"
     assert sheet_page([], 3) == (0, [], "There are none.")
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_pictures_are_turned_to_the_atlas_as_a_training_turns_them(orientation, studio, tmp_path):
+    label = ids().astype(np.uint8)
+    atlas = Case(id="atlas", image=written(tmp_path, "nibabel .nii.gz", BYTES, "RAS", name="atlas"))
+    upright, turned = (
+        Case(
+            id=way,
+            image=written(tmp_path, "SimpleITK .mha", BYTES, way, name=way),
+            label=written(tmp_path, "nibabel .nii.gz", label, label_way, name=f"{way}_seg"),
+        )
+        for way, label_way in (("RAS", "RAS"), (orientation, "PLS"))
+    )
+    expected, _ = picture(upright, studio.config.reading, None, size=56)
+    shown, _ = picture(turned, studio.config.reading, None, size=56, atlas=atlas)
+    np.testing.assert_array_equal(shown, expected)
+    gone = replace(atlas, image=tmp_path / "gone.nii")
+    stored, _ = picture(turned, studio.config.reading, None, size=56, atlas=gone)
+    assert np.array_equal(stored, expected) == (orientation == "RAS")

@@ -165,7 +165,7 @@ class DataHandlers:
     def _sheet(self, index: DataIndex, colours: Colours | None, which: str, page: int) -> Update:
         cases = index.validation if which == SETS[1] else index.train
         page, shown, words = sheet_page(cases, page)
-        pictures = [picture(case, self.studio.config.reading, colours, size=192) for case in shown]
+        pictures = [picture(case, self.studio.config.reading, colours, size=192, atlas=index.atlas) for case in shown]
         panel = self.panel
         return {
             panel.page: page,
