@@ -4,27 +4,33 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.check_report import CheckReport, SetSummary
+from regstudio.data.check_sets import compare_sets
+from regstudio.data.checked_case import EXPORT_UPRIGHT, CheckedCase, Role
 from regstudio.data.formats import MIN_SIDE, extension, label_on_image, read_image, read_label
-from regstudio.data.geometry import MAX_ANGLE, TURNS, Facing, Geometry, turn_to
+from regstudio.data.geometry import MAX_ANGLE, turn_to
 from regstudio.data.layout import Case, DataIndex
 from regstudio.data.loaders import Normalise, clip_outliers, rescale
-from regstudio.data.orientation import better_turn_of_image, better_turn_of_label, sampled, small_picture
+from regstudio.data.orientation import (
+    explained,
+    likeness,
+    sampled,
+    small_picture,
+    turn_of_image,
+    turn_of_label,
+)
 from regstudio.data.picture import Picture
-from regstudio.data.problems import FileError, Problem, Severity
+from regstudio.data.problems import FileError
 from regstudio.threads import map_in_order
 
-_EXPORT_UPRIGHT = "Look at both, and export it again the right way round."
 _SQUEEZED = 1 / 3  # of the range of values: less for nearly all pixels is worth a warning
-
-Role = Literal["atlas", "training", "validation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,36 +43,6 @@ class ReadOptions:
     slice_index: int | None = None
     resize_to_atlas: bool = False
     normalise: Normalise = "minmax"
-
-
-@dataclass(kw_only=True)
-class _CheckedCase:
-    """A case whose files were opened; `usable` is the case without its unusable files."""
-
-    case: Case
-    role: Role
-    usable: Case | None
-    problems: list[Problem] = field(default_factory=list)
-    size: tuple[int, ...] | None = None
-    geometry: Geometry | None = None  # as it is stored
-    facing: Facing | None = None
-    small: npt.NDArray[np.float64] | None = None
-    sampled: npt.NDArray[np.float32] | None = None
-    digest: bytes = b""
-    pixels: Counter[int] = field(default_factory=Counter)
-    palette: npt.NDArray[np.uint8] | None = None
-
-    def add(self, severity: Severity, path: Path, what: str, remedy: str, *, left_out: bool = False) -> None:
-        self.problems.append(Problem(severity=severity, path=path, what=what, remedy=remedy, left_out=left_out))
-
-    def mark_unusable(self, path: Path, what: str, remedy: str) -> None:
-        """Add a problem, and leave the file out; without the atlas, nothing can be trained."""
-        is_atlas = self.role == "atlas"
-        self.add("error" if is_atlas else "warning", path, what, remedy, left_out=not is_atlas)
-        if path == self.case.image or self.role == "validation":
-            self.usable = None
-        elif self.usable is not None:
-            self.usable = replace(self.usable, label=None)
 
 
 def check(
@@ -85,7 +61,7 @@ def check(
     options = options or ReadOptions()
     sets = {"atlas": [index.atlas] if index.atlas else [], "training": index.train, "validation": index.validation}
     files = iter(progress([(role, case) for role, cases in sets.items() for case in cases]))
-    results: dict[str, list[_CheckedCase]] = {role: [] for role in sets}
+    results: dict[str, list[CheckedCase]] = {role: [] for role in sets}
     atlas = None
     if index.atlas:  # first, since the others are compared with it
         atlas = _check_case(next(files), options, None)
@@ -98,19 +74,19 @@ def check(
         index,
         train=tuple(checked.usable for checked in results["training"] if checked.usable),
         validation=tuple(checked.usable for checked in results["validation"] if checked.usable),
-        problems=(*index.problems, *problems, *_compare_sets(index, **results)),
+        problems=(*index.problems, *problems, *compare_sets(index, **results)),
     )
     return CheckReport(index=usable, sets={role: _summary(cases) for role, cases in results.items()})
 
 
-def _check_case(file: tuple[Role, Case], options: ReadOptions, atlas: _CheckedCase | None) -> _CheckedCase:
-    checked = _CheckedCase(case=file[1], role=file[0], usable=file[1])
+def _check_case(file: tuple[Role, Case], options: ReadOptions, atlas: CheckedCase | None) -> CheckedCase:
+    checked = CheckedCase(case=file[1], role=file[0], usable=file[1])
     _check_image(checked, options, atlas)
     _check_label(checked, options, atlas)
     return checked
 
 
-def _check_image(checked: _CheckedCase, options: ReadOptions, atlas: _CheckedCase | None) -> None:
+def _check_image(checked: CheckedCase, options: ReadOptions, atlas: CheckedCase | None) -> None:
     path = checked.case.image
     try:
         stored = read_image(path, key=options.image_key, slice_axis=options.slice_axis, slice_index=options.slice_index)
@@ -135,7 +111,7 @@ def _check_image(checked: _CheckedCase, options: ReadOptions, atlas: _CheckedCas
         _warn_of_outliers(checked, path, array)
 
 
-def _warn_of_outliers(checked: _CheckedCase, path: Path, array: npt.NDArray[Any]) -> None:
+def _warn_of_outliers(checked: CheckedCase, path: Path, array: npt.NDArray[Any]) -> None:
     """Warn where a few very bright or dark pixels squeeze the rest into a small part of [0, 1]."""
     usual, whole = (float(values.max()) - float(values.min()) for values in (clip_outliers(array), array))
     if usual < _SQUEEZED * whole:
@@ -145,7 +121,7 @@ def _warn_of_outliers(checked: _CheckedCase, path: Path, array: npt.NDArray[Any]
 
 
 def _check_orientation(
-    checked: _CheckedCase, stored: Picture, array: npt.NDArray[Any], atlas: _CheckedCase | None
+    checked: CheckedCase, stored: Picture, array: npt.NDArray[Any], atlas: CheckedCase | None
 ) -> None:
     """Warn of an image that lies at an angle to the atlas, or that would fit it far better turned or mirrored."""
     path, checked.small = checked.case.image, small_picture(array)
@@ -160,22 +136,24 @@ def _check_orientation(
             return
     if atlas.small is None or checked.small is None:
         return
-    turn = better_turn_of_image(checked.small, atlas.small)
+    checked.likeness = likeness(checked.small, atlas.small)
+    turn = turn_of_image(checked.likeness)
     if turn is not None:
-        checked.add("warning", path, f"fits the atlas far better {turn}", _EXPORT_UPRIGHT)
+        checked.add("warning", path, f"fits the atlas far better {turn}", EXPORT_UPRIGHT)
 
 
-def _check_label_orientation(checked: _CheckedCase, label: npt.NDArray[Any]) -> None:
+def _check_label_orientation(checked: CheckedCase, label: npt.NDArray[Any]) -> None:
     """Warn of a label that would explain its image far better turned or mirrored."""
     path, image = checked.case.label, checked.sampled
     if path is None or image is None or checked.size != label.shape:
         return
-    turn = better_turn_of_label(sampled(label), image)
+    checked.explained = explained(sampled(label), image)
+    turn = turn_of_label(checked.explained)
     if turn is not None:
-        checked.add("warning", path, f"fits its image far better {turn}", _EXPORT_UPRIGHT)
+        checked.add("warning", path, f"fits its image far better {turn}", EXPORT_UPRIGHT)
 
 
-def _check_label(checked: _CheckedCase, options: ReadOptions, atlas: _CheckedCase | None) -> None:
+def _check_label(checked: CheckedCase, options: ReadOptions, atlas: CheckedCase | None) -> None:
     path = checked.case.label
     if path is None:
         return
@@ -210,7 +188,7 @@ def _check_label(checked: _CheckedCase, options: ReadOptions, atlas: _CheckedCas
         _compare_palettes(checked, path, atlas)
 
 
-def _compare_palettes(checked: _CheckedCase, path: Path, atlas: _CheckedCase) -> None:
+def _compare_palettes(checked: CheckedCase, path: Path, atlas: CheckedCase) -> None:
     if checked.palette is None or atlas.palette is None:
         return
     shared = sorted(checked.pixels.keys() & atlas.pixels.keys())
@@ -221,51 +199,7 @@ def _compare_palettes(checked: _CheckedCase, path: Path, atlas: _CheckedCase) ->
         checked.add("warning", path, what, remedy)
 
 
-def _compare_sets(
-    index: DataIndex, *, atlas: list[_CheckedCase], training: list[_CheckedCase], validation: list[_CheckedCase]
-) -> list[Problem]:
-    """Return the problems between the sets: pictures in both, missing label ids, nothing usable."""
-    report = _CheckedCase(case=Case(id="", image=index.root), role="atlas", usable=None)
-    if atlas and atlas[0].facing is None:
-        _compare_places(report, [*training, *validation])
-    train_images = {checked.digest: checked.case.image for checked in training if checked.digest}
-    for checked in validation:
-        if checked.digest in train_images:
-            what = f"shows the same picture as the training image {train_images[checked.digest].name}"
-            report.add("warning", checked.case.image, what, "Remove one of the two, or the Dice will be too good.")
-    seen = set().union(*(checked.pixels for checked in validation))
-    missing = sorted(atlas[0].pixels.keys() - seen - {0}) if atlas and seen else []
-    if missing and atlas[0].case.label:
-        what = f"has label ids that no validation label has: {', '.join(map(str, missing))}"
-        report.add("warning", atlas[0].case.label, what, "Use the same ids everywhere; these are left out of the Dice.")
-    if training and not any(checked.usable for checked in training):
-        what = "none of its images can be used to train on"
-        report.add("error", training[0].case.image.parent, what, "Mend what the warnings say.")
-    if validation and not any(checked.usable for checked in validation):
-        what = "none of its images can be used, so nothing will be validated"
-        report.add("warning", validation[0].case.image.parent, what, "Mend what the other warnings say.")
-    return report.problems
-
-
-def _compare_places(report: _CheckedCase, cases: list[_CheckedCase]) -> None:
-    """Warn of images that lie otherwise than most, where the atlas knows no place that all could be turned to."""
-    placed = [(checked.case.image, checked.facing) for checked in cases if checked.facing is not None]
-    if not placed:
-        return
-    turns = [turn_to(facing, placed[0][1]) for _, facing in placed]
-    groups = [(turn, angle > MAX_ANGLE) for turn, angle in turns]
-    usual = placed[groups.index(Counter(groups).most_common(1)[0][0])][1]
-    remedy = "Give the atlas as a file that knows its place, or export all images in one orientation."
-    for path, facing in placed:
-        turn, angle = turn_to(facing, usual)
-        if angle > MAX_ANGLE:
-            report.add("warning", path, f"its axes lie at {angle:.0f} degrees to those of most images", remedy)
-        elif turn != TURNS[0]:
-            what = f"lies as most images do only {turn}, and the atlas does not say how it lies"
-            report.add("warning", path, what, remedy)
-
-
-def _summary(results: list[_CheckedCase]) -> SetSummary:
+def _summary(results: list[CheckedCase]) -> SetSummary:
     cases = [checked.case for checked in results]
     return SetSummary(
         images=len(cases),

@@ -438,3 +438,34 @@ def test_images_that_disagree_beside_an_atlas_without_a_place_are_named(
     unknown = "" if angle == 30 else ", and the atlas does not say how it lies"
     remedy = "Give the atlas as a file that knows its place, or export all images in one orientation."
     assert found == [f"{folder}/0.mha: {what}{unknown}. {remedy}"]
+
+
+def nearly_symmetric(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """A chest of sorts, and its label: two lungs, and a heart that lies a little to the right of the middle."""
+    rows, columns = np.mgrid[:48, :48]
+    label = np.zeros((48, 48), np.uint8)
+    for value, (row, column, height, width) in enumerate(((22, 13, 14, 8), (22, 35, 14, 8), (31, 26, 8, 6)), start=1):
+        label[((rows - row - number % 3) / height) ** 2 + ((columns - column) / width) ** 2 < 1] = value
+    noise = np.random.default_rng(number).normal(size=label.shape)
+    return np.array([0.6, 0.3, 0.3, 0.72])[label] + 0.02 * columns / 48 + 0.22 * noise, label
+
+
+@pytest.mark.parametrize("mirrored", ["nothing", "images", "labels"])
+def test_a_set_that_is_mirrored_as_a_whole_is_named(mirrored: str, tmp_path: Path) -> None:
+    for number in range(9):
+        image, label = nearly_symmetric(number)
+        if number:
+            both = [array[:, ::-1] if mirrored == "images" else array for array in (image, label)]
+            write_image(tmp_path / "moving" / f"{number}.npy", both[0])
+            seg = both[1][:, ::-1] if mirrored == "labels" else both[1]
+            write_label(tmp_path / "moving_seg" / f"{number}_seg.png", seg)
+        else:
+            write_image(tmp_path / "fixed" / "atlas.npy", image)
+            write_label(tmp_path / "fixed_seg" / "atlas_seg.png", label)
+    found = [line for line in messages(check(index(tmp_path)), "warning") if "better" in line]
+    words = {
+        "images": "moving: 8 of 8 images fit the atlas better mirrored left to right. ",
+        "labels": "moving_seg: 8 of 8 labels fit their images better mirrored left to right. ",
+    }
+    upright = "Look at both, and export it again the right way round."
+    assert found == ([words[mirrored] + upright] if mirrored in words else [])
