@@ -124,7 +124,7 @@ def test_sharded_validation_gives_the_metrics_of_one_process(
     load_weights(parts.learner.averaged, load_checkpoint(run.epoch_path(2)), run.epoch_path(2))
     from regstudio.methods.affine_cache import affine_matrices
 
-    fixed = parts.image_loader(parts.atlas.image)[0]
+    fixed = parts.image_loader(parts.reference.image)[0]
     assert parts.aligned is not None
     for path, affine in affine_matrices(fixed, [case.image for case in parts.validation], parts.image_loader):
         parts.aligned[path] = affine.matrix

@@ -76,7 +76,7 @@ def evaluate(
     refine: int,
     **values: Any,
 ) -> None:
-    """Measure a checkpoint on the validation images of a data folder.
+    """Measure a checkpoint on the validation images of a data folder, or on all pairs of a folder of pairs.
 
     Dice and distances of outlines before and after, landmarks if there are any, image similarity, folds and time. The
     first checkpoint gives the data layout and reading settings, unless a flag overrides them.
@@ -96,8 +96,8 @@ def evaluate(
     own = values["normalise"]
     methods = [checkpoint_method(path, group.device(device), affine, refine, precision, own) for path in checkpoints]
     methods += [baseline(name) for name in baselines]
-    index, atlas = group.broadcast_from_first(lambda: _usable_data(config))
-    read = pair_reader(config.reading, atlas, with_points=True)
+    index, reference = group.broadcast_from_first(lambda: _usable_data(config))
+    read = pair_reader(config.reading, reference, with_points=True)
     evaluations = []
     for method in methods:
         evaluations.append(_evaluate(method, index, read, group))
@@ -121,12 +121,12 @@ def evaluate(
 
 
 def _evaluate(method: "Method", index: "DataIndex", read: "PairReader", group: "Group") -> "Evaluation":
-    """Evaluate a method on all validation images, with a progress bar for those of this process."""
+    """Evaluate a method on all images to evaluate on, with a progress bar for those of this process."""
     from tqdm import tqdm
 
     from regstudio.evaluation.report.compose import measure
 
-    bar = partial(tqdm, total=len(index.validation[group.shard]), desc="Evaluating", unit="image", leave=False)
+    bar = partial(tqdm, total=len(index.evaluated[group.shard]), desc="Evaluating", unit="image", leave=False)
     return measure(method, index, read, bar, group)
 
 
@@ -145,7 +145,7 @@ def _refinement_gain(steps: int, refinements: "Sequence[Mapping[str, float]]") -
 
 
 def _usable_data(config: Any) -> "tuple[DataIndex, Case]":
-    """Print the problems of a data folder; return its index and atlas. Raises DataError without validation images."""
+    """Print the problems of a data folder; return its index and a fixed image. Raises DataError without images."""
     from regstudio.errors import DataError
     from regstudio.training.setup import check_data
 
@@ -153,9 +153,9 @@ def _usable_data(config: Any) -> "tuple[DataIndex, Case]":
     for problem in index.problems:
         if problem.severity != "note":
             click.echo(f"{problem.severity.capitalize()}: {problem}", err=True)
-    if index.atlas is None or not index.validation:
-        raise DataError(f"{index.root}: there is no atlas with validation images to evaluate on.")
-    return index, index.atlas
+    if index.reference is None or not index.evaluated:
+        raise DataError(f"{index.root}: there are neither an atlas with validation images nor pairs to evaluate on.")
+    return index, index.reference
 
 
 def _read_evaluation(path: Path) -> "Evaluation":

@@ -25,10 +25,15 @@ FILE = click.Path(path_type=Path)
 
 @click.command()
 @click.option("--checkpoint", type=FILE, required=True, help="a .pt file, such as RUN/checkpoints/best_model.pt")
-@click.option("--fixed", type=FILE, required=True, help="image to register to")
+@click.option(
+    "--fixed",
+    type=FILE,
+    required=True,
+    help="image to register to, or a folder with one for each moving image",
+)
 @click.option("--moving", type=FILE, required=True, help="image to warp, or a folder of them")
 @click.option("--out", type=FILE, required=True, help="folder for the results")
-@click.option("--fixed_seg", type=FILE, help="label of the fixed image")
+@click.option("--fixed_seg", type=FILE, help="label of the fixed image, or a folder of NAME_seg files")
 @click.option("--moving_seg", type=FILE, help="label of the moving image, or a folder of NAME_seg files")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
 @precision_option
@@ -60,10 +65,8 @@ def register(
     """
     from tqdm import tqdm
 
-    from regstudio.data.formats import stem
-    from regstudio.data.layout import Case
     from regstudio.methods.network import load_method
-    from regstudio.registering.batch import find_moving, register_files
+    from regstudio.registering.batch import find_fixed, find_moving, register_files
     from regstudio.registering.journal import file_digest
     from regstudio.training.setup import pair_reader
 
@@ -77,9 +80,9 @@ def register(
     )
     reading = build_config({"normalise": method.normalise, **given(values)}).reading
     cases, problems = group.broadcast_from_first(lambda: find_moving(moving, moving_seg))
-    for problem in problems:
+    target, cases, more = group.broadcast_from_first(lambda: find_fixed(fixed, fixed_seg, cases))
+    for problem in (*problems, *more):
         click.echo(f"{problem.severity.capitalize()}: {problem}", err=True)
-    target = Case(id=stem(fixed), image=fixed, label=fixed_seg)
     results = register_files(
         method,
         pair_reader(reading, target),

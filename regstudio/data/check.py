@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -59,22 +60,33 @@ def check(
     validation label together with its image.
     """
     options = options or ReadOptions()
-    sets = {"atlas": [index.atlas] if index.atlas else [], "training": index.train, "validation": index.validation}
+    fixed = list({case.fixed.id: case.fixed for case in (*index.train, *index.validation) if case.fixed}.values())
+    sets: dict[Role, Sequence[Case]] = {"atlas": [index.atlas] if index.atlas else []}
+    sets |= {"fixed": fixed} if fixed else {}
+    sets |= {"training": index.train, "validation": index.validation}
     files = iter(progress([(role, case) for role, cases in sets.items() for case in cases]))
-    results: dict[str, list[CheckedCase]] = {role: [] for role in sets}
-    atlas = None
+    results: dict[Role, list[CheckedCase]] = {role: [] for role in sets}
+    partners: dict[str | None, CheckedCase] = {}
+
+    def checked(file: tuple[Role, Case]) -> CheckedCase:
+        own = file[1].fixed
+        return _check_case(file, options, partners.get(own.id if own else None))
+
     if index.atlas:  # first, since the others are compared with it
-        atlas = _check_case(next(files), options, None)
-        results["atlas"].append(atlas)
-    with closing(map_in_order(lambda file: _check_case(file, options, atlas), files)) as done:
-        for case in done:
-            results[case.role].append(case)
+        partners[None] = _check_case(next(files), options, None)
+        results["atlas"].append(partners[None])
+    for some in (islice(files, len(fixed)), files):
+        with closing(map_in_order(checked, some)) as done:
+            for case in done:
+                results[case.role].append(case)
+                if case.role == "fixed":
+                    partners[case.case.id] = case
     problems = [problem for cases in results.values() for case in cases for problem in case.problems]
     usable = replace(
         index,
         train=tuple(checked.usable for checked in results["training"] if checked.usable),
         validation=tuple(checked.usable for checked in results["validation"] if checked.usable),
-        problems=(*index.problems, *problems, *compare_sets(index, **results)),
+        problems=(*index.problems, *problems, *compare_sets(index, results)),
     )
     return CheckReport(index=usable, sets={role: _summary(cases) for role, cases in results.items()})
 
@@ -83,6 +95,10 @@ def _check_case(file: tuple[Role, Case], options: ReadOptions, atlas: CheckedCas
     checked = CheckedCase(case=file[1], role=file[0], usable=file[1])
     _check_image(checked, options, atlas)
     _check_label(checked, options, atlas)
+    if atlas is not None and atlas.role == "fixed" and checked.usable is not None:
+        checked.usable = replace(checked.usable, fixed=atlas.usable)
+        if atlas.usable is None:
+            checked.mark_unusable(checked.case.image, "its fixed image cannot be used", "Mend that one.")
     return checked
 
 
@@ -101,7 +117,7 @@ def _check_image(checked: CheckedCase, options: ReadOptions, atlas: CheckedCase 
         what = f"is {_size_text(array.shape)} pixels, and less than {MIN_SIDE} is too few"
         checked.add("error", path, what, "Save it in a higher resolution, or remove it.")
     elif atlas and atlas.size not in (None, array.shape) and not options.resize_to_atlas:
-        what = f"is {_size_text(array.shape)} pixels, unlike the atlas with {_size_text(atlas.size)}"
+        what = f"is {_size_text(array.shape)} pixels, unlike {atlas.title} with {_size_text(atlas.size)}"
         checked.add("error", path, what, "Resize it, or let --resize_to_atlas do so.")
     if pixels.any():
         checked.digest = hashlib.blake2b(pixels.tobytes() + _size_text(array.shape).encode()).digest()
@@ -131,15 +147,16 @@ def _check_orientation(
     if stored.facing is not None and atlas.facing is not None:
         _, angle = turn_to(stored.facing, atlas.facing)
         if angle > MAX_ANGLE:
-            what = f"its axes lie at {angle:.0f} degrees to those of the atlas"
-            checked.add("warning", path, what, "Resample it onto the atlas's axes, or take a slice of the same plane.")
+            what = f"its axes lie at {angle:.0f} degrees to those of {atlas.title}"
+            remedy = f"Resample it onto {atlas.title}'s axes, or take a slice of the same plane."
+            checked.add("warning", path, what, remedy)
             return
     if atlas.small is None or checked.small is None:
         return
     checked.likeness = likeness(checked.small, atlas.small)
     turn = turn_of_image(checked.likeness)
     if turn is not None:
-        checked.add("warning", path, f"fits the atlas far better {turn}", EXPORT_UPRIGHT)
+        checked.add("warning", path, f"fits {atlas.title} far better {turn}", EXPORT_UPRIGHT)
 
 
 def _check_label_orientation(checked: CheckedCase, label: npt.NDArray[Any]) -> None:
@@ -181,9 +198,9 @@ def _check_label(checked: CheckedCase, options: ReadOptions, atlas: CheckedCase 
         else:
             checked.add("error", path, what, "Export it again from the image.")
     unknown = sorted(checked.pixels.keys() - atlas.pixels.keys() - {0}) if atlas and atlas.pixels else []
-    if unknown:
-        what = f"has label ids that the atlas lacks: {', '.join(map(str, unknown))}"
-        checked.add("warning", path, what, "Give them to the atlas; they are left out of the Dice.")
+    if atlas and unknown:
+        what = f"has label ids that {atlas.title} lacks: {', '.join(map(str, unknown))}"
+        checked.add("warning", path, what, f"Give them to {atlas.title}; they are left out of the Dice.")
     if atlas:
         _compare_palettes(checked, path, atlas)
 
@@ -194,7 +211,7 @@ def _compare_palettes(checked: CheckedCase, path: Path, atlas: CheckedCase) -> N
     shared = sorted(checked.pixels.keys() & atlas.pixels.keys())
     differ = [i for i in shared if (checked.palette[i] != atlas.palette[i]).any()]
     if differ:
-        what = f"its palette gives other colours than the atlas's to the label ids {', '.join(map(str, differ))}"
+        what = f"its palette gives other colours than {atlas.title}'s to the label ids {', '.join(map(str, differ))}"
         remedy = "Make sure that the ids mean the same: only ids are compared, never colours."
         checked.add("warning", path, what, remedy)
 

@@ -1,13 +1,13 @@
 """Check what the sets of a data set have to do with each other: the atlas, the training and the validation images."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from regstudio.data.checked_case import EXPORT_UPRIGHT, CheckedCase
+from regstudio.data.checked_case import EXPORT_UPRIGHT, CheckedCase, Role
 from regstudio.data.geometry import MAX_ANGLE, TURNS, Turn, turn_to
 from regstudio.data.layout import Case, DataIndex
 from regstudio.data.orientation import turn_of_image, turn_of_label, turn_of_set
@@ -16,17 +16,18 @@ from regstudio.data.problems import Problem
 Fit = npt.NDArray[np.float64]  # (8,): how well a picture fits in each of the eight ways to turn it
 
 
-def compare_sets(
-    index: DataIndex, *, atlas: list[CheckedCase], training: list[CheckedCase], validation: list[CheckedCase]
-) -> list[Problem]:
+def compare_sets(index: DataIndex, sets: Mapping[Role, list[CheckedCase]]) -> list[Problem]:
     """Return the problems between the sets: pictures in both, missing label ids, nothing usable."""
+    atlas, training, validation = sets["atlas"], sets["training"], sets["validation"]
     report = CheckedCase(case=Case(id="", image=index.root), role="atlas", usable=None)
     if atlas and atlas[0].facing is None:
         _compare_places(report, [*training, *validation])
     for cases in (training, validation):
         images = [(checked.case.image, checked.likeness) for checked in cases]
         labels = [(checked.case.label, checked.explained) for checked in cases]
-        _judge_orientation(report, images, turn_of_image, "images fit the atlas")
+        _judge_orientation(
+            report, images, turn_of_image, "images fit their fixed image" if "fixed" in sets else "images fit the atlas"
+        )
         _judge_orientation(report, labels, turn_of_label, "labels fit their images")
     train_images = {checked.digest: checked.case.image for checked in training if checked.digest}
     for checked in validation:

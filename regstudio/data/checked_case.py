@@ -12,7 +12,7 @@ from regstudio.data.geometry import Facing, Geometry
 from regstudio.data.layout import Case
 from regstudio.data.problems import Problem, Severity
 
-Role = Literal["atlas", "training", "validation"]
+Role = Literal["atlas", "fixed", "training", "validation"]
 EXPORT_UPRIGHT = "Look at both, and export it again the right way round."
 
 
@@ -34,6 +34,11 @@ class CheckedCase:
     digest: bytes = b""
     pixels: Counter[int] = field(default_factory=Counter)
     palette: npt.NDArray[np.uint8] | None = None
+
+    @property
+    def title(self) -> str:
+        """What a fixed image is called to those that are compared with it."""
+        return "the atlas" if self.role == "atlas" else "its fixed image"
 
     def add(self, severity: Severity, path: Path, what: str, remedy: str, *, left_out: bool = False) -> None:
         """Add a problem of a file."""

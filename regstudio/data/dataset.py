@@ -38,7 +38,8 @@ class RegistrationDataset(Dataset[Item]):
     Where files know their place, axes are exchanged and reversed until all lie as the atlas does (in mode 'pair', as
     the first case).
 
-    In mode 'atlas' item i is (atlas, case i), and the atlas is loaded once. In mode 'pair' the items are all n (n - 1)
+    In mode 'atlas' item i is (atlas, case i), and the atlas is loaded once; where all cases have a fixed image of their
+    own, it is (that, case i). In mode 'pair' the items are all n (n - 1)
     ordered pairs of different cases. An epoch draws n of them: each case is the moving image once, with a random
     partner.
 
@@ -64,15 +65,16 @@ class RegistrationDataset(Dataset[Item]):
     ) -> None:
         self._partly_labelled, self._aligned = partly_labelled, aligned
         self.cases, self.mode = tuple(cases), mode
-        if mode == "atlas" and atlas is None:
+        own = mode == "atlas" and atlas is None
+        if own and not all(case.fixed for case in self.cases):
             raise DataError("There is no atlas to register to. Give one, or use mode 'pair'.")
         if len(self.cases) < (1 if mode == "atlas" else 2):
             raise DataError(f"Mode '{mode}' needs more images than {len(self.cases)}. Add some.")
-        self._reference = atlas if mode == "atlas" and atlas is not None else self.cases[0]
+        self._reference = atlas if mode == "atlas" and atlas is not None else self.cases[0].fixed or self.cases[0]
         self._image_loader = (image_loader or ImageLoader()).facing_as(self._reference.image)
         self._label_loader = label_loader and label_loader.facing_as(self._reference.image)
         reference = _load(self._reference, self._image_loader, self._label_loader)
-        self._atlas = reference if mode == "atlas" else None
+        self._atlas = reference if mode == "atlas" and not own else None
         self._shape = reference["image"].shape
         if min(self._shape[1:]) < MIN_SIDE:
             what = f"is smaller than {MIN_SIDE} x {MIN_SIDE} pixels"
@@ -86,13 +88,18 @@ class RegistrationDataset(Dataset[Item]):
         """Return item `index`; in mode 'pair' index // (n - 1) is the moving case, and the remainder its partner."""
         if not 0 <= index < len(self):
             raise IndexError(index)
-        if self._atlas is not None:
-            pair = _pair(self._atlas, self._case(index))
+        if self.mode == "atlas":
+            pair = _pair(self._fixed(self.cases[index]), self._case(self.cases[index]))
             if self._aligned is not None:
                 pair["affine"] = torch.from_numpy(self._aligned[self.cases[index].image].astype(np.float32))
             return pair
         moving, other = divmod(index, len(self.cases) - 1)
-        return _pair(self._case(other + (other >= moving)), self._case(moving))
+        return _pair(self._case(self.cases[other + (other >= moving)]), self._case(self.cases[moving]))
+
+    @property
+    def has_atlas(self) -> bool:
+        """Whether all items have the same fixed image."""
+        return self._atlas is not None
 
     def epoch_order(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
         """Draw the item indices of one pass over the cases, in random order: as many as there are cases."""
@@ -101,8 +108,13 @@ class RegistrationDataset(Dataset[Item]):
             order = order * (len(self.cases) - 1) + generator.integers(len(self.cases) - 1, size=len(self.cases))
         return order
 
-    def _case(self, index: int) -> Item:
-        case = self.cases[index]
+    def _fixed(self, case: Case) -> Item:
+        if self._atlas is not None:
+            return self._atlas
+        assert case.fixed is not None
+        return self._case(case.fixed)
+
+    def _case(self, case: Case) -> Item:
         labels = None if self._partly_labelled and case.label is None else self._label_loader
         loaded = _load(case, self._image_loader, labels)
         if self._label_loader is not None and labels is None:
@@ -113,16 +125,16 @@ class RegistrationDataset(Dataset[Item]):
 
 
 def load_validation_pair(
-    case: Case, atlas: Case, image_loader: ImageLoader, label_loader: LabelLoader | None = None
+    case: Case, fixed_case: Case, image_loader: ImageLoader, label_loader: LabelLoader | None = None
 ) -> ValidationPair:
-    """Load a case and the atlas, with labels if both have one; raises DataError if a size differs."""
-    image_loader = image_loader.facing_as(atlas.image)
-    label_loader = label_loader and label_loader.facing_as(atlas.image)
-    labelled = label_loader is not None and case.label is not None and atlas.label is not None
-    fixed = _load(atlas, image_loader, label_loader if labelled else None)
+    """Load a case and its fixed image, with labels if both have one; raises DataError if a size differs."""
+    image_loader = image_loader.facing_as(fixed_case.image)
+    label_loader = label_loader and label_loader.facing_as(fixed_case.image)
+    labelled = label_loader is not None and case.label is not None and fixed_case.label is not None
+    fixed = _load(fixed_case, image_loader, label_loader if labelled else None)
     moving = _load(case, image_loader, label_loader if labelled else None)
     for path, tensor in zip((case.image, case.label), moving.values(), strict=False):
-        refuse_other_size(path, tensor.shape, atlas.image, fixed["image"].shape)
+        refuse_other_size(path, tensor.shape, fixed_case.image, fixed["image"].shape)
     return cast(ValidationPair, {"id": case.id, **_pair(fixed, moving)})
 
 

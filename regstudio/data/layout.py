@@ -5,6 +5,9 @@
       moving/                 NAME.ext, to train on          moving_seg/              NAME_seg.ext (optional)
       validation_moving/      NAME.ext, to validate on       validation_moving_seg/   NAME_seg.ext (optional)
 
+Where fixed/ holds several images that bear the names of moving ones, there is no atlas: each moving image belongs to
+the fixed image of its name, whose label is fixed_seg/NAME_seg.ext.
+
 Only names are read here; no file is opened. Image and label may have different formats and the same folder.
 """
 
@@ -13,7 +16,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from regstudio.data.formats import EXTENSIONS, stem
@@ -39,11 +42,15 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """An image and its label, if it has one; `id` is the stem of the image's file name."""
+    """An image and its label, if it has one; `id` is the stem of the image's file name.
+
+    `fixed` is the case that it is registered to, where it has one of its own; else that is the atlas.
+    """
 
     id: str
     image: Path
     label: Path | None = None
+    fixed: "Case | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +62,16 @@ class DataIndex:
     train: tuple[Case, ...]
     validation: tuple[Case, ...]
     problems: tuple[Problem, ...]
+
+    @property
+    def reference(self) -> Case | None:
+        """The picture that all others are read like: the atlas, or in a folder of pairs the first fixed image."""
+        return self.atlas or next((case.fixed for case in (*self.validation, *self.train) if case.fixed), None)
+
+    @property
+    def evaluated(self) -> tuple[Case, ...]:
+        """The cases that methods are measured on: those for validation, or all pairs where none are set apart."""
+        return self.validation or (() if self.atlas else self.train)
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -83,8 +100,9 @@ def index_folder(layout: Layout) -> DataIndex:
         listing.add("error", root, "may not be read (permission denied)", "Change its permissions.")
     if listing.problems:
         return DataIndex(root=root, atlas=None, train=(), validation=(), problems=tuple(listing.problems))
-    atlas = _find_atlas(layout, listing)
     train_dir, valid_dir = root / layout.train_moving_subdir, root / layout.valid_moving_subdir
+    partners = _find_partners(layout, listing, (train_dir, valid_dir))
+    atlas = None if partners else _find_atlas(layout, listing)
     train = find_cases(listing, train_dir, root / layout.train_moving_seg_subdir, layout.file_pattern)
     if not train:
         _explain_no_images(listing, train_dir, layout)
@@ -94,9 +112,33 @@ def index_folder(layout: Layout) -> DataIndex:
         listing.add("note", valid_dir, "there is no such folder, so nothing is validated", remedy)
     elif not validation:
         listing.add("warning", valid_dir, "holds no image to validate on", "Put some there, or remove the folder.")
+    if partners:
+        train, validation = (with_partners(listing, cases, partners) for cases in (train, validation))
     validation = _keep_labelled(listing, validation)
     _add_set_problems(listing, layout, atlas, train, validation)
     return DataIndex(root=root, atlas=atlas, train=train, validation=validation, problems=tuple(listing.problems))
+
+
+def _find_partners(layout: Layout, listing: FolderListing, moving: tuple[Path, ...]) -> dict[str, Case]:
+    """Return the fixed images of a folder of pairs by name; nothing where there is an atlas."""
+    folder = layout.data_base_dir / layout.fixed_subdir
+    images, _ = split_images_and_labels(listing.pictures(folder) or [])
+    names = {stem(path) for path in images}
+    if len(images) < 2 or (folder / layout.atlas_name).is_file():
+        return {}
+    if names.isdisjoint(stem(path) for moving_folder in moving for path in listing.pictures(moving_folder) or []):
+        return {}
+    cases = find_cases(listing, folder, layout.data_base_dir / layout.fixed_seg_subdir, "*")
+    return {case.id: case for case in cases}
+
+
+def with_partners(listing: FolderListing, cases: tuple[Case, ...], partners: dict[str, Case]) -> tuple[Case, ...]:
+    """Return the cases that have a fixed image of their name, with it; the others become problems."""
+    for case in cases:
+        if case.id not in partners:
+            remedy = "Put it into the folder of the fixed images, or remove this one."
+            listing.add("warning", case.image, "has no fixed image of the same name", remedy, left_out=True)
+    return tuple(replace(case, fixed=partners[case.id]) for case in cases if case.id in partners)
 
 
 def _find_atlas(layout: Layout, listing: FolderListing) -> Case | None:

@@ -105,11 +105,12 @@ class _Side:
 
 @dataclass(frozen=True, kw_only=True)
 class PairReader:
-    """Reads cases as pairs with one fixed image; `with_points` reads landmarks, too (see regstudio.data.points).
+    """Reads cases as pairs with their own fixed image, or with `fixed` where they have none.
 
-    The loaders say how files are read. Where files know their place, axes are exchanged and reversed until all lie as
-    the fixed image does, and each label as its image. Images of another size than the fixed one need loaders that have
-    a `size`. Raises DataError, naming the file, for what cannot be used.
+    `with_points` reads landmarks, too (see regstudio.data.points). The loaders say how files are read. Where files know
+    their place, axes are exchanged and reversed until all lie as the fixed image does, and each label as its image.
+    Images of another size than the fixed one need loaders that have a `size`. Raises DataError, naming the file, for
+    what cannot be used.
     """
 
     fixed: Case
@@ -118,7 +119,9 @@ class PairReader:
     with_points: bool = False
 
     def __call__(self, case: Case) -> Pair:
-        """Return the pair of the fixed image and a case."""
+        """Return the pair of a case and its fixed image."""
+        if case.fixed is not None and case.fixed != self.fixed:
+            return self._for(case.fixed)(case)
         fixed, moving = self._fixed_side, self._read(case)
         refuse_other_size(case.image, moving.image.shape, self.fixed.image, fixed.image.shape)
         # An image of another size than the fixed one was resampled, its outer edges kept in place.
@@ -146,6 +149,15 @@ class PairReader:
             size = size[1], size[0]
         labels = replace(self.label_loader, axes=axes, size=size)
         return replace(self, image_loader=replace(images, axes=axes, size=size), label_loader=labels)
+
+    def _for(self, fixed: Case) -> "PairReader":
+        """Return this reader for another fixed image, whose size others are resampled to if this one's is."""
+        if self.image_loader.size is None:
+            return replace(self, fixed=fixed)
+        images, labels = replace(self.image_loader, size=None), replace(self.label_loader, size=None)
+        size = PairReader(fixed=fixed, image_loader=images, label_loader=labels).fixed_image.shape
+        images, labels = replace(images, size=size), replace(labels, size=size)
+        return replace(self, fixed=fixed, image_loader=images, label_loader=labels)
 
     @property
     def fixed_image(self) -> npt.NDArray[np.float32]:

@@ -75,12 +75,12 @@ class Evaluation:
 
 
 def evaluate(method: Method, cases: Sequence[Case], read: PairReader) -> Iterator[CaseResult]:
-    """Register each case to the reader's fixed image and yield it with its scores.
+    """Register each case to its fixed image and yield it with its scores.
 
     Raises DataError, naming the file, if a case cannot be used: a mean over fewer cases would mislead.
 
-        read = pair_reader(config.reading, index.atlas)
-        evaluation = collect(method, evaluate(method, index.validation, read))
+        read = pair_reader(config.reading, index.reference)
+        evaluation = collect(method, evaluate(method, index.evaluated, read))
     """
     read = read.read_by(axes_of(method))
     for case in cases:

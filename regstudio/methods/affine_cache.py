@@ -49,7 +49,7 @@ def cached_affine(
 
 
 def affine_matrices(
-    fixed: Array,
+    fixed: Array | Callable[[Path], Array],
     images: Sequence[Path],
     load: Load,
     *,
@@ -59,6 +59,7 @@ def affine_matrices(
 ) -> Generator[tuple[Path, Affine | DataError], None, None]:
     """Register each image to `fixed` (H, W) in `workers` threads (default: one a core); yield the results in order.
 
+    `fixed` may be a function that returns the fixed image of an image file.
     `load` reads an image file as (H, W) or (1, H, W). If it raises a DataError, that is the image's result. The results
     do not depend on `workers`.
     """
@@ -67,12 +68,14 @@ def affine_matrices(
         yield from zip(images, results, strict=True)
 
 
-def _load_and_register(fixed: Array, load: Load, cache: Path | None, search: Search, path: Path) -> Affine | DataError:
+def _load_and_register(
+    fixed: Array | Callable[[Path], Array], load: Load, cache: Path | None, search: Search, path: Path
+) -> Affine | DataError:
     try:
-        moving = load(path)
+        moving, own = load(path), fixed(path) if callable(fixed) else fixed
     except DataError as error:
         return error
-    return cached_affine(fixed, moving.reshape(moving.shape[-2:]), cache, search=search)
+    return cached_affine(own, moving.reshape(moving.shape[-2:]), cache, search=search)
 
 
 def _cache_key(version: str, fixed: Array, moving: Array) -> str:

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from regstudio.data.formats import EXTENSIONS, stem
-from regstudio.data.layout import Case, find_cases
+from regstudio.data.layout import Case, find_cases, with_partners
 from regstudio.data.listing import LABEL_SUFFIX, FolderListing
 from regstudio.data.pairs import PairReader
 from regstudio.data.problems import FileError, Problem
@@ -43,6 +43,25 @@ def find_moving(moving: Path, labels: Path | None = None) -> tuple[tuple[Case, .
     return cases, tuple(listing.problems)
 
 
+def find_fixed(
+    fixed: Path, labels: Path | None, cases: tuple[Case, ...]
+) -> tuple[Case, tuple[Case, ...], tuple[Problem, ...]]:
+    """Return a fixed image, the cases, and the problems of the folder.
+
+    `fixed` is a file, for all cases, or a folder: each case is then returned with the fixed image of its name.
+    `labels` is the file or the folder of their labels, as in `find_moving`. Raises DataError where no names meet.
+    """
+    if not fixed.is_dir():
+        return Case(id=stem(fixed), image=fixed, label=_label_of(fixed, labels)), cases, ()
+    listing = FolderListing()
+    partners = {case.id: case for case in find_cases(listing, fixed, labels or fixed, "*")}
+    paired = with_partners(listing, cases, partners)
+    if not paired:
+        raise FileError(fixed, "holds no image of the same name as a moving one", "Name the fixed image's file.")
+    assert paired[0].fixed is not None
+    return paired[0].fixed, paired, tuple(listing.problems)
+
+
 def register_files(
     method: Method,
     reader: PairReader,
@@ -53,7 +72,7 @@ def register_files(
     overwrite: bool = False,
     group: Group = SINGLE_PROCESS,
 ) -> Iterator[FileResult]:
-    """Register each case to the reader's fixed image, save its results to the folder `out`, and yield them in order.
+    """Register each case to its fixed image, save its results to the folder `out`, and yield them in order.
 
     A table of the metrics is written last: metrics.csv, or NAME_metrics.csv for a single case. If one of several cases
     fails, its result has the error and the others continue; a single case raises. Raises DataError if the fixed image
@@ -68,7 +87,7 @@ def register_files(
     reader = reader.read_by(axes_of(method))
     assert reader.fixed_image is not None  # reading it raises its errors before anything is written
     if len(cases) > 1:
-        _refuse_folder_of_inputs(out, (reader.fixed, *cases))
+        _refuse_folder_of_inputs(out, (reader.fixed, *(case.fixed for case in cases if case.fixed), *cases))
     results: dict[str, FileResult] = {}
     with _output_errors(out):
         out.mkdir(parents=True, exist_ok=True)

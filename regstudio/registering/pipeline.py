@@ -82,7 +82,7 @@ class RegisteringJob:
     def _digest(self, case: Case) -> str:
         if self.journal is None or not case.image.is_file():
             return ""
-        fixed = self.reader.fixed
+        fixed = case.fixed or self.reader.fixed
         return digest_of(self.recipe, (fixed.image, fixed.label, case.image, case.label))
 
     def _reused(self, case: Case, digest: str) -> FileResult | None:

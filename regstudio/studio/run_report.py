@@ -37,15 +37,15 @@ def write(studio: Studio, run: Run, progress: Progress = lambda results, total: 
     checkpoint, config = checkpoint_of(studio, run), run.config()
     studio.allowed(str(config.layout.data_base_dir))
     index = studio.index(config)
-    if index.errors or index.atlas is None or not index.validation:
+    reference, total = index.reference, len(index.evaluated)
+    if index.errors or reference is None or not total:
         reasons = [str(problem) for problem in index.errors] or [f"{index.root}: there are no validation images."]
         raise DataError("\n".join([f"{run.path.name} cannot be evaluated:", *reasons]))
     from regstudio.evaluation.report.compose import checkpoint_method, compose, measure
     from regstudio.training.setup import pair_reader
 
     method = checkpoint_method(checkpoint, config.optimisation.device)
-    read = pair_reader(config.reading, index.atlas, with_points=True)
-    total = len(index.validation)
+    read = pair_reader(config.reading, reference, with_points=True)
     evaluation = measure(method, index, read, lambda results: progress(results, total))
     compose(folder_of(run), method, [evaluation], index, read)
     return folder_of(run)

@@ -133,20 +133,21 @@ class Viewer:
         return read_config(record) if record else self._studio.config
 
     def chosen(self, config: TrainConfig, name: str | None = None) -> ChosenCase:
-        """Return a case by its name in `cases`, with the atlas; the first if none is named."""
+        """Return a case by its name in `cases`, with its fixed image; the first if none is named."""
         index = self._index(config)
         wanted_set, _, wanted = (name or "").partition("/")
         cases = {"validation": index.validation, "training": index.train}.get(wanted_set, ())
         found = next((case for case in cases if case.id == wanted), None)
         if not name:
             found = next(iter((*index.validation, *index.train)), None)
-        if found is None or index.atlas is None:
+        fixed = index.atlas if found is None else found.fixed or index.atlas
+        if found is None or fixed is None:
             reasons = "\n".join(map(str, index.errors)) or f"{name}: there is no such case in {index.root}."
             raise DataError(reasons)
-        for path in (index.atlas.image, index.atlas.label, found.image, found.label):
+        for path in (fixed.image, fixed.label, found.image, found.label):
             if path is not None:
                 self._check(path, config)
-        return ChosenCase(case=found, reader=_uncached_reader(config, index.atlas))
+        return ChosenCase(case=found, reader=_uncached_reader(config, fixed))
 
     def own_images(self, config: TrainConfig, files: dict[str, Path | None], *, resize: bool = False) -> ChosenCase:
         """Return a case of the user's own `files`: moving, and if given fixed, fixed_label and moving_label.

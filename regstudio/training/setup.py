@@ -38,10 +38,10 @@ from regstudio.training.step import Learner
 class Parts:
     """The objects of one training.
 
-    `size` is that of the images, (H, W). `validation` is empty if validation is off. `preview` is the case that
-    previews show. `cases_digest` is a hash of the list of training images. `aligned` maps each moving image to its
-    affine matrix, filled before the first step; None without affine alignment. `group` holds the processes that train
-    together.
+    `reference` is the atlas or, of pairs, the first fixed image. `size` is that of the images, (H, W). `validation` is
+    empty if validation is off. `preview` is the case that previews show. `cases_digest` is a hash of the list of
+    training images. `aligned` maps each moving image to its affine matrix, filled before the first step; None without
+    affine alignment. `group` holds the processes that train together.
     """
 
     group: Group
@@ -51,7 +51,7 @@ class Parts:
     steps_per_epoch: int
     cases_digest: str
     size: tuple[int, int]
-    atlas: Case
+    reference: Case
     training: tuple[Case, ...]
     validation: tuple[Case, ...]
     preview: Case
@@ -112,11 +112,12 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, 
 
     `axes` is the rule by which NIfTI files are read: a run that was started with version 0.1 keeps its own.
     """
-    if index.errors or index.atlas is None:
+    reference = index.reference
+    if index.errors or reference is None:
         raise DataError("\n".join(["The data cannot be trained on:", *map(str, index.errors)]))
     device = find_device(group.device(config.optimisation.device))
-    image_loader, label_loader = loaders(config.reading, index.atlas, axes)
-    height, width = image_loader(index.atlas.image).shape[-2:]
+    image_loader, label_loader = loaders(config.reading, reference, axes)
+    height, width = image_loader(reference.image).shape[-2:]
     label_ids = _label_ids(config, index, label_loader)
     aligned: dict[Path, Matrix] | None = {} if config.alignment.affine == "auto" else None
     loader = TrainingLoader(
@@ -144,9 +145,9 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, 
         steps_per_epoch=steps,
         cases_digest=hashlib.sha256("\n".join(case.id for case in index.train).encode()).hexdigest(),
         size=(height, width),
-        atlas=index.atlas,
+        reference=reference,
         training=index.train,
-        validation=_validation_cases(config, index, index.atlas),
+        validation=_validation_cases(config, index),
         preview=(*index.validation, *index.train)[0],
         image_loader=image_loader,
         label_loader=label_loader,
@@ -216,23 +217,26 @@ def _label_ids(config: TrainConfig, index: DataIndex, label_loader: LabelLoader)
     """Return the label ids for the Dice loss; empty without it. Raises ConfigError if there are no labels."""
     if not config.loss.dice_weight:
         return ()
-    if index.atlas is None or index.atlas.label is None or not any(case.label for case in index.train):
+    fixed = [index.atlas] if index.atlas else [case.fixed for case in index.train if case.fixed]
+    labelled = [(case.image, case.label) for case in fixed if case.label]
+    if not labelled or not any(case.label for case in index.train):
         layout = config.layout
         raise ConfigError(
             f"dice_weight is {config.loss.dice_weight:g}, but there are no labels to train on. Put the atlas's in "
             f"{layout.fixed_seg_subdir}/ and some images' in {layout.train_moving_seg_subdir}/, or set it to 0."
         )
-    ids = tuple(int(label) for label in np.unique(label_loader(index.atlas.label, index.atlas.image)) if label != 0)
+    found = set().union(*(np.unique(label_loader(label, image)).tolist() for image, label in labelled))
+    ids = tuple(sorted(int(label) for label in found if label != 0))
     if not ids:
         raise ConfigError(
-            f"dice_weight is {config.loss.dice_weight:g}, but {index.atlas.label} holds background alone. "
-            "Save the atlas's label with its ids, or set it to 0."
+            f"dice_weight is {config.loss.dice_weight:g}, but {labelled[0][1]} holds background alone. "
+            "Save the fixed image's label with its ids, or set it to 0."
         )
     return ids
 
 
-def _validation_cases(config: TrainConfig, index: DataIndex, atlas: Case) -> tuple[Case, ...]:
-    labelled = atlas.label is not None and any(case.label for case in index.validation)
+def _validation_cases(config: TrainConfig, index: DataIndex) -> tuple[Case, ...]:
+    labelled = any(case.label and fixed.label for case in index.validation if (fixed := case.fixed or index.atlas))
     wanted = config.validation.run_validation
     if wanted and not index.validation:
         raise ConfigError(

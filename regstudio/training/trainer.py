@@ -183,9 +183,10 @@ class _Training:
                     return
 
     def _affine_maps(self, cases: Sequence[Case]) -> Generator[tuple[Path, Matrix], None, None]:
-        load = self.parts.image_loader
-        fixed, images = load(self.parts.atlas.image)[0], [case.image for case in cases]
-        with closing(affine_matrices(fixed, images, load, workers=self.parts.group.cores)) as results:
+        load, images = self.parts.image_loader, [case.image for case in cases]
+        fixed = {case.image: (case.fixed or self.parts.reference).image for case in cases}
+        results = affine_matrices(lambda path: load(fixed[path])[0], images, load, workers=self.parts.group.cores)
+        with closing(results):
             for path, affine in results:
                 if isinstance(affine, DataError):
                     raise affine

@@ -24,7 +24,8 @@ T = TypeVar("T")
 
 def register_case(parts: Parts, case: Case) -> Registration:
     """Register a case with the current network, using its affine map if alignment is on."""
-    pair = pair_of_tensors(load_validation_pair(case, parts.atlas, parts.image_loader, parts.label_loader))
+    fixed = case.fixed or parts.reference
+    pair = pair_of_tensors(load_validation_pair(case, fixed, parts.image_loader, parts.label_loader))
     aligned = parts.aligned
     method = NetworkMethod(
         model=parts.learner.averaged.eval(),
@@ -50,7 +51,7 @@ def validate_case(parts: Parts, case: Case) -> dict[str, float]:
 
 def validate(parts: Parts, cases: Sequence[Case]) -> Generator[dict[str, float], None, None]:
     """Yield the metrics of each case in order; on the CPU, several small cases are validated in parallel."""
-    at_once = images_at_once(parts.device, parts.image_loader(parts.atlas.image).size)
+    at_once = images_at_once(parts.device, parts.image_loader(parts.reference.image).size)
     return map_in_order(partial(validate_case, parts), cases, workers=at_once, initializer=divide_cpu_threads(at_once))
 
 

@@ -89,7 +89,7 @@ def test_it_agrees_with_the_validation_of_a_training(quick_config: Callable[...,
     expected = mean_metrics(validate_case(parts, case) for case in parts.validation)
     arguments = {"encoder_channels": 2, "decoder_channels": 4}
     method = load_method(Checkpoint(weights=model.state_dict(), network=arguments), device="cpu")
-    read = PairReader(fixed=parts.atlas, image_loader=parts.image_loader, label_loader=parts.label_loader)
+    read = PairReader(fixed=parts.reference, image_loader=parts.image_loader, label_loader=parts.label_loader)
     evaluation = collect(method, evaluate(method, parts.validation, read))
     for name in ("dice_before", "dice", "njd", "njd_percent"):
         assert evaluation.describe(name).mean == pytest.approx(expected[name], abs=1e-12)

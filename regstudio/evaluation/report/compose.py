@@ -38,17 +38,17 @@ def measure(
     watch: Callable[[Iterable[CaseResult]], Iterable[CaseResult]] = lambda results: results,
     group: Group = SINGLE_PROCESS,
 ) -> Evaluation:
-    """Evaluate a method on all validation images; `watch` wraps the results, such as tqdm.
+    """Evaluate a method on all images to evaluate on; `watch` wraps the results, such as tqdm.
 
     The processes of a `group` share the images, each watches its own, and each returns the whole evaluation.
     """
-    results = evaluate(method, index.validation[group.shard], read)
+    results = evaluate(method, index.evaluated[group.shard], read)
     return collect(method, watch(results), data_provenance(index), group)
 
 
 def comparisons(method: Method, shown: Collection[str], index: DataIndex, read: PairReader) -> dict[str, Comparison]:
     """Register the cases with the ids `shown` again, and return what to draw of each by id."""
-    chosen = [case for case in index.validation if case.id in shown]
+    chosen = [case for case in index.evaluated if case.id in shown]
     found = (result.registration for result in evaluate(method, chosen, read))
     return {registration.pair.id: comparison(registration) for registration in found}
 

@@ -1,0 +1,98 @@
+"""Folders of pairs, evaluated, registered and trained on from the command line."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from regstudio.cli import main
+from regstudio.data.formats import read_image
+from regstudio.data.writing import write_image, write_label
+from regstudio.networks.checkpoint import save_checkpoint
+from tests.known_flows import constant_flow
+from tests.pictures import ids, ramp
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Two pairs whose moving images are the fixed ones, two pixels further down; the fixed images differ."""
+    for name, shift in (("p1", 0.0), ("p2", 30.0)):
+        for folder, image, label in (
+            ("fixed", ramp(shift=shift), ids()),
+            ("moving", lower(ramp(shift=shift)), lower(ids())),
+        ):
+            write_image(tmp_path / "data" / folder / f"{name}.png", image)
+            write_label(tmp_path / "data" / f"{folder}_seg" / f"{name}_seg.png", label)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A network that moves every image up by two pixels."""
+    path = tmp_path / "up.pt"
+    save_checkpoint(path, constant_flow(2, 0))
+    return path
+
+
+def lower(array: np.ndarray) -> np.ndarray:
+    """An array whose rows are two further down; the first one is repeated."""
+    return np.pad(array[:-2], ((2, 0), (0, 0)), mode="edge")
+
+
+def expected_dice() -> float:
+    """Of the labels moved back: their last two rows come from outside."""
+    fixed, warped = ids(), np.pad(ids()[:-2], ((0, 2), (0, 0)))
+    shared = [((fixed == i) & (warped == i), fixed == i, warped == i) for i in (1, 2, 7)]
+    return float(np.mean([2 * both.sum() / (one.sum() + other.sum()) for both, one, other in shared]))
+
+
+def run(*arguments: object) -> Result:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_evaluation_compares_each_image_with_its_own(pairs: Path, checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.json"
+    run("evaluate", "--device", "cpu", "--checkpoint", checkpoint, "--data_base_dir", pairs, "--json", out)
+    record = json.loads(out.read_text())
+    assert [case["id"] for case in record["cases"]] == ["p1", "p2"]
+    assert record["mean"]["dice_before"] < 0.93
+    assert record["mean"]["dice"] == pytest.approx(expected_dice())
+
+
+def test_two_folders_are_registered_pair_by_pair(pairs: Path, checkpoint: Path, tmp_path: Path) -> None:
+    out, folders = tmp_path / "out", [f"--fixed={pairs}/fixed", f"--moving={pairs}/moving"]
+    labels = [f"--fixed_seg={pairs}/fixed_seg", f"--moving_seg={pairs}/moving_seg"]
+    run("register", "--device", "cpu", "--checkpoint", checkpoint, *folders, *labels, "--out", out)
+    for name in ("p1", "p2"):
+        warped, fixed = (
+            read_image(path).array for path in (out / f"{name}_warped.png", pairs / "fixed" / f"{name}.png")
+        )
+        np.testing.assert_allclose(warped[:-2], fixed[:-2], atol=1)
+    with (out / "metrics.csv").open(newline="") as table:
+        assert [float(row["dice"]) for row in csv.DictReader(table)] == pytest.approx([expected_dice()] * 2)
+
+
+@pytest.mark.slow
+def test_a_training_on_pairs_validates_pairs(pairs: Path, tmp_path: Path) -> None:
+    (pairs / "validation_moving").mkdir()
+    (pairs / "validation_moving_seg").mkdir()
+    (pairs / "moving" / "p2.png").rename(pairs / "validation_moving" / "p2.png")
+    (pairs / "moving_seg" / "p2_seg.png").rename(pairs / "validation_moving_seg" / "p2_seg.png")
+    run(
+        *("train", "--data_base_dir", pairs, "--runs_dir", tmp_path / "runs", "--run_name", "pairs", "--epochs", 1),
+        *("--device", "cpu", "--encoder_channels", 4, "--decoder_channels", 4, "--affine", "auto"),
+    )
+    events = [json.loads(line) for line in (tmp_path / "runs" / "pairs" / "events.jsonl").read_text().splitlines()]
+    metrics = next(event["metrics"] for event in events if event["event"] == "EpochDone")
+    assert 0.5 < metrics["dice_before"] < 0.95
+    run(
+        *("evaluate", "--checkpoint", tmp_path / "runs" / "pairs" / "checkpoints" / "best_model.pt"),
+        *("--json", tmp_path / "scores.json", "--device", "cpu"),
+    )
+    scores = json.loads((tmp_path / "scores.json").read_text())["mean"]
+    assert scores["dice"] == pytest.approx(metrics["dice"], abs=1e-6)
