@@ -18,7 +18,7 @@ from regstudio.distributed import SINGLE_PROCESS
 from regstudio.networks.checkpoint import load_checkpoint, load_weights
 from regstudio.runs.events import EpochDone, PairValidated, RunFinished, RunStarted
 from regstudio.runs.run import Run, open_run
-from regstudio.training.checkpointing import State
+from regstudio.training.saved_state import State
 from regstudio.training.setup import build
 from regstudio.training.trainer import train
 from regstudio.training.validation import mean_metrics, validate_case

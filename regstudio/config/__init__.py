@@ -1,6 +1,6 @@
 """All settings of a training: declared in sections, preset in presets, built and validated in building."""
 
-from regstudio.config.building import Setting, build_config, extend_epochs, read_config, settings
+from regstudio.config.building import Setting, build_config, extend_epochs, read_config, read_network, settings
 from regstudio.config.presets import PRESETS, Preset, preset_values
 from regstudio.config.sections import RESUMABLE, LayoutSection, ReadingSection, TrainConfig
 
@@ -16,5 +16,6 @@ __all__ = [
     "extend_epochs",
     "preset_values",
     "read_config",
+    "read_network",
     "settings",
 ]

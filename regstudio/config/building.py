@@ -5,12 +5,17 @@ import math
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
 from regstudio.config.sections import RESUMABLE, TrainConfig
 from regstudio.errors import ConfigError
+from regstudio.schema import shortened
+
+MAX_LISTED = 20  # wrong settings in one message
+MAX_SHOWN = 200  # letters of one value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,22 +90,28 @@ def read_config(record: Mapping[str, Any]) -> TrainConfig:
     return _validate(record)
 
 
+def read_network(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a network that a `record` gives; raises ConfigError as `build_config` does."""
+    return _validate({"network": dict(record)}).network.model_dump(include=set(record))
+
+
 def _unknown_name_message(name: str, known: Mapping[str, Any]) -> str:
     """Return the message for an unknown setting, with the nearest known name."""
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
-    return f"{name}: there is no such setting. Did you mean {nearest[0]}?"
+    nearest = difflib.get_close_matches(name[:MAX_SHOWN], known, n=1, cutoff=0)
+    return f"{_shown(name)}: there is no such setting. Did you mean {nearest[0]}?"
 
 
 def _validate(nested: Mapping[str, Any]) -> TrainConfig:
     try:
         return TrainConfig.model_validate(nested)
     except ValidationError as error:
-        messages = (_error_message(details["loc"], details["type"], details) for details in error.errors())
+        wrong = error.errors(include_url=False)[:MAX_LISTED]
+        messages = (_error_message(details["loc"], details["type"], details) for details in wrong)
         raise ConfigError("\n".join(messages)) from None
 
 
 def _error_message(location: tuple[int | str, ...], error: str, details: Mapping[str, Any]) -> str:
-    name = str(location[-1]) if len(location) < 2 else str(location[1])
+    name = _shown(".".join(map(str, location[1:] or location)) or "the record")
     if error == "extra_forbidden":
         known = {setting.name: setting for setting in settings()} if len(location) > 1 else TrainConfig.model_fields
         return _unknown_name_message(name, known)
@@ -109,7 +120,15 @@ def _error_message(location: tuple[int | str, ...], error: str, details: Mapping
         return f"{what[0].upper()}{what[1:]}."
     if error == "string_pattern_mismatch":
         what = "it should be: " + next(setting.help for setting in settings() if setting.name == name)
-    return f"{name} is {details['input']!s}: {what[0].lower()}{what[1:]}."
+    return f"{name} is {_shown(details['input'])}: {what[0].lower()}{what[1:]}."
+
+
+def _shown(value: object) -> str:
+    """Return a value as a message names it, however long it is."""
+    if not isinstance(value, str | Path):
+        return shortened(value)
+    text = str(value).encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def _field_type(annotation: Any) -> tuple[type, tuple[str, ...], bool]:

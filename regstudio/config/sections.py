@@ -7,12 +7,24 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 # Marks the settings that may change when a run is resumed.
 RESUMABLE: dict[str, Any] = {"resumable": True}
+MAX_NUMBER = 2**63
+MAX_LETTERS = 4096  # of a path; Linux takes no longer ones
+MAX_NAME_BYTES = 200  # of a run; file systems take 255, and backups and archives add to them
 
 
 class Section(BaseModel):
     """Base class of a group of settings, which validates itself."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+    @field_validator("*")
+    @classmethod
+    def _check_size(cls, value: Any) -> Any:
+        if isinstance(value, int | float) and abs(value) >= MAX_NUMBER:
+            raise ValueError(f"must be less than {MAX_NUMBER:.0e}")
+        if isinstance(value, str | Path) and len(str(value)) > MAX_LETTERS:
+            raise ValueError(f"must have less than {MAX_LETTERS} letters")
+        return value
 
     @field_validator("*")
     @classmethod
@@ -98,7 +110,9 @@ class LossSection(Section):
     """What is minimised: the sum of all terms, each times its weight; a weight of 0 leaves its term out."""
 
     ncc_weight: float = Field(1.0, ge=0, description="weight of the local cross-correlation of the images")
-    ncc_win: Annotated[int, AfterValidator(_check_odd)] = Field(9, ge=3, description="window of the NCC, in pixels")
+    ncc_win: Annotated[int, AfterValidator(_check_odd)] = Field(
+        9, ge=3, le=999, description="window of the NCC, in pixels"
+    )
     ncc_scales: int = Field(
         1,
         ge=1,
@@ -206,7 +220,7 @@ class RunSection(Section):
     runs_dir: Path = Field(Path("./runs"), description="folder of all runs")
     run_name: str | None = Field(
         None,
-        pattern=r"^[^/\\:*?\"<>|.][^/\\:*?\"<>|]*$",
+        pattern=r"^[^/\\:*?\"<>|.\x00-\x1f\x7f][^/\\:*?\"<>|\x00-\x1f\x7f]*$",
         description="name of the run's folder, no slashes; date and time if not given",
     )
     save_minutes: float = Field(
@@ -218,6 +232,13 @@ class RunSection(Section):
         description="checkpoints of epochs to keep: all, the newest N, or best: none beside best_model.pt and last.pt",
         json_schema_extra=RESUMABLE,
     )
+
+    @field_validator("run_name")
+    @classmethod
+    def _check_length(cls, value: str | None) -> str | None:
+        if value is not None and len(value.encode(errors="replace")) > MAX_NAME_BYTES:
+            raise ValueError(f"is longer than {MAX_NAME_BYTES} bytes, which not every file system takes; shorten it")
+        return value
 
 
 class TrainConfig(Section):

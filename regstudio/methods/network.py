@@ -14,7 +14,7 @@ from torch import Tensor
 
 from regstudio.data.loaders import Normalise, normalised
 from regstudio.data.pairs import Pair
-from regstudio.errors import CheckpointError, ConfigError, DeviceError
+from regstudio.errors import CheckpointError, ConfigError, DataError, DeviceError
 from regstudio.losses import Objective
 from regstudio.methods.affine import Matrix, affine_flow, affine_matrix
 from regstudio.methods.affine_cache import cached_affine
@@ -84,8 +84,14 @@ class NetworkMethod:
             final = self.model.follow(refined_field, moving, affine)
         end = self._now()
         inverse = self.model.inverse(final.field, affine)
+        flow = _to_array(final.flow)
+        if not np.isfinite(flow).all():
+            raise DataError(
+                f"{self.name}: its flow for this pair is not made of finite numbers, and warps nothing. "
+                "Take a checkpoint of an earlier epoch, or train again with a smaller --lr."
+            )
         return Transform(
-            flow=_to_array(final.flow),
+            flow=flow,
             seconds=end - start,
             affine_flow=None if matrix is None else affine_flow(matrix, pair.fixed.shape),
             inverse_flow=None if inverse is None else _to_array(inverse),

@@ -110,6 +110,8 @@ def start_from_zero(head: nn.Module) -> None:
     """Make a convolution to a field almost zero at first, so that training starts from the identity."""
     if not isinstance(head, nn.Conv2d) or head.bias is None:
         raise TypeError(f"a head is a convolution with a bias; got {head}")
+    if head.weight.is_meta:  # of a network of which only the shapes are asked; torch would import SymPy to draw numbers
+        return
     nn.init.normal_(head.weight, std=1e-5)
     nn.init.zeros_(head.bias)
 

@@ -3,17 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from pydantic import ConfigDict, Field, Strict, TypeAdapter
 from torch import Tensor
 
-from regstudio.errors import CheckpointError
+from regstudio.config import read_config, read_network
+from regstudio.errors import CheckpointError, ConfigError
 from regstudio.files import atomic_path
 from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.build import build_network
+from regstudio.networks.checkpoint_file import check_weights, digest, plain_weights, read_content, whole_archive
+from regstudio.schema import Count, Name, SchemaError, shortened, validate
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1, of version 0.1, has no checksum
 LISTED_LAYERS = 6
 
 
@@ -27,21 +31,27 @@ class Checkpoint:
     "nibabel" in a file of version 0.1, which does not say.
     """
 
-    weights: Mapping[str, Tensor]
-    network: Mapping[str, Any]
-    epoch: int = 0
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    config: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    weights: Annotated[Mapping[Name, Tensor], Field(min_length=1)]
+    network: Mapping[Name, Any]
+    epoch: Count = 0
+    metrics: Mapping[Name, Annotated[float, Strict()]] = field(default_factory=dict)
+    config: Mapping[Name, Any] = field(default_factory=dict)
+    training: Mapping[Name, Any] = field(default_factory=dict)
     axes: Literal["itk", "nibabel"] = "itk"
 
     def model(self, source: Path | str = "the checkpoint") -> RegistrationNetwork:
         """Return the network with these weights, on the CPU; raises CheckpointError, naming `source`, for a misfit."""
         try:
-            model = build_network(**self.network)
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(f"{source}: describes no network that this version knows ({error}).") from None
-        load_weights(model, self, source)
+            arguments = read_network(self.network)
+        except ConfigError as error:
+            raise CheckpointError(f"{source}: describes no network that this version knows. {error}") from None
+        with torch.device("meta"):  # takes no memory, whatever widths the file claims, until the weights fit
+            model = build_network(**arguments)
+        check_fit(model, self.weights, source)
+        model = model.to_empty(device="cpu")
+        model.load_state_dict(self.weights)
         return model
 
     @property
@@ -61,48 +71,87 @@ class Checkpoint:
         return loss
 
 
+_CHECKPOINT = TypeAdapter(Checkpoint)
+
+
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write `checkpoint` to `path`, atomically."""
+    """Write `checkpoint` and a checksum to `path`, atomically."""
     content = {item.name: getattr(checkpoint, item.name) for item in fields(checkpoint)}
     with atomic_path(path) as temporary:
-        torch.save({"regstudio_checkpoint": FORMAT_VERSION, **content}, temporary)
+        torch.save({"regstudio_checkpoint": FORMAT_VERSION, "sha256": digest(content), **content}, temporary)
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
-    """Read a checkpoint of ours, or a plain state_dict of CorrMLP, onto the CPU.
+    """Read a checkpoint of ours, or the state_dict of a CorrMLP or VoxelMorph, onto the CPU.
 
     Only builtins and tensors are read (weights_only). Raises CheckpointError, which names the file, where it is
-    missing, is something else, or was written by a newer version.
+    missing, damaged, something else, or was written by a newer version.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such checkpoint. Checkpoints lie in RUN/checkpoints/.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes from anywhere make the reader fail in any way
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        if not path.is_file():
+            raise CheckpointError(f"{path}: there is no such checkpoint. Checkpoints lie in RUN/checkpoints/.")
+        return _checked(path)
+    except (SchemaError, OSError) as error:
+        instead = _whole_one_beside(path)
         raise CheckpointError(
-            f"{path}: cannot be read as a checkpoint of plain tensors ({reason}). "
-            "Give a .pt file that RegStudio wrote, or a state_dict saved by torch.save."
-        ) from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: holds a {type(content).__name__}, not a checkpoint or a state_dict.")
+            f"{path}: cannot be read as a checkpoint of plain tensors: {error}. "
+            + (
+                f"Take {instead}, which is whole: --load_model starts a new run from it."
+                if instead
+                else "Give a .pt file that RegStudio wrote, or a state_dict saved by torch.save."
+            )
+        ) from None
+
+
+def _checked(path: Path) -> Checkpoint:
+    size = path.stat().st_size
+    content = read_content(path)
     version = content.pop("regstudio_checkpoint", None)
     if version is None:
-        return _from_state_dict(path, content)
-    if version != FORMAT_VERSION:
+        digest(content, size)  # raises SchemaError for other than plain values
+        return _of_state_dict(plain_weights(content))
+    if version not in (1, FORMAT_VERSION):
         raise CheckpointError(
-            f"{path}: has format {version}; this version reads format {FORMAT_VERSION}. Install a newer RegStudio."
+            f"{path}: has format {shortened(version)}; this version reads format {FORMAT_VERSION}. "
+            "Install a newer RegStudio."
         )
+    written = content.pop("sha256", None)
+    found = digest(content, size)
+    if found != written if version == FORMAT_VERSION else not whole_archive(path):
+        raise SchemaError("its content has changed since it was written")
     try:
-        return Checkpoint(**{"axes": "nibabel", **content})
-    except TypeError as error:
-        raise CheckpointError(f"{path}: is damaged or was changed by hand ({error}).") from None
+        checkpoint = validate({"axes": "nibabel", **content}, _CHECKPOINT)
+        if checkpoint.config:
+            read_config(checkpoint.config)
+    except (SchemaError, ConfigError) as error:
+        raise SchemaError(f"it is damaged or was changed by hand ({error})") from None
+    check_weights(checkpoint.weights)
+    return checkpoint
 
 
-def load_weights(model: RegistrationNetwork, checkpoint: Checkpoint, source: Path | str) -> None:
-    """Put the checkpoint's weights into `model`; raises CheckpointError, which names the layers that do not fit."""
-    wanted, given = model.state_dict(), checkpoint.weights
+def _whole_one_beside(path: Path) -> Path | None:
+    """Return the newest checkpoint of an epoch that can be read in place of a damaged one."""
+    epochs = {int(name): found for found in path.parent.glob("epoch_*.pt") if (name := found.stem[6:]).isdecimal()}
+    for _, found in sorted(epochs.items(), reverse=True)[:LISTED_LAYERS]:
+        if found != path and not found.is_symlink():
+            try:
+                _checked(found)
+            except (SchemaError, CheckpointError, OSError):
+                continue
+            return found
+    return None
+
+
+def load_weights(model: RegistrationNetwork, weights: Mapping[str, Tensor], source: Path | str) -> None:
+    """Put weights into `model`; raises CheckpointError, which names the layers that do not fit."""
+    check_fit(model, weights, source)
+    model.load_state_dict(weights)
+
+
+def check_fit(model: RegistrationNetwork, given: Mapping[str, Tensor], source: Path | str) -> None:
+    """Raise CheckpointError, naming `source` and the layers, unless the weights are those of `model`."""
+    wanted = model.state_dict()
     problems = [
         *(f"{name} is missing" for name in wanted.keys() - given.keys()),
         *(f"{name} is not in the network" for name in given.keys() - wanted.keys()),
@@ -119,16 +168,12 @@ def load_weights(model: RegistrationNetwork, checkpoint: Checkpoint, source: Pat
             f"{source}: its weights do not fit the network: {listed}{more}. "
             "Set network, encoder_channels and decoder_channels to those it was trained with."
         )
-    model.load_state_dict(given)
 
 
-def _from_state_dict(path: Path, content: Mapping[str, Any]) -> Checkpoint:
-    # DataParallel puts "module." before every name.
-    weights = {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
-    if not all(isinstance(tensor, Tensor) for tensor in weights.values()):
-        raise CheckpointError(f"{path}: is neither a RegStudio checkpoint nor a plain state_dict of tensors.")
+def _of_state_dict(weights: Mapping[str, Tensor]) -> Checkpoint:
+    check_weights(weights)
     if any(name.startswith("unet.") for name in weights):
         return Checkpoint(weights=weights, network={"network": "voxelmorph"})
     network = {"encoder_channels": "encoder.levels.0.0.bias", "decoder_channels": "step_blocks.0.conv.bias"}
-    known = {argument: len(weights[name]) for argument, name in network.items() if name in weights}
+    known = {argument: weights[name].numel() for argument, name in network.items() if name in weights}
     return Checkpoint(weights=weights, network=known)

@@ -1,8 +1,7 @@
 """Saving checkpoints and previews, and restoring the state of a stopped training."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,53 +14,26 @@ from regstudio.errors import RunError
 from regstudio.networks.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
 from regstudio.runs.events import CheckpointSaved, PreviewSaved
 from regstudio.runs.run import Run
+from regstudio.training.saved_state import State, saved_training
 from regstudio.training.setup import Parts
 from regstudio.training.validation import register_case
-
-
-@dataclass(frozen=True, kw_only=True)
-class State:
-    """The progress of a training, saved with weights and optimizer so that resuming is exact.
-
-    `epoch` whole epochs and `step` steps of the next one are done. `sums` adds up the losses of those steps, `seconds`
-    their duration.
-    """
-
-    epoch: int
-    step: int = 0
-    sums: Mapping[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    best_dice: float = -math.inf
-
-    def rescaled(self, steps_per_epoch: int, saved_steps_per_epoch: int) -> "State":
-        """Return this state for an epoch of another length, as after a change of the number of processes.
-
-        The finished share of the epoch stays the same, rounded down to a whole step.
-        """
-        if steps_per_epoch == saved_steps_per_epoch:
-            return self
-        step = self.step * steps_per_epoch // saved_steps_per_epoch
-        sums = {name: total * step / self.step for name, total in self.sums.items()} if step else {}
-        return replace(self, step=step, sums=sums)
 
 
 def restore(parts: Parts, run: Run) -> State:
     """Load the weights and optimizer of last.pt into `parts`; return the state to resume from.
 
-    Raises RunError if an exact resume is impossible, CheckpointError if last.pt cannot be read.
+    Raises RunError if an exact resume is impossible, CheckpointError if last.pt cannot be used.
     """
     checkpoint = load_checkpoint(run.last_path)
-    load_weights(parts.learner.averaged, checkpoint, run.last_path)
-    if "optimizer" not in checkpoint.training:
-        raise RunError(f"{run.last_path}: holds no optimizer to go on with. Start a new run with --load_model.")
-    if checkpoint.training["cases"] != parts.cases_digest:
+    load_weights(parts.learner.averaged, checkpoint.weights, run.last_path)
+    saved = saved_training(checkpoint, run.last_path)
+    if saved.cases != parts.cases_digest:
         raise RunError(
             f"{run.path}: the training images are not those it was started with, so it cannot go on exactly. "
             f"Put them back, or start a new run with --load_model {run.last_path}."
         )
-    parts.learner.load_state_dict(checkpoint.training)
-    saved_steps = checkpoint.training.get("steps_per_epoch", parts.steps_per_epoch)
-    return State(**checkpoint.training["state"]).rescaled(parts.steps_per_epoch, saved_steps)
+    parts.learner.load_state_dict(checkpoint.training, run.last_path)
+    return saved.state.rescaled(parts.steps_per_epoch, saved.steps_per_epoch or parts.steps_per_epoch)
 
 
 @dataclass(frozen=True)

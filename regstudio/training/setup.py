@@ -172,7 +172,7 @@ def build_learner(
         model = build_network(**config.network.model_dump())
     path: Path | None = config.optimisation.load_model
     if path is not None:
-        load_weights(model, load_checkpoint(path), path)
+        load_weights(model, load_checkpoint(path).weights, path)
     optimisation, augmentation = config.optimisation, config.augmentation
     model = model.to(device)
     model.precision = optimisation.precision

@@ -4,6 +4,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -15,8 +16,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.losses import Objective, SoftLabels, one_hot, scored_labels
 from regstudio.networks.base import MIN_SIDE, Prediction, RegistrationNetwork
+from regstudio.networks.checkpoint import load_weights
 from regstudio.networks.warp import SpatialTransformer
 from regstudio.training.augmentation import Augmentation
+from regstudio.training.saved_state import load_optimizer
 from regstudio.training.schedule import Schedule
 
 
@@ -50,7 +53,7 @@ class Learner:
     def __init__(
         self,
         model: RegistrationNetwork,
-        optimizer: torch.optim.Optimizer,
+        optimizer: torch.optim.Adam,
         objective: Objective,
         schedule: Schedule,
         *,
@@ -140,11 +143,14 @@ class Learner:
             "averaged_steps": int(self._ema_model.n_averaged),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state from `state_dict`; `averaged` must have its weights already."""
-        self.optimizer.load_state_dict(dict(state["optimizer"]))
+    def load_state_dict(self, state: Mapping[str, Any], source: Path | str = "the checkpoint") -> None:
+        """Restore a state from `state_dict`; `averaged` must have its weights already.
+
+        Raises CheckpointError, naming `source`, for the state of another network.
+        """
+        load_optimizer(self.optimizer, state["optimizer"], source)
         if self._ema_model is not None:
-            self.model.load_state_dict(state["weights"])
+            load_weights(self.model, state.get("weights", {}), source)
             self._ema_model.n_averaged.fill_(state["averaged_steps"])
 
     def _network_input(self, batch: Mapping[str, Tensor], number: int) -> StepBatch:

@@ -35,8 +35,9 @@ from regstudio.runs.events import (
 )
 from regstudio.runs.run import Run, create_run
 from regstudio.threads import limit_cpu_threads
-from regstudio.training.checkpointing import Checkpointer, State, restore
+from regstudio.training.checkpointing import Checkpointer, restore
 from regstudio.training.messages import describe, how_to_resume, is_out_of_memory, log_lines, not_finite, out_of_memory
+from regstudio.training.saved_state import State
 from regstudio.training.setup import Parts, build
 from regstudio.training.step import NotFiniteError
 from regstudio.training.validation import mean_metrics, timed, validate

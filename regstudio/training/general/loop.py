@@ -23,10 +23,10 @@ from regstudio.networks.device import keep_freed_memory
 from regstudio.runs.events import CheckpointSaved, EpochDone, RunFinished, RunStarted, StepDone, TrainEvent
 from regstudio.runs.run import Run, create_run
 from regstudio.threads import limit_cpu_threads
-from regstudio.training.checkpointing import State
 from regstudio.training.general.folders import FolderScore
 from regstudio.training.general.step import Learner, steps_per_epoch
 from regstudio.training.messages import log_lines
+from regstudio.training.saved_state import State
 
 HELD_OUT_PAIRS = 32
 STEPS_PER_EVENT = 20  # for each StepDone, whose losses are the means over them
@@ -51,9 +51,7 @@ def train_general(
     with run.lock(), limit_cpu_threads(config.optimisation.threads):
         learner, state = Learner(config), State(epoch=0)
         if resumed:
-            checkpoint = load_checkpoint(run.last_path)
-            learner.load(checkpoint, run.last_path)
-            state = State(**checkpoint.training["state"])
+            state = learner.load(load_checkpoint(run.last_path), run.last_path)
         if state.epoch >= config.optimisation.epochs:
             raise RunError(f"{run.path}: all {state.epoch} epochs are done. Train on with more --steps.")
         training = _Training(config, learner, run, folders, stop or threading.Event())

@@ -20,6 +20,7 @@ from regstudio.networks.checkpoint import Checkpoint, load_checkpoint, load_weig
 from regstudio.networks.device import find_device
 from regstudio.networks.passes import coarse_to_fine
 from regstudio.networks.warp import SpatialTransformer, integrate
+from regstudio.training.saved_state import State, load_optimizer, saved_training
 from regstudio.training.synthesis import SyntheticPair, draw_size, synthesise
 
 # The passes of a step, by their scales, and how often each is taken.
@@ -45,7 +46,7 @@ class Learner:
         self.device = find_device(settings.device)
         network = build_network(**config.network.model_dump())
         if settings.load_model:
-            load_weights(network, load_checkpoint(settings.load_model), settings.load_model)
+            load_weights(network, load_checkpoint(settings.load_model).weights, settings.load_model)
         self.network = network.to(self.device)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.lr, fused=True)
         self._mean = AveragedModel(self.network, multi_avg_fn=_running_mean(settings.ema))
@@ -122,12 +123,14 @@ class Learner:
             "averaged_steps": int(self._mean.n_averaged),
         }
 
-    def load(self, checkpoint: Checkpoint, source: Path) -> None:
-        """Take up what a checkpoint holds."""
-        load_weights(self.averaged, checkpoint, source)
-        self.network.load_state_dict(checkpoint.training["weights"])
-        self.optimizer.load_state_dict(dict(checkpoint.training["optimizer"]))
-        self._mean.n_averaged.fill_(checkpoint.training["averaged_steps"])
+    def load(self, checkpoint: Checkpoint, source: Path) -> State:
+        """Take up what a checkpoint holds, and return how far it is; raises CheckpointError if it cannot be used."""
+        saved = saved_training(checkpoint, source)
+        load_weights(self.averaged, checkpoint.weights, source)
+        load_weights(self.network, saved.weights or {}, source)
+        load_optimizer(self.optimizer, saved.optimizer, source)
+        self._mean.n_averaged.fill_(saved.averaged_steps)
+        return saved.state
 
 
 def steps_per_epoch(config: TrainConfig) -> int:
