@@ -9,7 +9,7 @@ from regstudio.data.check import ReadOptions, check
 from regstudio.data.check_report import CheckReport
 from regstudio.data.geometry import TURNS
 from regstudio.data.writing import write_image, write_label
-from tests.data.test_geometry import by_nibabel, in_the_world, written
+from tests.data.writers import by_nibabel, in_the_world, written
 from tests.pictures import BYTES, HEIGHT, ids, index, ramp, save_palette
 
 

@@ -12,7 +12,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, 
 
 from regstudio.data.formats import read_image, read_label
 from regstudio.data.problems import FileError
-from tests.data.test_geometry import by_pydicom, in_the_world
+from tests.data.writers import by_pydicom, in_the_world
 from tests.pictures import ids
 
 IDS = ids(values=(0, 1, 2, 7))

@@ -16,7 +16,7 @@ from regstudio.cli import main
 from regstudio.data.formats import read_image
 from regstudio.data.loaders import ImageLoader
 from regstudio.networks.checkpoint import save_checkpoint
-from tests.data.test_geometry import by_pydicom, in_the_world
+from tests.data.writers import by_pydicom, in_the_world
 from tests.known_flows import constant_flow
 from tests.transforms.test_itk_field import smooth
 

@@ -23,7 +23,7 @@ from regstudio.networks.checkpoint import load_checkpoint, save_checkpoint
 from regstudio.registering.batch import register_files
 from regstudio.registering.two_images import register
 from regstudio.transforms.result_files import save_registration
-from tests.data.test_geometry import ORIENTATIONS, by_nibabel, in_the_world, written
+from tests.data.writers import ORIENTATIONS, by_nibabel, in_the_world, written
 from tests.known_flows import constant_flow, registered_by, shifted
 from tests.transforms.test_itk_field import flow_of, smooth
 

@@ -16,7 +16,7 @@ from regstudio.studio.data_overview import (
     problem_rows,
     sheet_page,
 )
-from tests.data.test_geometry import ORIENTATIONS, written
+from tests.data.writers import ORIENTATIONS, written
 from tests.pictures import BYTES, ids
 
 
