@@ -19,6 +19,7 @@ from regstudio.data.codecs import itk, nifti, npy, pillow
 from regstudio.data.codecs.decoded_file import DecodedFile
 from regstudio.data.codecs.dicom import is_dicom
 from regstudio.data.codecs.signatures import refuse_other_kind
+from regstudio.data.decoder import apart_if_uploaded
 from regstudio.data.geometry import AxisRule, Facing, Geometry, Turn, apart, turn_to
 from regstudio.data.picture import Picture
 from regstudio.data.problems import NOT_UNICODE, FileError, is_unicode
@@ -61,6 +62,7 @@ def stem(path: str | Path) -> str:
     return bare if bare.isascii() else unicodedata.normalize("NFC", bare)  # macOS writes them as two
 
 
+@apart_if_uploaded
 def read_image(
     path: str | Path,
     *,
@@ -96,6 +98,7 @@ def read_image(
         return picture if colour else replace(picture, array=picture.grey)
 
 
+@apart_if_uploaded
 def read_label(
     path: str | Path,
     *,
@@ -135,11 +138,15 @@ def geometry_of(
         return _cached_geometry(path, (state.st_size, state.st_mtime_ns, state.st_ino), slice_axis, slice_index, axes)
 
 
-@lru_cache(maxsize=2**16)  # a label asks for its image's at every access
-def _cached_geometry(
+@apart_if_uploaded
+def _read_geometry(
     path: Path, state: tuple[int, ...], slice_axis: int | None, slice_index: int | None, axes: AxisRule
 ) -> Geometry | None:
-    return _plane(path, _decode(path, ""), slice_axis, slice_index, axes)[1]
+    with _translate_errors(path):
+        return _plane(path, _decode(path, ""), slice_axis, slice_index, axes)[1]
+
+
+_cached_geometry = lru_cache(maxsize=2**16)(_read_geometry)  # a label asks for its image's at every access
 
 
 def label_on_image(label: Picture, image: Geometry | None, facing: Facing | None) -> Picture:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from regstudio.config import TrainConfig, build_config, settings
 from regstudio.data.check_report import CheckReport
+from regstudio.data.decoder import read_apart
 from regstudio.data.layout import DataIndex, Layout, index_folder
 from regstudio.data.problems import Problem
 from regstudio.errors import ConfigError, DataError, RunError
@@ -22,6 +23,7 @@ from regstudio.runs.run import Run, open_run
 if TYPE_CHECKING:
     from regstudio.training.job import TrainJob
 
+UPLOADS = "data_uploads"  # the folder of uploaded data sets, below the first root
 MAX_OPENED = 1000  # images of either set
 NO_EFFECT_ON_PIXELS = {"cache_gb", "disk_cache_gb", "num_workers"}  # settings of reading
 
@@ -49,6 +51,8 @@ class Studio:
         self.runs_dir = runs_dir.resolve()
         own = () if shown is not None else (runs_dir, data_base_dir, demo_dir)
         self.roots = tuple(dict.fromkeys(root.resolve() for root in (*roots, *own)))
+        if self.roots:
+            read_apart(self.roots[0] / UPLOADS)
         self.demo_dir = demo_dir
         self.shown = shown
         self._runs = RunCatalogue(self.runs_dir)

@@ -17,10 +17,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from regstudio.config import LayoutSection, settings
+from regstudio.data.decoder import read_apart
 from regstudio.data.formats import EXTENSIONS, extension
 from regstudio.data.listing import POINTS_SUFFIX, is_points_file, short_list
 from regstudio.errors import ConfigError, DataError
-from regstudio.studio.studio import Studio
+from regstudio.studio.studio import UPLOADS, Studio
 
 MAX_UPLOAD_BYTES = 4 * 2**30
 MAX_NAME_LENGTH = 200  # characters of a file's name
@@ -64,6 +65,7 @@ def roles() -> dict[str, str]:
 def receive(studio: Studio, files: Sequence[Path], name: str, role: str | None) -> Upload:
     """Unpack an uploaded zip as a new data folder, or put single files into the folder of their `role`."""
     target = target_folder(name, studio.roots[0], studio.allowed)
+    read_apart(target)
     if len(files) == 1 and files[0].suffix.lower() == ".zip":
         return unpack(files[0], target, studio.config.layout)
     if role not in roles():
@@ -78,7 +80,7 @@ def target_folder(name: str, root: Path, allowed: Callable[[str], Path]) -> Path
         return allowed(name)
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{name!r} is no name for a folder. Use letters, digits, spaces and - _ . ( ), or a path.")
-    return allowed(str(root / "data_uploads" / name))
+    return allowed(str(root / UPLOADS / name))
 
 
 def unpack(archive: Path, target: Path, layout: LayoutSection, limits: Limits = LIMITS) -> Upload:

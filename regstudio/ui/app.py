@@ -1,10 +1,13 @@
 """Builds the page: one function per tab, and the buttons that lead from one tab to another."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
+from regstudio.data.decoder import read_apart
 from regstudio.errors import RunError
 from regstudio.files import asset, read_asset
 from regstudio.studio.sharing import Login, Share
@@ -21,6 +24,7 @@ SHARED_PORT = 7960
 
 def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
     """Return the whole page for one studio."""
+    read_apart(Path(get_upload_folder()))
     app = _empty_page("RegStudio")
     with app:
         _header(studio)
