@@ -1,12 +1,17 @@
-"""Refinement: optimise the predicted field of one pair by a few gradient steps."""
+"""Refinement: descend from the field that a network predicted for a pair, on the network's own loss, coarse to fine."""
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from regstudio.losses import Objective
+from regstudio.methods.descent import Energy, Level, descend_levels, working_sizes
 from regstudio.networks.base import RegistrationNetwork
+from regstudio.networks.warp import affine_after
 
 STEP_SIZE = 0.25  # pixels that an Adam step changes the field by, roughly
+COARSEST = 24  # pixels of the shorter side
+MAX_COARSER = 2  # sizes below the full one: at a half and a quarter, where a step costs little and reaches far
 
 
 def refine(
@@ -20,23 +25,42 @@ def refine(
     steps: int,
     step_size: float = STEP_SIZE,
 ) -> Tensor:
-    """Optimise `field` (1, 2, H, W) by `steps` steps of Adam on `objective`; return the best field seen.
+    """Optimise `field` (1, 2, H, W) by at most `steps` steps of Adam on `objective`; return the best field seen.
 
-    Its loss is never above that of `field`. The images are (1, 1, H, W), `affine` is as in RegistrationNetwork.predict,
-    `step_size` is the learning rate in pixels. The network's weights stay unchanged. Source: Balakrishnan et al., "An
-    Unsupervised Learning Model for Deformable Medical Image Registration", CVPR 2018 (instance-specific optimisation).
+    Half of the steps are taken at full size, the others on smaller images before. The loss at full size is never above
+    that of `field`. The images are (1, 1, H, W), `affine` is as in RegistrationNetwork.predict, `step_size` is the
+    learning rate in pixels. The network's weights stay unchanged. Source: Balakrishnan et al., "An Unsupervised
+    Learning Model for Deformable Medical Image Registration", CVPR 2018 (instance-specific optimisation).
     """
-    refined = field.detach().clone().requires_grad_()
-    optimizer = torch.optim.Adam([refined], lr=step_size)
-    best, min_loss = field, torch.inf
-    with torch.enable_grad():
-        for step in range(steps + 1):
-            prediction = model.follow(refined, moving, affine)
-            loss = objective(fixed, prediction.warped, prediction.field, prediction.deformation)["loss"]
-            if loss.item() < min_loss:
-                best, min_loss = refined.detach().clone(), loss.item()
-            if step < steps:
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-    return best
+    field = field.detach()
+    with torch.no_grad():
+        seen = moving
+        if affine is not None:
+            seen = model.warp(moving, affine_after(affine, torch.zeros_like(field)))
+        sizes = working_sizes(moving.shape[2:], min(moving.shape[2:]), COARSEST)[-1 - MAX_COARSER :]
+        shares = _shares(steps, len(sizes))
+        levels = []
+        for size, share in zip(sizes[:-1], shares[:-1], strict=True):
+            small = (F.interpolate(image, size, mode="area") for image in (fixed, seen))
+            levels.append(Level(energy=_energy(model, objective, *small), grid=size, steps=share))
+        levels.append(Level(energy=_energy(model, objective, fixed, moving, affine), grid=sizes[-1], steps=shares[-1]))
+        return descend_levels(levels, field, step_size=step_size, min_gain=0).field
+
+
+def _energy(
+    model: RegistrationNetwork, objective: Objective, fixed: Tensor, moving: Tensor, affine: Tensor | None = None
+) -> Energy:
+    """The objective of one pair as an energy of its field."""
+
+    def energy(field: Tensor) -> Tensor:
+        made = model.follow(field, moving, affine)
+        loss: Tensor = objective(fixed, made.warped, made.field, made.deformation)["loss"]
+        return loss[None]
+
+    return energy
+
+
+def _shares(steps: int, sizes: int) -> list[int]:
+    """The steps on each size: half on the last, the others in equal parts."""
+    coarser = [steps // 2 // (sizes - 1)] * (sizes - 1) if sizes > 1 else []
+    return [*coarser, steps - sum(coarser)]

@@ -9,6 +9,7 @@ The conventions everything rests on:
 - What lies outside the moving image is 0.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -38,6 +39,17 @@ class SpatialTransformer(nn.Module):
 def upsample_flow(flow: Tensor) -> Tensor:
     """Return the same flow on a grid of twice the height and width: (B, 2, H, W) -> (B, 2, 2H, 2W), in its pixels."""
     return 2 * F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=True)
+
+
+def resize_flow(flow: Tensor, size: Sequence[int]) -> Tensor:
+    """Return the same flow on a grid of `size` (h, w) with the same outer edges: (B, 2, h, w), in its pixels."""
+    before = flow.shape[2:]
+    if tuple(size) == tuple(before):
+        return flow
+    mode = "area" if size[0] < before[0] else "bilinear"
+    resized = F.interpolate(flow, tuple(size), mode=mode, align_corners=None if mode == "area" else False)
+    ratio = [after / length for after, length in zip(size, before, strict=True)]
+    return resized * flow.new_tensor(ratio)[:, None, None]
 
 
 def integrate(velocity: Tensor, steps: int = 7) -> Tensor:

@@ -4,7 +4,7 @@ import SimpleITK as sitk  # noqa: N813
 import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from regstudio.networks.warp import SpatialTransformer, upsample_flow
+from regstudio.networks.warp import SpatialTransformer, resize_flow, upsample_flow
 
 HEIGHT, WIDTH = 37, 52
 
@@ -109,3 +109,15 @@ def test_a_flow_that_is_no_number_is_not_taken_for_background() -> None:
     warped = SpatialTransformer()(torch.rand(1, 16, 8, 8), flow)
     assert warped.isnan().sum() == 16
     assert warped[0, :, 3, 4].isnan().all()
+
+
+def test_a_resized_flow_is_the_same_in_other_pixels() -> None:
+    """Of a flow that is linear in the place, away from the border, to coarser and finer grids with the same edges."""
+    rows, columns = (((torch.arange(side) + 0.5) / side) for side in (32, 24))
+    flow = torch.stack((3 * rows[:, None] + 0 * columns, 0 * rows[:, None] - 2 * columns))[None] * 32
+    for size in ((16, 12), (64, 48), (48, 36), (20, 15)):
+        resized = resize_flow(flow, size)
+        y, x = (((torch.arange(side) + 0.5) / side) for side in size)
+        expected = torch.stack((3 * y[:, None] * size[0] + 0 * x, 0 * y[:, None] - 2 * x * 32 / 24 * size[1]))[None]
+        torch.testing.assert_close(resized[..., 2:-2, 2:-2], expected[..., 2:-2, 2:-2], rtol=0, atol=0.5)
+    assert resize_flow(flow, (32, 24)) is flow

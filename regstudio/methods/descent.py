@@ -1,0 +1,136 @@
+"""Descent: the field of a pair, or of each pair of a batch, that makes an energy least, by Adam, coarse to fine."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from regstudio.networks.warp import resize_flow
+
+Energy = Callable[[Tensor], Tensor]  # a field (B, 2, h, w) -> how bad it is for each pair, (B,)
+
+STEP_SIZE = 0.25  # pixels of the field's grid that an Adam step changes the field by, roughly
+SMOOTHING = 1.0  # pixels of the field's grid: standard deviation of the Gaussian that smooths what is added
+PATIENCE = 10  # steps without a gain of `min_gain` after which a pair has arrived
+MIN_GAIN = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Level:
+    """One size of the images: the energy on them, the grid (h, w) of the field, and the most steps."""
+
+    energy: Energy
+    grid: tuple[int, int]
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Descent:
+    """The best field of each pair (B, 2, h, w), its energy (B,), and the energies of all steps on the way (n, B)."""
+
+    field: Tensor
+    energy: Tensor
+    curve: Tensor
+
+
+def descend_levels(
+    levels: Sequence[Level],
+    start: Tensor,
+    *,
+    step_size: float = STEP_SIZE,
+    smoothing: float = SMOOTHING,
+    min_gain: float = MIN_GAIN,
+) -> Descent:
+    """Descend on each level from where the one before arrived, adding to `start` (B, 2, H, W), of any size.
+
+    Only what is added is passed from grid to grid. Each pair's energy on the last level is never above that of its
+    start; where nothing is gained, or no step is taken, `start` itself comes back. The field is of its size.
+    """
+    added = torch.zeros_like(start)
+    curves = []
+    for level in levels:
+        base = resize_flow(start, level.grid)
+        found = descend(
+            level.energy,
+            base + resize_flow(added, level.grid),
+            steps=level.steps,
+            step_size=step_size,
+            smoothing=smoothing,
+            min_gain=min_gain,
+        )
+        added = found.field - base
+        curves.append(found.curve)
+    before = level.energy(base)
+    gained = found.energy < before
+    added = torch.where(gained[:, None, None, None], resize_flow(added, start.shape[2:]), 0)
+    return Descent(field=start + added, energy=torch.where(gained, found.energy, before), curve=torch.cat(curves))
+
+
+def descend(
+    energy: Energy,
+    start: Tensor,
+    *,
+    steps: int,
+    step_size: float = STEP_SIZE,
+    smoothing: float = SMOOTHING,
+    min_gain: float = MIN_GAIN,
+) -> Descent:
+    """Descend from the field `start` (B, 2, h, w) by at most `steps` steps of Adam; never worse than `start`.
+
+    Each pair keeps the best field seen, and stops by itself: a batch gives what its pairs give one by one. With no
+    steps, or where nothing is gained, `start` comes back.
+    """
+    raw = torch.zeros_like(start).requires_grad_()
+    adam = torch.optim.Adam([raw], lr=step_size)
+    best, least = start, start.new_full((len(start),), torch.inf)
+    mark, waited = least, torch.zeros_like(least)
+    curve = []
+    with torch.enable_grad():
+        for step in range(steps + 1):
+            field = start + smoothed(raw, smoothing)
+            energies = energy(field)
+            values, running = energies.detach(), waited < PATIENCE
+            better = running & (values < least)
+            best = torch.where(better[:, None, None, None], field.detach(), best)
+            least = torch.where(better, values, least)
+            curve.append(torch.where(running, values, least))
+            gained = running & (values < mark - min_gain)
+            mark, waited = torch.where(gained, values, mark), torch.where(gained, 0, waited + 1)
+            if step == steps or not (waited < PATIENCE).any():
+                break
+            raw.grad = torch.autograd.grad(energies.sum(), raw)[0]
+            adam.step()
+    return Descent(field=best, energy=least, curve=torch.stack(curve))
+
+
+def working_sizes(size: Sequence[int], finest: int, coarsest: int) -> list[tuple[int, int]]:
+    """Return the sizes (h, w) of smaller and smaller images of `size` (H, W), coarse to fine, each half the next.
+
+    The shorter side of the last is `finest` pixels, or the image's own where that is less; that of the first is the
+    least that is not below `coarsest`.
+    """
+    sides: list[float] = [min(*size, finest)]
+    while sides[0] / 2 >= coarsest:
+        sides.insert(0, sides[0] / 2)
+    height, width = size
+    return [(round(height * side / min(size)), round(width * side / min(size))) for side in sides]
+
+
+def smoothed(field: Tensor, sigma: float) -> Tensor:
+    """Return a field (B, C, h, w) convolved with a Gaussian of `sigma` pixels; beyond the border it goes on."""
+    if sigma <= 0:
+        return field
+    for axis in (2, 3):
+        radius = min(max(1, round(3 * sigma)), field.shape[axis] - 1)
+        distances = torch.arange(-radius, radius + 1, device=field.device, dtype=field.dtype)
+        weights = (-(distances**2) / (2 * sigma**2)).exp()
+        shape, padding = (
+            ([1, 1, -1, 1], (0, 0, radius, radius)) if axis == 2 else ([1, 1, 1, -1], (radius, radius, 0, 0))
+        )
+        kernel = (weights / weights.sum()).view(shape)
+        field = F.conv2d(
+            F.pad(field, padding, mode="replicate"), kernel.repeat(field.shape[1], 1, 1, 1), groups=field.shape[1]
+        )
+    return field

@@ -1,0 +1,167 @@
+"""The energy of the pair optimiser: how much of the images a velocity field leaves unexplained, and how rough it is.
+
+    energy(v) = log u(v) + smoothness * roughness(v) + what masks and landmarks add
+
+u is what the similarity leaves unexplained, in (0, 1], as 1 - r^2 is for a correlation r: of the fixed image by the
+warped moving one, and of the moving image by the fixed one warped by the inverse; the mean of both. To see a pair from
+both sides keeps a field from shrinking what it cannot match. The logarithm is what a maximum likelihood asks for where
+the noise is not known: a pair with much that no field explains is held smoother than one where all fits.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from regstudio.losses.mind import mind_descriptors
+from regstudio.losses.similarity import MSE, GlobalNCC, MutualInformation, local_ncc
+from regstudio.networks import ops
+from regstudio.networks.warp import integrate, resize_flow
+
+Similarity = Literal["ncc", "mind", "mi", "global_ncc", "mse"]
+NCC_WINDOW = 9
+LEAST = 1e-6  # keeps the logarithm finite where images are equal
+MIN_SIDE = 24  # pixels of the shorter side at which the NCC is taken, at least
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A similarity as the optimiser takes it: `describe` is done to an image once, before it is warped.
+
+    `unexplained` compares what was described, (B, C, H, W), and returns (B,), 0 for a perfect match, about 1 for none.
+    """
+
+    describe: Callable[[Tensor], Tensor]
+    unexplained: Callable[[Tensor, Tensor], Tensor]
+
+
+def measure(name: Similarity) -> Measure:
+    """Return one of the losses as a Measure: NCC at up to three scales, MIND descriptors, exp(-2 MI), ..."""
+    return _MEASURES[name]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Points:
+    """Landmarks of one pair, (n, 2), y and x in pixels of the images: row i is the same place in both."""
+
+    fixed: Tensor
+    moving: Tensor
+
+
+class PairEnergy:
+    """Energy of the velocity fields (B, 2, h, w) of B pairs of images (B, 1, H, W): see the module.
+
+    `fixed_mask` and `moving_mask` (B, 1, H, W), in [0, 1], say where the images count. `points` are the landmarks of
+    each pair: `landmarks` times the mean squared distance in pixels of `full`, the size (H, W) they are given in.
+    """
+
+    def __init__(
+        self,
+        fixed: Tensor,
+        moving: Tensor,
+        *,
+        measure: Measure,
+        smoothness: float,
+        integration_steps: int = 5,
+        fixed_mask: Tensor | None = None,
+        moving_mask: Tensor | None = None,
+        points: Sequence[Points | None] | None = None,
+        landmarks: float = 0.0,
+        full: Sequence[int] | None = None,
+    ) -> None:
+        self._fixed, self._moving = (
+            measure.describe(image) if mask is None else measure.describe(image) * mask
+            for image, mask in ((fixed, fixed_mask), (moving, moving_mask))
+        )
+        self._unexplained = measure.unexplained
+        self._smoothness, self._steps = smoothness, integration_steps
+        self._masks = fixed_mask, moving_mask
+        self._points, self._landmarks = points, landmarks
+        self._size = fixed.shape[2:]
+        self._full = full or self._size
+
+    def __call__(self, velocity: Tensor) -> Tensor:
+        """Return the energy of each pair, (B,)."""
+        forward, backward = (integrate(sign * velocity, self._steps) for sign in (1, -1))
+        there, back = resize_flow(forward, self._size), resize_flow(backward, self._size)
+        fixed_mask, moving_mask = self._masks
+        unexplained = (
+            self._one_way(self._fixed, self._moving, there, fixed_mask, moving_mask)
+            + self._one_way(self._moving, self._fixed, back, moving_mask, fixed_mask)
+        ) / 2
+        energy = (unexplained + LEAST).log() + self._smoothness * roughness(velocity)
+        if self._points is not None and self._landmarks:
+            distances = [
+                _distance(flow, points, self._full) for flow, points in zip(forward[:, None], self._points, strict=True)
+            ]
+            energy = energy + self._landmarks * torch.stack(distances)
+        return energy
+
+    def _one_way(
+        self, still: Tensor, warped: Tensor, flow: Tensor, still_mask: Tensor | None, warped_mask: Tensor | None
+    ) -> Tensor:
+        warped = ops.warp(warped, flow, "bilinear", "border")
+        # Masks have no gradient: a field must not gain by moving what does not match out of sight.
+        if still_mask is not None:
+            warped = warped * still_mask
+        if warped_mask is not None:
+            still = still * ops.warp(warped_mask, flow.detach(), "bilinear", "border")
+        return self._unexplained(still, warped)
+
+
+def roughness(field: Tensor) -> Tensor:
+    """Mean square of the forward differences of each field, as losses.Grad: (B, 2, h, w) -> (B,)."""
+    rows, columns = (field.diff(dim=axis).square().mean(dim=(1, 2, 3)) for axis in (2, 3))
+    return (rows + columns) / 2
+
+
+def _distance(flow: Tensor, points: Points | None, full: Sequence[int]) -> Tensor:
+    """Mean squared distance, in pixels of `full`, of the moving points from where a flow (1, 2, h, w) leads."""
+    if points is None or not len(points.fixed):
+        return flow.new_zeros(())
+    ratio = flow.new_tensor([length / whole for length, whole in zip(flow.shape[2:], full, strict=True)])
+    places = (points.fixed + 0.5) * ratio - 0.5
+    numbers = torch.arange(len(places), device=flow.device, dtype=flow.dtype)
+    from_row = places.T - torch.stack((torch.zeros_like(numbers), numbers))  # as displacements of a row of pixels
+    moved = ops.warp(flow, from_row[None, :, None], "bilinear", "border")[0, :, 0].T
+    return (points.fixed + moved / ratio - points.moving).square().sum(dim=1).mean()
+
+
+def _ncc(fixed: Tensor, warped: Tensor) -> Tensor:
+    """One minus the local NCC, mean over full, half and quarter size where they are large enough."""
+    values = []
+    for scale in (1, 2, 4):
+        if scale > 1 and min(fixed.shape[2:]) < scale * MIN_SIDE:
+            break
+        f, w = (F.avg_pool2d(image, scale) if scale > 1 else image for image in (fixed, warped))
+        values.append(1 - local_ncc(f, w, NCC_WINDOW).mean(dim=(1, 2, 3)))
+    return torch.stack(values).mean(dim=0)
+
+
+def _mind(fixed: Tensor, warped: Tensor) -> Tensor:
+    return (fixed - warped).abs().mean(dim=(1, 2, 3))
+
+
+def _each(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss of a batch, taken of each pair."""
+    return lambda fixed, warped: torch.stack(
+        [loss(*pair) for pair in zip(fixed[:, None], warped[:, None], strict=True)]
+    )
+
+
+def _image(image: Tensor) -> Tensor:
+    return image
+
+
+_GLOBAL_NCC, _MSE, _MI = GlobalNCC(), MSE(), MutualInformation()
+_MEASURES: dict[str, Measure] = {
+    "ncc": Measure(describe=_image, unexplained=_ncc),
+    "mind": Measure(describe=lambda image: mind_descriptors(image, dilation=1), unexplained=_mind),
+    # Of two normal variables with the correlation r, the mutual information is -log(1 - r^2) / 2.
+    "mi": Measure(describe=_image, unexplained=_each(lambda f, w: (2 * _MI(f, w)).exp())),
+    "global_ncc": Measure(describe=_image, unexplained=_each(lambda f, w: (1 + _GLOBAL_NCC(f, w)) / 2)),
+    "mse": Measure(describe=_image, unexplained=_each(_MSE)),
+}

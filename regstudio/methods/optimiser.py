@@ -1,0 +1,164 @@
+"""The pair optimiser: registers a pair, or a batch of pairs, by descent on its own energy, coarse to fine; no training.
+
+It looks for a stationary velocity field, whose flow has an inverse and practically no folds.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from regstudio.data.pairs import Pair
+from regstudio.methods.descent import Level, descend_levels, working_sizes
+from regstudio.methods.energy import PairEnergy, Points, Similarity, measure
+from regstudio.networks.warp import SpatialTransformer, affine_after, integrate, inverse_affine_after
+from regstudio.transforms.transform import Transform
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserSettings:
+    """How a pair is optimised.
+
+    `smoothness` weighs the roughness of the velocity field. `finest` and `coarsest` are the shorter sides in pixels of
+    the largest and the smallest images that are looked at; in between each is half as large. `steps` are the most
+    steps on each of these, coarse to fine; the last number counts for all further ones. `landmarks` weighs the mean
+    squared distance of landmarks, in pixels, where there are any.
+    """
+
+    similarity: Similarity = "ncc"
+    smoothness: float = 4.0
+    finest: int = 128
+    coarsest: int = 24
+    steps: tuple[int, ...] = (40, 30, 20)
+    step_size: float = 0.5
+    smoothing: float = 1.0
+    landmarks: float = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Optimised:
+    """What the optimiser found for B pairs: `velocity`, `flow` and `inverse` (B, 2, H, W) in pixels.
+
+    The flow is a pull-back on the fixed grid and includes the affine map; `inverse` is on the moving grid. `curve`
+    (n, B) has the energy before each step, on one size of the images after the other; `energy` (B,) is the last.
+    """
+
+    velocity: Tensor
+    flow: Tensor
+    inverse: Tensor
+    energy: Tensor
+    curve: Tensor
+
+
+def optimise(
+    fixed: Tensor,
+    moving: Tensor,
+    settings: OptimiserSettings | None = None,
+    *,
+    affine: Tensor | None = None,
+    velocity: Tensor | None = None,
+    fixed_mask: Tensor | None = None,
+    moving_mask: Tensor | None = None,
+    points: Sequence[Points | None] | None = None,
+) -> Optimised:
+    """Register B pairs of images, values in [0, 1]; a batch gives what its pairs give one by one.
+
+    `fixed` (B or 1, 1, H, W) and `moving` (B, 1, H, W) have one size. The start is nothing, the map `affine` (B, 2, 3),
+    which then comes after the deformation as in `affine_after`, or a `velocity` (B, 2, H, W), as of a network that saw
+    the moving image through `affine`. Masks (B, 1, H, W) in [0, 1] say where the images count; `points` are the
+    landmarks of each pair.
+    """
+    chosen = settings or OptimiserSettings()
+    fixed = fixed.expand_as(moving)
+    with torch.no_grad():
+        if affine is not None:
+            moving, moving_mask, points = _through(affine, moving, moving_mask, points)
+        start = moving.new_zeros(len(moving), 2, *moving.shape[2:]) if velocity is None else velocity
+        levels = _levels(fixed, moving, chosen, fixed_mask, moving_mask, points)
+        found = descend_levels(levels, start, step_size=chosen.step_size, smoothing=chosen.smoothing)
+        flow, inverse = integrate(found.field), integrate(-found.field)
+        if affine is not None:
+            flow, inverse = affine_after(affine, flow), inverse_affine_after(affine, inverse)
+    return Optimised(velocity=found.field, flow=flow, inverse=inverse, energy=found.energy, curve=found.curve)
+
+
+class Optimiser:
+    """The pair optimiser as a Method."""
+
+    name = "optimiser"
+
+    def __init__(self, settings: OptimiserSettings | None = None, device: str | torch.device = "cpu") -> None:
+        self.settings, self.device = settings or OptimiserSettings(), torch.device(device)
+        self.provenance: Mapping[str, Any] = {"device": str(self.device), **asdict(self.settings)}
+
+    def __call__(self, pair: Pair) -> Transform:
+        """Register a pair; its landmarks, if it has any, are for scoring, and are not looked at."""
+        start = time.perf_counter()
+        fixed, moving = (torch.from_numpy(image)[None, None].to(self.device) for image in (pair.fixed, pair.moving))
+        found = optimise(fixed, moving, self.settings)
+        flow, inverse = (np.ascontiguousarray(flow[0].cpu().numpy()) for flow in (found.flow, found.inverse))
+        return Transform(
+            flow=flow,
+            inverse_flow=inverse,
+            seconds=time.perf_counter() - start,
+            losses=tuple(found.curve[:, 0].tolist()),
+        )
+
+
+def _levels(
+    fixed: Tensor,
+    moving: Tensor,
+    settings: OptimiserSettings,
+    fixed_mask: Tensor | None,
+    moving_mask: Tensor | None,
+    points: Sequence[Points | None] | None,
+) -> list[Level]:
+    full = fixed.shape[2:]
+    levels = []
+    for number, size in enumerate(working_sizes(full, settings.finest, settings.coarsest)):
+        energy = PairEnergy(
+            _shrunk(fixed, size),
+            _shrunk(moving, size),
+            measure=measure(settings.similarity),
+            smoothness=settings.smoothness,
+            fixed_mask=None if fixed_mask is None else _shrunk(fixed_mask, size),
+            moving_mask=None if moving_mask is None else _shrunk(moving_mask, size),
+            points=points,
+            landmarks=settings.landmarks,
+            full=full,
+        )
+        grid = (max(8, -(-size[0] // 2)), max(8, -(-size[1] // 2)))
+        steps = settings.steps[min(number, len(settings.steps) - 1)]
+        levels.append(Level(energy=energy, grid=grid, steps=steps))
+    return levels
+
+
+def _shrunk(image: Tensor, size: tuple[int, int]) -> Tensor:
+    return image if image.shape[2:] == size else F.interpolate(image, size, mode="area")
+
+
+def _through(
+    affine: Tensor, moving: Tensor, mask: Tensor | None, points: Sequence[Points | None] | None
+) -> tuple[Tensor, Tensor | None, Sequence[Points | None] | None]:
+    """What belongs to the moving image, as it is seen through an affine map."""
+    warp, flow = (
+        SpatialTransformer("bilinear"),
+        affine_after(affine, moving.new_zeros(len(moving), 2, *moving.shape[2:])),
+    )
+    if points is not None:
+        points = [
+            None if some is None else Points(fixed=some.fixed, moving=_solve(matrix, some.moving))
+            for matrix, some in zip(affine, points, strict=True)
+        ]
+    return warp(moving, flow), None if mask is None else warp(mask, flow), points
+
+
+def _solve(matrix: Tensor, points: Tensor) -> Tensor:
+    """Where an affine map (2, 3) takes to `points` (n, 2)."""
+    solved: Tensor = torch.linalg.solve(matrix[:, :2], (points - matrix[:, 2]).T).T
+    return solved
