@@ -1,5 +1,5 @@
 """Opens RegStudio in the browser, as `regstudio studio` does: python launch.py --help says how."""
 
-from regstudio.ui.launch import main
+from regstudio.__main__ import studio
 
-main()
+studio()

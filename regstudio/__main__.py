@@ -1,5 +1,33 @@
-"""`python -m regstudio` is the command `regstudio`."""
+"""The ways into the program: the command `regstudio`, `python -m regstudio`, and `python launch.py`.
 
-from regstudio.cli import main
+Ctrl-C is taken care of before anything else is loaded.
+"""
 
-main()
+from collections.abc import Callable
+
+from regstudio.signals import INTERRUPTED, end_while_importing
+
+
+def main() -> None:
+    """Run the command line."""
+    _run("regstudio.cli:main")
+
+
+def studio() -> None:
+    """Open the studio, with the options of `regstudio studio`."""
+    _run("regstudio.ui.launch:main")
+
+
+def _run(name: str) -> None:
+    end_while_importing()
+    try:
+        import pkgutil
+
+        command: Callable[[], None] = pkgutil.resolve_name(name)
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    command()
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,8 @@ RegStudioError
 |-- RunError          a run folder cannot be created, found or resumed
 |-- TrainingError     a running training cannot continue
 |-- WorkerLostError   one of several training processes has ended too early
-`-- DeviceError       a device does not exist or is out of memory
+|-- DeviceError       a device does not exist or is out of memory
+`-- DiskFullError     a file cannot be written as its disk is full; an OSError, too
 """
 
 
@@ -41,3 +42,7 @@ class WorkerLostError(RegStudioError):
 
 class DeviceError(RegStudioError):
     """A device does not exist, or is out of memory."""
+
+
+class DiskFullError(RegStudioError, OSError):
+    """A file cannot be written, because its disk is full; what was there before is unchanged."""

@@ -1,11 +1,19 @@
-"""Atomic writes, the user's cache folder, and the package's assets."""
+"""Atomic writes, temporary files, full disks; the user's cache folder, and the package's assets."""
 
+import errno
 import importlib.resources
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from uuid import uuid4
+
+from regstudio.errors import DiskFullError, RegStudioError
+from regstudio.temporary import new_folder, remove_leftovers_once, temporary_name
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # no room, none for this user, none for a file of this size
+PROBE_BYTES = 2**20
 
 
 def cache_folder(name: str) -> Path:
@@ -30,18 +38,22 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
     The temporary file is in the same folder and has the same extension, for writers that choose a format by it. With
     `durable` it is flushed to the disk (fsync) before the rename, so that it survives a power cut. After an error,
-    `path` is unchanged. Missing parent folders are made.
+    `path` is unchanged; where the disk is full, that is a DiskFullError. Missing parent folders are made.
 
     >>> with atomic_path(Path("table.csv")) as temporary:
     ...     temporary.write_text("y,x")
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid4().hex}.{path.name}")
+    temporary = path.with_name(temporary_name(path.name))
+    with name_full_disk(path, temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers_once(path.parent)
     try:
-        yield temporary
-        if durable:
-            _sync(temporary)
-        temporary.replace(path)
+        with name_full_disk(path, temporary):
+            yield temporary
+            _refuse_cut_off(temporary)
+            if durable:
+                _sync(temporary)
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -54,6 +66,97 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def append(path: Path, content: bytes) -> None:
+    """Append to a file, all or nothing; raises DiskFullError. Only one process may append to it at a time."""
+    with name_full_disk(path, path), path.open("ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            while content:
+                content = content[file.write(content) :]
+        except OSError:
+            with suppress(OSError):
+                file.truncate(before)
+            raise
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a new folder among the system's temporary files, and remove it after the block."""
+    folder = new_folder(Path(tempfile.gettempdir()), "regstudio-")
+    try:
+        with name_full_disk(folder / "files", folder / "probe"):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def name_full_disk(path: Path, probe: Path) -> Iterator[None]:
+    """Turn an error in the block that comes from a full disk into a DiskFullError that names `path`.
+
+    Native writers do not say why they fail: then a try to write more to `probe` tells, a file that may be spoilt.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, RegStudioError) or not _is_full(error, probe):
+            raise
+        raise DiskFullError(
+            f"{path}: cannot be written, as the disk is full. Make room on the disk of {path.parent}; what was written "
+            "before is unchanged."
+        ) from error
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or the one that it comes from, says that a disk is full."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, OSError) and (isinstance(error, DiskFullError) or error.errno in FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def system_message(error: OSError) -> str:
+    """Return the message for an error of the system; it names the file."""
+    if not is_full(error) or isinstance(error, DiskFullError):
+        return str(error)
+    return f"{error.filename or 'A file'}: cannot be written, as the disk is full. Make room, then try again."
+
+
+def _is_full(error: Exception, probe: Path) -> bool:
+    if is_full(error):
+        return True
+    if (isinstance(error, OSError) and error.errno is not None) or not probe.parent.is_dir():
+        return False
+    try:
+        with probe.open("ab", buffering=0) as file:
+            size, content = file.tell(), bytes(PROBE_BYTES)
+            try:
+                while content:
+                    content = content[file.write(content) :]
+                os.fsync(file.fileno())
+            finally:
+                file.truncate(size)
+    except OSError as refusal:
+        return refusal.errno in FULL
+    return False
+
+
+def _refuse_cut_off(path: Path) -> None:
+    """Raise OSError if the disk was full: then some native writers drop a file's end in silence (NumPy, TIFF, NRRD).
+
+    A write that was cut off has filled the last block, so that not one byte more can be appended.
+    """
+    with path.open("r+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        try:
+            file.write(b"0")
+        finally:
+            file.truncate(size)
 
 
 def _sync(path: Path) -> None:

@@ -1,4 +1,7 @@
-"""What SIGINT (Ctrl-C) and SIGTERM do: the first one asks to stop, a second one has its usual effect."""
+"""What SIGINT (Ctrl-C) and SIGTERM do: the first one asks to stop, a second one has its usual effect.
+
+While the program imports its packages, which takes seconds, Ctrl-C ends it at once.
+"""
 
 import os
 import signal
@@ -6,8 +9,32 @@ import threading
 from types import FrameType
 from typing import Self
 
+INTERRUPTED = 128 + signal.SIGINT  # the exit code of a program that Ctrl-C ended
 SAVING = "Finishing the step under way, then saving."  # a message for a training
 _HANDLED = (signal.SIGINT, signal.SIGTERM)
+
+_interrupts: list[int] = []  # that came before there were StopSignals
+
+
+def end_while_importing() -> None:
+    """Let Ctrl-C end the program at once while a module is imported; else it raises KeyboardInterrupt, as usual.
+
+    Within an import, a KeyboardInterrupt may come up where Python cannot pass it on: then it would be lost, or printed
+    with a traceback.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _interrupts.append(number)
+    at = frame
+    while at is not None:
+        if at.f_code.co_filename.startswith("<frozen importlib"):
+            os._exit(INTERRUPTED)  # nothing is under way that would have to be saved
+        at = at.f_back
+    raise KeyboardInterrupt
 
 
 class StopSignals:
@@ -24,6 +51,9 @@ class StopSignals:
         self.stop = threading.Event()
         self.received: list[int] = []
         self._message, self._every = message, every
+        if _interrupts:  # a KeyboardInterrupt was lost
+            self.received += _interrupts
+            self.stop.set()
         self._previous = {int(number): signal.signal(number, self._handle) for number in _HANDLED}
 
     def __enter__(self) -> Self:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from regstudio.errors import RegStudioError
+from regstudio.files import system_message
 
 COMMANDS = {
     "studio": "regstudio.ui.launch:main",
@@ -46,8 +47,8 @@ class Commands(click.Group):
         except RegStudioError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
-            # Full disk, missing permission: the system's message names the file.
-            raise click.ClickException(str(error)) from error
+            # Missing permission, and the like: the system's message names the file.
+            raise click.ClickException(system_message(error)) from error
 
 
 @click.command(

@@ -8,13 +8,12 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from regstudio.cli.options import Command, choices
-from regstudio.files import write_text
+from regstudio.files import temporary_folder, write_text
 
 if TYPE_CHECKING:
     from regstudio.bench.reading import ReadingSpeed
@@ -70,8 +69,8 @@ def bench(
     for read in _read(usual):
         reading.append(read)
         click.echo(f"{read.ending:8}{read.decoded:26.0f}{read.from_memory:14.0f}{read.from_disk:14.0f}")
-    with TemporaryDirectory() as folder:
-        waiting = measure_waiting(Path(folder), usual, WAITING_IMAGES, device)
+    with temporary_folder() as folder:
+        waiting = measure_waiting(folder, usual, WAITING_IMAGES, device)
     click.echo(f"\nWaiting for images, from the second epoch on: {waiting:.2%} of the time")
     if file is not None:
         content = {
@@ -108,8 +107,8 @@ def _measure_speeds(
 def _read(size: int) -> "Iterator[ReadingSpeed]":
     from regstudio.bench.reading import reading_speeds
 
-    with TemporaryDirectory() as folder:
-        yield from reading_speeds(Path(folder), size=size, images=READING_IMAGES)
+    with temporary_folder() as folder:
+        yield from reading_speeds(folder, size=size, images=READING_IMAGES)
 
 
 def _describe_machine(facts: dict[str, Any]) -> str:

@@ -10,12 +10,10 @@ import importlib.metadata
 import importlib.util
 import multiprocessing
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +22,7 @@ import numpy.typing as npt
 from regstudio.data.codecs.itk import simpleitk
 from regstudio.data.pairs import Pair
 from regstudio.errors import ConfigError, DataError
+from regstudio.files import temporary_folder
 from regstudio.methods.affine import affine_flow, affine_matrix
 from regstudio.methods.method import Method, Unregistered
 from regstudio.transforms.resampling import affine_after
@@ -151,14 +150,14 @@ def _syn(fixed: Array, moving: Array) -> ToolResult:
     ants: Any = importlib.import_module("ants")
     # ANTsPy takes the axes of an array as x, y.
     fixed_image, moving_image = (ants.from_numpy(np.ascontiguousarray(image.T)) for image in (fixed, moving))
-    with tempfile.TemporaryDirectory(prefix="regstudio-") as folder:  # for the files of ANTs' transforms
+    with temporary_folder() as folder:  # for the files of ANTs' transforms
 
         def flow(transforms: Sequence[str]) -> Flow:
-            composed = ants.apply_transforms(fixed_image, moving_image, transforms, compose=str(Path(folder) / "whole"))
+            composed = ants.apply_transforms(fixed_image, moving_image, transforms, compose=str(folder / "whole"))
             return _flow_from_field(ants.image_read(composed).numpy().transpose(1, 0, 2))
 
         start = time.perf_counter()
-        result = ants.registration(fixed_image, moving_image, "SyN", random_seed=1, outprefix=str(Path(folder) / "syn"))
+        result = ants.registration(fixed_image, moving_image, "SyN", random_seed=1, outprefix=str(folder / "syn"))
         seconds = time.perf_counter() - start
         warp, affine = result["fwdtransforms"]
         return ToolResult(flow([warp, affine]), flow([affine]), seconds, result["warpedmovout"].numpy().T)
@@ -178,9 +177,9 @@ def _elastix(fixed: Array, moving: Array) -> ToolResult:
 
     def flow(transforms: Any) -> Flow:
         # transformix also writes the field to a file, by default in the working folder.
-        with tempfile.TemporaryDirectory(prefix="regstudio-") as folder:
+        with temporary_folder() as folder:
             field = itk.transformix_deformation_field(
-                moving_image, transforms, log_to_console=False, output_directory=folder
+                moving_image, transforms, log_to_console=False, output_directory=str(folder)
             )
             return _flow_from_field(np.array(itk.array_from_image(field)))
 

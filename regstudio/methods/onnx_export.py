@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 from regstudio.data.loaders import rescale
 from regstudio.errors import CheckpointError, ConfigError
-from regstudio.files import atomic_path
+from regstudio.files import atomic_path, temporary_folder
 from regstudio.networks.checkpoint import Checkpoint, load_checkpoint
 
 Array = npt.NDArray[Any]
@@ -86,8 +85,8 @@ def _traced(network: nn.Module) -> bytes:
     torch.export takes four minutes for the window sizes, and its ONNX export did not finish.
     """
     size = {2: "height", 3: "width"}
-    with torch.no_grad(), _tracer_warnings_ignored(), TemporaryDirectory() as folder:
-        file = Path(folder) / "network.onnx"
+    with torch.no_grad(), _tracer_warnings_ignored(), temporary_folder() as folder:
+        file = folder / "network.onnx"
         torch.onnx.export(
             network,
             (torch.rand(1, 1, *_TRACED_SIZE), torch.rand(1, 1, *_TRACED_SIZE)),

@@ -12,6 +12,7 @@ from regstudio.data.listing import LABEL_SUFFIX, FolderListing
 from regstudio.data.pairs import PairReader
 from regstudio.data.problems import FileError, Problem
 from regstudio.distributed import SINGLE_PROCESS, Group
+from regstudio.errors import DiskFullError
 from regstudio.files import write_text
 from regstudio.methods.method import Method, axes_of
 from regstudio.registering.journal import Journal
@@ -135,6 +136,8 @@ def _refuse_folder_of_inputs(out: Path, cases: Sequence[Case]) -> None:
 def _output_errors(out: Path) -> Iterator[None]:
     try:
         yield
+    except DiskFullError:
+        raise
     except OSError as error:  # errors of reading are DataErrors already
         raise FileError(out, f"cannot be written to ({error.strerror or error})", "Choose another --out.") from error
 

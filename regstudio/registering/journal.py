@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from regstudio.files import write_text
+from regstudio.files import append, write_text
 
 NAME = "registered.jsonl"
 _RESULTS_VERSION = "2"  # raise it when the same inputs give different files
@@ -58,8 +58,8 @@ class Journal:
             return
         sizes = {path.name: path.stat().st_size for path in files}
         entry = Entry(id=case, digest=digest, files=sizes, metrics=dict(metrics), seconds=seconds)
-        with self._lock, self._path.open("a", encoding="utf-8") as stream:
-            stream.write(_line(entry))
+        with self._lock:
+            append(self._path, _line(entry).encode())
             self._entries[case] = entry
 
 

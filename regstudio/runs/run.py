@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from typing import Any
 from filelock import FileLock
 
 from regstudio.config import TrainConfig, build_config, extend_epochs, read_config, settings
-from regstudio.errors import ConfigError, RunError
-from regstudio.files import write_text
+from regstudio.errors import ConfigError, DiskFullError, RunError
+from regstudio.files import append, name_full_disk, write_text
 from regstudio.runs import lock
 from regstudio.runs.events import (
     ImageAligned,
@@ -23,6 +24,7 @@ from regstudio.runs.events import (
     event_to_dict,
 )
 from regstudio.runs.follower import Follower
+from regstudio.temporary import remove_leftovers
 
 
 @dataclass(frozen=True)
@@ -91,20 +93,19 @@ class Run:
     def append(self, event: TrainEvent) -> None:
         """Append one event to events.jsonl. Values that are not finite become null, as JSON has no NaN."""
         record = _finite({**event_to_dict(event), "time": round(time.time(), 3)})
-        with self.events_path.open("ab") as file:
-            if file.tell() and not self._ends_with_newline():
-                file.write(b"\n")  # a crash truncated the previous line
-            file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        append(self.events_path, line if self._ends_with_newline() else b"\n" + line)  # a crash cut the last one
 
     def _ends_with_newline(self) -> bool:
+        if not self.events_path.exists() or not self.events_path.stat().st_size:
+            return True
         with self.events_path.open("rb") as file:
             file.seek(-1, 2)
             return file.read(1) == b"\n"
 
     def log(self, line: str) -> None:
         """Append a line, with date and time, to log/log.txt."""
-        with self.log_path.open("a", encoding="utf-8") as file:
-            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n")
+        append(self.log_path, f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n".encode())
 
     def events(self) -> list[TrainEvent]:
         """Read all events of one consistent training; see Follower."""
@@ -128,6 +129,11 @@ class Run:
             raise RunError(f"{self.path}: another process is training this run. Stop that one first.")
         return held
 
+    def remove_leftovers(self) -> None:
+        """Remove the temporary files of killed processes; only for who holds the lock, or where nobody does."""
+        for folder in (self.path, *(path.parent for path in (self.log_path, self.last_path, self.pair_path))):
+            remove_leftovers(folder, alone=True)
+
     def is_training(self) -> bool:
         """Whether any process is training the run now; asking changes nothing and keeps no trainer out."""
         return lock.is_held(self.path / ".lock")
@@ -140,9 +146,12 @@ def create_run(config: TrainConfig) -> Run:
     for name in names:
         run = Run((config.run.runs_dir / name).resolve())
         try:
-            (run.path / "checkpoints").mkdir(parents=True)
+            with name_full_disk(run.path, run.path):
+                (run.path / "checkpoints").mkdir(parents=True)
         except FileExistsError:
             continue
+        except DiskFullError:
+            raise
         except OSError as error:
             raise RunError(f"{run.path}: the run's folder cannot be made ({error}).") from None
         break
@@ -151,8 +160,12 @@ def create_run(config: TrainConfig) -> Run:
             f"{run.path}: there is a run of this name already. Choose another --run_name, or go on with it: "
             f"regstudio train --resume {run.path}"
         )
-    run.log_path.parent.mkdir()
-    run.write_config(config)
+    try:
+        run.log_path.parent.mkdir()
+        run.write_config(config)
+    except BaseException:
+        shutil.rmtree(run.path, ignore_errors=True)  # a folder without settings is no run
+        raise
     return run
 
 

@@ -119,9 +119,8 @@ def delete(run: Run) -> Path:
     return target
 
 
-def pack(run: Run, folder: Path, *, checkpoints: bool) -> Path:
-    """Zip the run into `folder`, with or without its checkpoints; return the zip file."""
-    path = folder / f"{run.path.name}.zip"
+def pack(run: Run, path: Path, *, checkpoints: bool) -> Path:
+    """Zip the run into the file `path`, with or without its checkpoints; return it."""
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         for item in sorted(run.path.rglob("*")):
             inside = item.relative_to(run.path)

@@ -19,6 +19,7 @@ from regstudio.errors import ConfigError, DataError, RunError
 from regstudio.runs.catalogue import RunCatalogue, RunSummary
 from regstudio.runs.events import TrainEvent
 from regstudio.runs.run import Run, open_run
+from regstudio.temporary import remove_leftovers
 
 if TYPE_CHECKING:
     from regstudio.training.job import TrainJob
@@ -227,6 +228,14 @@ class Studio:
         """Return the newest run in training, in this process or another; None if there is none that may be shown."""
         run = self._runs.running()
         return run if run and (self.shown is None or run.path.name in self.shown) else None
+
+    def remove_leftovers(self) -> None:
+        """Remove the temporary files that killed processes left in the runs, but for those in training, and uploads."""
+        for run in [Run(path) for path in self.runs_dir.iterdir()] if self.runs_dir.is_dir() else []:
+            if not run.is_training() and run.config_path.is_file():
+                run.remove_leftovers()
+        for root in self.roots:
+            remove_leftovers(root / UPLOADS)
 
     def _forget(self) -> None:
         self._data_version += 1

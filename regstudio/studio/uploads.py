@@ -7,7 +7,6 @@ pictures check those themselves: they look at a header before they decode.
 import re
 import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +19,10 @@ from regstudio.config import LayoutSection, settings
 from regstudio.data.decoder import read_apart
 from regstudio.data.formats import EXTENSIONS, extension
 from regstudio.data.listing import POINTS_SUFFIX, is_points_file, short_list
-from regstudio.errors import ConfigError, DataError
+from regstudio.errors import ConfigError, DataError, DiskFullError
+from regstudio.files import is_full
 from regstudio.studio.studio import UPLOADS, Studio
+from regstudio.temporary import new_folder
 
 MAX_UPLOAD_BYTES = 4 * 2**30
 MAX_NAME_LENGTH = 200  # characters of a file's name
@@ -245,13 +246,17 @@ def _staging(target: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `target`, on the same disk, and delete it in the end."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".upload-", dir=target.parent))
+        staging = new_folder(target.parent, ".upload-")
     except OSError as error:
         raise DataError(f"{target}: cannot be made ({error.strerror}). Choose another folder.") from None
     try:
         staging.chmod(0o755)  # mkdtemp gives access to its user alone
         yield staging
     except OSError as error:
+        if is_full(error):
+            raise DiskFullError(
+                f"{target}: the disk is full. Make room, then upload again. Nothing was kept."
+            ) from None
         raise DataError(f"{target}: the files cannot be written ({error.strerror}). Nothing was kept.") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -1,29 +1,26 @@
 """A view as one zip to keep: figure, warped image, flow, warped label and metrics, as the command line writes them."""
 
 import json
-import uuid
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from regstudio.drawing.overlay import before_after, comparison
+from regstudio.files import atomic_path, temporary_folder
 from regstudio.studio.viewer import View
 from regstudio.transforms.result_files import save_registration
 
 
-def write_view_zip(view: View, folder: Path) -> Path:
-    """Write a view's figure, warped image, flow, warped label and metrics as one zip into `folder`; return its path."""
+def write_view_zip(view: View, path: Path) -> Path:
+    """Write a view's figure, warped image, flow, warped label and metrics as one zip; return its path."""
     name, loaders = view.chosen.case.id, (view.chosen.reader.image_loader, view.chosen.reader.label_loader)
-    path = folder / f"{uuid.uuid4().hex}" / f"{name}.zip"
-    path.parent.mkdir(parents=True)
-    with TemporaryDirectory() as temporary:
+    with temporary_folder() as temporary:
         for title, registration in view.registrations:
             # Names of networks hold a comma and a space, which are awkward in the names of folders.
             several = len(view.registrations) > 1
-            out = Path(temporary) / (title.replace(", ", "_").replace(" ", "_") if several else "")
+            out = temporary / (title.replace(", ", "_").replace(" ", "_") if several else "")
             out.mkdir(exist_ok=True)
             save_registration(registration, out, name, image_key=loaders[0].key, label_key=loaders[1].key)
             before_after([comparison(registration)]).savefig(out / f"{name}_figure.png")
@@ -33,8 +30,8 @@ def write_view_zip(view: View, folder: Path) -> Path:
                 "seconds": registration.seconds,
             }
             (out / f"{name}_metrics.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in sorted(Path(temporary).rglob("*")):
+        with atomic_path(path) as zipped, zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(temporary.rglob("*")):
                 if file.is_file():
                     archive.write(file, file.relative_to(temporary))
     return path

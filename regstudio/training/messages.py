@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from regstudio.errors import DiskFullError
 from regstudio.runs.events import EpochDone, RunFinished, RunStarted, TrainEvent
 from regstudio.training.step import NotFiniteError
 
@@ -48,6 +49,11 @@ def describe(device: torch.device, processes: int) -> str:
 def how_to_resume(run: Path) -> str:
     """Return the command that resumes a run."""
     return f"Go on with: regstudio train --resume {run}"
+
+
+def disk_full(error: DiskFullError, run: Path) -> str:
+    """Return the message for a full disk: which file, what is safe, and how to go on."""
+    return f"{error} {how_to_resume(run)}"
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

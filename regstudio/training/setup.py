@@ -117,7 +117,6 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, 
         raise DataError("\n".join(["The data cannot be trained on:", *map(str, index.errors)]))
     device = find_device(group.device(config.optimisation.device))
     image_loader, label_loader = loaders(config.reading, reference, axes)
-    height, width = image_loader(reference.image).shape[-2:]
     label_ids = _label_ids(config, index, label_loader)
     aligned: dict[Path, Matrix] | None = {} if config.alignment.affine == "auto" else None
     loader = TrainingLoader(
@@ -136,6 +135,7 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, 
         steps=_requested_steps_per_epoch(config),
         group=group,
     )
+    height, width = image_loader(reference.image).shape[-2:]
     steps = len(loader) if config.optimisation.total_steps else _limited_steps(config, len(loader))
     return Parts(
         group=group,

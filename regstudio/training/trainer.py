@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
@@ -19,7 +19,7 @@ from regstudio.config import TrainConfig, build_config
 from regstudio.data.dataset import Item
 from regstudio.data.layout import Case, DataIndex
 from regstudio.distributed import SINGLE_PROCESS, Group
-from regstudio.errors import DataError, RegStudioError, RunError, TrainingError, WorkerLostError
+from regstudio.errors import DataError, DiskFullError, RegStudioError, RunError, TrainingError, WorkerLostError
 from regstudio.methods.affine import Matrix
 from regstudio.methods.affine_cache import affine_matrices
 from regstudio.networks.checkpoint import load_checkpoint
@@ -36,7 +36,15 @@ from regstudio.runs.events import (
 from regstudio.runs.run import Run, create_run
 from regstudio.threads import limit_cpu_threads
 from regstudio.training.checkpointing import Checkpointer, restore
-from regstudio.training.messages import describe, how_to_resume, is_out_of_memory, log_lines, not_finite, out_of_memory
+from regstudio.training.messages import (
+    describe,
+    disk_full,
+    how_to_resume,
+    is_out_of_memory,
+    log_lines,
+    not_finite,
+    out_of_memory,
+)
 from regstudio.training.saved_state import State
 from regstudio.training.setup import Parts, build
 from regstudio.training.step import NotFiniteError
@@ -75,6 +83,7 @@ def train(
         if state.epoch >= config.optimisation.epochs:
             raise RunError(f"{run.path}: {state.epoch} epochs are done already. Train on with a larger --epochs.")
         if group.is_first:  # only now, with the run locked and ready to start, may its record change
+            run.remove_leftovers()
             run.write_config(config)
         training = _Training(
             config=config,
@@ -88,8 +97,14 @@ def train(
             for event in training.events(state, resumed):
                 record(run, event, group)
                 yield event
+        except DiskFullError as error:  # the record itself cannot be written
+            end = training.failed(disk_full(error, run.path))
+            with suppress(OSError):
+                record(run, end, group)
+            yield end
         except Exception as error:
-            record(run, RunFinished(reason="failed", message=f"{type(error).__name__}: {error}"), group)
+            with suppress(OSError):  # which must not hide the error
+                record(run, RunFinished(reason="failed", message=f"{type(error).__name__}: {error}"), group)
             raise
         finally:
             release_freed_memory()
@@ -142,17 +157,20 @@ class _Training:
             yield RunFinished(reason="finished", message="Training Finished")
         except WorkerLostError as error:
             yield RunFinished(reason="failed", message=f"{error}\n{how_to_resume(self.run.path)}")
+        except DiskFullError as error:
+            yield self.failed(disk_full(error, self.run.path))
         except RegStudioError as error:
-            yield self._failed(str(error))
+            yield self.failed(str(error))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            yield self._failed(out_of_memory(error))
+            yield self.failed(out_of_memory(error))
 
     def _scale(self, step: int) -> int:
         return self.parts.learner.scale(step, self.parts.size)
 
-    def _failed(self, why: str) -> RunFinished:
+    def failed(self, why: str) -> RunFinished:
+        """Return the last event of a training that failed, and tell the other processes why."""
         self.parts.group.leave_reason(why)
         return RunFinished(reason="failed", message=why)
 

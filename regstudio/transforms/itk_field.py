@@ -10,7 +10,6 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,11 +24,12 @@ from regstudio.data.loaders import DataWarning
 from regstudio.data.picture import Picture
 from regstudio.data.problems import FileError
 from regstudio.data.writing import resize_matrix
-from regstudio.files import atomic_path
+from regstudio.files import atomic_path, temporary_folder
 
 Array = npt.NDArray[Any]
 
 FIELD_EXTENSION = ".nii.gz"
+NIFTI_HEADER_BYTES = 352  # before the pixels
 _READERS = {".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".mha": "MetaImageIO", ".nrrd": "NrrdImageIO"}
 _NO_GEOMETRY = np.eye(4)[:, [1, 0, 2, 3]]  # how ITK reads a file without geometry: rows along y, columns along x
 
@@ -105,10 +105,12 @@ def write_field(path: Path, flow: Array, reference: ItkGeometry, moving: ItkGeom
     image.SetSpacing(spacing.tolist())
     image.SetDirection(direction.ravel().tolist())
     image.SetOrigin(reference.matrix[:dimension, 3].tolist())
-    with TemporaryDirectory() as folder:
-        uncompressed = Path(folder, "field.nii")  # our own compression is faster than ITK's
+    with temporary_folder() as folder:
+        uncompressed = folder / "field.nii"  # our own compression is faster than ITK's
         sitk.WriteImage(image, str(uncompressed))
         content = uncompressed.read_bytes()
+        if len(content) < NIFTI_HEADER_BYTES + 4 * stack.size:  # ITK says nothing of a full disk here
+            raise OSError(f"{uncompressed}: only {len(content):,} bytes were written")
     with atomic_path(path) as temporary:
         nifti.write_bytes(temporary, content)
     return True

@@ -5,6 +5,8 @@ image's grid. An existing result is replaced atomically; an input file never is.
 """
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
@@ -56,12 +58,26 @@ def save_registration(
     for target in targets:
         refuse_input(target, inputs)
     points = points_into(moving.size, registration.flow)
-    write_image(warped, sample_linear(moving.array, points), like=with_geometry_of(moving, fixed), key=image_key)
-    for prefix, flow, reference, image in flows:
-        _write_flow(prefix, flow, reference, image)
-    if label is not None and ids is not None and seg is not None:
-        write_label(seg, ids, like=with_geometry_of(label, fixed), key=label_key)
+    with _all_or_none(targets):
+        write_image(warped, sample_linear(moving.array, points), like=with_geometry_of(moving, fixed), key=image_key)
+        for prefix, flow, reference, image in flows:
+            _write_flow(prefix, flow, reference, image)
+        if label is not None and ids is not None and seg is not None:
+            write_label(seg, ids, like=with_geometry_of(label, fixed), key=label_key)
     return tuple(path for path in targets if path.exists())
+
+
+@contextmanager
+def _all_or_none(targets: Sequence[Path]) -> Iterator[None]:
+    """Remove what the block wrote of `targets` if it fails: half of the results would pass for all of them."""
+    before = {path: path.stat().st_ino for path in targets if path.exists()}
+    try:
+        yield
+    except BaseException:
+        for path in targets:
+            if path.exists() and path.stat().st_ino != before.get(path):
+                path.unlink()
+        raise
 
 
 def with_geometry_of(picture: Picture, fixed: Picture) -> Picture:

@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.context import Context
 
 from regstudio.errors import RegStudioError
+from regstudio.files import is_full, system_message
 
 # Options of events.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -28,6 +29,8 @@ def shown_to_user() -> Iterator[None]:
     except RegStudioError as error:
         raise gr.Error(html.escape(str(error)), duration=None, print_exception=False) from None
     except Exception as error:
+        if isinstance(error, OSError) and is_full(error):
+            raise gr.Error(html.escape(system_message(error)), duration=None, print_exception=False) from None
         logging.getLogger(__name__).exception("A handler of the page failed.")
         what = html.escape(f"{type(error).__name__}: {error}")
         raise gr.Error(f"This should not have happened ({what}). Reload the page and try again.") from error

@@ -14,6 +14,7 @@ import click
 from regstudio.errors import RegStudioError
 from regstudio.files import asset
 from regstudio.signals import SAVING, StopSignals
+from regstudio.temporary import lasting_folder
 
 if TYPE_CHECKING:
     from regstudio.studio.sharing import Share
@@ -42,7 +43,9 @@ def main(*, host: str, port: int, browser: bool, share: bool, share_studio: bool
     Ctrl-C saves a training that is under way and ends.
     """
     signals = StopSignals()
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # gradio reads it when it is imported
+    # gradio reads these when it is imported. Uploads lie in a folder that goes with this program, even if it is killed.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(lasting_folder()))
     from regstudio.studio.sharing import Share, new_login
     from regstudio.ui.app import build_app, serve_viewer
     from regstudio.ui.server.serving import LOCAL_HOSTS, free_port, serve
@@ -105,7 +108,8 @@ def _studio(*, data_base_dir: Path, runs_dir: Path, roots: tuple[Path, ...], dem
 
 
 def _begin(studio: "Studio", demo: bool, signals: StopSignals) -> None:
-    """Import torch and start the demo's training, while the first page is there already."""
+    """Tidy up, import torch and start the demo's training, while the first page is there already."""
+    studio.remove_leftovers()
     import torch  # noqa: F401
 
     if not demo or signals.stop.is_set():

@@ -145,9 +145,9 @@ def test_too_long_a_note_is_refused(recorded):
 @pytest.mark.parametrize("checkpoints", [True, False])
 def test_a_packed_run_is_whole(recorded, tmp_path, checkpoints):
     run = recorded("first")
-    run.is_training()  # leaves its lock file
+    run.lock().release()  # leaves its lock file
     (run.path / "link").symlink_to("/etc/hostname")
-    with zipfile.ZipFile(run_actions.pack(run, tmp_path, checkpoints=checkpoints)) as file:
+    with zipfile.ZipFile(run_actions.pack(run, tmp_path / "first.zip", checkpoints=checkpoints)) as file:
         names = set(file.namelist())
     expected = {"first/config.json", "first/events.jsonl"}
     assert names == expected | ({"first/checkpoints/last.pt"} if checkpoints else set())

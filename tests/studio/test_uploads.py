@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from regstudio.config import LayoutSection
-from regstudio.errors import ConfigError, DataError
+from regstudio.errors import ConfigError, DataError, DiskFullError
 from regstudio.studio.uploads import LIMITS, Limits, add_files, roles, target_folder, unpack
 
 LAYOUT = LayoutSection()
@@ -199,7 +199,7 @@ def test_a_failure_half_way_leaves_nothing_behind(files, target, monkeypatch):
         return replace(self, other)
 
     monkeypatch.setattr(Path, "replace", fail_at_the_second)
-    with pytest.raises(DataError, match="No space left"):
+    with pytest.raises(DiskFullError, match="the disk is full"):
         add_files(files, target, "moving")
     assert held(target) == set()
 

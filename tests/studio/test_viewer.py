@@ -120,7 +120,7 @@ def test_an_image_too_large_to_wait_for_is_refused(viewer: Viewer, tmp_path: Pat
 
 def test_the_zip_holds_figure_warped_image_flow_label_and_metrics(viewer: Viewer, tmp_path: Path) -> None:
     view = viewer.view(viewer.chosen(viewer.config("first")), [viewer.network("first", "best")])
-    bundle = write_view_zip(view, tmp_path / "zips")
+    bundle = write_view_zip(view, tmp_path / "zips" / "v.zip")
     with zipfile.ZipFile(bundle) as archive:
         stems = {name.removeprefix("phantom_05_").partition(".")[0] for name in archive.namelist()}
         metrics = json.loads(archive.read("phantom_05_metrics.json"))["metrics"]
@@ -130,7 +130,7 @@ def test_the_zip_holds_figure_warped_image_flow_label_and_metrics(viewer: Viewer
 
 def test_the_zip_of_two_networks_has_a_folder_for_each(viewer: Viewer, tmp_path: Path) -> None:
     networks = [viewer.network("first", "best"), viewer.network("first", "1")]
-    bundle = write_view_zip(viewer.view(viewer.chosen(viewer.config("first")), networks), tmp_path)
+    bundle = write_view_zip(viewer.view(viewer.chosen(viewer.config("first")), networks), tmp_path / "v.zip")
     with zipfile.ZipFile(bundle) as archive:
         assert {name.partition("/")[0] for name in archive.namelist()} == {"first_best", "first_epoch_1"}
 

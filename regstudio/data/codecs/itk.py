@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from regstudio.data.codecs.dicom import as_black_is_zero
 from regstudio.data.codecs.silence import silence_stderr
 from regstudio.data.geometry import LPS_TO_RAS
 from regstudio.data.problems import FileError
+from regstudio.files import temporary_folder
 
 _READERS = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO"}  # others are DICOM
 _DICOM_ORIENTATION = "0020|0037"  # Image Orientation (Patient), which X-rays lack
@@ -79,8 +79,8 @@ class _StoredPixels:
         self._path, self.shape = path, shape
 
     def __getitem__(self, index: Any) -> npt.NDArray[Any]:
-        with TemporaryDirectory() as folder:
-            copy = Path(folder, "stored.dcm")
+        with temporary_folder() as folder:
+            copy = folder / "stored.dcm"
             copy.write_bytes(as_black_is_zero(self._path))
             array: npt.NDArray[Any] = read_as(copy, "GDCMImageIO")[index]
         return array

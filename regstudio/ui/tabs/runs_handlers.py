@@ -1,18 +1,16 @@
 """The event handlers of the Runs tab: from what the browser sends to what the components show."""
 
-import atexit
 import html
-import shutil
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from regstudio.errors import RunError
 from regstudio.studio import run_actions, run_report, training_control
+from regstudio.studio.downloads import Downloads
 from regstudio.studio.studio import Studio
+from regstudio.temporary import lasting_folder
 from regstudio.ui.handlers import shown_to_user
 
 
@@ -21,9 +19,7 @@ class RunsHandlers:
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
-        self._zips, self._reports = (Path(tempfile.mkdtemp(prefix="regstudio-runs-")) for _ in range(2))
-        for folder in (self._zips, self._reports):
-            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        self._downloads, self._reports = Downloads(), lasting_folder()
 
     @shown_to_user()
     def look(self, selected: Sequence[str] | None, seen: Any) -> tuple[Any, Any, Any, Any]:
@@ -79,10 +75,9 @@ class RunsHandlers:
     @shown_to_user()
     def pack(self, selected: Sequence[str] | None, checkpoints: bool) -> str:
         """Zip the run into a folder of the app's own."""
-        shutil.rmtree(self._zips, ignore_errors=True)
-        self._zips.mkdir(parents=True)
         run = run_actions.selected_run(self._studio, selected)
-        return str(run_actions.pack(run, self._zips, checkpoints=bool(checkpoints)))
+        path = self._downloads.place(f"{run.path.name}.zip")
+        return str(run_actions.pack(run, path, checkpoints=bool(checkpoints)))
 
     @shown_to_user()
     def begin_report(self, selected: Sequence[str] | None) -> Any:

@@ -1,11 +1,7 @@
 """The event handlers of the Viewer tab: from what the browser sends to what the components show."""
 
-import atexit
 import functools
 import logging
-import shutil
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from regstudio.errors import ConfigError, RegStudioError
+from regstudio.studio.downloads import Downloads
 from regstudio.studio.prefetcher import Prefetcher
 from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import shown_to_user
@@ -26,7 +23,6 @@ WARM_UP_PAUSE = 1.0  # seconds in which a page starts undisturbed
 OWN = ("fixed", "moving", "fixed_label", "moving_label")
 TEXT_FIELDS = 5  # the first fields of a Choice hold text
 MAX_REFINE_STEPS = 200  # while someone waits
-ZIP_LIFETIME_SECONDS = 600  # the browser fetches it at once
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +34,7 @@ class ViewerHandlers:
         self._studio = studio
         self.read_only = read_only
         self._prefetcher = Prefetcher()
-        self._zips = Path(tempfile.mkdtemp(prefix="regstudio-"))
-        atexit.register(shutil.rmtree, self._zips, ignore_errors=True)
+        self._downloads = Downloads()
 
     @functools.cached_property
     def _session(self) -> "ViewerSession":
@@ -94,10 +89,7 @@ class ViewerHandlers:
         from regstudio.studio.view_zip import write_view_zip
 
         view = self._own(resize, rest) if source == "own" else self._session.view(_choice(rest[len(OWN) :]))
-        for old in self._zips.iterdir():
-            if old.stat().st_mtime < time.time() - ZIP_LIFETIME_SECONDS:
-                shutil.rmtree(old, ignore_errors=True)
-        return str(write_view_zip(view, self._zips))
+        return str(write_view_zip(view, self._downloads.place(f"{view.chosen.case.id}.zip")))
 
     def _open(self, choice: "Choice", shown: Any, **way: Any) -> list[Any]:
         """Open a case; show an error in the place of its images."""
