@@ -19,8 +19,8 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before anything imports grad
 
 from regstudio.config import build_config
 from regstudio.studio.studio import Studio
-from regstudio.training.setup import check_data
 from regstudio.training.trainer import train
+from tests.training.whole_training import QUICK, index_of
 
 PATIENCE_MS = 15_000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -84,9 +84,8 @@ def studio_server(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def one_run(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs, trained once for all tests, which copy it."""
     runs_dir = tmp_path_factory.mktemp("runs")
-    settings = {"epochs": 2, "encoder_channels": 2, "decoder_channels": 4, "lr": 1e-3, "device": "cpu"}
-    config = build_config({"data_base_dir": demo, "runs_dir": runs_dir, "run_name": "first", **settings})
-    list(train(config, check_data(config).index))
+    config = build_config({"data_base_dir": demo, "runs_dir": runs_dir, "run_name": "first", "epochs": 2, **QUICK})
+    list(train(config, index_of(config)))
     return runs_dir / "first"
 
 

@@ -13,6 +13,7 @@ from regstudio.data.writing import write_image, write_label
 from regstudio.methods.network import NetworkMethod, load_method
 from tests.known_flows import constant_flow
 from tests.pictures import ids, ramp
+from tests.training.whole_training import QUICK
 
 pytest_plugins = ["tests.browser"]
 
@@ -47,10 +48,7 @@ def quick_config(demo: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
                 "data_base_dir": demo,
                 "runs_dir": tmp_path / "runs",
                 "epochs": 2,
-                "encoder_channels": 2,
-                "decoder_channels": 4,
-                "lr": 1e-3,
-                "device": "cpu",
+                **QUICK,
                 **values,
             }
         )

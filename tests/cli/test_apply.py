@@ -16,13 +16,9 @@ def regstudio(*arguments: object) -> Result:
 
 
 @pytest.fixture(scope="module")
-def run(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(one_run: Path) -> Run:
     """A short training on the small data set."""
-    runs = tmp_path_factory.mktemp("runs")
-    arguments = ["--encoder_channels", 2, "--decoder_channels", 4, "--lr", 1e-3, "--epochs", 2, "--device", "cpu"]
-    result = regstudio("train", "--data_base_dir", demo, "--runs_dir", runs, "--run_name", "mine", *arguments)
-    assert result.exit_code == 0
-    return open_run(runs / "mine")
+    return open_run(one_run)
 
 
 def test_evaluate_agrees_with_the_training_log(run: Run, demo: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from regstudio.cli import main
 from regstudio.config import PRESETS, TrainConfig, build_config, settings
 from regstudio.runs.events import StepDone
 from regstudio.runs.run import open_run
+from tests.training.whole_training import QUICK
 
-QUICK = ["--encoder_channels", "2", "--decoder_channels", "4", "--device", "cpu", "--lr", "1e-3"]
+SMALL = ["--encoder_channels", "2", "--decoder_channels", "4", "--device", "cpu", "--lr", "1e-3"]
+FLAGS = [f"--{name}={value}" for name, value in QUICK.items()]
 
 
 def regstudio(*arguments: object) -> Result:
@@ -21,11 +24,11 @@ def regstudio(*arguments: object) -> Result:
 
 
 def train(demo: Path, tmp_path: Path, *arguments: object) -> Result:
-    return regstudio("train", "--data_base_dir", demo, "--runs_dir", tmp_path / "runs", *QUICK, *arguments)
+    return regstudio("train", "--data_base_dir", demo, "--runs_dir", tmp_path / "runs", *FLAGS, *arguments)
 
 
 def test_trains_and_says_so(demo: Path, tmp_path: Path) -> None:
-    result = train(demo, tmp_path, "--epochs", 2, "--run_name", "mine")
+    result = train(demo, tmp_path, "--network", "corrmlp", *SMALL, "--epochs", 2, "--run_name", "mine")
     assert result.exit_code == 0
     assert "4 training and 2 validation images" in result.output
     assert "Epoch 002/002" in result.output
@@ -100,17 +103,16 @@ def test_a_runs_folder_that_cannot_be_made(demo: Path, tmp_path: Path) -> None:
     assert isinstance(result.exception, SystemExit)
 
 
-def test_resume_changes_only_what_may_change(demo: Path, tmp_path: Path) -> None:
-    train(demo, tmp_path, "--epochs", 1, "--run_name", "mine")
-    run = tmp_path / "runs" / "mine"
+def test_resume_changes_only_what_may_change(one_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(one_run, tmp_path / "mine")
     refused = regstudio("train", "--resume", run, "--lr", "0.1")
     assert refused.exit_code == 1
     assert "--lr cannot change" in refused.output
-    longer = regstudio("train", "--resume", run, "--epochs", "2")
+    longer = regstudio("train", "--resume", run, "--epochs", "3")
     assert longer.exit_code == 0
-    assert "Goes on after epoch 1" in longer.output
-    assert (run / "checkpoints" / "epoch_002.pt").exists()
-    assert json.loads((run / "config.json").read_text())["optimisation"]["epochs"] == 2
+    assert "Goes on after epoch 2" in longer.output
+    assert (run / "checkpoints" / "epoch_003.pt").exists()
+    assert json.loads((run / "config.json").read_text())["optimisation"]["epochs"] == 3
 
 
 def config_of(tmp_path: Path, name: str) -> TrainConfig:
@@ -122,8 +124,7 @@ def test_flags_go_over_a_preset_and_that_over_the_defaults(demo: Path, tmp_path:
     result = train(demo, tmp_path, "--preset", "fast", *short, "--ema", 0.5, "--run_name", "mine")
     assert result.exit_code == 0, result.output
     config = config_of(tmp_path, "mine")
-    changed = {"encoder_channels": 2, "decoder_channels": 4, "device": "cpu", "lr": 1e-3, "ema": 0.5, "epochs": 1}
-    changed |= {"total_steps": 2, "run_validation": False, "run_name": "mine"}
+    changed = {**QUICK, "ema": 0.5, "epochs": 1, "total_steps": 2, "run_validation": False, "run_name": "mine"}
     changed |= {"data_base_dir": demo, "runs_dir": tmp_path / "runs"}
     assert config == build_config({**PRESETS["fast"].values, **changed})
     assert config.network.transform == PRESETS["fast"].values["transform"]
@@ -152,9 +153,8 @@ def test_the_help_tells_each_presets_purpose() -> None:
         assert f"{name}: {recipe.purpose}" in text
 
 
-def test_a_run_that_is_resumed_keeps_its_preset(demo: Path, tmp_path: Path) -> None:
-    train(demo, tmp_path, "--epochs", 1, "--run_name", "mine")
-    result = regstudio("train", "--resume", tmp_path / "runs" / "mine", "--preset", "fast", "--epochs", 2)
+def test_a_run_that_is_resumed_keeps_its_preset(one_run: Path) -> None:
+    result = regstudio("train", "--resume", one_run, "--preset", "fast", "--epochs", 3)
     assert result.exit_code == 1
     assert "--preset fast: a run that is resumed keeps its settings. Leave it out." in result.output
     assert isinstance(result.exception, SystemExit)
@@ -173,7 +173,7 @@ def test_a_bar_shows_the_alignment(demo: Path, tmp_path: Path, own_cache: Path) 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_says_how_to_go_on_and_exits(demo: Path, tmp_path: Path, number: int, code: int) -> None:
-    command = [sys.executable, "-m", "regstudio", "train", "--data_base_dir", demo, "--runs_dir", tmp_path, *QUICK]
+    command = [sys.executable, "-m", "regstudio", "train", "--data_base_dir", demo, "--runs_dir", tmp_path, *SMALL]
     process = subprocess.Popen(
         [*map(str, command), "--run_name", "mine"],
         stdout=subprocess.PIPE,

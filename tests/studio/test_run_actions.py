@@ -53,7 +53,7 @@ def test_a_line_of_the_table_holds_what_tells_runs_apart(studio, recorded):
     assert row["Epochs"] == "2/2"
     assert (row["Best Dice"], row["NJD %"]) == (0.7, 0.1)
     assert row["Time"] == "00:01:20"
-    assert "encoder_channels=2" in row["Settings that differ"]
+    assert "network=voxelmorph" in row["Settings that differ"]
     assert row["Note"] == "better with a larger window"
 
 

@@ -10,12 +10,13 @@ from regstudio.config import TrainConfig
 from regstudio.data.layout import DataIndex
 from regstudio.errors import CheckpointError, ConfigError, DataError, DeviceError
 from regstudio.losses import Grad
-from regstudio.networks.checkpoint import load_checkpoint
+from regstudio.networks.checkpoint import load_checkpoint, save_checkpoint
 from regstudio.runs.events import (
     RunFinished,
     RunStarted,
 )
 from regstudio.training.trainer import train
+from tests.known_flows import constant_flow
 from tests.training.whole_training import index_of, run_of
 
 Configs = Callable[..., TrainConfig]
@@ -111,10 +112,8 @@ def test_cuda_that_is_not_there(quick_config: Configs) -> None:
         next(train(config, index_of(config)))
 
 
-def test_load_model_that_does_not_fit_names_the_layers(quick_config: Configs) -> None:
-    config = quick_config(epochs=1)
-    index = index_of(config)
-    run = run_of(list(train(config, index)))
-    wider = quick_config(load_model=run.best_path, decoder_channels=8)
+def test_load_model_that_does_not_fit_names_the_layers(quick_config: Configs, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "net.pt", constant_flow(0, 0))
+    wider = quick_config(network="corrmlp", load_model=tmp_path / "net.pt", encoder_channels=1, decoder_channels=8)
     with pytest.raises(CheckpointError, match=r"expands\.0\.conv\.bias is \(4,\), the network has \(8,\)"):
-        next(train(wider, index))
+        next(train(wider, index_of(wider)))

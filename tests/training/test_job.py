@@ -46,25 +46,25 @@ def test_trains_in_the_background_to_the_end(job: TrainJob, quick_config: Config
 
 
 def test_pauses_and_resumes_without_losing_a_step(job: TrainJob, quick_config: Configs) -> None:
-    _, steps = started(job, quick_config(epochs=4))
-    until(lambda: steps() >= 2)
+    _, steps = started(job, quick_config())
+    run = job.run
+    assert run is not None
     job.pause()
     assert job.state is JobState.PAUSED
-    paused_at = steps()
-    time.sleep(0.8)
-    assert steps() <= paused_at + 1 < 16  # the step under way ends, and no other begins
+    until(lambda: bool(run.events()))
+    time.sleep(0.3)  # enough for several steps
+    assert steps() == 0
     job.resume()
     assert job.state is JobState.RUNNING
     assert job.join(PATIENCE)
     assert job.state is JobState.FINISHED
-    assert steps() == 16
-    assert job.run is not None
-    assert sum(isinstance(event, RunStarted) for event in job.run.events()) == 1
+    assert steps() == 8
+    assert sum(isinstance(event, RunStarted) for event in run.events()) == 1
 
 
 @pytest.mark.parametrize("paused", [False, True])
 def test_stops_saved_and_goes_on(job: TrainJob, quick_config: Configs, paused: bool) -> None:
-    config = quick_config(epochs=50)
+    config = quick_config(epochs=500)
     index, steps = started(job, config)
     until(lambda: steps() >= 2)
     if paused:
@@ -83,7 +83,7 @@ def test_stops_saved_and_goes_on(job: TrainJob, quick_config: Configs, paused: b
 
 
 def test_one_training_at_a_time(job: TrainJob, quick_config: Configs) -> None:
-    config = quick_config(epochs=50)
+    config = quick_config(epochs=500)
     index, _ = started(job, config)
     with pytest.raises(RunError, match="is being trained"):
         job.start(config, index)

@@ -16,7 +16,7 @@ from regstudio.data.writing import write_label
 from regstudio.errors import ConfigError
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.networks.voxelmorph import VoxelMorph
-from regstudio.runs.events import EpochDone, RunFinished, RunStarted
+from regstudio.runs.events import RunFinished, RunStarted
 from regstudio.runs.run import Run
 from regstudio.training.setup import build
 from regstudio.training.trainer import train
@@ -24,6 +24,7 @@ from tests.training.test_resuming import assert_same_training, straight_and_inte
 from tests.training.whole_training import index_of, run_of, steps
 
 Configs = Callable[..., TrainConfig]
+SMALL = {"network": "corrmlp", "encoder_channels": 2, "decoder_channels": 4}
 EVERYTHING = {
     "affine": "auto",
     "transform": "svf",
@@ -124,15 +125,6 @@ def test_data_with_labels_on_some_images_trains_on_them(quick_config: Configs) -
     assert all(0.05 < losses["dice_loss"] < 1 for _, _, losses in recorded if losses["dice_loss"])
 
 
-@pytest.mark.slow
-def test_labels_alone_raise_the_dice(quick_config: Configs) -> None:
-    config = quick_config(epochs=6, lr=3e-3, ncc_weight=0, grad_weight=0.1, dice_weight=1, total_steps=60)
-    events = list(train(config, index_of(config)))
-    last = [event for event in events if isinstance(event, EpochDone)][-1]
-    assert "ncc" not in last.losses
-    assert last.metrics["dice"] > last.metrics["dice_before"] + 0.03
-
-
 def test_labels_wanted_where_there_are_none(quick_config: Configs) -> None:
     config = quick_config(dice_weight=1.0)
     index = index_of(config)
@@ -156,7 +148,7 @@ def test_an_atlas_label_without_ids(quick_config: Configs, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["fast", "best"])
 def test_the_presets_train(quick_config: Configs, name: str) -> None:
     values = PRESETS[name].values
-    config = quick_config(**{**values, "epochs": 2, "total_steps": 4})
+    config = quick_config(**{**SMALL, **values, "epochs": 2, "total_steps": 4})
     events = list(train(config, index_of(config)))
     end = events[-1]
     assert isinstance(end, RunFinished)
@@ -164,8 +156,7 @@ def test_the_presets_train(quick_config: Configs, name: str) -> None:
     assert load_checkpoint(run_of(events).best_path).model().transform == values["transform"]
 
 
-@pytest.mark.slow
-def test_the_other_network_trains_and_comes_back(quick_config: Configs) -> None:
+def test_what_voxelmorph_learned_comes_back(quick_config: Configs) -> None:
     config = quick_config(epochs=1, network="voxelmorph", transform="svf")
     events = list(train(config, index_of(config)))
     checkpoint = load_checkpoint(run_of(events).best_path)

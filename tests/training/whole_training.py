@@ -14,6 +14,8 @@ from regstudio.runs.run import Run, open_run
 from regstudio.training.setup import check_data
 
 Configs = Callable[..., TrainConfig]
+# CorrMLP, which is many small layers, takes five times as long. A few steps at this rate move the image by pixels.
+QUICK = {"network": "voxelmorph", "lr": 1e-2, "grad_weight": 0.1, "device": "cpu"}
 
 
 def index_of(config: TrainConfig) -> DataIndex:

@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from regstudio.config import build_config
-from regstudio.training.setup import check_data
 from regstudio.training.trainer import train
+from tests.training.whole_training import QUICK, index_of
 
 ODD = "<img src=x onerror=alert(1)>${1+1}{{2}}"
 
@@ -18,9 +18,8 @@ def odd(studio, demo, tmp_path):
     for folder, suffix in (("validation_moving", ""), ("validation_moving_seg", "_seg")):
         for path in list((data / folder).iterdir())[:1]:
             path.rename(path.with_name(f"{ODD}{suffix}{''.join(path.suffixes)}"))
-    settings = {"epochs": 1, "encoder_channels": 2, "decoder_channels": 4, "device": "cpu", "run_name": "run"}
-    config = build_config({"data_base_dir": data, "runs_dir": studio.runs_dir, **settings})
-    list(train(config, check_data(config).index))
+    config = build_config({"data_base_dir": data, "runs_dir": studio.runs_dir, "run_name": "run", "epochs": 1, **QUICK})
+    list(train(config, index_of(config)))
     (studio.runs_dir / "run").rename(studio.runs_dir / ODD)
     studio.change_settings({"data_base_dir": data})
 

@@ -3,25 +3,11 @@ import zipfile
 
 import pytest
 
-from regstudio.config import build_config
 from regstudio.runs.catalogue import summarise_run
 from regstudio.studio import run_actions
-from regstudio.training.setup import check_data
-from regstudio.training.trainer import train
 from tests.ui.acting import fill
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def one_run(demo, tmp_path_factory):
-    """A run of two epochs."""
-    runs_dir = tmp_path_factory.mktemp("runs")
-    settings = {"epochs": 2, "encoder_channels": 2, "decoder_channels": 4, "device": "cpu", "run_name": "first"}
-    config = build_config({"data_base_dir": demo, "runs_dir": runs_dir, **settings})
-    for _ in train(config, check_data(config).index):
-        pass
-    return runs_dir / "first"
 
 
 @pytest.fixture
