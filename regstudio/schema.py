@@ -7,10 +7,11 @@ passes through `parse` or `validate`. A SchemaError says what is wrong; whoever 
 import os
 import reprlib
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, TypeVar
 
-from pydantic import Field, Strict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
 
 MAX_RECORD_BYTES = 2**20  # of a file, or line, of plain values
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0)  # a pipe is then opened, and refused, at once
@@ -21,6 +22,16 @@ Seconds = Annotated[float, Strict(), Field(ge=0, le=1e10, allow_inf_nan=False)]
 Count = Annotated[int, Strict(), Field(ge=0, le=10**12)]
 Name = Annotated[str, Strict(), Field(max_length=255)]
 Text = Annotated[str, Strict(), Field(max_length=10_000)]
+Measure = Count | Annotated[float, Strict()]  # what was counted or measured, which may be NaN
+
+
+def _check_file_name(name: str) -> str:
+    if Path(name).name != name or "\0" in name or len(name.encode()) > 255:
+        raise ValueError("is no name of a file")
+    return name
+
+
+FileName = Annotated[str, Strict(), AfterValidator(_check_file_name)]  # without folders
 
 T = TypeVar("T")
 
@@ -53,6 +64,13 @@ def read_bytes(path: Path, limit: int = MAX_RECORD_BYTES) -> bytes:
     return content
 
 
+def read_lines(path: Path, limit: int = MAX_RECORD_BYTES) -> Iterator[bytes]:
+    """Yield the lines of a file; raises SchemaError as `open_file` does. One longer than `limit` comes in pieces."""
+    with open_file(path) as stream:
+        while line := stream.readline(limit):
+            yield line
+
+
 def parse(content: bytes, model: TypeAdapter[T]) -> T:
     """Return the values of the `model` in a text of JSON; raises SchemaError."""
     try:
@@ -72,7 +90,7 @@ def validate(value: object, model: TypeAdapter[T]) -> T:
 def reason(error: OSError | ValueError) -> str:
     """Return why a file cannot be opened, to follow its name."""
     if isinstance(error, FileNotFoundError):
-        return "is missing"
+        return "there is no such file"
     if isinstance(error, IsADirectoryError):
         return "is a folder"
     return f"cannot be opened ({getattr(error, 'strerror', None) or error})"

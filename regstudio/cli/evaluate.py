@@ -82,6 +82,7 @@ def evaluate(
     first checkpoint gives the data layout and reading settings, unless a flag overrides them.
     """
     from regstudio.evaluation import tables
+    from regstudio.evaluation.earlier import read_evaluation
     from regstudio.evaluation.evaluate import compare as paired_tests
     from regstudio.evaluation.report.compose import checkpoint_method, compose
     from regstudio.files import write_text
@@ -89,7 +90,7 @@ def evaluate(
     from regstudio.networks.checkpoint import load_checkpoint
     from regstudio.training.setup import pair_reader
 
-    earlier = None if compare is None else _read_evaluation(compare)
+    earlier = None if compare is None else read_evaluation(compare)
     recorded = load_checkpoint(checkpoints[0]).config
     config = build_config(given(values), read_config(recorded) if recorded else None)
     # Build all methods before the first one runs, so that a missing package is reported at once.
@@ -156,19 +157,6 @@ def _usable_data(config: Any) -> "tuple[DataIndex, Case]":
     if index.reference is None or not index.evaluated:
         raise DataError(f"{index.root}: there are neither an atlas with validation images nor pairs to evaluate on.")
     return index, index.reference
-
-
-def _read_evaluation(path: Path) -> "Evaluation":
-    from regstudio.data.problems import FileError
-    from regstudio.evaluation.tables import from_json
-
-    try:
-        return from_json(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise FileError(path, "there is no such file", "Check the name.") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        what = "is no evaluation that this version reads"
-        raise FileError(path, what, "Write it anew with regstudio evaluate --json.") from None
 
 
 def _draw(path: Path, method: "Method", evaluation: "Evaluation", index: "DataIndex", read: "PairReader") -> None:

@@ -23,7 +23,10 @@ import numpy.typing as npt
 from regstudio.data.formats import stem
 from regstudio.data.listing import POINTS_ENDINGS, POINTS_SUFFIX
 from regstudio.data.problems import FileError
+from regstudio.schema import SchemaError, read_bytes
 
+MAX_ROWS, MAX_BYTES = 100_000, 2**25  # of a table
+MAX_PLACE = 1e9  # in pixels or mm
 _REMEDY = "Give it a first line `y,x` and a line of two numbers, in pixels, for each landmark."
 _NAMES = ("name", "label")
 _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
@@ -105,17 +108,19 @@ def _cells(path: Path, lines: list[str], delimiter: str = ",") -> list[tuple[int
         rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
     except csv.Error as error:
         raise FileError(path, f"cannot be read as a table ({error})", _REMEDY) from None
+    if len(rows) > MAX_ROWS:
+        raise FileError(path, f"has {len(rows):,} lines; {MAX_ROWS:,} landmarks are the most", "Leave some out.")
     return [(number, row) for number, row in enumerate(rows, start=1) if any(cell.strip() for cell in row)]
 
 
 def _text(path: Path) -> str:
+    if not path.exists():
+        raise FileError(path, "there is no such file", "Check the name.")
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, MAX_BYTES)
         encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         text = content.decode(encoding)
-    except FileNotFoundError:
-        raise FileError(path, "there is no such file", "Check the name.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (SchemaError, UnicodeDecodeError) as error:
         raise FileError(path, f"cannot be read as a table ({error})", _REMEDY) from None
     if any(unicodedata.category(letter) == "Cc" for letter in set(text) - set("\t\r\n")):
         raise FileError(path, "cannot be read as a table (it is no text)", _REMEDY)
@@ -200,6 +205,6 @@ def _number(path: Path, line: int, text: str | None) -> float:
         value = float(text or "")
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
+    if not abs(value) <= MAX_PLACE:  # nor is NaN
         raise FileError(path, f"line {line} holds {(text or 'nothing')!r} where a number should be", _REMEDY)
     return value

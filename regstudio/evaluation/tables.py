@@ -46,23 +46,6 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def from_json(record: Mapping[str, Any]) -> Evaluation:
-    """Return the Evaluation of a `to_json` record; raises ValueError, KeyError or TypeError for other records."""
-    other_keys = ("id", "per_label", "left_out", "lost")
-    cases = tuple(
-        CaseScores(
-            id=case["id"],
-            unit=record["unit"],
-            values={name: float(value) for name, value in case.items() if name not in other_keys and value is not None},
-            labels={int(label): dict(values) for label, values in case["per_label"].items()},
-            left_out=tuple(case["left_out"]),
-            lost=tuple(case["lost"]),
-        )
-        for case in record["cases"]
-    )
-    return Evaluation(method=record["method"], cases=cases, provenance=record["provenance"])
-
-
 def write_tables(folder: Path, evaluations: Iterable[Evaluation]) -> tuple[Path, ...]:
     """Write cases.csv (one row a case), labels.csv (one row a case and label) and summary.csv (one row a metric).
 

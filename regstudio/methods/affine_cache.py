@@ -8,21 +8,37 @@ import hashlib
 import json
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter
 
 from regstudio.errors import DataError
 from regstudio.files import cache_folder, write_text
 from regstudio.methods.affine import CACHE_KEY_VERSION, Affine, register_affine
+from regstudio.schema import Name, Number, SchemaError, Text, parse, read_bytes
 from regstudio.threads import map_in_order
 
 Array = npt.NDArray[Any]
 Load = Callable[[Path], Array]
 Search = Callable[[Array, Array], Affine]
+_Row = tuple[Number, Number, Number]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """What a file of the cache holds; `checksum` is that of the rest and of the key."""
+
+    matrix: tuple[_Row, _Row]
+    reason: Text | None
+    checksum: Name
+
+
+_ENTRY = TypeAdapter(_Entry)
 
 
 def cached_affine(
@@ -44,7 +60,9 @@ def cached_affine(
         return cached
     found = search(fixed, moving)
     with suppress(OSError):
-        write_text(path, json.dumps({"matrix": found.matrix.tolist(), "reason": found.reason}) + "\n")
+        matrix, reason = found.matrix.tolist(), found.reason
+        entry = _Entry(matrix=matrix, reason=reason, checksum=_checksum(path.stem, matrix, reason))
+        write_text(path, json.dumps(asdict(entry)) + "\n")
     return found
 
 
@@ -86,12 +104,16 @@ def _cache_key(version: str, fixed: Array, moving: Array) -> str:
     return digest.hexdigest()
 
 
+def _checksum(key: str, matrix: Any, reason: str | None) -> str:
+    return hashlib.sha256(json.dumps([key, matrix, reason]).encode()).hexdigest()
+
+
 def _read_entry(path: Path) -> Affine | None:
     """Return a cache entry, or None if it is missing or damaged."""
     try:
-        entry = json.loads(path.read_text(encoding="utf-8"))
-        matrix, reason = np.array(entry["matrix"], np.float64), entry["reason"]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        entry = parse(read_bytes(path), _ENTRY)
+    except SchemaError:
         return None
-    valid = matrix.shape == (2, 3) and np.isfinite(matrix).all() and (reason is None or isinstance(reason, str))
-    return Affine(matrix, reason) if valid else None
+    if entry.checksum != _checksum(path.stem, entry.matrix, entry.reason):
+        return None
+    return Affine(np.array(entry.matrix, np.float64), entry.reason)

@@ -9,11 +9,15 @@ import hashlib
 import json
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from regstudio.files import append, write_text
+from regstudio.schema import Count, FileName, Measure, Name, SchemaError, Seconds, parse, read_lines
 
 NAME = "registered.jsonl"
 _RESULTS_VERSION = "2"  # raise it when the same inputs give different files
@@ -23,11 +27,14 @@ _RESULTS_VERSION = "2"  # raise it when the same inputs give different files
 class Entry:
     """One finished case: `files` maps the names of its files to their sizes in bytes."""
 
-    id: str
-    digest: str
-    files: dict[str, int]
-    metrics: dict[str, float]
-    seconds: float | None
+    id: Name
+    digest: Name
+    files: dict[FileName, Count]
+    metrics: dict[Name, Measure]
+    seconds: Seconds | None
+
+
+_ENTRY = TypeAdapter(Entry)
 
 
 class Journal:
@@ -88,12 +95,9 @@ def _line(entry: Entry) -> str:
 
 
 def _read(path: Path) -> list[Entry]:
-    if not path.is_file():
-        return []
     entries = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            entries.append(Entry(**json.loads(line)))
-        except (ValueError, TypeError):  # incomplete, or of another version: register the case again
-            continue
+    with suppress(SchemaError):  # there is none, or nothing that can be read
+        for line in read_lines(path):
+            with suppress(SchemaError):  # incomplete, or of another version: register the case again
+                entries.append(parse(line, _ENTRY))
     return entries

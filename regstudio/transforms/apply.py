@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from regstudio.data.problems import FileError
 from regstudio.data.writing import write_image, write_label
 from regstudio.files import write_text
 from regstudio.metrics import sample_flow
+from regstudio.transforms.flow_record import read_flow_record
 from regstudio.transforms.itk_field import read_field
 from regstudio.transforms.resampling import points_into, sample_linear, sample_nearest
 from regstudio.transforms.result_files import refuse_input, result_extension, with_geometry_of
@@ -136,26 +136,15 @@ def _load_npy(path: Path) -> SavedFlow:
     sidecar = path.with_suffix(".json")
     if not sidecar.is_file():
         return SavedFlow(path=path, flow=flow.astype(np.float64))
-    try:
-        record = json.loads(sidecar.read_text(encoding="utf-8"))
-        affine = None if record["affine"] is None else np.reshape(np.array(record["affine"], np.float64), (4, 4))
-        height, width = map(int, record["image_size"])
-        # Flows of 0.1 say nothing of axes, and none of their pictures was turned.
-        axes: AxisRule = "itk" if record.get("axes") == "itk" else "nibabel"
-        on_turn, image_turn = (Turn(*map(bool, record.get(name, ()))) for name in ("on_turn", "image_turn"))
-        facing = record.get("facing") and tuple(tuple(map(float, axis)) for axis in record["facing"])
-    except (ValueError, KeyError, TypeError) as error:
-        what = "does not say what a flow's .json says"
-        raise FileError(
-            sidecar, what, "Delete it: without it, the flow is taken for pixels without a place."
-        ) from error
+    record = read_flow_record(sidecar)
+    on_turn, image_turn = record.turns
     return SavedFlow(
         path=path,
         flow=flow.astype(np.float64),
-        geometry=None if affine is None else Geometry(affine=affine),
-        image_size=(height, width),
-        axes=axes,
-        facing=facing or None,
+        geometry=record.geometry,
+        image_size=record.image_size,
+        axes=record.axes,
+        facing=record.facing,
         on_turn=on_turn,
         image_turn=image_turn,
     )

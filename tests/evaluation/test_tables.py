@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from regstudio.evaluation.earlier import read_evaluation
 from regstudio.evaluation.evaluate import Evaluation, compare
 from regstudio.evaluation.scores import COLUMNS, CaseScores
-from regstudio.evaluation.tables import comparison_text, format_score, from_json, to_json, to_text, write_tables
+from regstudio.evaluation.tables import comparison_text, format_score, to_json, to_text, write_tables
 
 CASES = (
     CaseScores(
@@ -61,10 +62,11 @@ def test_json_by_hand() -> None:
 
 
 @pytest.mark.parametrize("cases", [CASES, CASES[:1], CASES[2:], ()])
-def test_json_has_no_nan_and_comes_back(cases: tuple[CaseScores, ...]) -> None:
+def test_json_has_no_nan_and_comes_back(cases: tuple[CaseScores, ...], tmp_path: Path) -> None:
     evaluation = Evaluation(method="m", cases=cases)
     text = json.dumps(to_json(evaluation), allow_nan=False)
-    read = from_json(json.loads(text))
+    (tmp_path / "scores.json").write_text(text)
+    read = read_evaluation(tmp_path / "scores.json")
     assert read.cases == evaluation.cases
     assert to_json(read) == json.loads(text)
     assert {"dice_before", "dice"} <= json.loads(text)["mean"].keys()
