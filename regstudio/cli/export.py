@@ -19,12 +19,17 @@ def export_onnx(checkpoint: Path, out: Path, fixed: Path | None, moving: Path | 
     """
     from regstudio.data.loaders import ImageLoader
     from regstudio.methods.onnx_export import export_onnx as write
+    from regstudio.networks.checkpoint import load_checkpoint
 
     if (fixed is None) != (moving is None):
         raise click.UsageError("--fixed and --moving are given together.")
-    pairs = [] if fixed is None or moving is None else [(ImageLoader()(fixed)[0], ImageLoader()(moving)[0])]
-    if pairs and pairs[0][0].shape != pairs[0][1].shape:
-        raise click.UsageError("--fixed and --moving must have one size.")
+    pairs = []
+    if fixed is not None and moving is not None:
+        loaded = load_checkpoint(checkpoint)
+        load = ImageLoader(axes=loaded.axes, normalise=loaded.normalise).facing_as(fixed)  # as `register` reads them
+        pairs = [(load(fixed)[0], load(moving)[0])]
+        if pairs[0][0].shape != pairs[0][1].shape:
+            raise click.UsageError("--fixed and --moving must have one size.")
     for size, difference in write(checkpoint, out, pairs=pairs).items():
         click.echo(f"{size}: the flow differs from the original's by at most {difference:.1e} pixels.")
     click.echo(f"Wrote {out}, {out.stat().st_size / 1e6:.1f} MB.")

@@ -38,6 +38,10 @@ _CONVENTION = {
     "alone": "the network alone: what it was trained to see affinely aligned is to be aligned before",
 }
 
+_AXES = {
+    "itk": "[row, column] as ITK reads a file, in every format; files that know their place lie as the fixed one does",
+    "nibabel": "[row, column] as nibabel shows a NIfTI file, and as the other formats are written",
+}
 _NORMALISE = {
     "minmax": "its own minimum becomes 0 and its maximum 1",
     "percentile": "its own 0.5 percentile becomes 0 and its 99.5 percentile 1, and what lies beyond is clipped",
@@ -61,6 +65,7 @@ def export_onnx(
     facts = {
         **_CONVENTION,
         "normalise": _NORMALISE[loaded.normalise],
+        "axes": _AXES[loaded.axes],
         "network": json.dumps(dict(loaded.network)),
         "epoch": str(loaded.epoch),
     }

@@ -17,6 +17,7 @@ from regstudio.data.formats import read_image
 from regstudio.data.layout import Case
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.pairs import PairReader
+from regstudio.methods import onnx_export
 from regstudio.methods.method import axes_of
 from regstudio.methods.network import load_method
 from regstudio.networks.checkpoint import load_checkpoint, save_checkpoint
@@ -205,3 +206,26 @@ def test_a_new_checkpoint_says_its_rule_and_a_plain_state_dict_has_the_new_one(t
     assert load_checkpoint(tmp_path / "plain.pt").axes == "itk"
     save_checkpoint(tmp_path / "old.pt", replace(checkpoint, axes="nibabel"))
     assert load_checkpoint(tmp_path / "old.pt").axes == "nibabel"
+
+
+def test_a_network_is_exported_on_two_files_as_it_registers_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(tmp_path / "c.pt", replace(constant_flow(2, -3), config={"reading": {"normalise": "percentile"}}))
+    fixed = written(tmp_path, "nibabel .nii.gz", smooth(1), "LPS", name="fixed")
+    moving = written(tmp_path, "SimpleITK .mha", smooth(2), "RAS", name="moving")
+    seen = []
+
+    def spied(checkpoint: Path, out: Path, *, pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+        seen.extend(pairs)
+        out.touch()
+        return {}
+
+    monkeypatch.setattr(onnx_export, "export_onnx", spied)
+    files = ["--fixed", fixed, "--moving", moving, "--checkpoint", tmp_path / "c.pt", "--out", tmp_path / "c.onnx"]
+    assert CliRunner().invoke(main, ["export-onnx", *map(str, files)]).exit_code == 0
+    percentiles = PairReader(
+        fixed=Case(id="f", image=fixed), image_loader=ImageLoader(normalise="percentile"), label_loader=LabelLoader()
+    )
+    pair = percentiles(Case(id="m", image=moving))
+    np.testing.assert_array_equal(seen, [(pair.fixed, pair.moving)])

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from isal import igzip
 
-from regstudio.data.codecs.bounds import check_header
+from regstudio.data.codecs.bounds import check_gzip, check_header
 from regstudio.data.codecs.decoded_file import DecodedFile, refuse_huge
 from regstudio.data.geometry import LPS_TO_RAS
 
@@ -36,7 +36,7 @@ def decode(path: Path, key: str) -> DecodedFile:
         kind = _Channels
     affine, placed = itk_affine(header)
     return DecodedFile(
-        array=kind(image.dataobj),
+        array=kind(image.dataobj, path),
         colour=kind is not _Pixels,
         affine=affine,
         placed=placed,
@@ -48,11 +48,13 @@ def decode(path: Path, key: str) -> DecodedFile:
 class _Pixels:
     """nibabel's proxy in the order of ITK: the axes of the file from the last to the first."""
 
-    def __init__(self, proxy: Any) -> None:
-        self._proxy = proxy
+    def __init__(self, proxy: Any, path: Path) -> None:
+        self._proxy, self._path = proxy, path
         self.shape = tuple(reversed(proxy.shape))
 
     def __getitem__(self, index: tuple[Any, ...]) -> Array:
+        if self._path.suffix.lower() == ".gz":
+            check_gzip(self._path)
         pixels: Array = np.asanyarray(self._proxy[tuple(reversed(index))]).T
         return pixels
 
@@ -60,8 +62,8 @@ class _Pixels:
 class _Colours(_Pixels):
     """The same of a picture whose pixels have fields R, G, B and perhaps A: these channels come last."""
 
-    def __init__(self, proxy: Any) -> None:
-        super().__init__(proxy)
+    def __init__(self, proxy: Any, path: Path) -> None:
+        super().__init__(proxy, path)
         self._names = proxy.dtype.names
         self.shape = (*self.shape, len(self._names))
 
@@ -73,8 +75,8 @@ class _Colours(_Pixels):
 class _Channels(_Pixels):
     """The same of a picture whose channels lie along a fifth axis: they come last."""
 
-    def __init__(self, proxy: Any) -> None:
-        super().__init__(proxy)
+    def __init__(self, proxy: Any, path: Path) -> None:
+        super().__init__(proxy, path)
         self.shape = (*self.shape[1:], self.shape[0])
 
     def __getitem__(self, index: tuple[Any, ...]) -> Array:

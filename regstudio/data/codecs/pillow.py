@@ -1,6 +1,7 @@
 """PNG, JPEG and BMP, through Pillow; 16-bit colour in PNG, of which Pillow keeps 8 bits, through SimpleITK."""
 
 import io
+import os
 import zlib
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def decode(path: Path, key: str) -> DecodedFile:
 
 def _decode(path: Path, image: Image.Image, head: bytes) -> DecodedFile:
     depth, kind = (head[24], head[25]) if head[:8] == _PNG else (8, None)
+    if kind is not None:
+        _check_png(path)
     if depth == 16 and kind in _PNG_COLOURS:
         return DecodedFile(array=read_as(path, "PNGImageIO")[..., : 3 if kind == 2 else 4], colour=True)
     if depth == 16 and kind == _PNG_GREY_WITH_OPACITY:
@@ -67,6 +70,18 @@ def _deep_grey(path: Path) -> npt.NDArray[np.uint16]:
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
         return np.ascontiguousarray(np.asarray(image)).view(">u2").astype(np.uint16)
+
+
+def _check_png(path: Path) -> None:
+    """Raise ValueError for a critical chunk whose checksum does not fit: Pillow looks at none of the pixels'."""
+    with path.open("rb") as stream:
+        stream.seek(len(_PNG))
+        while len(start := stream.read(8)) == 8:
+            content = stream.read(int.from_bytes(start[:4], "big"))
+            if start[4:5].isupper() and zlib.crc32(start[4:] + content) != int.from_bytes(stream.read(4), "big"):
+                raise ValueError(f"the checksum of the chunk {start[4:]!r}")
+            if not start[4:5].isupper():
+                stream.seek(4, os.SEEK_CUR)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -204,8 +204,16 @@ def _decompressed(path: Path, page: Any, stored: list[bytes], row_bytes: int, he
 def _inflated(compression: int, raw: bytes, size: int) -> bytes:
     if compression == _NONE:
         return raw
-    unpacker = lzma.LZMADecompressor() if compression == _LZMA else zlib.decompressobj()
-    return unpacker.decompress(raw, size)
+    if compression == _LZMA:
+        strip = lzma.LZMADecompressor()
+        data = strip.decompress(raw, size)
+        if not (strip.eof or strip.needs_input):
+            strip.decompress(b"", size + 1)  # looks at the checksum
+        return data
+    unpacker = zlib.decompressobj()
+    data = unpacker.decompress(raw, size)
+    unpacker.decompress(unpacker.unconsumed_tail, size + 1)  # looks at the checksum; a last strip may be filled up
+    return data
 
 
 def _by_libtiff(compression: int, stored: list[bytes], row_bytes: int, heights: list[int]) -> Iterator[bytes]:
