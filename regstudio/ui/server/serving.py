@@ -13,6 +13,8 @@ from regstudio.errors import ConfigError
 from regstudio.files import asset
 from regstudio.studio.uploads import MAX_UPLOAD_BYTES
 from regstudio.ui.server.guard import Guard
+from regstudio.ui.server.limits import CutOffUploads, LoginLimit
+from regstudio.ui.server.timeouts import limit_patience
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 MAX_PORTS = 100  # to try, from the wanted one on
@@ -61,7 +63,8 @@ def serve(
     local = host in LOCAL_HOSTS
     closed: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None}
     allowed = None if login else LOCAL_HOSTS if local else frozenset(map(str.lower, names))
-    middleware = [Middleware(Guard, allowed, addresses=not local)]
+    guard = Middleware(Guard, allowed, addresses=not local)
+    middleware = [guard, Middleware(LoginLimit), Middleware(CutOffUploads)]
     _, url, _ = app.launch(
         server_name=host,
         server_port=port,
@@ -79,6 +82,7 @@ def serve(
         _frontend=False,  # else gradio first sends itself a request, which fails behind a proxy and on a busy machine
         app_kwargs={"middleware": middleware, **closed},
     )
+    limit_patience(app.server)
     return ServedPage(app, str(url))
 
 
