@@ -5,7 +5,6 @@ makes of damaged pixels is its own affair; for files from strangers it happens w
 """
 
 import atexit
-import functools
 import os
 import pickle
 import signal
@@ -16,13 +15,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from queue import LifoQueue
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from regstudio.data.problems import FileError
 from regstudio.errors import DataError
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 MAX_SECONDS = 60.0  # for one file
 MAX_MEMORY = 4 * 2**30  # bytes of addresses, where the system has such a limit
@@ -43,18 +39,12 @@ def read_apart(folder: Path) -> None:
     _folders.add(os.path.realpath(folder))
 
 
-def apart_if_uploaded(read: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function of a module whose first argument is the path of a file to read."""
-
-    @functools.wraps(read)
-    def reader(*args: P.args, **kwargs: P.kwargs) -> R:
-        path = Path(str(args[0] if args else kwargs["path"]))
-        if not _is_uploaded(path):
-            return read(*args, **kwargs)
-        found: R = call(path, reader, *args, **kwargs)
-        return found
-
-    return reader
+def is_uploaded(path: Path) -> bool:
+    """Return whether a file is to be read in a process of its own."""
+    if not _folders:
+        return False
+    real = os.path.realpath(path)
+    return any(real.startswith(folder + os.sep) for folder in _folders)
 
 
 def call(path: Path, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -82,13 +72,6 @@ def call(path: Path, function: Callable[..., Any], *args: Any, **kwargs: Any) ->
     if isinstance(answer, DataError):
         raise answer
     return answer
-
-
-def _is_uploaded(path: Path) -> bool:
-    if not _folders:
-        return False
-    real = os.path.realpath(path)
-    return any(real.startswith(folder + os.sep) for folder in _folders)
 
 
 class _Process:

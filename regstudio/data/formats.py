@@ -7,22 +7,25 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from regstudio.data.codecs import itk, nifti, npy, pillow
 from regstudio.data.codecs.decoded_file import DecodedFile
 from regstudio.data.codecs.dicom import is_dicom
 from regstudio.data.codecs.signatures import refuse_other_kind
-from regstudio.data.decoder import apart_if_uploaded
+from regstudio.data.decoder import call, is_uploaded
 from regstudio.data.geometry import AxisRule, Facing, Geometry, Turn, apart, turn_to
+from regstudio.data.label_ids import as_ids
 from regstudio.data.picture import Picture
 from regstudio.data.problems import NOT_UNICODE, FileError, is_unicode
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 MIN_SIDE = 32  # pixels; the network's coarsest level needs them (a test holds it to networks.base.MIN_SIDE)
 
@@ -62,7 +65,21 @@ def stem(path: str | Path) -> str:
     return bare if bare.isascii() else unicodedata.normalize("NFC", bare)  # macOS writes them as two
 
 
-@apart_if_uploaded
+def _apart_if_uploaded(read: Callable[P, R]) -> Callable[P, R]:
+    """Let a function whose first argument is a file's path read uploaded files in a process of their own."""
+
+    @wraps(read)
+    def reader(*args: P.args, **kwargs: P.kwargs) -> R:
+        path = Path(str(args[0] if args else kwargs["path"]))
+        if not is_uploaded(path):
+            return read(*args, **kwargs)
+        found: R = call(path, reader, *args, **kwargs)
+        return found
+
+    return reader
+
+
+@_apart_if_uploaded
 def read_image(
     path: str | Path,
     *,
@@ -98,7 +115,7 @@ def read_image(
         return picture if colour else replace(picture, array=picture.grey)
 
 
-@apart_if_uploaded
+@_apart_if_uploaded
 def read_label(
     path: str | Path,
     *,
@@ -123,7 +140,7 @@ def read_label(
                     "Save it with a palette, or with one channel that holds the ids 0, 1, 2, ...",
                 )
             array = np.ascontiguousarray(array[..., 0])
-        return Picture(array=_as_ids(path, array), path=path, geometry=geometry, header=plane.header)
+        return Picture(array=as_ids(path, array), path=path, geometry=geometry, header=plane.header)
 
 
 def geometry_of(
@@ -138,7 +155,7 @@ def geometry_of(
         return _cached_geometry(path, (state.st_size, state.st_mtime_ns, state.st_ino), slice_axis, slice_index, axes)
 
 
-@apart_if_uploaded
+@_apart_if_uploaded
 def _read_geometry(
     path: Path, state: tuple[int, ...], slice_axis: int | None, slice_index: int | None, axes: AxisRule
 ) -> Geometry | None:
@@ -164,34 +181,6 @@ def label_on_image(label: Picture, image: Geometry | None, facing: Facing | None
         raise FileError(label.path, what, "Export it again from the image, or resample it onto the image's grid.")
     turn = Turn() if facing is None or image.facing is None else turn_to(image.facing, facing)[0]
     return label.turned(turn)
-
-
-def _as_ids(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    if array.dtype.kind == "b":
-        return array.astype(np.uint8)
-    limit = 2**63
-    if array.dtype.kind == "f":
-        array, limit = _rounded(path, array), 2**53  # above which floats skip whole numbers
-    largest = max(int(array.max(initial=0)), int(array.min(initial=0)), key=abs)
-    if not -limit < largest < limit:
-        what = f"holds the label id {largest}, and {limit - 1} is the largest that is read"
-        raise FileError(path, what, "Give the labels smaller ids.")
-    return array.astype(np.int64) if array.dtype.kind == "f" else array
-
-
-def _rounded(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return whole numbers; those that a float has missed by a little are taken, as NIfTI's scl_slope leaves them."""
-    with np.errstate(invalid="ignore"):
-        whole = np.rint(array)
-        wrong = ~(np.abs(array - whole) <= 1e-3 + 2.4e-7 * np.abs(whole))  # the slope is a 32-bit float
-    if wrong.any():
-        raise FileError(
-            path,
-            f"a label map holds whole numbers, this one holds {array[wrong].flat[0]}",
-            "Save the ids as integers, and resample labels with nearest neighbour only.",
-        )
-    rounded: npt.NDArray[Any] = whole
-    return rounded
 
 
 def _read_plane(
