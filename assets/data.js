@@ -12,8 +12,9 @@ function make(tag, className, text) {
 function row(cells, tag) {
   const made = make("tr");
   cells.forEach((cell, place) => {
-    const one = made.appendChild(make(place ? tag : "th", "", cell));
-    one.scope = place ? (tag === "th" ? "col" : "") : "row";
+    const kind = place ? tag : cell ? "th" : "td";  // the empty corner is no heading
+    const one = made.appendChild(make(kind, "", cell));
+    if (kind === "th") one.scope = tag === "th" ? "col" : "row";
   });
   return made;
 }
@@ -24,7 +25,7 @@ let progressTimer;
 async function follow(words) {
   if (!words.isConnected) return clearInterval(progressTimer);
   if (document.hidden) return;
-  const { share, text } = (await server.opened({})) ?? {};  // Gradio returns undefined where no answer came
+  const { share, text } = (await server.opened({ tab: window.regstudioTab })) ?? {};  // Gradio returns undefined where no answer came
   if (share === undefined) return;
   const bar = words.querySelector("progress") ?? words.appendChild(make("progress"));
   const count = words.querySelector(".count") ?? words.appendChild(make("span", "count"));
@@ -47,7 +48,9 @@ function draw() {
   clearInterval(progressTimer);
   if (shown.state === "looking") progressTimer = setInterval(() => follow(words), 300);
   if (shown.sets.length) {
-    const table = root.appendChild(make("div", "scroll")).appendChild(make("table"));
+    const scrolled = root.appendChild(make("div", "scroll"));
+    Object.assign(scrolled, { tabIndex: 0, role: "region", ariaLabel: "What is in the folder" });
+    const table = scrolled.appendChild(make("table"));
     table.appendChild(make("thead")).appendChild(row(COLUMNS, "th"));
     const body = table.appendChild(make("tbody"));
     shown.sets.forEach((cells) => body.appendChild(row(cells, "td")));

@@ -1,19 +1,27 @@
 // Loss, Dice and folds by epoch of the selected runs, one colour for each run. The value is the JSON of
 // run_actions.curves. The plots are redrawn only when the selection or a run changes.
-const COLOURS = ["#0072B2", "#E69F00", "#CC79A7", "#009E73", "#56B4E9", "#D55E00", "#F0E442", "#999999"];
-const DASHES = ["solid", "dot", "dash"];
 const NO_RUNS = "Select runs, in the table or above, to compare their curves.";
 const NO_EPOCHS = "The selected runs have no whole epoch yet: their curves begin with the first.";
 
-function style(name) {
-  return getComputedStyle(element).getPropertyValue(name).trim();
+// Curves of other data say nothing about each other, and the loss on smaller images nothing about that on large ones.
+function explain(runs) {
+  const say = (part, text) => { const at = element.querySelector(part); at.textContent = text; at.hidden = !text; };
+  const data = new Map();
+  for (const run of runs) data.set(run.data_key, [...(data.get(run.data_key) ?? []), run]);
+  const groups = [...data.values()].map((group) => `${group.map((run) => run.name).join(", ")} on ${group[0].data}`);
+  say(".different", groups.length > 1
+    ? `These runs were trained on different data (${groups.join("; ")}): their curves do not compare.` : "");
+  const coarse = runs.filter((run) => new Set(run.scale).size > 1).map((run) => run.name);
+  say(".scales", coarse.length
+    ? `Where the loss of ${coarse.join(", ")} is cut, the training went on to larger images, on which it is another number.` : "");
+  return groups.length > 1;
 }
 
-function layout(title) {
-  const axis = { gridcolor: style("--border-color-primary"), zeroline: false, automargin: true };
+function layout(title, more) {
+  const axis = { gridcolor: token("--border-color-primary"), zeroline: false, automargin: true };
   return {
     title: { text: title, font: { size: 13 }, x: 0.02 },
-    font: { color: style("--body-text-color"), family: "system-ui, sans-serif", size: 12 },
+    font: { color: token("--body-text-color"), family: "system-ui, sans-serif", size: 12 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     margin: { l: 48, r: 12, t: 36, b: 40 },
@@ -21,7 +29,7 @@ function layout(title) {
     showlegend: true,
     legend: { orientation: "h", y: -0.28 },
     xaxis: { ...axis, title: { text: "epoch", standoff: 8, font: { size: 12 } }, rangemode: "tozero" },
-    yaxis: axis,
+    yaxis: { ...axis, ...more },
     uirevision: "keep",
   };
 }
@@ -32,6 +40,7 @@ function draw() {
   const empty = element.querySelector(".empty"), drawn = runs.some((run) => run.epoch.length > 0);
   empty.textContent = runs.length ? NO_EPOCHS : NO_RUNS;
   empty.hidden = drawn;
+  const different = explain(drawn ? runs : []);
   for (const [name, title] of [["loss", "Loss"], ["dice", "Validation Dice"], ["njd", "Folded pixels (NJD), %"]]) {
     const chart = element.querySelector(`.chart[data-of="${name}"]`);
     chart.hidden = !drawn;
@@ -40,14 +49,13 @@ function draw() {
       continue;
     }
     const traces = runs.map((run, number) => ({
-      x: run.epoch,
-      y: run[name],
-      name: run.name.replace(/[<>&]/g, "_"), // Plotly reads tags in names
+      ...(name === "loss" ? cut(run.epoch, run[name], run.scale) : { x: run.epoch, y: run[name] }),
+      name: (run.name + (different ? ` (${run.data})` : "")).replace(/[<>&]/g, "_"), // Plotly reads tags in names
       mode: run.epoch.length > 60 ? "lines" : "lines+markers",
-      line: { color: COLOURS[number % COLOURS.length], dash: DASHES[Math.floor(number / COLOURS.length) % 3], width: 2 },
+      line: { ...seriesStyle(number), width: 2 },
       marker: { size: 5 },
     }));
-    Plotly.react(chart, traces, layout(title), { displaylogo: false });
+    Plotly.react(chart, traces, layout(title, name === "njd" ? FROM_ZERO : {}), CHART_OPTIONS);
   }
 }
 
@@ -57,11 +65,4 @@ new ResizeObserver(() => {
 }).observe(element);
 watch("value", draw);
 
-if (window.Plotly) {
-  draw();
-} else {
-  const script = document.createElement("script");
-  script.src = (window.gradio_config?.root ?? "") + props.plotly;
-  script.addEventListener("load", draw);
-  document.head.append(script);
-}
+withPlotly(draw);

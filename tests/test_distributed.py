@@ -59,7 +59,7 @@ def done(place: Path) -> dict[str, list[Any]]:
         },  # leaving the group after a failure once hung, at times
         "failure_of_one": ["failure_of_one"],
         "train": ["train", *flags(**where(place, "two"), **RECIPE)],
-        "diverge": ["train", *flags(**where(place, "diverged"), **SMALL, lr=1e30, epochs=1)],
+        "diverge": ["train", *flags(**where(place, "diverged"), **SMALL, lr=1e15, epochs=1)],
         "register": ["register", f"--checkpoint={checkpoint}", *fixed, f"--moving_seg={data / labels}"],
         "evaluate": ["evaluate", f"--checkpoint={checkpoint}", f"--data_base_dir={data}", f"--json={place}/two.json"],
         "straight": ["train", *flags(**where(place, "straight"), **SMALL, epochs=2)],

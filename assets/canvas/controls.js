@@ -62,3 +62,5 @@ on(".numbers", "change", (event) => {
   redraw();
 });
 new ResizeObserver(redraw).observe(canvas);
+// Another theme: its colours come by degrees.
+new MutationObserver(() => { redraw(); setTimeout(redraw, 500); }).observe(document.body, { attributes: true, attributeFilter: ["class"] });

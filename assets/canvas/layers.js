@@ -44,8 +44,9 @@ function drawImages(panel) {
   }
   if (state.mode === "4") {
     context.beginPath();
-    for (let y = 0; y * blend[4] < height; y++) for (let x = y % 2 ? 0 : 1; x * blend[4] < width; x += 2) {
-      context.rect(x * blend[4], y * blend[4], blend[4], blend[4]);
+    const across = blend[4], down = blend[4] / panel.aspect;
+    for (let y = 0; y * down < height; y++) for (let x = y % 2 ? 0 : 1; x * across < width; x += 2) {
+      context.rect(x * across, y * down, across, down);
     }
     context.clip();
   }
@@ -53,13 +54,13 @@ function drawImages(panel) {
   context.restore();
   if (state.mode === "3") {
     const edge = width / 2 + state.x + (blend[3] - 0.5) * panel.w / panel.scale;
-    const middle = height / 2 + state.y, grip = 9 / panel.scale;
-    line(panel, "#ffe600", 1.5, (path) => { path.moveTo(edge, 0); path.lineTo(edge, height); });
-    line(panel, "#ffe600", 2, (path) => {  // a handle to drag
+    const middle = height / 2 + state.y, grip = 9 / panel.scale, half = 0.6 * grip / panel.aspect;
+    line(token("--canvas-mark"), 1.5, (path) => { path.moveTo(edge, 0); path.lineTo(edge, height); });
+    line(token("--canvas-mark"), 2, (path) => {  // a handle to drag
       for (const side of [-1, 1]) {
-        path.moveTo(edge + 0.5 * side * grip, middle - 0.6 * grip);
+        path.moveTo(edge + 0.5 * side * grip, middle - half);
         path.lineTo(edge + 1.1 * side * grip, middle);
-        path.lineTo(edge + 0.5 * side * grip, middle + 0.6 * grip);
+        path.lineTo(edge + 0.5 * side * grip, middle + half);
       }
     });
   }
@@ -79,9 +80,9 @@ function drawMaps(panel) {
   if (!state.jacobian) return;
   map("jacobian", scene.jacobian_colours);
   if (panel.result.folds) {
-    context.fillStyle = "#000";
+    context.fillStyle = scene.jacobian_colours[0];
     context.fill(panel.result.folds);
-    strokePath(panel, panel.result.folds, "#ffe600", 2);
+    strokePath(panel.result.folds, token("--canvas-mark"), 2);
   }
 }
 
@@ -113,27 +114,37 @@ function drawLabel(panel, label, isFixed) {
   }
   // The atlas's outline is dashed, to tell it from the other image's.
   for (const [place, path] of label.outlines) {
-    if (!state.hidden.has(place)) strokePath(panel, path, scene.colours[place - 1], 1.5, isFixed ? [4, 3] : []);
+    if (!state.hidden.has(place)) strokePath(path, scene.colours[place - 1], 1.5, isFixed ? [4, 3] : []);
   }
 }
 
-function strokePath(panel, path, colour, width, dash = []) {
+// In the canvas's own pixels, so that a line is as thick upright as it is flat, whatever the aspect of the image's.
+function strokePath(path, colour, width, dash = []) {
+  const ratio = devicePixelRatio || 1, onScreen = new Path2D();
+  onScreen.addPath(path, context.getTransform());
+  const stroke = (style, thick, lengths) => {
+    context.strokeStyle = style;
+    context.lineWidth = thick * ratio;
+    context.setLineDash(lengths.map((length) => length * ratio));
+    context.stroke(onScreen);
+  };
+  context.save();
+  context.setTransform(1, 0, 0, 1, 0, 0);
   context.lineJoin = "round";
-  context.setLineDash([]);
-  context.strokeStyle = "rgba(0, 0, 0, 0.55)";  // a dark edge, visible on bright pixels
-  context.lineWidth = (width + 1) / panel.scale;
-  if (!dash.length) context.stroke(path);
-  context.setLineDash(dash.map((length) => length / panel.scale));
-  context.strokeStyle = colour;
-  context.lineWidth = width / panel.scale;
-  context.stroke(path);
-  context.setLineDash([]);
+  if (!dash.length) stroke(token("--canvas-edge"), width + 1, []);  // a dark edge, visible on bright pixels
+  stroke(colour, width, dash);
+  context.restore();
 }
 
-function line(panel, colour, width, build) {
+function line(colour, width, build) {
   const path = new Path2D();
   build(path);
-  strokePath(panel, path, colour, width);
+  strokePath(path, colour, width);
+}
+
+// The rows and columns from one arrow or line to the next, which are `length` apart on the screen.
+function steps(panel, length) {
+  return [panel.scale * panel.aspect, panel.scale].map((scale) => Math.max(1, Math.round(length / scale)));
 }
 
 function drawFlow(panel) {
@@ -142,28 +153,29 @@ function drawFlow(panel) {
   // The grid is carried along by the flow: a line lies where its points are in the moving image.
   const grid = state.flow === "grid" && (panel.kind === "moving" || panel.kind === "blend");
   if (arrows) {
-    const step = Math.max(1, Math.round(16 / panel.scale)), head = 5 / panel.scale;
-    line(panel, "#ffe600", 1.2, (path) => {
-      for (let y = step >> 1; y < height; y += step) for (let x = step >> 1; x < width; x += step) {
-        const i = y * width + x, dy = flow[i], dx = flow[i + size], length = Math.hypot(dx, dy);
+    const [down, across] = steps(panel, 16), head = 5 / panel.scale, { aspect } = panel;
+    line(token("--canvas-mark"), 1.2, (path) => {
+      for (let y = down >> 1; y < height; y += down) for (let x = across >> 1; x < width; x += across) {
+        // Lengths are those on the screen, where a row is `aspect` times as high as a column is wide.
+        const i = y * width + x, dy = flow[i] * aspect, dx = flow[i + size], length = Math.hypot(dx, dy);
         if (length * panel.scale < 1.5) continue;
-        const tx = x + 0.5 + dx, ty = y + 0.5 + dy, tip = Math.min(head, length / 2) / length;
+        const tx = x + 0.5 + dx, ty = y + 0.5 + flow[i], tip = Math.min(head, length / 2) / length;
         path.moveTo(x + 0.5, y + 0.5);
         path.lineTo(tx, ty);
-        path.moveTo(tx - tip * (dx + 0.6 * dy), ty - tip * (dy - 0.6 * dx));
+        path.moveTo(tx - tip * (dx + 0.6 * dy), ty - tip * (dy - 0.6 * dx) / aspect);
         path.lineTo(tx, ty);
-        path.lineTo(tx - tip * (dx - 0.6 * dy), ty - tip * (dy + 0.6 * dx));
+        path.lineTo(tx - tip * (dx - 0.6 * dy), ty - tip * (dy + 0.6 * dx) / aspect);
       }
     });
   }
   if (grid) {
-    const step = Math.max(1, Math.round(14 / panel.scale)), at = (path, x, y, first) => {
+    const [down, across] = steps(panel, 14), at = (path, x, y, first) => {
       const i = y * width + x;
       path[first ? "moveTo" : "lineTo"](x + 0.5 + flow[i + size], y + 0.5 + flow[i]);
     };
-    line(panel, "#ffe600", 1, (path) => {
-      for (let y = step >> 1; y < height; y += step) for (let x = 0; x < width; x++) at(path, x, y, x === 0);
-      for (let x = step >> 1; x < width; x += step) for (let y = 0; y < height; y++) at(path, x, y, y === 0);
+    line(token("--canvas-mark"), 1, (path) => {
+      for (let y = down >> 1; y < height; y += down) for (let x = 0; x < width; x++) at(path, x, y, x === 0);
+      for (let x = across >> 1; x < width; x += across) for (let y = 0; y < height; y++) at(path, x, y, y === 0);
     });
   }
 }
@@ -176,9 +188,9 @@ function drawCursor(panel) {
     const i = y * scene.width + x;
     [x, y] = [x + panel.result.flow[i + scene.width * scene.height], y + panel.result.flow[i]];
   }
-  const arm = 7 / panel.scale;
-  line(panel, "#fff", 1, (path) => {
+  const arm = 7 / panel.scale, upright = arm / panel.aspect;
+  line(token("--canvas-cursor"), 1, (path) => {
     path.moveTo(x + 0.5 - arm, y + 0.5); path.lineTo(x + 0.5 + arm, y + 0.5);
-    path.moveTo(x + 0.5, y + 0.5 - arm); path.lineTo(x + 0.5, y + 0.5 + arm);
+    path.moveTo(x + 0.5, y + 0.5 - upright); path.lineTo(x + 0.5, y + 0.5 + upright);
   });
 }

@@ -42,6 +42,7 @@ async function loadCase() {
     viewer.dataset.state = "open";
     viewer.dataset.case = scene.name;
     one(".name").textContent = scene.name;
+    one(".fixed-name").textContent = fixedName();
     one(".place").textContent = scene.place === null ? "own images" : `${scene.place + 1} of ${scene.places}`;
     one(".networks").textContent = scene.results.map((result) => result.title).join("  |  ");
     fillNumbers();

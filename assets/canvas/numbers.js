@@ -15,7 +15,9 @@ function fillNumbers() {
   head.replaceChildren();
   body.replaceChildren();
   const titles = many() ? scene.results.map((result) => result.title) : ["after"];
-  cells(head.insertRow(), ["", "before", ...titles], "th");
+  const headings = head.insertRow();
+  headings.insertCell();
+  cells(headings, ["before", ...titles], "th");
   const row = (name, before, after, digits) => add(
     [name, before ? figure(scene.results[0].metrics[before], digits) : "",
       ...scene.results.map((result) => figure(result.metrics[after], digits))]);
@@ -85,7 +87,7 @@ function fillReadout() {
   if (moving) parts.push(say("moving", scene.moving));
   else {
     const dy = result.flow[i], dx = result.flow[i + width * height], sign = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
-    parts.push(say("atlas", scene.fixed), say("moving", scene.moving), say("warped", result.warped),
+    parts.push(say(fixedName(), scene.fixed), say("moving", scene.moving), say("warped", result.warped),
       `displacement dy ${sign(dy)}, dx ${sign(dx)}, ${Math.hypot(dx, dy).toFixed(2)} px`,
       `Jacobian ${determinant(result.flow, x, y).toFixed(2)}`);
   }

@@ -8,22 +8,27 @@ function redraw() {
 
 // The title of a panel in each mode that lays one image over the other.
 const WORDS = {
-  2: (other) => `${other} over the atlas`,
-  3: (other) => `left: atlas, right: ${other}`,
-  4: (other) => `tiles of atlas and ${other}`,
-  5: (other) => `difference of atlas and ${other}: black where they agree`,
-  6: (other) => `atlas magenta, ${other} green: grey where they agree`,
+  2: (fixed, other) => `${other} over ${fixed}`,
+  3: (fixed, other) => `left: ${fixed}, right: ${other}`,
+  4: (fixed, other) => `tiles of ${fixed} and ${other}`,
+  5: (fixed, other) => `difference of ${fixed} and ${other}: black where they agree`,
+  6: (fixed, other) => `${fixed} magenta, ${other} green: grey where they agree`,
 };
 
+// What the images are called: own images by their files' names.
+const fixedName = () => scene.own?.fixed ?? "atlas";
+const movingName = () => (scene.own ? `${scene.own.moving} (moving, before)` : "moving (before)");
+const warpedName = () => (scene.own ? `${scene.own.moving} (warped, after)` : "warped (after)");
+
 function panels() {
-  const other = state.before ? "moving (before)" : "warped (after)";
+  const other = state.before ? movingName() : warpedName();
   const named = (title, result) => (many() ? `${result.title}: ${title}` : title);
   if (state.mode !== SIDE_BY_SIDE) {
-    return scene.results.map((result) => ({ title: named(WORDS[state.mode](other), result), kind: "blend", result }));
+    return scene.results.map((result) => ({ title: named(WORDS[state.mode](fixedName(), other), result), kind: "blend", result }));
   }
   return [
-    { title: "atlas (fixed)", kind: FIXED, result: scene.results[0] },
-    { title: "moving (before)", kind: "moving", result: scene.results[0] },
+    { title: `${fixedName()} (fixed)`, kind: FIXED, result: scene.results[0] },
+    { title: movingName(), kind: "moving", result: scene.results[0] },
     ...scene.results.map((result) => ({ title: named(other, result), kind: "warped", result })),
   ];
 }
@@ -35,17 +40,21 @@ function arrange() {
   // It fits into the window, with what lies below it, if it can; on a phone it scrolls.
   const top = canvas.getBoundingClientRect().top + scrollY, below = 64;
   const room = innerWidth < 760 ? 1.15 * innerHeight : Math.max(320, Math.min(innerHeight - top - below, 900));
+  // A pixel is as high and as wide as it is on the body, in each panel.
+  for (const panel of list) panel.aspect = panel.kind === "moving" ? scene.moving_aspect : scene.aspect;
+  const tallest = scene.height * Math.max(...list.map((panel) => panel.aspect));
   let best = null;
   for (let columns = 1; columns <= list.length; columns++) {
     const rows = Math.ceil(list.length / columns), w = (width - GAP * (columns - 1)) / columns;
-    const h = Math.min(w * scene.height / scene.width, room / rows - TITLE);
-    const scale = Math.min(w / scene.width, h / scene.height);
+    const h = Math.min(w * tallest / scene.width, room / rows - TITLE);
+    const scale = Math.min(w / scene.width, h / tallest);
     if (!best || scale > best.scale) best = { columns, rows, w, h, scale };
   }
   list.forEach((panel, place) => {
     panel.x = (place % best.columns) * (best.w + GAP);
     panel.y = Math.floor(place / best.columns) * (best.h + TITLE + GAP) + TITLE;
-    Object.assign(panel, { w: best.w, h: best.h, scale: best.scale * state.zoom });
+    const scale = Math.min(best.w / scene.width, best.h / (scene.height * panel.aspect));
+    Object.assign(panel, { w: best.w, h: best.h, scale: scale * state.zoom });
   });
   return { list, height: best.rows * (best.h + TITLE + GAP) };
 }
@@ -70,10 +79,10 @@ function drawPanel(panel) {
   context.beginPath();
   context.rect(panel.x, panel.y, panel.w, panel.h);
   context.clip();
-  context.fillStyle = "#111";
+  context.fillStyle = token("--canvas-ground");
   context.fillRect(panel.x, panel.y, panel.w, panel.h);
   context.translate(panel.x + panel.w / 2, panel.y + panel.h / 2);
-  context.scale(panel.scale, panel.scale);
+  context.scale(panel.scale, panel.scale * panel.aspect);
   context.translate(-scene.width / 2 - state.x, -scene.height / 2 - state.y);
   context.imageSmoothingEnabled = false;
   drawImages(panel);

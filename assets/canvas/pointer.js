@@ -5,7 +5,7 @@ function pixel(event) {
   const panel = arrange().list.find((p) => px >= p.x && px < p.x + p.w && py >= p.y && py < p.y + p.h);
   if (!panel) return null;
   const x = scene.width / 2 + state.x + (px - panel.x - panel.w / 2) / panel.scale;
-  const y = scene.height / 2 + state.y + (py - panel.y - panel.h / 2) / panel.scale;
+  const y = scene.height / 2 + state.y + (py - panel.y - panel.h / 2) / (panel.scale * panel.aspect);
   return { panel, x, y };
 }
 
@@ -68,9 +68,9 @@ canvas.addEventListener("pointermove", (event) => {
     blend[3] = Math.max(0, Math.min(1, onPanel(event, swiped)));
     one(".blend-value").value = blend[3];
   } else if (last) {
-    const { scale } = arrange().list[0];
+    const { scale, aspect } = arrange().list[0];
     state.x -= (event.clientX - last.clientX) / scale;
-    state.y -= (event.clientY - last.clientY) / scale;
+    state.y -= (event.clientY - last.clientY) / (scale * aspect);
     clampView();
   }
   if (last) fingers.set(event.pointerId, event);

@@ -5,6 +5,7 @@
 const one = (selector) => element.querySelector(selector);
 const all = (selector) => [...element.querySelectorAll(selector)];
 const canvas = one("canvas"), context = canvas.getContext("2d");
+const token = (name) => getComputedStyle(element).getPropertyValue(name).trim();
 const GAP = 8, TITLE = 20, FIXED = "fixed", SIDE_BY_SIDE = "1";
 const BLEND = {
   2: { name: "Opacity", min: 0, max: 1, step: 0.01, value: 0.5 },

@@ -26,10 +26,8 @@ function layout(view, more) {
   return result;
 }
 
-const OPTIONS = { displaylogo: false, responsive: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
-
 function losses() {
-  if (find(".by").value === "steps") return { x: data.x, terms: data.terms };
+  if (find(".by").value === "steps") return { x: data.x, scale: data.scale, terms: data.terms };
   const terms = {};
   for (const [place, epoch] of data.epochs.entries()) {
     for (const [name, value] of Object.entries(epoch.losses)) {
@@ -37,13 +35,15 @@ function losses() {
       terms[name][place] = value;
     }
   }
-  return { x: data.epochs.map((epoch) => epoch.epoch), terms };
+  return { x: data.epochs.map((epoch) => epoch.epoch), scale: data.epochs.map((epoch) => epoch.scale), terms };
 }
 
-// An exponential mean over what lies between two points too, so that thinned and whole curves look alike.
-function smoothed(x, y, amount) {
+// An exponential mean over what lies between two points too, so that thinned and whole curves look alike. It begins anew
+// with each image scale.
+function smoothed(x, y, amount, scale) {
   let mean = null, at = 0;
   return y.map((value, place) => {
+    if (place && scale[place] !== scale[place - 1]) mean = null;
     if (value == null) return null;
     const keep = mean == null ? 0 : amount ** Math.min(50, x[place] - at);
     mean = keep * (mean ?? 0) + (1 - keep) * value;
@@ -54,22 +54,37 @@ function smoothed(x, y, amount) {
 
 function draw_losses() {
   const by = find(".by").value, log = find(".log-scale").checked, amount = Number(find(".smoothing").value);
-  const { x, terms } = losses(), traces = [];
+  const { x, scale, terms } = losses(), traces = [];
   Object.entries(terms).forEach(([name, values], place) => {
-    const floor = log ? last.floor?.[name] ?? 0 : 0, color = COLOURS[place % COLOURS.length];
+    const floor = log ? last.floor?.[name] ?? 0 : 0, line = seriesStyle(place);
     const y = floor ? values.map((value) => (value == null ? null : value - floor)) : values;
     const title = (TERMS[name] ?? name) + (floor ? ` + ${-floor}` : "");
     if (amount > 0 && by === "steps") {
-      traces.push({ x, y, name: title, line: { color, width: 1 }, opacity: 0.25, showlegend: false, hoverinfo: "skip", mode: "lines" });
+      traces.push({
+        ...cut(x, y, scale), name: title, line: { color: line.color, width: 1 }, opacity: 0.25, mode: "lines", hoverinfo: "skip",
+        legendgroup: name, showlegend: false,  // a click in the legend hides both lines
+      });
     }
     traces.push({
-      x, y: amount > 0 ? smoothed(x, y, by === "steps" ? amount : amount / 2) : y, name: title, mode: by === "epochs" && x.length < 40 ? "lines+markers" : "lines",
-      line: { color, width: 2, dash: DASHES[place % DASHES.length] }, hovertemplate: "%{y:.4g}",
+      ...cut(x, amount > 0 ? smoothed(x, y, by === "steps" ? amount : amount / 2, scale) : y, scale), name: title, mode: by === "epochs" && x.length < 40 ? "lines+markers" : "lines",
+      line: { ...line, width: 2 }, hovertemplate: "%{y:.4g}", legendgroup: name,
     });
   });
   Plotly.react(charts.loss, traces, layout(`${last.run} ${by} ${log}`, {
-    xaxis: { title: { text: by === "steps" ? "step" : "epoch" }, rangemode: "tozero" }, yaxis: { type: log ? "log" : "linear" },
-  }), OPTIONS);
+    xaxis: { title: { text: by === "steps" ? "step" : "epoch" }, rangemode: "tozero" }, yaxis: { type: log ? "log" : "linear" }, ...scaleLines(x, scale),
+  }), CHART_OPTIONS);
+}
+
+// A line and a word where the image size changes: the loss jumps there, as it is a mean over other pixels.
+function scaleLines(x, scale) {
+  const { text } = colours(), shapes = [], annotations = [];
+  x.forEach((at, place) => {
+    if (place ? scale[place] === scale[place - 1] : scale[place] === 1) return;
+    const words = scale[place] > 1 ? `images at 1/${scale[place]} size` : "images at full size";
+    if (place) shapes.push({ type: "line", x0: at, x1: at, yref: "paper", y0: 0, y1: 1, line: { color: text, width: 1, dash: "dot" } });
+    annotations.push({ x: at, y: 1, yref: "paper", text: words, showarrow: false, xanchor: "left", yanchor: "top", textangle: 90, font: { size: 11, color: text } });
+  });
+  return { shapes, annotations };
 }
 
 function draw_dice() {
@@ -78,29 +93,44 @@ function draw_dice() {
   const labels = [...new Set(scored.flatMap((epoch) => Object.keys(epoch.metrics)))].filter((name) => /^dice_\d+$/.test(name));
   labels.sort((one, other) => one.slice(5) - other.slice(5));
   const mode = x.length < 40 ? "lines+markers" : "lines", traces = [];
-  labels.forEach((name, place) => traces.push({
-    x, y: of(name), name: `label ${name.slice(5)}`, mode, marker: { size: 4 }, hovertemplate: "%{y:.4f}",
-    line: { width: 1.5, color: COLOURS[place % COLOURS.length], dash: DASHES[Math.floor(place / COLOURS.length) % DASHES.length] },
-  }));
+  for (const name of labels) {
+    const line = labelStyle(Number(name.slice(5))), both = { x, y: of(name), legendgroup: name };
+    // A darker edge, because yellow alone cannot be seen on white.
+    traces.push({ ...both, mode: "lines", line: { ...line, width: 3, color: text }, opacity: 0.45, hoverinfo: "skip", showlegend: false });
+    traces.push({
+      ...both, name: `label ${name.slice(5)}`, mode, marker: { size: 5, line: { width: 0.5, color: text } },
+      line: { ...line, width: 2 }, hovertemplate: "%{y:.4f}",
+    });
+  }
   const dice = of("dice"), folds = of("njd_percent");
   if (dice.some((value) => value != null)) {
-    traces.push({ x, y: of("dice_before"), name: "mean before", mode: "lines", line: { width: 1.5, color: text, dash: "dot" }, hovertemplate: "%{y:.4f}" });
+    const before = of("dice_before");  // from epoch 0 on: one validation makes a line, too
+    traces.push({
+      x: [0, ...x], y: [before.find((value) => value != null), ...before], name: "mean before", mode: "lines",
+      line: { width: 1.5, color: text, dash: "dot" }, hovertemplate: "%{y:.4f}",
+    });
     traces.push({ x, y: dice, name: "mean Dice", mode, line: { width: 3, color: text }, hovertemplate: "%{y:.4f}" });
   }
-  if (last.best && last.best.dice != null) {
+  if (last.best?.dice != null && !worse_than_before()) {
     traces.push({ x: [last.best.epoch], y: [last.best.dice], name: "best", mode: "markers", hovertemplate: "epoch %{x}",
-      marker: { symbol: "star", size: 14, color: "#f0e442", line: { color: text, width: 1.5 } } });
+      marker: { symbol: "star", size: 14, color: text } });
   }
   if (folds.some((value) => value != null)) {
-    traces.push({ x, y: folds, name: "NJD", mode, yaxis: "y2", showlegend: false, line: { width: 2, color: COLOURS[5] }, hovertemplate: "%{y:.3f} %" });
+    traces.push({ x, y: folds, name: "NJD", mode, yaxis: "y2", showlegend: false, line: { width: 2, color: text }, hovertemplate: "%{y:.3f} %" });
   }
   const empty = scored.length ? [] : [{ text: validation_hint(), showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 }];
   Plotly.react(charts.dice, traces, layout(`${last.run}`, {
-    xaxis: { title: { text: "epoch" }, anchor: "y2", visible: !empty.length, ...(x.length < 8 ? { dtick: 1 } : {}) },
+    xaxis: { title: { text: "epoch" }, anchor: "y2", rangemode: "tozero", visible: !empty.length, ...(x.length < 8 ? { dtick: 1 } : {}) },
     yaxis: { title: { text: "Dice" }, domain: [0.34, 1], visible: !empty.length },
-    yaxis2: { title: { text: "NJD, %" }, domain: [0, 0.24], rangemode: "tozero", visible: !empty.length },
+    yaxis2: { title: { text: "NJD, %" }, domain: [0, 0.24], ...FROM_ZERO, visible: !empty.length },
     annotations: empty,
-  }), OPTIONS);
+  }), CHART_OPTIONS);
+}
+
+// Whether even the best epoch's network makes the overlap worse than it was without one.
+function worse_than_before() {
+  const before = data.epochs.find((done) => done.epoch === last.best?.epoch)?.metrics.dice_before;
+  return last.best?.dice != null && before != null && last.best.dice < before;
 }
 
 function validation_hint() {

@@ -22,13 +22,5 @@ function leave() {
   for (const chart of Object.values(charts)) if (chart.data) Plotly.purge(chart);
 }
 
-if (window.Plotly) {
-  redraw();
-} else {
-  const address = (window.gradio_config?.root ?? "") + props.plotly;
-  const script = document.createElement("script");
-  script.src = address;
-  script.addEventListener("load", redraw);
-  document.head.append(script);
-}
+withPlotly(redraw);
 tick();

@@ -54,6 +54,7 @@ function take(answer) {
 function append(steps) {
   const before = data.x.length;
   data.x.push(...steps.x);
+  data.scale.push(...steps.scale);
   for (const [name, values] of Object.entries(steps.terms)) {
     data.terms[name] ??= new Array(before).fill(null);
     data.terms[name].push(...values);

@@ -29,7 +29,7 @@ function show_progress(answer) {
     left: answer.state === "running" && answer.seconds_left != null ? duration(answer.seconds_left) : "–",
     seconds: duration(answer.seconds),
     memory: memory(answer.memory),
-    best: answer.best ? `${answer.best.epoch}` + (answer.best.dice == null ? "" : ` (Dice ${answer.best.dice.toFixed(3)})`) : "–",
+    best: answer.best ? `${answer.best.epoch}` + (answer.best.dice == null ? "" : ` (Dice ${answer.best.dice.toFixed(3)}${worse_than_before() ? ", worse than before" : ""})`) : "–",
   };
   for (const [name, text] of Object.entries(facts)) say(`[data-fact=${name}]`, text);
 }

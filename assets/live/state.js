@@ -1,12 +1,9 @@
-// The live panel shows the run in training. Its files share one scope, in the order of regstudio/ui/widgets/live.py;
-// Gradio runs them once the template is on the page, with `element` (its root), `server` and `props`.
+// The live panel shows the run in training. Its files share one scope, in the order of regstudio/ui/widgets/live.py, after
+// charts.js; Gradio runs them once the template is on the page, with `element` (its root), `server` and `props`.
 // Here: constants, and what the page knows of the run.
 const POLL_ACTIVE = 500, POLL_IDLE = 1000, POLL_LOST = 4000;  // milliseconds from one poll to the next
 const MAX_POINTS = 2500;  // with more, the page asks for the whole run again, thinned
 const MAX_LINES = 200;
-// Okabe and Ito's colours: every kind of colour vision can tell them apart; legible on light and dark.
-const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c7a00"];
-const DASHES = ["solid", "dash", "dot", "dashdot"];
 const TERMS = { loss: "total", ncc: "NCC", grad: "Grad" };
 const PICTURES = {
   before: "before: fixed and moving", after: "after: fixed and warped", grid: "deformed grid",
@@ -22,5 +19,5 @@ let data = blank(), last = {}, polling = false, timer = 0, stale = true;
 let follow = true, wanted = 0, shown = 0, fetching = false;
 
 function blank() {
-  return { version: null, counts: {}, x: [], terms: {}, epochs: [], previews: [], log: [] };
+  return { version: null, counts: {}, x: [], scale: [], terms: {}, epochs: [], previews: [], log: [] };
 }

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from PIL import Image
 
-from regstudio.drawing.colours import FOLD_COLOUR, JACOBIAN_MAP, MAGNITUDE_MAP, label_colours
+from regstudio.drawing.colours import FOLD_COLOUR, JACOBIAN_MAP, MAGNITUDE_MAP, hexadecimal, label_colours
 from regstudio.drawing.overlay import Comparison
 from regstudio.metrics import jacobian_determinant
 
@@ -49,9 +49,11 @@ def to_payload(shown: Sequence[Shown]) -> dict[str, Any]:
         "name": case.name,
         "height": height,
         "width": width,
+        "aspect": case.aspect,
+        "moving_aspect": case.moving_aspect,
         "ids": ids.tolist(),
         "names": [f"label {number}" for number in ids],
-        "colours": ["#{:02x}{:02x}{:02x}".format(*colour) for colour in label_colours(ids).values()],
+        "colours": [hexadecimal(colour) for colour in label_colours(ids).values()],
         "fixed": grey_png(case.fixed),
         "moving": grey_png(case.moving),
         "fixed_label": _label_plane(case.fixed_label, ids),

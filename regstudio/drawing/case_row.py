@@ -25,7 +25,7 @@ def case_row(case: Comparison) -> bytes:
     times the area, and black folds.
     """
     height, width = case.fixed.shape
-    side = PANEL * height / width
+    side = PANEL * height * max(case.aspect, case.moving_aspect) / width
     figure = Figure(figsize=(len(TITLES) * PANEL, side + HEAD), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     figure.subplots_adjust(left=0, right=1, bottom=0, top=side / (side + HEAD), wspace=GAP)
@@ -47,7 +47,8 @@ def case_row(case: Comparison) -> bytes:
     colours = np.vstack((to_rgba(FOLD_COLOUR), colormaps[JACOBIAN_MAP](np.linspace(0, 1, 255))))
     jacobian.imshow(colours[jacobian_index(case.flow)])
     for axes in panels:
-        axes.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal")
+        axes.set(xticks=[], yticks=[], xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+        axes.set_aspect(case.moving_aspect if axes is moving else case.aspect)
         axes.spines[:].set_visible(False)
     stream = io.BytesIO()
     figure.savefig(stream, format="webp", pil_kwargs={"quality": 85})

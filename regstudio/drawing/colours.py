@@ -1,4 +1,4 @@
-"""The colours of every picture: labels by their id, fixed and moving, grid lines, folds and colour maps.
+"""The colours of every picture and chart: labels by their id, fixed and moving, grid lines, folds and colour maps.
 
 Every kind of colour vision can tell the label colours apart (Okabe and Ito; their black is left out, as images are
 dark), and magenta from green.
@@ -18,6 +18,17 @@ LABEL_COLOURS: tuple[Colour, ...] = (
     (204, 121, 167),  # label 7: purple; label 8 is orange again
 )
 
+# Of curves that are no labels, such as losses and runs: the same colours in another order, and a grey.
+SERIES_COLOURS: tuple[Colour, ...] = (
+    (0, 114, 178),
+    (230, 159, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+    (86, 180, 233),
+    (213, 94, 0),
+    (140, 140, 140),
+)
+
 FIXED_COLOUR, MOVING_COLOUR = "#ff3df5", "#1fe03a"  # magenta and green: grey where both agree
 
 GRID_ON_WHITE = "#262626"
@@ -26,6 +37,11 @@ GRID_ON_DARK, DARK = "#d8dee9", "#16181d"
 FOLD_COLOUR = "#000000"
 JACOBIAN_MAP = "PuOr"  # matplotlib's colour maps: orange shrinks, white keeps its area, purple grows
 MAGNITUDE_MAP = "cividis"
+
+
+def hexadecimal(colour: Colour) -> str:
+    """Return a colour as style sheets write it: #rrggbb."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def label_colour(number: int) -> Colour:

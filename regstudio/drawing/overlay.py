@@ -19,7 +19,9 @@ from matplotlib.lines import Line2D
 from regstudio.drawing.colours import FIXED_COLOUR, GRID_ON_WHITE, MOVING_COLOUR
 
 Array = npt.NDArray[Any]
+Spacing = tuple[float, float]
 
+MAX_ASPECT = 20.0  # of a pixel; what a damaged header says beyond would make pictures without end
 COLUMNS = ("fixed", "moving (before)", "warped (after)", "overlay before", "overlay after", "deformed grid")
 DPI = 100
 WIDTH, LEFT, TOP, BOTTOM = 16.0, 0.35, 0.4, 0.4  # inches: the figure, and its margins for names, titles and legend
@@ -51,6 +53,14 @@ class DrawnPair(Protocol):
     @property
     def moving_label(self) -> Array | None:
         """The moving label (H, W)."""
+
+    @property
+    def spacing(self) -> Spacing | None:
+        """The distances of the fixed image's rows and columns."""
+
+    @property
+    def moving_spacing(self) -> Spacing | None:
+        """Those of the moving image."""
 
 
 class Mean(Protocol):
@@ -93,7 +103,7 @@ class Registered(Protocol):
 class Comparison:
     """One case before and after registration: images (H, W) in [0, 1], `flow` (2, H, W) in pixels (dy, dx).
 
-    Labels (H, W) and Dice are drawn where they are given.
+    Labels (H, W) and Dice are drawn where they are given. An aspect is the height of a pixel over its width.
     """
 
     name: str
@@ -106,6 +116,15 @@ class Comparison:
     warped_label: Array | None = None
     dice_before: float | None = None
     dice: float | None = None
+    aspect: float = 1.0
+    moving_aspect: float = 1.0
+
+
+def aspect_of(spacing: Spacing | None) -> float:
+    """Return the height of a pixel over its width; 1 where nothing is known."""
+    rows, columns = spacing or (1.0, 1.0)
+    ratio = rows / columns if rows > 0 and columns > 0 else 1.0
+    return min(max(ratio, 1 / MAX_ASPECT), MAX_ASPECT)
 
 
 def comparison(registration: Registered) -> Comparison:
@@ -122,6 +141,8 @@ def comparison(registration: Registered) -> Comparison:
         warped_label=registration.warped_label,
         dice_before=None if before is None else before.mean,
         dice=None if after is None else after.mean,
+        aspect=aspect_of(pair.spacing),
+        moving_aspect=aspect_of(pair.moving_spacing),
     )
 
 
@@ -165,6 +186,7 @@ def deformed_grid(flow: Array, spacing: int) -> list[Array]:
 def before_after(cases: Sequence[Comparison]) -> Figure:
     """Draw cases before and after registration, one a row, 1600 pixels wide; the caller saves the figure."""
     height, width = cases[0].fixed.shape
+    height *= max(max(case.aspect, case.moving_aspect) for case in cases)
     panel = (WIDTH - LEFT - len(COLUMNS) * GAP) / len(COLUMNS)
     row = panel * height / width
     full = TOP + len(cases) * (row + BELOW_ROW) + BOTTOM
@@ -203,9 +225,9 @@ def _draw_row(row: Sequence[Axes], case: Comparison) -> None:
             deformed_grid(case.flow, max(1, max(height, width) // GRID_LINES)), colors=GRID_ON_WHITE, linewidths=0.8
         )
     )
-    grid.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), aspect="equal")
+    grid.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     for axes in row:
-        axes.set(xticks=[], yticks=[])
+        axes.set(xticks=[], yticks=[], aspect=case.moving_aspect if axes is moving else case.aspect)
         axes.spines[:].set_visible(False)
     # Long names differ at their ends.
     name = case.name if len(case.name) <= MAX_NAME_LENGTH else f"…{case.name[1 - MAX_NAME_LENGTH :]}"

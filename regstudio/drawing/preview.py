@@ -13,17 +13,23 @@ from regstudio.drawing.colours import DARK, FIXED_COLOUR, GRID_ON_DARK, MOVING_C
 from regstudio.drawing.overlay import GRID_LINES, deformed_grid, label_outline, overlay
 
 Array = npt.NDArray[Any]
+Scale = tuple[float, float]  # of rows and columns: picture pixels for one of the image
 LONGER_SIDE = 384  # of a picture, in pixels: small images are enlarged so that lines stay thin
 
 
-def draw(arrays: Mapping[str, Array]) -> dict[str, str]:
+def draw(arrays: Mapping[str, Array], aspect: float = 1.0) -> dict[str, str]:
     """Return the pictures of one preview as PNG data URIs: before, after, grid and, with labels, their outlines.
 
-    `arrays` are those of the run's pair and of one epoch's result, see `regstudio.runs.run`.
+    `arrays` are those of the run's pair and of one epoch's result, see `regstudio.runs.run`; `aspect` is the height of
+    a pixel over its width.
     """
     fixed, moving, warped = (arrays[name] / 255 for name in ("fixed", "moving", "warped"))
     flow = arrays["flow"].astype(np.float32)
-    scale = max(1, round(LONGER_SIDE / max(fixed.shape)))
+    height, width = fixed.shape
+    longer = LONGER_SIDE / max(height * aspect, width)
+    # Whole numbers where pixels are square, so that they stay so.
+    across = max(1.0, float(round(longer)) if aspect == 1 else longer)
+    scale = (across * aspect, across)
     spacing = max(1, max(fixed.shape) // GRID_LINES)
     pictures = {
         "before": _picture(overlay(fixed, moving), scale),
@@ -38,22 +44,25 @@ def draw(arrays: Mapping[str, Array]) -> dict[str, str]:
     return {name: _data_uri(picture) for name, picture in pictures.items()}
 
 
-def _picture(colours: Array, scale: int) -> Image.Image:
+def _size(shape: tuple[int, ...], scale: Scale) -> tuple[int, int]:
+    return max(1, round(shape[1] * scale[1])), max(1, round(shape[0] * scale[0]))
+
+
+def _picture(colours: Array, scale: Scale) -> Image.Image:
     picture = Image.fromarray((255 * colours).round().astype(np.uint8))
-    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    return picture.resize(_size(colours.shape, scale), Image.Resampling.NEAREST)
 
 
-def _dark(image: Array, scale: int) -> Image.Image:
-    height, width = image.shape
-    return Image.new("RGB", (width * scale, height * scale), DARK)
+def _dark(image: Array, scale: Scale) -> Image.Image:
+    return Image.new("RGB", _size(image.shape, scale), DARK)
 
 
-def _with_lines(picture: Image.Image, lines: Mapping[str, Iterable[Array]], scale: int) -> Image.Image:
-    pen = ImageDraw.Draw(picture)
+def _with_lines(picture: Image.Image, lines: Mapping[str, Iterable[Array]], scale: Scale) -> Image.Image:
+    pen, across = ImageDraw.Draw(picture), np.array(scale[::-1])
     for colour, group in lines.items():
         for line in group:
-            points = (line + 0.5) * scale - 0.5  # pixel centres lie at whole numbers
-            pen.line([(float(x), float(y)) for x, y in points], fill=colour, width=2 if scale > 1 else 1)
+            points = (line + 0.5) * across - 0.5  # pixel centres lie at whole numbers
+            pen.line([(float(x), float(y)) for x, y in points], fill=colour, width=2 if scale[1] > 1 else 1)
     return picture
 
 

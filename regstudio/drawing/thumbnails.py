@@ -13,14 +13,21 @@ Picture = npt.NDArray[np.uint8]
 
 
 def thumbnail(
-    image: Array, label: Array | None = None, *, size: int = 192, colours: Mapping[int, Colour] | None = None
+    image: Array,
+    label: Array | None = None,
+    *,
+    size: int = 192,
+    colours: Mapping[int, Colour] | None = None,
+    aspect: float = 1.0,
 ) -> Picture:
     """Return an image (H, W) in [0, 1] as RGB (h, w, 3) whose longer side is `size`, the label's ids outlined.
 
+    `aspect` is the height of a pixel over its width.
     Shrinking averages, so that nothing flickers; enlarging repeats pixels. The label may have another size than the
     image: it is taken to show the same field of view. Only ids in `colours` are outlined; by default all of this label.
     """
-    height, width = (max(1, round(side * size / max(image.shape))) for side in image.shape)
+    sides = (image.shape[0] * aspect, image.shape[1])
+    height, width = (max(1, round(side * size / max(sides))) for side in sides)
     grey = np.rint(_resample(image, height, width).clip(0, 1) * 255).astype(np.uint8)
     picture: Picture = np.repeat(grey[..., None], 3, axis=-1)
     if label is not None:

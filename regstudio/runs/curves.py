@@ -56,6 +56,7 @@ class RunCurves:
         self._end: RunFinished | None = None
         self._progress = {"epoch": 0, "step": 0, "pair": 0, "pairs": 0}
         self._aligning: Answer | None = None  # until the first step
+        self._repeated_seconds = 0.0  # of what was done again after a resume: it was trained, too
         self._floor = _floors(run)
 
     def update(self) -> None:
@@ -102,9 +103,12 @@ class RunCurves:
     def _start(self, event: RunStarted) -> None:
         """Begin, or go on: drop what was done after the checkpoint that a resume started from, as it is repeated."""
         if self._started is not None:
+            before = self._seconds()
             self._columns.truncate(event.epoch, event.step)
             self._epochs = [epoch for epoch in self._epochs if epoch["epoch"] <= event.epoch]
             self._previews = [epoch for epoch in self._previews if epoch <= event.epoch]
+            self._progress["epoch"] = event.epoch
+            self._repeated_seconds += before - self._seconds()
             self._version = secrets.token_hex(8)
         self._started, self._end, self._aligning = event, None, None
         self._progress = {"epoch": event.epoch, "step": event.step, "pair": 0, "pairs": event.validation_cases}
@@ -125,6 +129,12 @@ class RunCurves:
     def _first_step(self, epoch: int) -> int:
         """Return the place of the first step of an epoch, counted from 1."""
         return int(np.searchsorted(self._columns.number("epoch"), epoch))
+
+    def _seconds(self) -> float:
+        """Return the seconds of the whole epochs and of the steps since then."""
+        under_way = self._columns.number("seconds")[self._first_step(self._progress["epoch"] + 1) :]
+        whole = sum(float(epoch["seconds"]) for epoch in self._epochs)
+        return whole + float(under_way.sum())
 
     @property
     def device(self) -> str:
@@ -187,13 +197,12 @@ class RunCurves:
             seconds = speeds[int(self._columns.number("scale")[-1])]
             left = seconds_left(started, progress, speeds, [epoch["extra_seconds"] for epoch in self._epochs])
         best = next((epoch for epoch in reversed(self._epochs) if epoch["best"]), None)
-        under_way = self._columns.number("seconds")[self._first_step(progress["epoch"] + 1) :]
         return {
             "progress": {**progress, "steps": steps, "epochs": epochs},
             "aligning": self._aligning,
             "steps_per_second": 1 / seconds if seconds else None,
             "seconds_left": left,
-            "seconds": sum(epoch["seconds"] for epoch in self._epochs) + float(under_way.sum()),
+            "seconds": self._seconds() + self._repeated_seconds,
             "device": self.device,
             "best": best and {"epoch": best["epoch"], "dice": best["metrics"].get("dice")},
             "floor": self._floor,

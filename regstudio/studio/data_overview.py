@@ -3,21 +3,22 @@
 Reading pictures needs torch, which is imported with the first picture: the page does not wait for it.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from regstudio.config import ReadingSection, settings
+from regstudio.config import ReadingSection
 from regstudio.data.check_report import CheckReport
 from regstudio.data.formats import geometry_of, label_on_image, read_image, read_label
 from regstudio.data.geometry import Facing
 from regstudio.data.layout import Case, DataIndex
 from regstudio.data.problems import FileError, Problem, shown_path
-from regstudio.drawing.colours import Colour, label_colours
+from regstudio.drawing.colours import Colour, hexadecimal, label_colours
+from regstudio.drawing.overlay import aspect_of
 from regstudio.drawing.thumbnails import Picture, thumbnail
+from regstudio.studio.page_words import on_the_page
 
 PAGE_SIZE = 24  # thumbnails
 MAX_ROWS = 1000  # of the table of problems
@@ -64,6 +65,13 @@ def overview(report: CheckReport) -> dict[str, Any]:
     return {"state": state, "title": title, "text": text, "sets": sets, "labels": _legend(report)}
 
 
+def refusal(reason: str, still: Path) -> dict[str, Any]:
+    """Return the verdict on a folder that cannot be opened; the data folder `still` is in use."""
+    keeps = f" The Train tab goes on using {still}." if still.is_dir() else ""
+    title, text = "This folder cannot be opened", on_the_page(reason) + keeps
+    return {"state": "blocked", "title": title, "text": text, "sets": [], "labels": []}
+
+
 def problem_rows(index: DataIndex) -> list[list[str]]:
     """Return the problems as rows (severity, file, what, what to do), errors first."""
     ordered = sorted(index.problems, key=lambda problem: SEVERITIES.index(problem.severity))
@@ -91,13 +99,14 @@ def picture(
         read = read_image(case.image, key=reading.image_key, **where)
     except FileError:
         return thumbnail(np.full((size, size), 0.15), size=size), f"{case.id}: cannot be read"
-    image = normalised(read.turned_to(facing).array, reading.normalise)
+    turned = read.turned_to(facing)
+    image, aspect = normalised(turned.array, reading.normalise), aspect_of(turned.spacing)
     try:
         label = read_label(case.label, key=reading.label_key, **where) if case.label else None
         ids = None if label is None else label_on_image(label, read.geometry, facing).array
     except FileError:
-        return thumbnail(image, size=size), f"{case.id}: its label cannot be read"
-    return thumbnail(image, ids, size=size, colours=colours), case.id
+        return thumbnail(image, size=size, aspect=aspect), f"{case.id}: its label cannot be read"
+    return thumbnail(image, ids, size=size, colours=colours, aspect=aspect), case.id
 
 
 def _facing(atlas: Case, where: dict[str, Any]) -> Facing | None:
@@ -116,19 +125,6 @@ def sheet_page(cases: Sequence[Case], page: int) -> tuple[int, Sequence[Case], s
     if not shown:
         return 0, shown, "There are none."
     return page, shown, f"{page * PAGE_SIZE + 1} to {page * PAGE_SIZE + len(shown)} of {len(cases)}"
-
-
-def on_the_page(remedy: str) -> str:
-    """Return a remedy with command-line flags replaced by the names of the page's fields."""
-    on_page = {setting.name for setting in settings("layout", "reading")}
-
-    def field(match: re.Match[str]) -> str:
-        name = match[1]
-        if name == "data_base_dir":
-            return "the field Data folder"
-        return f"“{name.replace('_', ' ')}” under Advanced" if name in on_page else match[0]
-
-    return re.sub(r"--(\w+)", field, remedy)
 
 
 def _row(problem: Problem, root: Path) -> list[str]:
@@ -171,7 +167,7 @@ def _sets(report: CheckReport) -> list[list[str]]:
 
 def _legend(report: CheckReport) -> list[dict[str, str]]:
     colours = list(colours_of(report).items())
-    legend = [{"name": f"label {number}", "colour": "rgb({}, {}, {})".format(*colour)} for number, colour in colours]
+    legend = [{"name": f"label {number}", "colour": hexadecimal(colour)} for number, colour in colours]
     more = len(legend) - MAX_LABELS
     return legend[:MAX_LABELS] + ([{"name": f"and {more} more", "colour": "transparent"}] if more > 0 else [])
 

@@ -8,9 +8,11 @@ from regstudio.errors import RegStudioError, RunError
 from regstudio.runs.curves import RunCurves, count
 from regstudio.runs.run import Run
 from regstudio.studio.caches import LRUCache
+from regstudio.studio.page_words import on_the_page
 from regstudio.studio.studio import Studio
 
 MAX_RUNS = 4  # kept in memory
+MAX_LISTED = 1000  # whose progress within the epoch is known
 MAX_PREVIEW_BYTES = 2**27  # of one file, unpacked: more would take too long to draw
 # JobStates by name: to import the job would make the first page wait for torch.
 ACTIVE = ("running", "paused", "stopping")
@@ -26,6 +28,8 @@ class Feed:
         self._own: Run | None = None  # the last run of this process that was shown
         self._latest: Run | None = None
         self._curves: LRUCache[RunCurves] = LRUCache(MAX_RUNS)
+        self._aspects: LRUCache[float] = LRUCache(MAX_LISTED)
+        self._within: LRUCache[tuple[str, float]] = LRUCache(MAX_LISTED)
 
     def poll(self, request: object) -> Response:
         """Return what is new since the request's cursor: its counts "steps", "epochs", "previews" and "log".
@@ -52,9 +56,41 @@ class Feed:
             if run is None or not run.preview_path(epoch).is_file() or not run.pair_path.is_file():
                 raise RunError(f"There is no preview of epoch {epoch}. It is drawn at the end of the epoch.")
             pair, result = (read_arrays(path, MAX_PREVIEW_BYTES) for path in (run.pair_path, run.preview_path(epoch)))
-            return {"epoch": epoch, "pictures": draw(pair | result)}
+            aspect = self._aspects.get(run.path, lambda: self._aspect(run))
+            return {"epoch": epoch, "pictures": draw(pair | result, aspect)}
         except RegStudioError as error:
             return {"error": str(error)}
+
+    def _aspect(self, run: Run) -> float:
+        """Return the aspect of the atlas's pixels; 1 where its file is gone."""
+        from regstudio.data.formats import geometry_of
+        from regstudio.drawing.overlay import aspect_of
+
+        try:
+            config = run.config()
+            atlas, reading = self._studio.index(config).atlas, config.reading
+            where: dict[str, Any] = {"slice_axis": reading.slice_axis, "slice_index": reading.slice_index}
+            geometry = None if atlas is None else geometry_of(atlas.image, **where)
+        except RegStudioError:
+            return 1.0
+        return aspect_of(None if geometry is None else geometry.spacing)
+
+    def within_epoch(self, name: str) -> tuple[str, float]:
+        """Return how far a run has come in its epoch, in words, and the seconds that it has trained."""
+        run = self._studio.run(name)
+        return self._within.get_file(run.events_path, lambda _: self._within_epoch(run))
+
+    def _within_epoch(self, run: Run) -> tuple[str, float]:
+        curves = self._curves_of(run)
+        with curves.lock:
+            curves.update()
+            status = curves.status(active=False)
+        done = status["progress"]
+        if status["aligning"]:
+            return "aligning {number} of {total}".format(**status["aligning"]), status["seconds"]
+        if done["pair"]:
+            return f"validating {done['pair']} of {done['pairs']}", status["seconds"]
+        return f"step {done['step']} of {done['steps']}" if done["step"] else "", status["seconds"]
 
     def _run(self, fields: Mapping[Any, Any]) -> Run | None:
         name = fields.get("run")
@@ -90,7 +126,7 @@ class Feed:
         return {
             "run": run.path.name,
             "state": state,
-            "message": message,
+            "message": on_the_page(message),
             "advice": _advice(run, curves) if state == "failed" else "",
             "memory": _memory(curves.device) if active else None,
             **curves.updates(fields),
@@ -105,10 +141,11 @@ class Feed:
 
 def _advice(run: Run, curves: RunCurves) -> str:
     if not run.last_path.is_file():
-        return "Nothing was saved. Change what the message names, and press Start."
+        return "There is no checkpoint to go on from. Change what the message names, and press Start."
     return (
-        f"The run is saved up to epoch {curves.epochs_done} and can be used. To take it up again from there, choose it "
-        "under “Go on with a run”; to change settings, start a new run from its last.pt under “load model”."
+        f"The run is saved up to epoch {curves.epochs_done} and can be used. To take it up again from there, press "
+        "Resume, or choose it under “Go on with a run”; to change settings, start a new run from its last.pt under "
+        "“load model”."
     )
 
 

@@ -36,16 +36,19 @@ def selected_run(studio: Studio, names: Sequence[str] | None) -> Run:
     return runs[0]
 
 
-def row(run: RunSummary) -> list[str | float | None]:
-    """Return the run's row of the table, in the order of COLUMNS."""
+def row(run: RunSummary, step: str = "", seconds: float | None = None) -> list[str | float | None]:
+    """Return the run's row of the table, in the order of COLUMNS.
+
+    Within an epoch, `step` says how far it has come and `seconds` how long the run has trained by now.
+    """
     settings = ", ".join(f"{name}={value}" for name, value in run.settings.items())
     return [
         run.name,
         run.state,
-        f"{run.epochs_done}/{run.epochs}",
+        f"{run.epochs_done}/{run.epochs}{step and f' ({step})'}",
         None if run.best_dice is None else round(run.best_dice, 4),
         None if run.njd_percent is None else round(run.njd_percent, 3),
-        duration(run.seconds),
+        duration(run.seconds if seconds is None else seconds),
         run.data.name,
         settings,
         read_note(Run(run.path)),
@@ -59,13 +62,14 @@ def duration(seconds: float) -> str:
 
 
 def curves(studio: Studio, runs: Iterable[Run]) -> str:
-    """Return loss, Dice and NJD by epoch of each run, and the epochs' image scale, as JSON."""
+    """Return loss, Dice and NJD by epoch of each run, the epochs' image scale, and which data it saw, as JSON."""
     compared = []
     for run in runs:
         epochs = [event for event in studio.milestones(run) if isinstance(event, EpochDone)]
         compared.append(
             {
                 "name": run.path.name,
+                **_data(run),
                 "epoch": [event.epoch for event in epochs],
                 "scale": [event.scale for event in epochs],
                 "loss": [event.losses.get("loss") for event in epochs],
@@ -74,6 +78,12 @@ def curves(studio: Studio, runs: Iterable[Run]) -> str:
             }
         )
     return json.dumps(compared)
+
+
+def _data(run: Run) -> dict[str, str]:
+    """Return the name of a run's data, and a text that differs where its images do."""
+    layout = run.config().layout
+    return {"data": layout.data_base_dir.name, "data_key": layout.model_dump_json()}
 
 
 def read_note(run: Run) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-from collections.abc import Mapping
 from typing import Any
 
 from regstudio.config import PRESETS, Preset, TrainConfig, read_config, settings
@@ -25,23 +24,40 @@ def preset_values(name: str) -> dict[str, Any]:
     """
     if name not in PAGE_PRESETS:
         raise ConfigError(f"{name}: there is no such preset. Choose one of {', '.join(PAGE_PRESETS)}.")
+    in_some = {name for preset in PAGE_PRESETS.values() for name in preset.values}
     defaults = {
         setting.name: setting.default
         for setting in settings()
-        if setting.section not in ("layout", "reading") and setting.name not in NOT_IN_PRESETS
+        if setting.name in in_some
+        or (setting.section not in ("layout", "reading") and setting.name not in NOT_IN_PRESETS)
     }
     return defaults | dict(PAGE_PRESETS[name].values)
 
 
-def is_untouched(values: Mapping[str, Any]) -> bool:
-    """Whether these settings, flat by name, have their defaults, except names, paths and the use of the machine."""
-    defaults = preset_values("paper")
-    return all(value == defaults[name] for name, value in values.items() if name in defaults)
+def preset_of(config: TrainConfig) -> str | None:
+    """Return the preset that these settings are; None if there is none, as some were changed."""
+    values = flat(config)
+    return next((name for name in PAGE_PRESETS if preset_values(name).items() <= values.items()), None)
 
 
-def purposes() -> str:
-    """Return one line that says what each preset is for."""
-    return "; ".join(f"{name}: {preset.purpose}" for name, preset in PAGE_PRESETS.items())
+def suggested(config: TrainConfig, *, was_demo: bool, is_demo: bool) -> str | None:
+    """Return the preset to set because other data were chosen: for the demo data another than for the user's own.
+
+    None keeps the settings: the user changed some.
+    """
+    now = preset_of(config)
+    if is_demo:
+        return "quick look" if now == "paper" else None
+    return "paper" if was_demo and now == "quick look" else None
+
+
+def purpose(config: TrainConfig, *, is_demo: bool) -> str:
+    """Return in a sentence what these settings are for."""
+    name = preset_of(config)
+    if name is None:
+        return "Settings of your own; a preset replaces them."
+    advice = {True: " For your own images, choose another.", False: " For a network to use, choose Fast."}
+    return f"{name.capitalize()}: {PAGE_PRESETS[name].purpose}.{advice[is_demo] if name == 'quick look' else ''}"
 
 
 def flat(config: TrainConfig) -> dict[str, Any]:

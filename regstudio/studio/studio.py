@@ -1,24 +1,26 @@
-"""The studio: what all pages share. The one training, the chosen data, the runs, and which paths the page may read.
+"""The studio: what all pages share. The one training, the runs, and which paths the page may read.
 
 Functions that need torch import it when they run, so that the first page does not wait for it.
 """
 
-import functools
+import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regstudio.config import TrainConfig, build_config, settings
+import cachetools
+
+from regstudio.config import TrainConfig, build_config
 from regstudio.data.check_report import CheckReport
 from regstudio.data.decoder import read_apart
 from regstudio.data.layout import DataIndex, Layout, index_folder
 from regstudio.data.problems import Problem
-from regstudio.errors import ConfigError, DataError, RunError
+from regstudio.errors import ConfigError, RunError
 from regstudio.runs.catalogue import RunCatalogue, RunSummary
 from regstudio.runs.events import TrainEvent
 from regstudio.runs.run import Run, open_run
+from regstudio.studio.workspace import Workspace
 from regstudio.temporary import remove_leftovers
 
 if TYPE_CHECKING:
@@ -26,15 +28,12 @@ if TYPE_CHECKING:
 
 UPLOADS = "data_uploads"  # the folder of uploaded data sets, below the first root
 MAX_OPENED = 1000  # images of either set
-NO_EFFECT_ON_PIXELS = {"cache_gb", "disk_cache_gb", "num_workers"}  # settings of reading
-
-
-class _DataChangedError(Exception):
-    """Other data were chosen while the data were being opened."""
+MAX_TABS = 200  # of browsers, whose workspaces are kept
+_TAB = re.compile(r"[\w-]{1,64}")
 
 
 class Studio:
-    """One process, one training, one folder of runs; all pages and browser tabs see the same.
+    """One process, one training, one folder of runs; each browser tab has a `workspace` with data of its own.
 
     `roots` are the folders below which the page may read and write; `demo_dir` is the demo data set. A read-only
     studio, for a shared page, knows only the runs in `shown` and has no roots.
@@ -59,11 +58,8 @@ class Studio:
         self._runs = RunCatalogue(self.runs_dir)
         self._lock = threading.Lock()
         self._job: TrainJob | None = None
-        self._config = build_config({"data_base_dir": data_base_dir, "runs_dir": self.runs_dir})
-        self._report: CheckReport | None = None
-        self._data_version = 0  # grows with every change of the data: a report on older data is not kept
-        self._opening_lock = threading.Lock()
-        self._opened: tuple[int, int] | None = None
+        self._first = Workspace(self, build_config({"data_base_dir": data_base_dir, "runs_dir": self.runs_dir}))
+        self._workspaces: cachetools.LRUCache[str, Workspace] = cachetools.LRUCache(MAX_TABS)
 
     @property
     def read_only(self) -> bool:
@@ -92,43 +88,23 @@ class Studio:
             runs_dir=self.runs_dir,
             roots=(),
             demo_dir=self.demo_dir,
-            data_base_dir=self._config.layout.data_base_dir,
+            data_base_dir=self._first.config.layout.data_base_dir,
             shown=shown,
         )
 
-    @property
-    def config(self) -> TrainConfig:
-        """The current settings, with the chosen data and runs folder."""
-        return self._config
+    def workspace(self, tab: object = None) -> Workspace:
+        """Return the workspace of the browser tab that calls itself `tab`; by default the one that new tabs start from.
 
-    def change_settings(self, values: Mapping[str, Any]) -> TrainConfig:
-        """Change settings, flat by name; raises ConfigError for a bad value or a path out of bounds."""
-        if "data_base_dir" in values:
-            values = {**values, "data_base_dir": self.allowed(str(values["data_base_dir"]))}
-        with self._lock:
-            previous, config = self._config, build_config(values, self._config)
-            for name, value in config.layout.model_dump().items():
-                if name.endswith("_subdir"):  # "/etc" or "../.." would lead out of the data folder
-                    self.allowed(str(config.layout.data_base_dir / value))
-            self._config = config
-            if (previous.layout, _reading(previous)) != (config.layout, _reading(config)):
-                self._forget()
-            return config
-
-    def choose_data(self, folder: str, values: Mapping[str, Any]) -> Path:
-        """Choose a data folder, with values of settings of the layout and of reading, and return its path.
-
-        Raises ConfigError if it, or a name in it, leads out of the roots, and DataError if there is no such folder.
+        Raises ConfigError for what is no name of a tab.
         """
-        base = self.allowed(folder)
-        if not base.is_dir():
-            raise DataError(f"{base}: there is no such folder. Choose another, or upload one.")
-        for setting in settings("layout"):
-            if not setting.resumable and setting.name != "data_base_dir":
-                self.allowed(str(base / str(values.get(setting.name, ""))))
-        self.change_settings({**values, "data_base_dir": base})
-        self.forget_report()
-        return base
+        if tab is None:
+            return self._first
+        if not isinstance(tab, str) or not _TAB.fullmatch(tab):
+            raise ConfigError("The page is older than the program. Reload it.")
+        with self._lock:
+            if tab not in self._workspaces:
+                self._workspaces[tab] = self._first.copy()
+            return self._workspaces[tab]
 
     def ensure_demo(self) -> Path:
         """Make the demo data if they are missing, and return their folder."""
@@ -137,37 +113,6 @@ class Studio:
 
             make_demo(self.demo_dir)
         return self.demo_dir
-
-    def report(self) -> CheckReport:
-        """Return what the chosen data folder holds and what is wrong with it; open its files only once.
-
-        One thread opens a folder while the others wait; `opened` counts its files. When other data are chosen
-        meanwhile, all get the report on those.
-        """
-        while (report := self._report) is None:
-            with self._opening_lock, suppress(_DataChangedError):
-                version, config = self._data_version, self._config
-                if self._report is None:
-                    try:
-                        self._keep(version, self.check(config, functools.partial(self._counted, version)))
-                    finally:
-                        self._opened = None
-        return report
-
-    @property
-    def opened(self) -> tuple[int, int] | None:
-        """How many files of how many `report` has opened by now; None while it is not opening any."""
-        return self._opened
-
-    @property
-    def known_report(self) -> CheckReport | None:
-        """The report if the files were opened before; unlike `report`, never waits."""
-        return self._report
-
-    def forget_report(self) -> None:
-        """Make `report` open the files again, because they changed."""
-        with self._lock:
-            self._forget()
 
     def index(self, config: TrainConfig) -> DataIndex:
         """Index the data of `config` by file names; if a file links out of the roots, return only that error."""
@@ -201,7 +146,10 @@ class Studio:
         """Return the path, resolved; raises ConfigError unless it lies below a root once links are resolved."""
         try:
             resolved = Path(path.strip()).expanduser().resolve()
-        except (ValueError, RuntimeError, OSError) as error:  # a null byte, no such home, a loop of links
+            resolved.exists()  # raises the error that everything else would
+        except OSError as error:  # a loop of links, a name that is too long, no permission
+            raise ConfigError(f"{path}: cannot be opened ({error.strerror}).") from None
+        except (ValueError, RuntimeError) as error:  # a null byte, no such home
             raise ConfigError(f"{path!r} is not a path ({error}).") from None
         if not any(resolved.is_relative_to(root) for root in self.roots):
             places = ", ".join(map(str, self.roots))
@@ -237,23 +185,6 @@ class Studio:
         for root in self.roots:
             remove_leftovers(root / UPLOADS)
 
-    def _forget(self) -> None:
-        self._data_version += 1
-        self._report = None
-
-    def _keep(self, version: int, report: CheckReport) -> None:
-        with self._lock:
-            if version == self._data_version:
-                self._report = report
-
-    def _counted(self, version: int, jobs: Sequence[Any]) -> Iterator[Any]:
-        """Yield the jobs and count them in `opened`, until other data are chosen."""
-        for done, job in enumerate(jobs):
-            if version != self._data_version:
-                raise _DataChangedError
-            self._opened = done, len(jobs)
-            yield job
-
     def _strays(self, index: DataIndex) -> Iterator[Path]:
         """Yield the files that lie outside the roots once links are resolved."""
         cases = (*([index.atlas] if index.atlas else []), *index.train, *index.validation)
@@ -271,7 +202,3 @@ class Studio:
         except ConfigError:
             return False
         return True
-
-
-def _reading(config: TrainConfig) -> dict[str, Any]:
-    return config.reading.model_dump(exclude=NO_EFFECT_ON_PIXELS)

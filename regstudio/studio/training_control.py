@@ -1,6 +1,7 @@
 """Starts and resumes the one training, and says which buttons of the Train tab are possible now."""
 
-import os
+import itertools
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from regstudio.runs.events import EpochDone
 from regstudio.runs.run import Run, resumed_config
 from regstudio.studio.settings_files import QUICK_LOOK
 from regstudio.studio.studio import Studio
+from regstudio.studio.workspace import Workspace
 
 MAX_SHOWN = 3  # problems in a refusal; the Data tab lists them all
 RESUMABLE = ("stopped", "interrupted", "failed")
@@ -22,26 +24,32 @@ def state(studio: Studio) -> str:
     return job.state.value if job else "idle"
 
 
-def possible(now: str) -> dict[str, bool]:
-    """Return whether each action is possible while the job is in the state `now`."""
+def possible(now: str, saved: bool = False) -> dict[str, bool]:
+    """Return whether each action is possible while the job is in the state `now`; `saved`: its run can be resumed."""
     active = now in ("running", "paused", "stopping")
     return {
         "start": not active,
         "pause": now == "running",
-        "resume": now == "paused",
+        "resume": now == "paused" or (now in RESUMABLE and saved),
         "stop": now in ("running", "paused"),
         "save": now == "running",
         "go_on": not active,
     }
 
 
-def situation(studio: Studio) -> str:
+def possible_now(studio: Studio) -> dict[str, bool]:
+    """Return whether each action is possible now."""
+    job = studio.known_job
+    return possible(state(studio), bool(job and job.run and job.run.last_path.is_file()))
+
+
+def situation(studio: Studio, workspace: Workspace) -> str:
     """Return a text that changes whenever the tab must be redrawn; cheap enough for every tick."""
     job = studio.known_job
     runs = studio.runs_dir
     names = sorted(path.name for path in runs.iterdir()) if runs.is_dir() else []
     run = job.run.path.name if job and job.run else ""
-    return "\n".join([state(studio), run, str(studio.config.layout), *names])
+    return "\n".join([state(studio), run, str(workspace.config.layout), *names])
 
 
 def headline(studio: Studio) -> str:
@@ -62,8 +70,7 @@ def device_choices() -> list[tuple[str, str]]:
     import torch  # slow; the first page does not need it
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    cpu = f"CPU ({os.cpu_count()} threads)"
-    choices = [(f"auto: {'GPU' if count else cpu}", "auto"), (cpu, "cpu")]
+    choices = [(f"auto: {'GPU' if count else 'CPU'}", "auto"), ("CPU", "cpu")]  # how many threads: see the live panel
     for index in range(count):
         facts = torch.cuda.get_device_properties(index)
         choices.append((f"{facts.name} ({facts.total_memory / 2**30:.0f} GiB)", f"cuda:{index}"))
@@ -79,9 +86,22 @@ def resumable(studio: Studio) -> list[tuple[str, str]]:
     ]
 
 
-def start(studio: Studio, values: Mapping[str, Any]) -> Run:
-    """Start a new run with these settings, flat by name; raises a RegStudioError with the reason if it cannot."""
+def fresh_name(studio: Studio, name: str | None) -> str | None:
+    """Return the name, or if there is such a run the next one that is free: mine, mine_2, mine_3."""
+    if not name or not (studio.runs_dir / name).exists():
+        return name
+    base = re.sub(r"_\d{1,3}$", "", name)
+    names = (f"{base}_{number}" for number in itertools.count(2))
+    return next(free for free in names if not (studio.runs_dir / free).exists())
+
+
+def start(studio: Studio, values: Mapping[str, Any], workspace: Workspace | None = None) -> Run:
+    """Start a new run with these settings, flat by name, and the data of the workspace, by default the first one.
+
+    Raises a RegStudioError with the reason if it cannot.
+    """
     _refuse_second(studio)
+    workspace = workspace or studio.workspace()
     if values.get("load_model"):
         path = studio.allowed(str(values["load_model"]))
         if not path.is_file():
@@ -89,11 +109,20 @@ def start(studio: Studio, values: Mapping[str, Any]) -> Run:
         values = {**values, "load_model": path}
     from regstudio.networks.device import find_device
 
-    config = studio.change_settings(values)
+    config = workspace.change_settings(values)
     find_device(config.optimisation.device)
-    report = studio.report()
+    report = workspace.report()
     _refuse_bad(report)
     return studio.job.start(config, report.index)
+
+
+def go_on(studio: Studio) -> None:
+    """End the pause, or resume the run that was stopped or failed."""
+    job = studio.job
+    if job.state.value in RESUMABLE and job.run is not None:
+        resume(studio, job.run.path.name)
+    else:
+        job.resume()
 
 
 def resume(studio: Studio, name: object, epochs: int | None = None) -> Run:
@@ -121,9 +150,10 @@ def resume(studio: Studio, name: object, epochs: int | None = None) -> Run:
 def start_demo(studio: Studio) -> Run:
     """Start a short training on the demo data, which are made if missing; return its run."""
     studio.ensure_demo()
-    studio.forget_report()
-    config = studio.change_settings({"data_base_dir": studio.demo_dir, **QUICK_LOOK.values})
-    return studio.job.start(config, studio.report().index)
+    workspace = studio.workspace()
+    workspace.forget_report()
+    config = workspace.change_settings({"data_base_dir": studio.demo_dir, **QUICK_LOOK.values})
+    return studio.job.start(config, workspace.report().index)
 
 
 def _refuse_second(studio: Studio) -> None:

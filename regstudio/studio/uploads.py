@@ -63,15 +63,15 @@ def roles() -> dict[str, str]:
     return {setting.name: setting.help for setting in settings("layout") if setting.name.endswith("_subdir")}
 
 
-def receive(studio: Studio, files: Sequence[Path], name: str, role: str | None) -> Upload:
+def receive(studio: Studio, layout: LayoutSection, files: Sequence[Path], name: str, role: str | None) -> Upload:
     """Unpack an uploaded zip as a new data folder, or put single files into the folder of their `role`."""
     target = target_folder(name, studio.roots[0], studio.allowed)
     read_apart(target)
     if len(files) == 1 and files[0].suffix.lower() == ".zip":
-        return unpack(files[0], target, studio.config.layout)
+        return unpack(files[0], target, layout)
     if role not in roles():
         raise ConfigError("Say what the files are for: choose one of the folders of the layout.")
-    return add_files(files, target, str(getattr(studio.config.layout, role)))
+    return add_files(files, target, str(getattr(layout, role)))
 
 
 def target_folder(name: str, root: Path, allowed: Callable[[str], Path]) -> Path:

@@ -130,7 +130,7 @@ class Viewer:
         if run:
             return self._studio.run(run).config()
         record = load_checkpoint(network.path).config if network else {}
-        return read_config(record) if record else self._studio.config
+        return read_config(record) if record else self._studio.workspace().config
 
     def chosen(self, config: TrainConfig, name: str | None = None) -> ChosenCase:
         """Return a case by its name in `cases`, with its fixed image; the first if none is named."""

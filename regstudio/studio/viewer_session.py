@@ -8,10 +8,12 @@ from typing import Any
 
 from regstudio.config import TrainConfig
 from regstudio.errors import ConfigError, RegStudioError, RunError
+from regstudio.studio.page_words import of_own_images
 from regstudio.studio.prefetcher import Prefetcher
 from regstudio.studio.viewer import Network, View, Viewer, drawing_key
 
 MAX_PREFETCH_PIXELS = 1024 * 1024  # of a case whose neighbours are prefetched
+OWN_CASE = "own images: "  # how the case is called that the user's own images make
 NO_RUNS = "There is no checkpoint to look at yet. Train a run: its first checkpoint comes with the first epoch."
 
 
@@ -25,6 +27,11 @@ class Choice:
     compare: str | None = None
     path: str | None = None
     refine: int = 0
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the case is the user's own images."""
+        return bool(self.case and self.case.startswith(OWN_CASE))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +47,12 @@ class Lists:
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """The case that was opened, its drawing's key, and its drawing: None if the canvas shows it already."""
+    """The case that was opened, its drawing's key, its drawing (None if the canvas shows it already), and all cases."""
 
     case: str | None
     key: Any
     drawing: dict[str, Any] | None
+    cases: list[str]
 
 
 class ViewerSession:
@@ -80,18 +88,20 @@ class ViewerSession:
         networks = self._networks(choice)
         config = self.viewer.config(choice.run, networks[0])
         cases = self.viewer.cases(config)
+        if choice.is_own:  # they are in no list: back to the first case
+            choice = replace(choice, case=None)
         case = cases[place % len(cases)] if place is not None and cases else choice.case or next(iter(cases), None)
         chosen = self.viewer.chosen(config, case)
         key = drawing_key(chosen, networks, choice.refine)
         if shown == key:
-            return Opened(case=case, key=key, drawing=None)
+            return Opened(case=case, key=key, drawing=None, cases=cases)
         drawing = self.viewer.drawing(chosen, networks, choice.refine)
         at = cases.index(case) if case in cases else None
         # Refining takes too long to prefetch.
         if at is not None and not choice.refine and drawing["height"] * drawing["width"] <= MAX_PREFETCH_PIXELS:
             neighbours = [cases[(at + by) % len(cases)] for by in (onward, -onward)]
             self._prefetcher.submit([functools.partial(self._draw, config, name, networks) for name in neighbours])
-        return Opened(case=case, key=key, drawing=drawing | {"place": at, "places": len(cases)})
+        return Opened(case=case, key=key, drawing=drawing | {"place": at, "places": len(cases)}, cases=cases)
 
     def warm_up(self) -> None:
         """Draw the case that the tab opens first."""
@@ -106,12 +116,23 @@ class ViewerSession:
         return self.viewer.view(chosen, networks, choice.refine)
 
     def own(self, choice: Choice, files: Mapping[str, Path | None], *, resize: bool) -> View:
-        """Register the user's own images."""
+        """Register the user's own images; errors name them as the user does."""
         if self._read_only:
             raise ConfigError("This page only shows what is there: it takes no files.")
         networks = self._networks(choice)
-        chosen = self.viewer.own_images(self.viewer.config(choice.run, networks[0]), dict(files), resize=resize)
-        return self.viewer.view(chosen, networks, choice.refine)
+        config = self.viewer.config(choice.run, networks[0])
+        try:
+            chosen = self.viewer.own_images(config, dict(files), resize=resize)
+            return self.viewer.view(chosen, networks, choice.refine)
+        except RegStudioError as error:
+            raise of_own_images(error, files) from None
+
+    def own_drawing(self, choice: Choice, files: Mapping[str, Path | None], *, resize: bool) -> dict[str, Any]:
+        """Register the user's own images and return what the canvas draws, with their names."""
+        view = self.own(choice, files, resize=resize)
+        names = {role: path.name for role, path in files.items() if path is not None}
+        fixed, moving = names.get("fixed", "atlas"), names["moving"]
+        return view.payload() | {"own": {"fixed": fixed, "moving": moving, "case": f"{OWN_CASE}{moving} on {fixed}"}}
 
     def _cases(self, choice: Choice) -> list[str]:
         """Return the cases of the run, or of the checkpoint file without a run; none if they cannot be opened."""

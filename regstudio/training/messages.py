@@ -7,6 +7,7 @@ import torch
 
 from regstudio.errors import DiskFullError
 from regstudio.runs.events import EpochDone, RunFinished, RunStarted, TrainEvent
+from regstudio.runs.run import Run
 from regstudio.training.step import NotFiniteError
 
 
@@ -40,7 +41,8 @@ def _epoch_line(event: EpochDone) -> str:
 
 def describe(device: torch.device, processes: int) -> str:
     """Return the name of the device, and the number of processes if there are several."""
-    detail = f"{torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    detail = f"{threads} thread{'s' * (threads != 1)}"
     if device.type == "cuda":
         detail = torch.cuda.get_device_name(device)
     return f"{processes} processes, the first on " * (processes > 1) + f"{device} ({detail})"
@@ -69,11 +71,13 @@ def out_of_memory(error: RuntimeError) -> str:
     )
 
 
-def not_finite(error: NotFiniteError, epoch: int, step: int, evidence: Path) -> str:
+def not_finite(error: NotFiniteError, epoch: int, step: int, run: Run) -> str:
     """Return the message for a loss that is not finite; `epoch` and `step` count from 1."""
     terms = ", ".join(f"{name} {value:g}" for name, value in error.losses.items())
+    good = "the last good checkpoint is untouched" if run.last_path.exists() else "there is no checkpoint from before"
     return (
         f"Epoch {epoch}, step {step}: the loss or its gradient is not a finite number "
-        f"({terms}, gradient norm {error.norm:g}). Weights and images are in {evidence}; the last good "
-        "checkpoint is untouched. A lower --lr usually helps; so does --affine auto on images that lie askew."
+        f"({terms}, gradient norm {error.norm:g}). The images of this step and the weights before it are in "
+        f"{run.failed_path}, to find out why; {good}. A lower --lr usually helps; so does --affine auto on images that "
+        "lie askew."
     )

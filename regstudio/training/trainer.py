@@ -281,7 +281,7 @@ class _Training:
         self.checkpointer.failed(
             state, {"losses": error.losses, "gradient_norm": error.norm, "step": state.step, **images}
         )
-        raise TrainingError(not_finite(error, state.epoch + 1, state.step + 1, self.run.failed_path))
+        raise TrainingError(not_finite(error, state.epoch + 1, state.step + 1, self.run))
 
     def _validate(self, epoch: int) -> Generator[TrainEvent, None, dict[str, float]]:
         """Validate every pair if `epoch` is due for validation; return the mean metrics."""

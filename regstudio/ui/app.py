@@ -10,6 +10,7 @@ from gradio.utils import get_upload_folder
 from regstudio.data.decoder import read_apart
 from regstudio.errors import RunError
 from regstudio.files import asset, read_asset
+from regstudio.studio.live_feed import Feed
 from regstudio.studio.sharing import Login, Share
 from regstudio.studio.studio import Studio
 from regstudio.studio.training_control import headline
@@ -17,9 +18,11 @@ from regstudio.ui.handlers import QUIET, shown_to_user
 from regstudio.ui.server.serving import ServedPage, free_port, serve
 from regstudio.ui.server.tunnel import GradioTunnel
 from regstudio.ui.tabs import data_tab, help_tab, runs_tab, share_tab, train_tab, viewer_tab
+from regstudio.ui.widgets.browser_tab import browser_tab
 
 HEADER = """<h1>RegStudio</h1><p class="now" role="status"></p>"""
 SHARED_PORT = 7960
+TABS = ("data", "train", "runs", "viewer", "share", "help")
 
 
 def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
@@ -28,24 +31,27 @@ def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
     app = _empty_page("RegStudio")
     with app:
         _header(studio)
+        tab, feed = browser_tab(), Feed(studio)
         with gr.Tabs(selected="data", elem_id="tabs") as tabs:
-            with gr.Tab("Data", id="data"):
-                data = data_tab.build(studio)
-            with gr.Tab("Train", id="train"):
-                train = train_tab.build(studio)
-            with gr.Tab("Runs", id="runs"):
-                runs = runs_tab.build(studio)
-            with gr.Tab("Viewer", id="viewer"):
+            with _tab("data"):
+                data = data_tab.build(studio, tab)
+            with _tab("train"):
+                train_tab.build(studio, feed, tab, data)
+            with _tab("runs"):
+                runs = runs_tab.build(studio, feed)
+            with _tab("viewer"):
                 viewer = viewer_tab.build(studio)
-            with gr.Tab("Share", id="share"):
+            with _tab("share"):
                 share_tab.build(studio, share or Share(studio, serve_viewer, GradioTunnel()))
-            with gr.Tab("Help", id="help"):
+            with _tab("help"):
                 help_tab.build()
-        train.suggest_quick_look(data.demo.click)
+        for name in TABS:
+            _open_tab_on(gr.Button(visible="hidden", elem_id=f"go-{name}").click, tabs, name)
         _open_tab_on(data.train.click, tabs, "train")
         _open_tab_on(runs.resumed.change, tabs, "train")
         runs.view.click(first_of, runs.selected, [tabs, viewer.run], **QUIET)
         app.load(None, js=read_asset("names.js"))
+        app.load(None, js=read_asset("address.js"))
     return app
 
 
@@ -74,6 +80,13 @@ def first_of(selected: Sequence[str] | None) -> tuple[Any, Any]:
 def _empty_page(title: str) -> gr.Blocks:
     gr.set_static_paths([asset("plotly")])
     return gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600))
+
+
+def _tab(name: str) -> gr.Tab:
+    """Return the tab, which notes in the address that it is open."""
+    tab = gr.Tab(name.capitalize(), id=name)
+    tab.select(None, js=f"() => window.regstudioOpened?.({name!r})")
+    return tab
 
 
 def _open_tab_on(event: Callable[..., Any], tabs: gr.Tabs, tab_id: str) -> None:

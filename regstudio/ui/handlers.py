@@ -11,6 +11,9 @@ from gradio.context import Context
 
 from regstudio.errors import RegStudioError
 from regstudio.files import is_full, system_message
+from regstudio.studio.page_words import on_the_page
+
+MESSAGE_SECONDS = 30  # that a message stays: long enough to read one of several lines
 
 # Options of events.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -27,7 +30,7 @@ def shown_to_user() -> Iterator[None]:
     except gr.Error:
         raise
     except RegStudioError as error:
-        raise gr.Error(html.escape(str(error)), duration=None, print_exception=False) from None
+        raise gr.Error(html.escape(on_the_page(str(error))), duration=MESSAGE_SECONDS, print_exception=False) from None
     except Exception as error:
         if isinstance(error, OSError) and is_full(error):
             raise gr.Error(html.escape(system_message(error)), duration=None, print_exception=False) from None
@@ -36,10 +39,11 @@ def shown_to_user() -> Iterator[None]:
         raise gr.Error(f"This should not have happened ({what}). Reload the page and try again.") from error
 
 
-def on_page_load(handler: Callable[..., Any] | None, inputs: Any = None, outputs: Any = None, **options: Any) -> None:
+def on_page_load(handler: Callable[..., Any] | None, inputs: Any = None, outputs: Any = None, **options: Any) -> Any:
     """Call the handler, or run the script `js`, whenever a browser loads the page that is being built."""
-    if Context.root_block is not None:
-        Context.root_block.load(handler, inputs, outputs, **options)
+    if Context.root_block is None:
+        raise RuntimeError("a page is built inside gr.Blocks")
+    return Context.root_block.load(handler, inputs, outputs, **options)
 
 
 def on_tab_select(handler: Callable[..., Any], inputs: Any = None, outputs: Any = None, **options: Any) -> None:

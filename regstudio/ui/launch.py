@@ -103,7 +103,7 @@ def _studio(*, data_base_dir: Path, runs_dir: Path, roots: tuple[Path, ...], dem
     )
     # Leave one core to the page. As a setting, the number of threads is in the command line to copy, so that its losses
     # are the same to the last digit.
-    studio.change_settings({"threads": max(1, (os.cpu_count() or 2) - 1)})
+    studio.workspace().change_settings({"threads": max(1, (os.cpu_count() or 2) - 1)})
     return studio
 
 

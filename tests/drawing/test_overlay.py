@@ -1,14 +1,28 @@
 """Pictures of a registration: outlines, overlays and grids at known places, and the whole figure."""
 
+import base64
 import io
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from PIL import Image
 
-from regstudio.drawing.overlay import Comparison, before_after, comparison, deformed_grid, label_outline, overlay
+from regstudio.drawing.case_row import case_row
+from regstudio.drawing.overlay import (
+    MAX_ASPECT,
+    Comparison,
+    aspect_of,
+    before_after,
+    comparison,
+    deformed_grid,
+    label_outline,
+    overlay,
+)
+from regstudio.drawing.preview import draw
 
 
 def test_an_overlay_is_grey_where_equal_magenta_and_green_elsewhere() -> None:
@@ -86,10 +100,34 @@ def test_figures_are_drawn_in_threads_and_leave_no_global_state() -> None:
 def test_a_case_and_its_registration_are_put_side_by_side() -> None:
     fixed, moving, warped = np.random.default_rng(0).random((3, 4, 4))
     flow, label = np.zeros((2, 4, 4)), np.ones((4, 4), int)
-    pair = SimpleNamespace(id="a", fixed=fixed, moving=moving, fixed_label=label, moving_label=None)
+    given = {"fixed_label": label, "moving_label": None, "spacing": (3.0, 2.0), "moving_spacing": None}
+    pair = SimpleNamespace(id="a", fixed=fixed, moving=moving, **given)
     after = SimpleNamespace(mean=0.5)
     case = comparison(
         SimpleNamespace(pair=pair, warped=warped, flow=flow, warped_label=label, dice_before=None, dice=after)
     )
     assert (case.fixed is fixed, case.warped is warped, case.warped_label is label) == (True, True, True)
     assert (case.moving_label, case.dice_before, case.dice) == (None, None, 0.5)
+    assert (case.aspect, case.moving_aspect) == (1.5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "aspect"),
+    [(None, 1.0), ((2.0, 1.0), 2.0), ((0.5, 1.0), 0.5), ((1.0, 1e-9), MAX_ASPECT), ((0.0, 1.0), 1.0)],
+)
+def test_a_pixel_is_as_high_as_its_spacing_says(spacing: tuple[float, float] | None, aspect: float) -> None:
+    assert aspect_of(spacing) == aspect
+
+
+def test_figures_previews_and_rows_are_drawn_in_the_physical_aspect() -> None:
+    square, tall = case_of(labels=True), replace(case_of(labels=True), aspect=2.0, moving_aspect=2.0)
+    heights = [before_after([case]).get_size_inches()[1] for case in (square, tall)]
+    assert heights[1] > 1.4 * heights[0]
+    rows = [Image.open(io.BytesIO(case_row(case))).size for case in (square, tall)]
+    assert rows[0][0] == rows[1][0]
+    assert rows[1][1] > 1.7 * rows[0][1]
+    arrays = {name: np.zeros((24, 48), np.uint8) for name in ("fixed", "moving", "warped")}
+    arrays["flow"] = np.zeros((2, 24, 48), np.float32)
+    for aspect, size in ((1.0, (384, 192)), (2.0, (384, 384)), (4.0, (192, 384))):
+        picture = draw(arrays, aspect)["after"].partition(",")[2]
+        assert Image.open(io.BytesIO(base64.b64decode(picture))).size == size

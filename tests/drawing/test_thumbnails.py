@@ -63,3 +63,9 @@ def test_the_first_seven_label_ids_have_seven_colours_and_then_they_start_again(
     colours = label_colours(range(1, 9))
     assert len(set(colours.values())) == 7
     assert colours[8] == colours[1]
+
+
+@pytest.mark.parametrize(("aspect", "shape"), [(2.0, (64, 64)), (1.0, (32, 64)), (0.5, (16, 64)), (4.0, (64, 32))])
+def test_pixels_have_their_own_aspect(aspect, shape):
+    picture = thumbnail(np.full((20, 40), 0.2), np.ones((20, 40), int), size=64, aspect=aspect)
+    assert picture.shape[:2] == shape

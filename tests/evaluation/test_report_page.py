@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from regstudio.drawing.colours import hexadecimal, label_colour
 from regstudio.drawing.overlay import Comparison
 from regstudio.evaluation.evaluate import Evaluation
 from regstudio.evaluation.report.html import Html, table, tag
@@ -111,6 +112,19 @@ def test_where_it_all_comes_from_is_told(page: Page) -> None:
     page_text = " ".join(page.text)
     for fact in ("0123abcd", "42", '"lr": 0.5', "pull-back", "train: 2 cases", "t1", "9.9", "syn"):
         assert fact in page_text
+
+
+def test_a_label_has_the_colour_that_images_give_it_and_no_chart_a_button(tmp_path: Path) -> None:
+    source = write_report(tmp_path, [evaluation("one", 0.2)]).read_text()
+    plots = source[source.index("<svg") : source.rindex("</svg>")]
+    fills = re.findall(r"fill: (#\w{6})", plots)
+    for label, other in ((1, 2), (2, 1)):
+        colour = hexadecimal(label_colour(label))
+        panel = plots.index(f"Dice, label {label}")  # matplotlib writes a panel's boxes before its title
+        boxes = re.findall(r"fill: (#\w{6})", plots[:panel])
+        assert boxes[-1] == colour != hexadecimal(label_colour(other))
+    assert set(fills) - {"#010203"} >= {hexadecimal(label_colour(label)) for label in (1, 2)}
+    assert not {name for name, _ in Page(source).tags} & {"script", "button", "a", "form", "iframe"}
 
 
 def test_plots_and_pictures_are_there(page: Page) -> None:

@@ -8,6 +8,7 @@ from queue import LifoQueue
 
 import pytest
 
+from regstudio.config import LayoutSection
 from regstudio.data import decoder
 from regstudio.errors import DataError
 from regstudio.studio.studio import Studio
@@ -42,9 +43,9 @@ def test_they_are_left_out_of_an_uploaded_data_set(studio: Studio, demo: Path, t
             archive.write(path, path.relative_to(demo).as_posix())
         for name in ("crash", "hang"):
             archive.write(demo / "fixed" / "atlas.png", f"moving/{name}.png")
-    folder = receive(studio, [tmp_path / "set.zip"], "set", None).folder
-    studio.choose_data(str(folder), {})
-    report = studio.report()
+    folder = receive(studio, LayoutSection(), [tmp_path / "set.zip"], "set", None).folder
+    studio.workspace().choose_data(str(folder), {})
+    report = studio.workspace().report()
     assert report.can_train
     found = {problem.path.name: f"{problem.what}. {problem.remedy}" for problem in report.index.warnings}
     assert found == {

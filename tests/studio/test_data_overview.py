@@ -31,7 +31,7 @@ def problem(severity, name="moving/a.png"):
 
 
 def test_good_data_are_ready(studio):
-    words = overview(studio.report())
+    words = overview(studio.workspace().report())
     assert words["state"] == "ready"
     assert "4 images to train on and 2 to validate on (2 with labels)" in words["text"]
     assert [row[:4] for row in words["sets"]][1] == ["training", "4", "4", "4"]
@@ -40,30 +40,30 @@ def test_good_data_are_ready(studio):
 
 def test_data_with_errors_say_why_training_cannot_start(studio, data):
     (data / "fixed" / "atlas.png").write_bytes(b"no picture")
-    studio.change_settings({"data_base_dir": data})
-    words = overview(studio.report())
+    studio.workspace().change_settings({"data_base_dir": data})
+    words = overview(studio.workspace().report())
     assert words["state"] == "blocked"
     assert "1 error" in words["title"]
     assert words["text"].startswith("fixed/atlas.png: ")
 
 
 def test_a_folder_that_is_not_there_says_what_to_do_next(studio, tmp_path):
-    studio.change_settings({"data_base_dir": tmp_path / "none"})
-    words = overview(studio.report())
+    studio.workspace().change_settings({"data_base_dir": tmp_path / "none"})
+    words = overview(studio.workspace().report())
     assert words["state"] == "empty"
     assert "Use demo data" in words["text"]
     assert words["sets"] == []
 
 
 def test_images_beyond_those_opened_are_counted(studio):
-    report = studio.report()
+    report = studio.workspace().report()
     more = tuple(Case(id=f"more {n}", image=report.index.root / f"{n}.png") for n in range(3))
     beyond = CheckReport(index=replace(report.index, train=report.index.train + more), sets=report.sets)
     assert overview(beyond)["sets"][1][1:3] == ["7 (4 opened)", "7"]
 
 
 def test_the_first_look_counts_by_name(studio):
-    assert first_look(studio.report().index)["title"].startswith("Opening 6 images")
+    assert first_look(studio.workspace().report().index)["title"].startswith("Opening 6 images")
 
 
 def test_what_stops_a_training_comes_first(tmp_path):
@@ -80,11 +80,12 @@ def test_what_stops_a_training_comes_first(tmp_path):
 def test_remedies_name_the_fields_of_the_page():
     assert on_the_page("Name one with --atlas_name.") == "Name one with “atlas name” under Advanced."
     assert "Data folder" in on_the_page("Name it with --data_base_dir.")
-    assert on_the_page("Lower --batch_size.") == "Lower --batch_size."
 
 
 def test_a_file_that_cannot_be_read_is_a_blank_picture(studio, tmp_path):
-    shown, caption = picture(Case(id="gone", image=tmp_path / "gone.png"), studio.config.reading, {}, size=32)
+    shown, caption = picture(
+        Case(id="gone", image=tmp_path / "gone.png"), studio.workspace().config.reading, {}, size=32
+    )
     assert shown.shape == (32, 32, 3)
     assert len(np.unique(shown)) == 1
     assert caption == "gone: cannot be read"
@@ -110,9 +111,9 @@ def test_pictures_are_turned_to_the_atlas_as_a_training_turns_them(orientation, 
         )
         for way, label_way in (("RAS", "RAS"), (orientation, "PLS"))
     )
-    expected, _ = picture(upright, studio.config.reading, None, size=56)
-    shown, _ = picture(turned, studio.config.reading, None, size=56, atlas=atlas)
+    expected, _ = picture(upright, studio.workspace().config.reading, None, size=56)
+    shown, _ = picture(turned, studio.workspace().config.reading, None, size=56, atlas=atlas)
     np.testing.assert_array_equal(shown, expected)
     gone = replace(atlas, image=tmp_path / "gone.nii")
-    stored, _ = picture(turned, studio.config.reading, None, size=56, atlas=gone)
+    stored, _ = picture(turned, studio.workspace().config.reading, None, size=56, atlas=gone)
     assert np.array_equal(stored, expected) == (orientation == "RAS")

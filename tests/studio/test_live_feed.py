@@ -30,7 +30,7 @@ STEPS = 100
 
 def started(**values: Any) -> RunStarted:
     usual = {"epochs": 300, "steps_per_epoch": STEPS, "epoch": 0, "step": 0, "resumed": False}
-    facts = {"run": "x", "device": "cpu (1 threads)", "parameters": 1, "train_cases": 100, "validation_cases": 2}
+    facts = {"run": "x", "device": "cpu (1 thread)", "parameters": 1, "train_cases": 100, "validation_cases": 2}
     return RunStarted(**{**facts, **usual, **values})
 
 
@@ -287,14 +287,6 @@ def test_steps_tell_their_image_scale_and_the_time_left_goes_by_it(studio: Studi
     assert (second["seconds_left"], second["steps_per_second"]) == (pytest.approx(49 * 0.4), pytest.approx(2.5))
 
 
-def test_time_trained_goes_on_from_a_resume(studio: Studio, quick_config: Configs) -> None:
-    events = [started(), *map(step, range(STEPS)), epoch_done(1, 0.5, True), *map(step, range(STEPS, 2 * STEPS - 1))]
-    run, feed = written(studio, *events, configs=quick_config), Feed(studio)
-    assert feed.poll({"run": "r"})["seconds"] == pytest.approx(20 + 9.9)
-    run.append(started(epoch=1, step=50, resumed=True))
-    assert feed.poll({"run": "r"})["seconds"] == pytest.approx(20 + 5)
-
-
 @pytest.mark.parametrize(
     ("weights", "floor"), [({"mi_weight": 1.0}, -4.47), ({"global_ncc_weight": 0.5, "ncc_weight": 2.0}, -2.5)]
 )
@@ -306,3 +298,27 @@ def test_a_logarithmic_axis_has_room_for_all_negative_terms(
     floors = Feed(studio).poll({"run": "r"})["floor"]
     assert floors["loss"] == pytest.approx(floor)
     assert floors["mi"] <= -math.log(32)
+
+
+def test_a_run_shows_progress_within_its_first_epoch(studio: Studio, quick_config: Configs) -> None:
+    run = written(studio, started(), configs=quick_config)
+    feed = Feed(studio)
+    assert feed.within_epoch("r") == ("", 0)
+    run.append(ImageAligned(number=3, total=102, image="a"))
+    assert feed.within_epoch("r")[0] == "aligning 3 of 102"
+    for number in range(4):
+        run.append(step(number))
+    words, seconds = feed.within_epoch("r")
+    assert (words, seconds) == ("step 4 of 100", pytest.approx(0.4))
+
+
+@pytest.mark.parametrize("saved", [5, 3, 0])
+def test_the_time_trained_never_falls_when_a_run_goes_on(studio: Studio, quick_config: Configs, saved: int) -> None:
+    run = written(studio, started(), *map(step, range(5)), configs=quick_config)
+    feed = Feed(studio)
+    before = feed.poll({"run": "r"})["seconds"]
+    run.append(started(step=saved, resumed=True))  # a kill loses the steps after the last checkpoint
+    assert feed.poll({"run": "r"})["seconds"] == pytest.approx(before)
+    run.append(step(saved))
+    assert feed.poll({"run": "r"})["seconds"] == pytest.approx(before + 0.1)
+    assert Feed(studio).within_epoch("r")[1] == pytest.approx(before + 0.1)

@@ -88,8 +88,11 @@ def test_curves_go_by_epoch(studio, recorded):
     run = recorded("first")
     run.append(EpochDone(epoch=3, epochs=3, seconds=1.0, losses={"loss": -0.8}, scale=2))
     (curves,) = json.loads(run_actions.curves(studio, [run]))
+    layout = run.config().layout
     assert curves == {
         "name": "first",
+        "data": layout.data_base_dir.name,
+        "data_key": layout.model_dump_json(),
         "epoch": [1, 2, 3],
         "scale": [1, 1, 2],
         "loss": [-0.5, -0.7, -0.8],
@@ -155,7 +158,7 @@ def test_a_packed_run_is_whole(recorded, tmp_path, checkpoints):
 
 def test_a_stopped_run_goes_on(studio, quick_config):
     config = quick_config(epochs=1, runs_dir=studio.runs_dir)
-    run = studio.job.start(config, studio.report().index)
+    run = studio.job.start(config, studio.workspace().report().index)
     assert studio.job.join(60)
     with pytest.raises(RunError, match="1 epochs are done"):
         training_control.resume(studio, run.path.name)

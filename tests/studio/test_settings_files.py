@@ -12,8 +12,10 @@ from regstudio.studio.settings_files import (
     PAGE_PRESETS,
     command_line,
     from_json,
-    is_untouched,
+    preset_of,
     preset_values,
+    purpose,
+    suggested,
     to_json,
 )
 
@@ -86,7 +88,38 @@ def test_what_is_no_configuration_is_refused_with_the_reason(content: bytes, wor
         from_json(content)
 
 
-def test_what_was_changed_by_hand_is_known_but_for_names_and_places() -> None:
-    assert is_untouched({**preset_values("paper"), "run_name": "mine", "threads": 3})
-    assert not is_untouched({**preset_values("paper"), "batch_size": 2})
-    assert not is_untouched(preset_values("quick look"))
+@pytest.mark.parametrize("name", PAGE_PRESETS)
+def test_a_preset_is_known_by_its_settings_whatever_the_names_and_places(name: str) -> None:
+    config = build_config({**preset_values(name), "run_name": "mine", "threads": 3, "image_key": "x"})
+    assert preset_of(config) == name
+    assert purpose(config, is_demo=False).startswith(f"{name.capitalize()}: {PAGE_PRESETS[name].purpose}")
+    changed = build_config({"batch_size": 2}, config)
+    assert preset_of(changed) is None
+    assert "your own" in purpose(changed, is_demo=True)
+
+
+@pytest.mark.parametrize(
+    ("now", "was_demo", "is_demo", "expected"),
+    [
+        ("paper", False, True, "quick look"),
+        ("quick look", True, False, "paper"),
+        ("quick look", False, False, None),  # the user's choice for data that are no demo
+        ("fast", True, False, None),
+        ("fast", False, True, None),
+        ("quick look", True, True, None),
+    ],
+)
+def test_other_data_come_with_another_preset_unless_the_user_chose_one(
+    now: str, was_demo: bool, is_demo: bool, expected: str | None
+) -> None:
+    config = build_config(preset_values(now))
+    assert suggested(config, was_demo=was_demo, is_demo=is_demo) == expected
+    by_hand = build_config({"epochs": 7}, config)
+    assert suggested(by_hand, was_demo=was_demo, is_demo=is_demo) is None
+
+
+def test_the_words_fit_the_data_and_the_preset() -> None:
+    quick, fast = (build_config(preset_values(name)) for name in ("quick look", "fast"))
+    assert "your own images" in purpose(quick, is_demo=True)
+    assert "choose Fast" in purpose(quick, is_demo=False)
+    assert "your own images" not in purpose(fast, is_demo=True)

@@ -1,6 +1,5 @@
 import shutil
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -30,7 +29,7 @@ def test_asking_what_runs_makes_no_job(studio):
 
 
 def test_the_header_names_the_run(studio, quick_config):
-    run = studio.job.start(quick_config(runs_dir=studio.runs_dir), studio.report().index)
+    run = studio.job.start(quick_config(runs_dir=studio.runs_dir), studio.workspace().report().index)
     assert studio.job.join(60)
     assert headline(studio) == f"{run.path.name}: finished"
 
@@ -83,7 +82,7 @@ def test_images_that_link_out_of_the_roots_are_not_opened(studio, linked, folder
         (linked / "moving" / "link.png").unlink()
         outside = (linked / "moving").rename(linked.parents[1] / f"{linked.parent.name} outside")
         (linked / "moving").symlink_to(outside)
-    config = build_config({"data_base_dir": linked}, studio.config)
+    config = build_config({"data_base_dir": linked}, studio.workspace().config)
     report = studio.check(config)
     assert not report.can_train
     assert not (report.index.atlas or report.index.train or report.index.validation)
@@ -94,8 +93,8 @@ def test_images_that_link_out_of_the_roots_are_not_opened(studio, linked, folder
 def test_links_within_the_roots_are_followed(studio, demo, tmp_path):
     data = shutil.copytree(demo, tmp_path / "linked")
     (data / "moving" / "link.png").symlink_to(demo / "fixed" / "atlas.png")
-    studio.change_settings({"data_base_dir": data})
-    assert len(studio.report().index.train) == 5
+    studio.workspace().change_settings({"data_base_dir": data})
+    assert len(studio.workspace().report().index.train) == 5
 
 
 def test_one_more_root_is_one_more_place_to_read(studio, linked):
@@ -103,7 +102,7 @@ def test_one_more_root_is_one_more_place_to_read(studio, linked):
     more = Studio(
         runs_dir=studio.runs_dir, roots=(*studio.roots, outside), demo_dir=studio.demo_dir, data_base_dir=linked
     )
-    assert more.report().can_train
+    assert more.workspace().report().can_train
 
 
 def test_a_run_whose_data_link_out_of_the_roots_does_not_go_on(studio, linked, quick_config):
@@ -113,32 +112,3 @@ def test_a_run_whose_data_link_out_of_the_roots_does_not_go_on(studio, linked, q
     run.write_config(quick_config(data_base_dir=linked))
     with pytest.raises(DataError, match="may not read"):
         training_control.resume(studio, "run")
-
-
-def test_the_data_are_opened_once_for_all_who_ask(studio):
-    with ThreadPoolExecutor(4) as pool:
-        reports = list(pool.map(lambda _: studio.report(), range(4)))
-    assert all(report is reports[0] for report in reports)
-    studio.change_settings({"lr": 2e-4, "num_workers": 1})
-    assert studio.known_report is reports[0]
-
-
-def test_choosing_other_data_gives_up_those_being_opened(demo, tmp_path):
-    other = shutil.copytree(demo, tmp_path / "other")
-
-    class OtherDataMeanwhile(Studio):
-        """Chooses other data once two files of the first are opened."""
-
-        def check(self, config, progress):
-            def watched(jobs):
-                for place, job in enumerate(progress(jobs)):
-                    if config.layout.data_base_dir == demo and place == 2:
-                        assert self.opened == (2, 7)
-                        self.change_settings({"data_base_dir": other})
-                    yield job
-
-            return super().check(config, watched)
-
-    studio = OtherDataMeanwhile(runs_dir=tmp_path / "runs", roots=(tmp_path,), demo_dir=demo, data_base_dir=demo)
-    assert studio.report().index.root == other
-    assert studio.opened is None

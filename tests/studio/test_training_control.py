@@ -47,17 +47,19 @@ def test_a_training_starts_is_stopped_and_goes_on(studio: Studio) -> None:
     studio.job.stop()
     assert studio.job.join(60)
     assert [name for _, name in training_control.resumable(studio)] == ["a"]
-    training_control.resume(studio, "a")
+    assert training_control.possible_now(studio)["resume"]
+    training_control.go_on(studio)
     assert studio.job.join(60)
+    assert not training_control.possible_now(studio)["resume"]
     assert (training_control.state(studio), training_control.resumable(studio)) == ("finished", [])
     assert len(losses(studio, "a")) == 12
 
 
 def test_the_copied_command_line_gives_the_same_losses(studio: Studio) -> None:
-    studio.change_settings({"threads": 2})
+    studio.workspace().change_settings({"threads": 2})
     with threads(3):  # what the program would take is not what the run takes
         training_control.start(studio, {**QUICK, "epochs": 1, "seed": 5, "run_name": "browser"})
-        line = command_line(studio.config).replace("browser", "terminal")
+        line = command_line(studio.workspace().config).replace("browser", "terminal")
         assert studio.job.join(300)
     with threads(4):
         result = CliRunner().invoke(main, shlex.split(line)[1:])
@@ -68,7 +70,7 @@ def test_the_copied_command_line_gives_the_same_losses(studio: Studio) -> None:
 
 def test_bad_data_is_refused_with_the_reason(studio: Studio, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    studio.change_settings({"data_base_dir": tmp_path / "empty"})
+    studio.workspace().change_settings({"data_base_dir": tmp_path / "empty"})
     with pytest.raises(DataError, match=r"cannot be trained on(.|\n)*The Data tab lists"):
         training_control.start(studio, QUICK)
     assert training_control.state(studio) == "idle"
@@ -97,6 +99,16 @@ def test_a_missing_checkpoint_is_named(studio: Studio, tmp_path: Path) -> None:
         training_control.start(studio, {**QUICK, "load_model": str(tmp_path / "gone.pt")})
 
 
+@pytest.mark.parametrize(
+    ("name", "fresh"),
+    [(None, None), ("", ""), ("new", "new"), ("mine", "mine_4"), ("mine_2", "mine_4"), ("scan_2024", "scan_2024_2")],
+)
+def test_the_next_name_counts_up(studio: Studio, name: str | None, fresh: str | None) -> None:
+    for taken in ("mine", "mine_2", "mine_3", "scan_2024"):
+        (studio.runs_dir / taken).mkdir(parents=True)
+    assert training_control.fresh_name(studio, name) == fresh
+
+
 @pytest.mark.parametrize("name", [None, "", 3, "..", "none", ["a"]])
 def test_only_a_run_can_be_gone_on_with(studio: Studio, name: object) -> None:
     with pytest.raises(RunError):
@@ -104,14 +116,17 @@ def test_only_a_run_can_be_gone_on_with(studio: Studio, name: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "actions"),
+    ("state", "saved", "actions"),
     [
-        ("idle", {"start", "go_on"}),
-        ("running", {"pause", "stop", "save"}),
-        ("paused", {"resume", "stop"}),
-        ("stopping", set()),
-        ("failed", {"start", "go_on"}),
+        ("idle", False, {"start", "go_on"}),
+        ("running", True, {"pause", "stop", "save"}),
+        ("paused", False, {"resume", "stop"}),
+        ("stopping", True, set()),
+        ("stopped", True, {"start", "go_on", "resume"}),
+        ("failed", True, {"start", "go_on", "resume"}),
+        ("failed", False, {"start", "go_on"}),
+        ("finished", True, {"start", "go_on"}),
     ],
 )
-def test_what_is_possible(state: str, actions: set[str]) -> None:
-    assert {action for action, allowed in training_control.possible(state).items() if allowed} == actions
+def test_what_is_possible(state: str, saved: bool, actions: set[str]) -> None:
+    assert {action for action, allowed in training_control.possible(state, saved).items() if allowed} == actions

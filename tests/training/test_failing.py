@@ -47,6 +47,21 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_state(
     assert failed.training["moving_image"].shape == (1, 1, 48, 48)
     assert all(tensor.isfinite().all() for tensor in failed.weights.values())
     assert end.message.splitlines()[0] in run.log_path.read_text()
+    assert "the last good checkpoint is untouched" in end.message
+
+
+def test_a_loss_that_is_never_finite_says_that_there_is_no_checkpoint(
+    quick_config: Configs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Grad, "forward", lambda self, flow: flow.sum() * math.nan)
+    config = quick_config()
+    events = list(train(config, index_of(config)))
+    run, end = run_of(events), events[-1]
+    assert isinstance(end, RunFinished)
+    assert not run.last_path.exists()
+    assert run.failed_path.exists()
+    assert "no checkpoint from before" in end.message
+    assert "untouched" not in end.message
 
 
 def test_a_file_that_breaks_during_training_ends_the_run_with_its_name(

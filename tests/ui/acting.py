@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from regstudio.studio.studio import Studio
+from regstudio.studio.workspace import Workspace
+
 GLANCE_MS = 300
 VIEWER = "#viewer-canvas .viewer"
 CANVAS = f"{VIEWER} canvas"
@@ -24,11 +27,28 @@ def fill(page: Any, selector: str, text: str) -> None:
     raise AssertionError(f"{selector} does not keep {text!r}, it says {field.input_value()!r}")
 
 
+def open_tab(page: Any, name: str) -> None:
+    """Open a tab; in a narrow window some of them are in a menu."""
+    page.locator("#tabs [role=tab]:visible").first.wait_for()
+    tab = page.get_by_role("tab", name=name, exact=True)
+    if not tab.is_visible():
+        page.locator(".overflow-menu > button").first.click()
+        tab = page.locator(".overflow-dropdown button", has_text=name)
+    tab.click()
+
+
+def workspace(page: Any, studio: Studio) -> Workspace:
+    """Return the workspace of the browser tab."""
+    page.wait_for_function("window.regstudioTab")
+    return studio.workspace(page.evaluate("window.regstudioTab"))
+
+
 def open_train_tab(page: Any, url: str) -> None:
     """Open the page and its Train tab."""
     page.goto(url)
     page.get_by_role("tab", name="Train").click()
     page.wait_for_selector("#live .live[data-state]")
+    page.wait_for_function("document.querySelector('#train-purpose')?.innerText.trim()")  # the form has its values
 
 
 def change_settings(page: Any, **values: Any) -> None:

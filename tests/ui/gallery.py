@@ -21,6 +21,7 @@ from regstudio.ui.app import build_app
 from regstudio.ui.launch import CHECKOUT_DATA
 from regstudio.ui.server.serving import free_port, serve
 from tests.browser import BROWSERS, FLAGS
+from tests.ui.acting import open_tab
 
 GALLERY = CHECKOUT_DATA.parent / "assets" / "gallery"
 WIDTH, HEIGHT = 1280, 700
@@ -70,7 +71,7 @@ def take_all(page: Page, studio: Studio) -> None:
     take(page, "train_dark")
     dark(page)
 
-    fill(page, lr=1e30, epochs=2, run_name="learning rate too high")
+    fill(page, lr=1e15, epochs=2, run_name="learning rate too high")
     page.click("#train-start")
     page.wait_for_selector("#live .live[data-state=failed]")
     take(page, "error")
@@ -107,15 +108,6 @@ def compare_runs(page: Page) -> None:
     open_tab(page, "Runs")
     page.locator("#runs-table [role=gridcell]", has_text="finished").first.click()
     page.wait_for_selector("#runs-curves .trace.scatter")
-
-
-def open_tab(page: Page, name: str) -> None:
-    """Open a tab; in a narrow window some of them are in a menu."""
-    tab = page.get_by_role("tab", name=name, exact=True)
-    if not tab.is_visible():
-        page.locator(".overflow-menu > button").click()
-        tab = page.locator(".overflow-dropdown button", has_text=name)
-    tab.click()
 
 
 def fill(page: Page, **values: Any) -> None:

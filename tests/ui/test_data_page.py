@@ -8,7 +8,7 @@ import pytest
 
 from regstudio.studio.studio import Studio
 from regstudio.ui.tabs.data_tab import QUICK
-from tests.ui.acting import fill
+from tests.ui.acting import fill, open_tab, workspace
 
 pytestmark = pytest.mark.browser
 
@@ -68,12 +68,15 @@ def test_bad_data_close_the_way_to_train_and_names_are_shown_as_they_are(studio,
 
 
 def test_names_are_changed_under_advanced_and_lead_nowhere_else(studio, opened, data, tmp_path, tmp_path_factory):
-    before = studio.config
+    before = workspace(opened, studio).config
     (tmp_path / "link").symlink_to(tmp_path_factory.mktemp("outside"))
     for folder in ("/etc", tmp_path / "link"):
         choose(opened, folder)
-        toast(opened, "may not be opened from the page")
-    assert studio.config == before
+        assert "may not be opened from the page" in verdict(opened, "blocked")
+        assert "goes on using" in verdict(opened, "blocked")
+        choose(opened, before.layout.data_base_dir)
+        verdict(opened, "ready")
+    assert workspace(opened, studio).config == before
     (data / "moving").rename(data / "images")
     choose(opened, data)
     assert "moving" in verdict(opened, "blocked")
@@ -81,13 +84,13 @@ def test_names_are_changed_under_advanced_and_lead_nowhere_else(studio, opened, 
     fill(opened, "#data-train_moving_subdir :is(input, textarea)", "images")
     opened.click("#data-apply")
     assert "4 images to train on" in verdict(opened, "ready")
-    assert studio.config.layout.train_moving_subdir == "images"
+    assert workspace(opened, studio).config.layout.train_moving_subdir == "images"
     fill(opened, "#data-fixed_subdir :is(input, textarea)", "../../..")
     opened.click("#data-apply")
-    toast(opened, "may not be opened from the page")
+    assert "may not be opened from the page" in verdict(opened, "blocked")
     opened.click("#data-reset")
-    verdict(opened, "blocked")
-    assert studio.config.layout.train_moving_subdir == "moving"
+    opened.locator("#data-overview").get_by_text("Training cannot start yet").wait_for()
+    assert workspace(opened, studio).config.layout.train_moving_subdir == "moving"
 
 
 def test_uploads_become_the_data_folder_or_are_refused(opened, demo, data, tmp_path):
@@ -124,7 +127,7 @@ def test_a_folder_is_found_by_clicking_and_a_reload_shows_it_again(studio, opene
     opened.wait_for_selector("#data-inside button:has-text('validation_moving_seg')")
     opened.click("#data-use")
     opened.wait_for_selector("#data-recent >> text=/copy$/")
-    assert studio.config.layout.data_base_dir == data
+    assert workspace(opened, studio).config.layout.data_base_dir == data
     fill(opened, FIELD, "")
     opened.click("#data-recent button:has-text('copy')")
     opened.wait_for_function("field => document.querySelector(field).value != ''", arg=FIELD)
@@ -133,6 +136,60 @@ def test_a_folder_is_found_by_clicking_and_a_reload_shows_it_again(studio, opene
     opened.wait_for_selector("#data-gallery img")
     assert opened.input_value(FIELD) == str(data)
     assert opened.locator("#data-atlas img").count() == 1
+
+
+SHOWN = "#data-overview table, #data-overview .legend, #data-atlas img, #data-problems table, #data-gallery img"
+
+
+def test_what_cannot_be_opened_leaves_nothing_of_the_folder_before(opened, tmp_path, data):
+    (data / "moving" / "zz.png").write_bytes(b"no picture")
+    choose(opened, data)
+    opened.locator("#data-problems table").first.wait_for()
+    opened.locator("#data-gallery img").first.wait_for()
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    for folder in (tmp_path / "nope", tmp_path / "file", "/etc", tmp_path / "circle", tmp_path / ("n" * 300), ""):
+        choose(opened, folder)
+        opened.wait_for_function(
+            "shown => ![...document.querySelectorAll(shown)].some((part) => part.offsetParent)", arg=SHOWN
+        )
+        assert opened.is_disabled("#data-train"), folder
+        assert opened.locator(".toast-body").count() == 0  # the message is where the findings were
+    choose(opened, data)
+    verdict(opened, "ready")
+    opened.locator("#data-gallery img").first.wait_for()
+
+
+def test_another_tab_never_changes_what_this_one_has_chosen(studio, opened, data):
+    first = workspace(opened, studio).config.layout.data_base_dir
+    other = opened.context.new_page()
+    other.goto(opened.url)
+    other.wait_for_selector("#data-overview .verdict.ready")
+    choose(other, data)
+    other.wait_for_function(
+        "([field, folder]) => document.querySelector(field).value === folder", arg=[FIELD, str(data)]
+    )
+    other.wait_for_selector("#data-overview .verdict.ready")
+    for page, folder in ((opened, first), (other, data)):
+        page.reload()
+        page.wait_for_selector("#data-overview .verdict.ready")
+        assert page.input_value(FIELD) == str(folder)
+        open_tab(page, "Train")
+        page.wait_for_function(
+            "folder => document.querySelector('#train-data textarea, #train-data input').value === folder",
+            arg=str(folder),
+        )
+    other.close()
+
+
+def test_a_duplicated_tab_is_another_tab(studio, opened):
+    name = opened.evaluate("window.regstudioTab")
+    other = opened.context.new_page()  # with a copy of the first one's session, as browsers make it
+    other.add_init_script(f"if (!sessionStorage.getItem('regstudio')) sessionStorage.setItem('regstudio', '{name}')")
+    other.goto(opened.url)
+    other.wait_for_selector("#data-overview .verdict.ready")
+    assert other.evaluate("window.regstudioTab") != name == opened.evaluate("window.regstudioTab")
+    other.close()
 
 
 class TestEmpty:
@@ -186,7 +243,7 @@ class TestLarge:
 
 def test_nothing_is_wider_than_a_phone(studio_server, page, data):
     (data / "moving" / "a_rather_long_name_without_any_spaces_in_it.png").write_bytes(b"no picture")
-    studio_server.studio.change_settings({"data_base_dir": data})
+    studio_server.studio.workspace().change_settings({"data_base_dir": data})
     page.set_viewport_size({"width": 400, "height": 800})
     page.goto(f"{studio_server.url}?__theme=dark")
     page.wait_for_selector("#data-gallery img")
@@ -195,12 +252,3 @@ def test_nothing_is_wider_than_a_phone(studio_server, page, data):
     open_tab(page, "Share")
     page.locator("#share-start").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
-
-
-def open_tab(page, name):
-    """Click it, or where the window is too narrow for it, its entry in the menu of tabs."""
-    if page.get_by_role("tab", name=name).is_visible():
-        page.get_by_role("tab", name=name).click()
-    else:
-        page.locator(".overflow-menu button").first.click()
-        page.locator(".overflow-dropdown").get_by_text(name).click()

@@ -21,7 +21,7 @@ def odd(studio, demo, tmp_path):
     config = build_config({"data_base_dir": data, "runs_dir": studio.runs_dir, "run_name": "run", "epochs": 1, **QUICK})
     list(train(config, index_of(config)))
     (studio.runs_dir / "run").rename(studio.runs_dir / ODD)
-    studio.change_settings({"data_base_dir": data})
+    studio.workspace().change_settings({"data_base_dir": data})
 
 
 @pytest.mark.browser

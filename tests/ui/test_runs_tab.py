@@ -3,6 +3,7 @@ import zipfile
 
 import pytest
 
+from regstudio.config import build_config
 from regstudio.runs.catalogue import summarise_run
 from regstudio.studio import run_actions
 from tests.ui.acting import fill
@@ -107,3 +108,49 @@ def test_a_finished_run_goes_on_with_more_epochs(trained, studio, opened):
     opened.locator("#tabs").get_by_role("tab", name="Train", selected=True).wait_for()
     assert studio.job.join(60)
     assert summarise_run(studio.run("first")).epochs_done == 3
+
+
+def test_curves_of_different_data_are_said_to_be_so(trained, studio, demo, tmp_path, opened):
+    choose(opened, "first")
+    choose(opened, "second")
+    opened.wait_for_function("document.querySelectorAll('#runs-curves [data-of=dice] .trace.scatter').length === 2")
+    assert not opened.locator("#runs-curves .different").is_visible()
+    other = studio.run("second")
+    other.write_config(build_config({"data_base_dir": shutil.copytree(demo, tmp_path / "lungs")}, other.config()))
+    opened.reload()
+    choose(opened, "first")
+    choose(opened, "second")
+    note = opened.locator("#runs-curves .different")
+    note.get_by_text("trained on different data").wait_for()
+    assert f"first on {demo.name}" in note.inner_text()
+    assert "second on lungs" in note.inner_text()
+    opened.locator("#runs-curves .legendtext").get_by_text("second (lungs)").first.wait_for()
+
+
+def test_settings_that_differ_can_be_read_in_full(trained, opened):
+    cell = opened.locator("#runs-table [role=gridcell]", has_text="decoder_channels=4").first
+    cell.wait_for()
+    cut = cell.evaluate(
+        "cell => [cell, ...cell.querySelectorAll('*')].some((part) => "
+        "getComputedStyle(part).textOverflow === 'ellipsis' && part.scrollWidth > part.clientWidth + 1)"
+    )
+    assert not cut
+    assert "encoder_channels=2, decoder_channels=4, epochs=2, device=cpu" in cell.inner_text()
+
+
+def test_the_address_holds_the_tab_for_a_reload_and_for_back(trained, opened):
+    assert opened.url.endswith("#runs")
+    opened.reload()
+    opened.get_by_role("tab", name="Runs", selected=True).wait_for()
+    opened.locator("#runs-table [role=gridcell]", has_text="first").first.wait_for()
+    choose(opened, "first")
+    opened.locator("#runs-view").click()  # leads to another tab
+    opened.get_by_role("tab", name="Viewer", selected=True).wait_for()
+    opened.wait_for_function("location.hash === '#viewer'")
+    opened.go_back()
+    opened.get_by_role("tab", name="Runs", selected=True).wait_for()
+    assert opened.url.endswith("#runs")
+    opened.go_back()
+    opened.get_by_role("tab", name="Data", selected=True).wait_for()
+    opened.go_forward()
+    opened.get_by_role("tab", name="Runs", selected=True).wait_for()

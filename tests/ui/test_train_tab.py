@@ -1,6 +1,7 @@
 """The Train tab in a browser."""
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,15 @@ from regstudio.config import PRESETS
 from regstudio.runs.events import StepDone
 from regstudio.studio import training_control
 from tests.browser import Served
-from tests.ui.acting import POINTS, change_settings, open_train_tab, wait_for_points, wait_for_state
+from tests.ui.acting import (
+    POINTS,
+    change_settings,
+    fill,
+    open_tab,
+    open_train_tab,
+    wait_for_points,
+    wait_for_state,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -56,26 +65,83 @@ OF_EPOCHS = "document.querySelector('#train-command textarea').value.includes('-
 
 
 def test_the_demo_data_come_with_a_short_training_unless_settings_were_changed(
-    page: Any, studio_server: Served, tmp_path: Path
+    page: Any, studio_server: Served, demo: Path, tmp_path: Path
 ) -> None:
-    studio = studio_server.studio
-    studio.change_settings({"data_base_dir": tmp_path})
+    own = shutil.copytree(demo, tmp_path / "own")
+    studio_server.studio.workspace().change_settings({"data_base_dir": own})
     open_train_tab(page, studio_server.url)
     page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--data_base_dir')")
-    assert not page.is_visible("#train-suggestion")
-    for by_hand, epochs in ((False, 10), (True, 7)):
-        if by_hand:
-            change_settings(page, epochs=epochs)
-        page.get_by_role("tab", name="Data").click()
-        page.click("#data-demo")
+    assert page.inner_text("#train-purpose").startswith("Paper: ")
+
+    def open_data(button: str, folder: Path | None = None) -> None:
+        open_tab(page, "Data")
+        if folder:
+            fill(page, "#data-folder :is(input, textarea)", str(folder))
+        page.click(button)
         page.wait_for_selector("#data-overview .verdict.ready")
-        page.get_by_role("tab", name="Train").click()
-        page.wait_for_function(OF_EPOCHS.format(epochs))
-        page.wait_for_selector("#train-suggestion")
-    page.reload()  # the demo data are still what is chosen
-    page.get_by_role("tab", name="Train").click()
+        open_tab(page, "Train")
+
+    open_data("#data-demo")
     page.wait_for_function(OF_EPOCHS.format(10))
-    page.wait_for_selector("#train-suggestion")
+    page.locator("#train-purpose").get_by_text("Quick look: ").wait_for()
+    page.locator("#preset-quick-look.primary").wait_for()
+    open_data("#data-open", own)
+    page.locator("#train-purpose").get_by_text("Paper: ").wait_for()
+    assert page.input_value("#setting-epochs input") == "100"
+    assert page.input_value("#setting-lr input") == "0.0001"
+    page.click("#preset-fast")
+    page.locator("#train-purpose").get_by_text("Fast: ").wait_for()
+    assert "--normalise percentile" in page.input_value("#train-command textarea")
+    open_data("#data-demo")
+    page.wait_for_timeout(1000)
+    assert page.inner_text("#train-purpose").startswith("Fast: ")  # chosen by hand: it stays
+    page.click("#preset-paper")
+    change_settings(page, epochs=7)
+    open_data("#data-open", own)
+    open_data("#data-demo")
+    page.locator("#train-purpose").get_by_text("your own").wait_for()
+    page.wait_for_function(OF_EPOCHS.format(7))
+    page.reload()  # the demo data are still what is chosen
+    open_tab(page, "Train")
+    page.wait_for_function(OF_EPOCHS.format(10))
+    page.locator("#train-purpose").get_by_text("Quick look: ").wait_for()
+
+
+def test_after_a_stop_the_run_goes_on_and_the_next_has_a_name_of_its_own(page: Any, studio_server: Served) -> None:
+    open_train_tab(page, studio_server.url)
+    change_settings(page, epochs=500, run_name="mine")
+    page.click("#train-start")
+    wait_for_state(page, "running")
+    wait_for_points(page, 2)
+    page.wait_for_function("document.querySelector('#setting-run_name :is(input, textarea)').value === 'mine_2'")
+    page.click("#train-stop:enabled")
+    wait_for_state(page, "stopped")
+    page.click("#train-resume:enabled")
+    wait_for_state(page, "running")
+    page.click("#train-stop:enabled")
+    wait_for_state(page, "stopped")
+    page.click("#train-start:enabled")
+    wait_for_state(page, "running")
+    page.wait_for_function("document.querySelector('#setting-run_name :is(input, textarea)').value === 'mine_3'")
+    assert studio_server.studio.job.run == studio_server.studio.run("mine_2")
+
+
+def test_messages_do_not_pile_up_over_the_buttons(page: Any, studio_server: Served) -> None:
+    open_train_tab(page, studio_server.url)
+    for epochs in (0, -1, -2):
+        change_settings(page, epochs=epochs)
+        page.wait_for_function(
+            f"document.querySelector('#train-command textarea').value.includes('# epochs is {epochs}')"
+        )
+        page.click("#train-start")
+        page.locator(".toast-body").get_by_text(f"epochs is {epochs}").wait_for()
+    said = page.inner_text(".gradio-container .toast-wrap")
+    assert said.count("epochs is") == 1, said
+    box = page.locator(".toast-body:visible").last.bounding_box()
+    for button in page.locator("#train-start, #train-pause, #train-resume, #train-stop, #train-save, [role=tab]").all():
+        at = button.bounding_box()
+        if at:
+            assert at["y"] + at["height"] < box["y"] or at["x"] + at["width"] < box["x"]
 
 
 def test_the_alignment_is_seen_survives_a_reload_and_can_be_stopped(
@@ -92,7 +158,7 @@ def test_the_alignment_is_seen_survives_a_reload_and_can_be_stopped(
 
     affine_matrices = trainer.affine_matrices
     monkeypatch.setattr(trainer, "affine_matrices", slowly)
-    studio_server.studio.change_settings({"affine": "auto", "epochs": 2, "run_name": "askew"})
+    studio_server.studio.workspace().change_settings({"affine": "auto", "epochs": 2, "run_name": "askew"})
     open_train_tab(page, studio_server.url)
     page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--affine auto')")
     page.click("#train-start")
@@ -129,16 +195,17 @@ def test_a_refusal_and_a_failure_are_seen(page: Any, studio_server: Served, monk
     wait_for_state(page, "failed")
     assert "<b>boom</b>" in page.inner_text("#live .failure")
     assert "press Start" in page.inner_text("#live .failure")
+    assert "Nothing was saved" not in page.inner_text("#live .failure")
 
 
 def test_a_training_that_blows_up_says_why_and_what_to_do(page: Any, studio_server: Served) -> None:
     open_train_tab(page, studio_server.url)
-    change_settings(page, lr=1e30, epochs=5, run_name="wild")
+    change_settings(page, lr=1e15, epochs=5, run_name="wild")
     page.click("#train-start")
     wait_for_state(page, "failed")
     words = page.inner_text("#live .failure")
     assert "is not a finite number" in words
-    assert "lower --lr" in words
+    assert "lower “lr”" in words
     page.wait_for_selector("#train-start:enabled")
     assert page.inner_text("#live .state") == "Failed"
     page.reload()

@@ -4,12 +4,24 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 
+from regstudio.data.writing import write_image
 from tests.browser import Served
 from tests.ui.acting import CANVAS, VIEWER, choose, fill, unfold
 
 pytestmark = pytest.mark.browser
+
+
+def clear(page: Any) -> None:
+    """Empty the fields of own images."""
+    for role in ("fixed", "moving", "fixed-label", "moving-label"):
+        button = page.locator(f"#viewer-{role}").get_by_label("Clear")
+        if button.count():
+            button.last.click()
+            page.locator(f"#viewer-{role} input[type=file]").wait_for(state="attached")
 
 
 def test_own_images_are_registered_on_the_spot(opened: Any, demo: Path, tmp_path: Path) -> None:
@@ -26,12 +38,64 @@ def test_own_images_are_registered_on_the_spot(opened: Any, demo: Path, tmp_path
     opened.click("#viewer-register")
     opened.wait_for_function(f"document.querySelector('{VIEWER} .place').textContent === 'own images'")
     assert "Dice, mean" in opened.inner_text(f"{VIEWER} .numbers")
+    moving = own["moving"].name
+    assert opened.input_value("#viewer-case input") == f"own images: {moving} on atlas.png"
+    for name in ("atlas.png (fixed)", f"{moving} (moving, before)", f"{moving} (warped, after)"):
+        assert name in opened.get_attribute(CANVAS, "aria-label")
+    assert opened.inner_text(f"{VIEWER} .fixed-name") == "atlas.png"
+    choose(opened, "checkpoint", "epoch 1")  # own images stay
+    opened.wait_for_function(f"document.querySelector('{VIEWER} .networks').textContent === 'first, epoch 1'")
+    assert opened.inner_text(f"{VIEWER} .place") == "own images"
+    choose(opened, "checkpoint", "best")
+    opened.wait_for_function(f"document.querySelector('{VIEWER} .networks').textContent === 'first, best'")
     with opened.expect_download() as download:
         opened.click("#viewer-download")
     assert download.value.suggested_filename == "phantom_05.zip"
     opened.focus(CANVAS)
     opened.keyboard.press("ArrowRight")  # own images are in no list: back to the case that is chosen
     opened.wait_for_function(f"document.querySelector('{VIEWER} .place').textContent === '1 of 6'")
+
+
+def test_own_images_that_cannot_be_registered_are_named_as_they_are(opened: Any, tmp_path: Path) -> None:
+    unfold(opened)
+    clear(opened)
+    write_image(tmp_path / "too large.png", np.arange(60 * 64).reshape(60, 64) % 251)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    for name, words in (("too large.png", "Tick “Resample to the fixed image's size”"), ("broken.png", "broken.png: ")):
+        opened.set_input_files("#viewer-moving input[type=file]", tmp_path / name)
+        opened.locator("#viewer-moving").get_by_text(".png").first.wait_for()
+        opened.click("#viewer-register")
+        message = opened.locator(".toast-body").get_by_text(words)
+        message.wait_for()
+        said = opened.inner_text(".toast-body")
+        assert name in said
+        assert "/" not in said.replace("-", "/").split(name)[0]
+        assert "--" not in said
+        opened.locator(".toast-body").get_by_role("button").last.click()
+        clear(opened)
+
+
+def test_pixels_have_the_shape_that_they_have_on_the_body(opened: Any, tmp_path: Path) -> None:
+    unfold(opened)
+    clear(opened)
+    picture = np.add.outer(np.arange(32) ** 2 % 97, np.arange(64)) % 251
+    for role in ("fixed", "moving"):
+        image = sitk.GetImageFromArray(picture.astype(np.uint8))
+        image.SetSpacing((1.0, 2.0))  # x, y: rows are twice as far apart as columns
+        sitk.WriteImage(image, tmp_path / f"{role}.nrrd")
+        opened.set_input_files(f"#viewer-{role} input[type=file]", tmp_path / f"{role}.nrrd")
+        opened.locator(f"#viewer-{role}").get_by_text(".nrrd").first.wait_for()
+    opened.click("#viewer-register")
+    opened.wait_for_function(f"document.querySelector('{VIEWER} .name').textContent === 'moving'")
+    opened.wait_for_timeout(200)  # for the canvas to take its height
+    opened.locator(f"{VIEWER} .keys").scroll_into_view_if_needed()
+    box = opened.locator(CANVAS).bounding_box()
+    width = (box["width"] - 16) / 3
+    assert box["height"] == pytest.approx(width + 28, abs=2)  # 32 rows of 2 mm and 64 columns of 1 mm: a square
+    for part, place in ((0.02, "row 0, column 1"), (0.98, "row 31, column 62")):
+        opened.mouse.move(box["x"] + part * width, box["y"] + 20 + part * width)
+        assert opened.inner_text(f"{VIEWER} .readout").startswith(place)
+    clear(opened)
 
 
 def test_a_checkpoint_file_is_opened_only_below_the_roots(opened: Any, viewer_server: Served) -> None:
@@ -81,6 +145,6 @@ def test_a_second_checkpoint_is_shown_beside_the_first(opened: Any) -> None:
     opened.wait_for_function(f"document.querySelector('{VIEWER} .networks').textContent.includes('first, epoch 1')")
     assert opened.get_attribute(CANVAS, "aria-label").count("warped (after)") == 2
     heads = opened.locator(f"{VIEWER} .numbers th").all_inner_texts()
-    assert heads[1:] == ["before", "first, best", "first, epoch 1"]
+    assert heads == ["before", "first, best", "first, epoch 1"]
     choose(opened, "compare", "nothing")
     opened.wait_for_function(f"!document.querySelector('{VIEWER} .networks').textContent.includes('epoch 1')")

@@ -178,6 +178,17 @@ def test_words_are_readable_in_light_and_dark(opened: Any, dark: bool) -> None:
     opened.evaluate("document.body.classList.remove('dark')")
 
 
+def test_another_theme_is_drawn_at_once(opened: Any) -> None:
+    title = f"[...document.querySelector('{CANVAS}').getContext('2d').getImageData(0, 0, 120, 16).data]"
+    light = opened.evaluate(f"{title}.filter((level, place) => place % 4 === 0 && level > 200).length")
+    opened.evaluate("document.body.classList.add('dark')")
+    opened.wait_for_timeout(900)
+    dark = opened.evaluate(f"{title}.filter((level, place) => place % 4 === 0 && level > 200).length")
+    opened.evaluate("document.body.classList.remove('dark')")
+    opened.wait_for_timeout(900)
+    assert light == 0 < dark  # the titles are dark on light, and light on dark
+
+
 def test_a_phone_shows_all_of_its_width(opened: Any) -> None:
     opened.set_viewport_size({"width": 400, "height": 800})
     opened.wait_for_timeout(200)

@@ -25,9 +25,9 @@ def shown_by(answer: list[Any]) -> dict[str, Any]:
 
 
 def test_a_case_is_opened_with_nothing_chosen_but_the_run(trained: Studio) -> None:
-    case, value, shown, source = ViewerHandlers(trained, False).show(None, "first")
+    case, value, shown, source = ViewerHandlers(trained, False).show(None, False, *NO_FILES, "first")
     assert (case, json.loads(value)["name"], source) == ("validation/phantom_05", "phantom_05", "case")
-    again = ViewerHandlers(trained, False).show(shown, "first")
+    again = ViewerHandlers(trained, False).show(shown, False, *NO_FILES, "first")
     assert again[1] == gr.skip()
 
 
@@ -56,8 +56,8 @@ def test_a_step_goes_to_the_place_that_the_canvas_asks_for(trained: Studio) -> N
 
 def test_an_error_is_shown_where_the_images_would_be(studio: Studio) -> None:
     handlers = ViewerHandlers(studio, False)
-    assert "Train a run" in shown_by(handlers.show(None))["empty"]
-    assert "<b>" in shown_by(handlers.show(None, "<b>"))["empty"]
+    assert "Train a run" in shown_by(handlers.show(None, False, *NO_FILES))["empty"]
+    assert "<b>" in shown_by(handlers.show(None, False, *NO_FILES, "<b>"))["empty"]
     assert "Train a run" in json.loads(handlers.enter(None)[4])["empty"]
 
 
@@ -74,13 +74,13 @@ def test_errors_of_buttons_are_escaped(studio: Studio) -> None:
     with pytest.raises(gr.Error, match="&lt;b&gt;"):
         ViewerHandlers(studio, False).download("case", False, *NO_FILES, "<b>")
     with pytest.raises(gr.Error, match="hold text"):
-        ViewerHandlers(studio, False).show(None, ["first"])
+        ViewerHandlers(studio, False).show(None, False, *NO_FILES, ["first"])
 
 
 def test_a_read_only_page_takes_no_paths_and_no_files(trained: Studio) -> None:
     handlers = ViewerHandlers(trained.shared(["first"]), True)
     path = str(trained.run("first").best_path)
-    assert "opens no paths" in shown_by(handlers.show(None, None, None, None, None, path))["empty"]
+    assert "opens no paths" in shown_by(handlers.show(None, False, *NO_FILES, None, None, None, None, path))["empty"]
     with pytest.raises(gr.Error, match="takes no files"):
         handlers.register(False, None, path, None, None, "first")
 
@@ -94,11 +94,11 @@ def test_a_read_only_page_shows_no_boxes_for_them(trained: Studio) -> None:
 
 def test_refining_takes_few_steps_and_no_guest_may(trained: Studio) -> None:
     boxes = ("first", "best", "validation/phantom_05", "", "")
-    plain, refined = (ViewerHandlers(trained, False).show(None, *boxes, steps) for steps in (0, 2))
+    plain, refined = (ViewerHandlers(trained, False).show(None, False, *NO_FILES, *boxes, steps) for steps in (0, 2))
     assert plain[2] != refined[2]
     assert "refine_seconds" in shown_by(refined)["results"][0]["metrics"]
     for nonsense in (-1, 201, 1.5, float("nan"), "3", [2]):
         with pytest.raises(gr.Error, match="0 to 200"):
-            ViewerHandlers(trained, False).show(None, *boxes, nonsense)
+            ViewerHandlers(trained, False).show(None, False, *NO_FILES, *boxes, nonsense)
     guest = ViewerHandlers(trained.shared(["first"]), True)
-    assert "does not refine" in shown_by(guest.show(None, *boxes, 2))["empty"]
+    assert "does not refine" in shown_by(guest.show(None, False, *NO_FILES, *boxes, 2))["empty"]

@@ -101,7 +101,10 @@ def _overview(evaluations: Sequence[Evaluation]) -> Html:
 def _plots(evaluations: Sequence[Evaluation]) -> Html:
     if "dice" not in evaluations[0].columns:
         return Html("")
-    note = "Boxes are quartiles and median, whiskers reach 1.5 times as far: grey before, blue affine, green after."
+    note = (
+        "Boxes are quartiles and median, whiskers reach 1.5 times as far: grey before, pale after the affine map, and "
+        "in the label's colour after registration."
+    )
     plots = box_plots(evaluations, evaluations[0].labels)
     return tag("section", tag("h2", "Dice by label"), tag("p", note, class_="soft"), tag("div", plots, class_="wide"))
 

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
+from regstudio.drawing.colours import hexadecimal, label_colour
 from regstudio.evaluation.evaluate import Evaluation
 from regstudio.evaluation.report.html import Html
 
 INK = "#010203"  # placeholder for the page's text colour
-STAGE_COLOURS = {"before": "#999999", "affine": "#56b4e9", "after": "#009e73"}  # from the palette of Okabe and Ito
+BEFORE, ALL_LABELS = "#bbbbbb", "#666666"  # greys, as colours are those of the labels
+STAGE_ALPHA = {"before": 1.0, "affine": 0.4, "after": 1.0}
 COLUMNS = 3
 FIGURE_WIDTH, NAME_WIDTH, TITLE_HEIGHT, BOX_HEIGHT = 11.0, 2.2, 0.75, 0.27  # inches
 
@@ -21,10 +24,10 @@ Row = tuple[str, str, list[float]]  # name, stage, values
 
 def box_plots(evaluations: Sequence[Evaluation], labels: Sequence[int]) -> Html:
     """Return a panel for all labels and one for each label: Dice before, and after each method and its affine part."""
-    panels = [("all labels", _rows(evaluations, None))]
-    panels += [(f"label {label}", _rows(evaluations, label)) for label in labels]
+    panels = [("all labels", ALL_LABELS, _rows(evaluations, None))]
+    panels += [(f"label {label}", hexadecimal(label_colour(label)), _rows(evaluations, label)) for label in labels]
     rows = -(-len(panels) // COLUMNS)
-    height = rows * (TITLE_HEIGHT + BOX_HEIGHT * len(panels[0][1]))
+    height = rows * (TITLE_HEIGHT + BOX_HEIGHT * len(panels[0][2]))
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "regstudio", "font.family": "sans-serif"}):
         figure = Figure(figsize=(FIGURE_WIDTH, height), facecolor="none")
         FigureCanvasSVG(figure)
@@ -60,7 +63,7 @@ def _rows(evaluations: Sequence[Evaluation], label: int | None) -> list[Row]:
     return rows
 
 
-def _draw(axes: Axes, title: str, rows: Sequence[Row]) -> None:
+def _draw(axes: Axes, title: str, colour: str, rows: Sequence[Row]) -> None:
     ink = {"color": INK, "linewidth": 0.9}
     boxes = axes.boxplot(
         [values for _, _, values in rows],
@@ -74,7 +77,7 @@ def _draw(axes: Axes, title: str, rows: Sequence[Row]) -> None:
         medianprops=dict(ink),
     )
     for box, (_, stage, _) in zip(boxes["boxes"], rows, strict=True):
-        box.set_facecolor(STAGE_COLOURS[stage])
+        box.set_facecolor(to_rgba(BEFORE if stage == "before" else colour, STAGE_ALPHA[stage]))
     names = [name if len(name) <= 28 else f"…{name[-27:]}" for name, _, _ in rows]  # long names differ at their ends
     axes.set_yticks(range(1, len(rows) + 1), names, parse_math=False)
     axes.set_ylim(len(rows) + 0.5, 0.5)

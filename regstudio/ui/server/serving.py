@@ -14,19 +14,11 @@ from regstudio.files import asset
 from regstudio.studio.uploads import MAX_UPLOAD_BYTES
 from regstudio.ui.server.guard import Guard
 from regstudio.ui.server.limits import CutOffUploads, LoginLimit
+from regstudio.ui.server.theme import THEME, colour_tokens
 from regstudio.ui.server.timeouts import limit_patience
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 MAX_PORTS = 100  # to try, from the wanted one on
-# System fonts: the page works offline.
-THEME = gr.themes.Default(
-    primary_hue=gr.themes.colors.indigo,
-    secondary_hue=gr.themes.colors.indigo,
-    neutral_hue=gr.themes.colors.slate,
-    radius_size=gr.themes.sizes.radius_sm,
-    font=("system-ui", "sans-serif"),
-    font_mono=("ui-monospace", "monospace"),
-)
 
 
 @dataclass(frozen=True)
@@ -78,6 +70,7 @@ def serve(
         footer_links=[],
         max_file_size=max_bytes,
         theme=THEME,
+        css=colour_tokens(),
         css_paths=[asset("studio.css")],
         _frontend=False,  # else gradio first sends itself a request, which fails behind a proxy and on a busy machine
         app_kwargs={"middleware": middleware, **closed},

@@ -9,13 +9,25 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from regstudio.config import Setting, settings
+from regstudio.config import Setting, TrainConfig, settings
 from regstudio.data.layout import DataIndex
+from regstudio.errors import RegStudioError
 from regstudio.studio import uploads
-from regstudio.studio.data_overview import Colours, colours_of, first_look, overview, picture, problem_rows, sheet_page
+from regstudio.studio.data_overview import (
+    Colours,
+    colours_of,
+    first_look,
+    overview,
+    picture,
+    problem_rows,
+    refusal,
+    sheet_page,
+)
 from regstudio.studio.folders import RecentFolders
 from regstudio.studio.studio import Studio
-from regstudio.ui.handlers import PARALLEL, on_page_load, shown_to_user
+from regstudio.studio.workspace import Workspace
+from regstudio.ui.handlers import PARALLEL, shown_to_user
+from regstudio.ui.widgets.browser_tab import BrowserTab
 from regstudio.ui.widgets.data_panel import SETS, DataPanel, build_data_panel
 from regstudio.ui.widgets.folder import FolderField, build_folder, picked, recent_samples
 from regstudio.ui.widgets.form import field, from_field, to_field
@@ -29,9 +41,14 @@ Update = dict[Any, Any]
 
 @dataclass(frozen=True)
 class DataTab:
-    """What other tabs need: `demo` chooses the demo data, `train` leads on to the Train tab."""
+    """What other tabs need: `train` leads on to the Train tab.
 
-    demo: gr.Button
+    `chosen` changes when other data are chosen, and says whether the demo data were and are: "was_demo", "is_demo".
+    `normalise` is the field of that setting, which presets set, too.
+    """
+
+    chosen: gr.State
+    normalise: Component
     train: gr.Button
 
 
@@ -41,7 +58,7 @@ def reading_settings() -> list[Setting]:
     return [setting for setting in settings("layout", "reading") if not setting.resumable]
 
 
-def build(studio: Studio) -> DataTab:
+def build(studio: Studio, tab: BrowserTab) -> DataTab:
     """Lay out the tab; called inside its gr.Tab."""
     recent = RecentFolders()
     folder = build_folder(studio, recent)
@@ -50,8 +67,10 @@ def build(studio: Studio) -> DataTab:
     with gr.Accordion("Advanced: names of folders and files, and how they are read", open=False, elem_id="data-names"):
         fields, apply, reset = _build_fields()
     panel = build_data_panel(studio)
-    DataHandlers(studio, recent, folder, uploader, fields, panel).connect(apply, reset)
-    return DataTab(demo=folder.demo, train=panel.train)
+    chosen = gr.State(None)
+    DataHandlers(studio, recent, folder, uploader, fields, panel, chosen).connect(tab, apply, reset)
+    normalise = dict(zip([setting.name for setting in reading_settings()], fields, strict=True))["normalise"]
+    return DataTab(chosen=chosen, normalise=normalise, train=panel.train)
 
 
 def _build_fields() -> tuple[list[Component], gr.Button, gr.Button]:
@@ -66,7 +85,10 @@ def _build_fields() -> tuple[list[Component], gr.Button, gr.Button]:
 
 
 class DataHandlers:
-    """The event handlers of the tab: each validates its input, changes the studio, and returns what to show."""
+    """The event handlers of the tab: each validates its input, changes the workspace, and returns what to show.
+
+    The first argument names the browser tab whose workspace it is.
+    """
 
     def __init__(
         self,
@@ -76,15 +98,16 @@ class DataHandlers:
         uploader: Uploader,
         fields: list[Component],
         panel: DataPanel,
+        chosen: gr.State,
     ) -> None:
         self.studio, self.recent, self.folder, self.uploader = studio, recent, folder, uploader
-        self.fields, self.panel = fields, panel
+        self.fields, self.panel, self.chosen = fields, panel, chosen
         self.outputs: list[Any] = [
-            folder.box, folder.recent, uploader.files, *fields, panel.overview, panel.train, panel.atlas,
+            folder.box, folder.recent, uploader.files, chosen, *fields, panel.overview, panel.train, panel.atlas,
             panel.problems, panel.sheet, panel.which, *self._sheet_outputs(),
         ]  # fmt: skip
 
-    def connect(self, apply: gr.Button, reset: gr.Button) -> None:
+    def connect(self, tab: BrowserTab, apply: gr.Button, reset: gr.Button) -> None:
         """Attach the handlers to the events of the components."""
         folder, panel, uploader = self.folder, self.panel, self.uploader
         common: dict[str, Any] = {
@@ -92,80 +115,120 @@ class DataHandlers:
             "outputs": self.outputs,
             "trigger_mode": "multiple",  # the user may choose another folder while a large one is being opened
         }
-        names = [folder.box, *self.fields]
+        name, names = tab.name, [tab.name, folder.box, *self.fields]
         gr.on([folder.box.submit, folder.open.click, apply.click], self.choose, inputs=names, **common)
-        folder.use.click(self.choose, inputs=[folder.place, *self.fields], **common)
-        folder.recent.select(self.choose_recent, inputs=self.fields, **common)
-        folder.demo.click(self.choose_demo, **common)
-        reset.click(self.choose_documented, inputs=folder.box, **common)
-        uploader.send.click(self.upload, inputs=[uploader.files, uploader.name, uploader.role], **common)
-        on_page_load(self.show, **common)
+        folder.use.click(self.choose, inputs=[name, folder.place, *self.fields], **common)
+        folder.recent.select(self.choose_recent, inputs=[name, *self.fields], **common)
+        folder.demo.click(self.choose_demo, inputs=name, **common)
+        reset.click(self.choose_documented, inputs=[name, folder.box], **common)
+        uploader.send.click(self.upload, inputs=[name, uploader.files, uploader.name, uploader.role], **common)
+        tab.on_load(self.show, **common)
         turning: dict[str, Any] = {"outputs": self._sheet_outputs(), "api_visibility": "private"}
-        panel.which.input(lambda which: self.sheet(which, 0), inputs=panel.which, **turning)
-        panel.previous.click(lambda which, page: self.sheet(which, page - 1), [panel.which, panel.page], **turning)
-        panel.next.click(lambda which, page: self.sheet(which, page + 1), [panel.which, panel.page], **turning)
+        at = [name, panel.which, panel.page]
+        panel.which.input(lambda tab, which: self.sheet(tab, which, 0), inputs=at[:2], **turning)
+        panel.previous.click(lambda tab, which, page: self.sheet(tab, which, page - 1), at, **turning)
+        panel.next.click(lambda tab, which, page: self.sheet(tab, which, page + 1), at, **turning)
 
-    def choose(self, folder: str, *raw: Any) -> Iterator[Update]:
+    def choose(self, tab: str, folder: str, *raw: Any) -> Iterator[Update]:
         """Choose a folder, with the names in it and how to read them, and show what it holds."""
         with shown_to_user():
+            workspace = self.studio.workspace(tab)
             values = {
                 setting.name: from_field(setting, value) for setting, value in zip(reading_settings(), raw, strict=True)
             }
-            self._choose(folder, values)
-        yield from self.show()
+        yield from self._open(workspace, folder, values)
 
-    def choose_recent(self, event: gr.SelectData, *raw: Any) -> Iterator[Update]:
+    def choose_recent(self, event: gr.SelectData, tab: str, *raw: Any) -> Iterator[Update]:
         """Choose a recent folder."""
-        yield from self.choose(picked(event, self.recent.read(self.studio.allowed)), *raw)
+        yield from self.choose(tab, picked(event, self.recent.read(self.studio.allowed)), *raw)
 
-    def choose_documented(self, folder: str) -> Iterator[Update]:
+    def choose_documented(self, tab: str, folder: str) -> Iterator[Update]:
         """Choose a folder with the documented names in it."""
         with shown_to_user():
-            self._choose(folder, _documented())
-        yield from self.show()
+            workspace = self.studio.workspace(tab)
+        yield from self._open(workspace, folder, _documented())
 
-    def choose_demo(self) -> Iterator[Update]:
+    def choose_demo(self, tab: str) -> Iterator[Update]:
         """Choose the demo data; make them if they are missing."""
         with shown_to_user():
-            self._choose(str(self.studio.ensure_demo()), _documented())
-        yield from self.show()
+            workspace, folder = self.studio.workspace(tab), self.studio.ensure_demo()
+        yield from self._open(workspace, str(folder), _documented())
 
-    def upload(self, files: Sequence[str] | None, name: str, role: str | None) -> Iterator[Update]:
+    def upload(self, tab: str, files: Sequence[str] | None, name: str, role: str | None) -> Iterator[Update]:
         """Receive an upload and choose its folder."""
         with shown_to_user():
-            upload = uploads.receive(self.studio, [Path(path) for path in files or []], name, role)
-            self._choose(str(upload.folder), {})
+            workspace = self.studio.workspace(tab)
+            paths = [Path(path) for path in files or []]
+            upload = uploads.receive(self.studio, workspace.config.layout, paths, name, role)
             gr.Info(html.escape(str(upload)))
         yield {self.uploader.files: None}
-        yield from self.show()
+        yield from self._open(workspace, str(upload.folder), {})
 
-    def show(self) -> Iterator[Update]:
+    def show(self, tab: str) -> Iterator[Update]:
         """Yield what the page shows of the chosen folder: first from file names, then from the opened files."""
         with shown_to_user():
-            config = self.studio.config
-            index = self.studio.index(config)
-            yield {
-                self.folder.box: str(config.layout.data_base_dir),
-                self.folder.recent: recent_samples(self.studio, self.recent),
-                **self._shown_fields(),
-                self.panel.overview: first_look(index),
-            }
-            large = self.studio.known_report is None and len(index.train) + len(index.validation) > QUICK
-            if large:  # show the first pictures before all files are opened
-                yield self._pictures(index, None)
-            yield self._contents(index if large else None)
+            workspace = self.studio.workspace(tab)
+        yield from self._shown(workspace, self._look(workspace))
 
-    def sheet(self, which: str, page: int) -> Update:
+    def sheet(self, tab: str, which: str, page: int) -> Update:
         """Return one page of the contact sheet."""
         with shown_to_user():
-            report = self.studio.known_report
-            index = report.index if report else self.studio.index(self.studio.config)
-            return self._sheet(index, colours_of(report) if report else None, which, int(page))
+            workspace = self.studio.workspace(tab)
+            report = workspace.known_report
+            index = report.index if report else workspace.index()
+            return self._sheet(workspace, index, colours_of(report) if report else None, which, int(page))
 
-    def _sheet(self, index: DataIndex, colours: Colours | None, which: str, page: int) -> Update:
+    def _open(self, workspace: Workspace, folder: str, values: dict[str, Any]) -> Iterator[Update]:
+        """Choose a folder in the workspace and yield what it holds."""
+
+        def updates() -> Iterator[Update]:
+            was_demo = workspace.shows_demo
+            self.recent.add(workspace.choose_data(folder, values))
+            chosen = {"folder": str(workspace.config.layout.data_base_dir), "was_demo": was_demo}
+            yield {self.chosen: chosen | {"is_demo": workspace.shows_demo}}
+            yield from self._look(workspace)
+
+        yield from self._shown(workspace, updates())
+
+    def _shown(self, workspace: Workspace, updates: Iterator[Update]) -> Iterator[Update]:
+        """Yield the updates; where the folder cannot be opened, say so in the place of what another one holds."""
+        try:
+            yield from updates
+        except RegStudioError as error:
+            yield self._refused(workspace, str(error))
+        except Exception:
+            yield self._refused(workspace, "Something went wrong that should not have.")
+            with shown_to_user():
+                raise
+
+    def _refused(self, workspace: Workspace, reason: str) -> Update:
+        panel = self.panel
+        return {
+            panel.overview: refusal(reason, workspace.config.layout.data_base_dir),
+            panel.train: gr.Button(interactive=False),
+            panel.atlas: gr.Image(visible=False),
+            panel.problems: gr.Dataframe(visible=False),
+            panel.sheet: gr.Column(visible=False),
+        }
+
+    def _look(self, workspace: Workspace) -> Iterator[Update]:
+        config, index = workspace.config, workspace.index()
+        yield {
+            self.folder.box: str(config.layout.data_base_dir),
+            self.folder.recent: recent_samples(self.studio, self.recent),
+            **self._shown_fields(config),
+            self.panel.overview: first_look(index),
+        }
+        large = workspace.known_report is None and len(index.train) + len(index.validation) > QUICK
+        if large:  # show the first pictures before all files are opened
+            yield self._pictures(workspace, index, None)
+        yield self._contents(workspace, index if large else None)
+
+    def _sheet(self, workspace: Workspace, index: DataIndex, colours: Colours | None, which: str, page: int) -> Update:
         cases = index.validation if which == SETS[1] else index.train
         page, shown, words = sheet_page(cases, page)
-        pictures = [picture(case, self.studio.config.reading, colours, size=192, atlas=index.atlas) for case in shown]
+        reading = workspace.config.reading
+        pictures = [picture(case, reading, colours, size=192, atlas=index.atlas) for case in shown]
         panel = self.panel
         return {
             panel.page: page,
@@ -175,9 +238,9 @@ class DataHandlers:
             panel.next: gr.Button(interactive=sheet_page(cases, page + 1)[0] > page),
         }
 
-    def _contents(self, seen: DataIndex | None) -> Update:
+    def _contents(self, workspace: Workspace, seen: DataIndex | None) -> Update:
         """Open all files and return the verdict, and the pictures unless the page shows those of `seen` already."""
-        report, panel = self.studio.report(), self.panel
+        report, panel = workspace.report(), self.panel
         verdict, index, rows = overview(report), report.index, problem_rows(report.index)
         update: Update = {
             panel.overview: verdict,
@@ -187,10 +250,10 @@ class DataHandlers:
             ),
         }
         if seen is None or (seen.atlas, seen.train, seen.validation) != (index.atlas, index.train, index.validation):
-            update |= self._pictures(index, colours_of(report))
+            update |= self._pictures(workspace, index, colours_of(report))
         return update
 
-    def _pictures(self, index: DataIndex, colours: Colours | None) -> Update:
+    def _pictures(self, workspace: Workspace, index: DataIndex, colours: Colours | None) -> Update:
         """Return the atlas and the first page of the contact sheet, of a set with labels if there is one."""
         panel = self.panel
         cases = {SETS[0]: index.train, SETS[1]: index.validation}
@@ -199,18 +262,14 @@ class DataHandlers:
             panel.atlas: gr.Image(visible=False),
             panel.sheet: gr.Column(visible=bool(index.train or index.validation)),
             panel.which: gr.Radio(value=which),
-            **self._sheet(index, colours, which, 0),
+            **self._sheet(workspace, index, colours, which, 0),
         }
         if index.atlas:
-            image, name = picture(index.atlas, self.studio.config.reading, colours, size=ATLAS_SIZE)
+            image, name = picture(index.atlas, workspace.config.reading, colours, size=ATLAS_SIZE)
             update[panel.atlas] = gr.Image(image, visible=True, label=f"Atlas: {name}")
         return update
 
-    def _choose(self, folder: str, values: dict[str, Any]) -> None:
-        self.recent.add(self.studio.choose_data(folder, values))
-
-    def _shown_fields(self) -> Update:
-        config = self.studio.config
+    def _shown_fields(self, config: TrainConfig) -> Update:
         values = config.layout.model_dump() | config.reading.model_dump()
         return {
             component: to_field(setting, values[setting.name])
@@ -223,4 +282,5 @@ class DataHandlers:
 
 
 def _documented() -> dict[str, Any]:
-    return {setting.name: setting.default for setting in reading_settings()}
+    # Presets set how images are normalised, too, which no name of a folder changes.
+    return {setting.name: setting.default for setting in reading_settings() if setting.name != "normalise"}

@@ -9,6 +9,7 @@ import gradio as gr
 from regstudio.errors import RunError
 from regstudio.studio import run_actions, run_report, training_control
 from regstudio.studio.downloads import Downloads
+from regstudio.studio.live_feed import Feed
 from regstudio.studio.studio import Studio
 from regstudio.temporary import lasting_folder
 from regstudio.ui.handlers import shown_to_user
@@ -17,14 +18,17 @@ from regstudio.ui.handlers import shown_to_user
 class RunsHandlers:
     """The handlers; every argument comes from a browser and is validated."""
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+    def __init__(self, studio: Studio, feed: Feed) -> None:
+        self._studio, self._feed = studio, feed
         self._downloads, self._reports = Downloads(), lasting_folder()
 
     @shown_to_user()
     def look(self, selected: Sequence[str] | None, seen: Any) -> tuple[Any, Any, Any, Any]:
         """List the runs, if anything changed since this page last did."""
-        rows = [run_actions.row(run) for run in self._studio.runs()]
+        rows = [
+            run_actions.row(run, *(self._feed.within_epoch(run.name) if run.state != "finished" else ()))
+            for run in self._studio.runs()
+        ]
         if rows == seen:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         names = [str(row[0]) for row in rows]

@@ -7,13 +7,14 @@ import gradio as gr
 
 from regstudio.files import asset, read_asset
 from regstudio.studio import run_actions
+from regstudio.studio.live_feed import Feed
 from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import QUIET, click_link, on_page_load, on_tab_select
 from regstudio.ui.tabs.runs_handlers import RunsHandlers
 
 REFRESH_SECONDS = 3.0
-WIDTHS: list[str | int] = ["190px", "100px", "80px", "100px", "80px", "90px", "120px", "230px", "220px"]
-CURVES = """<p class="empty"></p>
+WIDTHS: list[str | int] = ["160px", "100px", "120px", "100px", "80px", "90px", "110px", "380px", "180px"]
+CURVES = """<p class="empty"></p><p class="different" role="note"></p><p class="scales" role="note"></p>
 <div class="charts"><div class="chart" data-of="loss"></div><div class="chart" data-of="dice"></div>
 <div class="chart" data-of="njd"></div></div>"""
 
@@ -49,9 +50,9 @@ class _Actions:
     cancel: gr.Button
 
 
-def build(studio: Studio) -> RunsTab:
+def build(studio: Studio, feed: Feed) -> RunsTab:
     """Lay out the tab; called inside its gr.Tab."""
-    handlers = RunsHandlers(studio)
+    handlers = RunsHandlers(studio, feed)
     empty = gr.Markdown(
         "There are no runs yet. Choose images in the **Data** tab, then press Start in the **Train** tab.",
         elem_id="runs-empty",
@@ -63,6 +64,7 @@ def build(studio: Studio) -> RunsTab:
         interactive=False,
         show_label=False,
         column_widths=WIDTHS,
+        wrap=True,
         max_height=360,
         pinned_columns=1,
         buttons=[],
@@ -79,7 +81,7 @@ def build(studio: Studio) -> RunsTab:
     curves = gr.HTML(
         "[]",
         html_template=CURVES,
-        js_on_load=read_asset("runs.js"),
+        js_on_load=read_asset("charts.js") + read_asset("runs.js"),
         elem_id="runs-curves",
         plotly=f"/gradio_api/file={asset('plotly/plotly-basic.min.js').as_posix()}",
     )

@@ -10,13 +10,13 @@ import gradio as gr
 
 from regstudio.errors import ConfigError, RegStudioError
 from regstudio.studio.downloads import Downloads
+from regstudio.studio.page_words import on_the_page
 from regstudio.studio.prefetcher import Prefetcher
 from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import shown_to_user
 from regstudio.ui.widgets.canvas import empty, filled
 
 if TYPE_CHECKING:  # these import torch, for which the first page does not wait
-    from regstudio.studio.viewer import View
     from regstudio.studio.viewer_session import Choice, ViewerSession
 
 WARM_UP_PAUSE = 1.0  # seconds in which a page starts undisturbed
@@ -66,9 +66,13 @@ class ViewerHandlers:
         ]
 
     @shown_to_user()
-    def show(self, shown: Any, *boxes: Any) -> list[Any]:
-        """Open the chosen case: return its name, the canvas's value, the key of the drawing, and the source "case"."""
-        return self._open(_choice(boxes), shown)
+    def show(self, shown: Any, resize: bool, *rest: Any) -> list[Any]:
+        """Open the chosen case: return its name, the canvas's value, the key of the drawing, and the source "case".
+
+        Own images stay when another checkpoint is chosen.
+        """
+        choice = _choice(rest[len(OWN) :])
+        return self.register(resize, *rest) if choice.is_own else self._open(choice, shown)
 
     @shown_to_user()
     def step(self, event: gr.EventData, shown: Any, *boxes: Any) -> list[Any]:
@@ -79,16 +83,20 @@ class ViewerHandlers:
         return self._open(_choice(boxes), shown, place=place if isinstance(place, int) else None, onward=onward)
 
     @shown_to_user()
-    def register(self, resize: bool, *rest: Any) -> tuple[str, None, str]:
-        """Register the user's own images."""
-        return filled(self._own(resize, rest).payload()), None, "own"
+    def register(self, resize: bool, *rest: Any) -> list[Any]:
+        """Register the user's own images, which become the chosen case."""
+        choice = _choice(rest[len(OWN) :])
+        drawing = self._session.own_drawing(choice, _files(rest), resize=bool(resize))
+        cases = [drawing["own"]["case"], *self._session.lists(choice).cases]
+        return [gr.Dropdown(choices=cases, value=cases[0]), filled(drawing), None, "own"]
 
     @shown_to_user()
     def download(self, source: str, resize: bool, *rest: Any) -> str:
         """Zip the shown case into a folder of the app's own; return the path."""
         from regstudio.studio.view_zip import write_view_zip
 
-        view = self._own(resize, rest) if source == "own" else self._session.view(_choice(rest[len(OWN) :]))
+        choice, own = _choice(rest[len(OWN) :]), source == "own"
+        view = self._session.own(choice, _files(rest), resize=bool(resize)) if own else self._session.view(choice)
         return str(write_view_zip(view, self._downloads.place(f"{view.chosen.case.id}.zip")))
 
     def _open(self, choice: "Choice", shown: Any, **way: Any) -> list[Any]:
@@ -96,17 +104,18 @@ class ViewerHandlers:
         try:
             opened = self._session.open(choice, shown, **way)
         except RegStudioError as error:
-            return [gr.skip(), empty(str(error)), None, "case"]
+            return [gr.skip(), empty(on_the_page(str(error))), None, "case"]
         except Exception as error:
             log.exception("the viewer failed")
             return [gr.skip(), empty(f"{type(error).__name__}: {error}"), None, "case"]
         drawing = gr.skip() if opened.drawing is None else filled(opened.drawing)
-        return [opened.case, drawing, opened.key, "case"]
+        # After own images, their name leaves the list.
+        case = gr.Dropdown(choices=opened.cases, value=opened.case) if choice.is_own else opened.case
+        return [case, drawing, opened.key, "case"]
 
-    def _own(self, resize: bool, rest: Sequence[Any]) -> "View":
-        files, boxes = rest[: len(OWN)], rest[len(OWN) :]
-        given = {name: Path(file) if file else None for name, file in zip(OWN, files, strict=True)}
-        return self._session.own(_choice(boxes), given, resize=bool(resize))
+
+def _files(rest: Sequence[Any]) -> dict[str, Path | None]:
+    return {name: Path(file) if file else None for name, file in zip(OWN, rest[: len(OWN)], strict=True)}
 
 
 def _choice(boxes: Sequence[Any]) -> "Choice":

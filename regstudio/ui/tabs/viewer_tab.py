@@ -56,10 +56,10 @@ def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
     gr.on(entering, handlers.enter, inputs, [*choice, *outputs], **one_at_a_time)
     run.focus(handlers.refresh, None, run, **QUIET)
     chosen = [checkpoint.input, case.input, compare.input, refine.submit, refine.blur]
-    gr.on(chosen, handlers.show, inputs, [case, *outputs], **one_at_a_time)
-    picture.step(handlers.step, inputs, [case, *outputs], trigger_mode="multiple", **one_at_a_time)
     own_inputs = [resize, *files, *boxes]
-    register.click(handlers.register, own_inputs, outputs, **slow)
+    gr.on(chosen, handlers.show, [shown, *own_inputs], [case, *outputs], **one_at_a_time)
+    picture.step(handlers.step, inputs, [case, *outputs], trigger_mode="multiple", **one_at_a_time)
+    register.click(handlers.register, own_inputs, [case, *outputs], **slow)
     download.click(handlers.download, [source, *own_inputs], link, **slow).success(None, js=click_link("viewer-zip"))
     return ViewerTab(run=run)
 

@@ -57,7 +57,7 @@ def _template() -> str:
   </div>
   <div class="body">
     <div class="stage">
-      <canvas tabindex="0" role="img" aria-label="Atlas, moving and warped image"></canvas>
+      <canvas tabindex="0" role="img" aria-label="Fixed, moving and warped image"></canvas>
       <p class="readout">Point at or touch a pixel to read its displacement, intensities and labels.</p>
       <div class="scale"><span class="low"></span><span class="ramp"></span><span class="high"></span>
         <span class="what"></span></div>
@@ -70,7 +70,8 @@ def _template() -> str:
         <button type="button" class="reset" title="Double click">Reset view</button>
         <button type="button" class="save" title="What you see, as it is drawn here">Save PNG</button>
         <fieldset><legend>Labels</legend>
-          <label><input type="checkbox" data-label="fixed" checked> atlas (dashed)</label>
+          <label><input type="checkbox" data-label="fixed" checked>
+            <span class="fixed-name">atlas</span> (dashed)</label>
           <label><input type="checkbox" data-label="moving" checked> moving</label>
           <label><input type="checkbox" data-label="warped" checked> warped</label>
           <label>as <select class="style" aria-label="How labels are drawn">

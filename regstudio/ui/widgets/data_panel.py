@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from regstudio.errors import ConfigError
 from regstudio.files import read_asset
 from regstudio.studio.data_overview import progress
 from regstudio.studio.studio import Studio
@@ -33,8 +34,11 @@ class DataPanel:
 def build_data_panel(studio: Studio) -> DataPanel:
     """Lay out the components, empty; all but the verdict are hidden until there is something to show."""
 
-    def opened(_: Any = None) -> dict[str, Any]:
-        return progress(studio.opened)
+    def opened(request: Any) -> dict[str, Any]:
+        try:
+            return progress(studio.workspace(request.get("tab")).opened)
+        except (ConfigError, AttributeError):
+            return {}
 
     with gr.Row():
         with gr.Column(scale=3, min_width=320):

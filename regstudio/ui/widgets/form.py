@@ -36,6 +36,10 @@ class Form:
             raise ConfigError("The page is older than the program. Reload it.")
         return {setting.name: from_field(setting, value) for setting, value in zip(self.settings, raw, strict=True)}
 
+    def component(self, name: str) -> Component:
+        """Return the component of the setting of that name."""
+        return self.components[[setting.name for setting in self.settings].index(name)]
+
     def fields(self, config: TrainConfig) -> list[Any]:
         """Return what the components show for `config`."""
         values = flat(config)

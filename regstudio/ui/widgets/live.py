@@ -8,7 +8,7 @@ from regstudio.files import asset, read_asset
 from regstudio.studio.live_feed import Feed
 
 # One script in several files, in the order in which they are joined.
-SCRIPTS = ("state", "poll", "progress", "preview", "curves", "events")
+SCRIPTS = ("charts", *(f"live/{name}" for name in ("state", "poll", "progress", "preview", "curves", "events")))
 
 # Static: the scripts fill in text with textContent.
 TEMPLATE = """
@@ -70,7 +70,7 @@ def live_panel(feed: Feed) -> gr.HTML:
     return gr.HTML(
         html_template=TEMPLATE,
         css_template=read_asset("live/live.css"),
-        js_on_load="\n".join(read_asset(f"live/{name}.js") for name in SCRIPTS),
+        js_on_load="\n".join(read_asset(f"{name}.js") for name in SCRIPTS),
         server_functions=[poll, preview],
         apply_default_css=False,
         elem_id="live",

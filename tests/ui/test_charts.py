@@ -1,0 +1,151 @@
+"""The charts of the page, in a browser: what they draw, in which colours, and what they offer."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regstudio.drawing.colours import hexadecimal, label_colour
+from regstudio.studio import training_control
+from regstudio.studio.studio import Studio
+from tests.browser import Served, unused_port, watched_page
+from tests.ui.acting import open_tab
+
+pytestmark = pytest.mark.browser
+
+BUTTONS = {"Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes"}
+SETTINGS = {"epochs": 1, "encoder_channels": 2, "decoder_channels": 4, "lr": 1e-3, "device": "cpu", "run_name": "one"}
+TRACES = "(chart) => document.querySelector(`[data-chart=${chart}]`).data"
+
+
+@pytest.fixture(scope="module")
+def trained_server(demo: Path, one_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A studio that has trained one epoch, and knows a run of two."""
+    from regstudio.ui.app import build_app
+    from regstudio.ui.server.serving import serve
+
+    folder = tmp_path_factory.mktemp("charts")
+    studio = Studio(runs_dir=folder / "runs", roots=(folder, demo), demo_dir=demo, data_base_dir=demo)
+    training_control.start(studio, SETTINGS)
+    assert studio.job.join(60)
+    shutil.copytree(one_run, folder / "runs" / "first")
+    page = serve(build_app(studio), port=unused_port())
+    yield Served(page.url, studio)
+    page.close()
+
+
+@pytest.fixture
+def live(trained_server: Served, browser: Any) -> Iterator[Callable[..., Any]]:
+    """Open the Train tab; `change` changes what the server says of the run before the page draws it."""
+    with watched_page(browser) as page:
+
+        def opened(change: Callable[[dict[str, Any]], None] = lambda answer: None) -> Any:
+            def changed(route: Any) -> None:
+                answer = route.fetch()
+                said = answer.json()
+                if isinstance(said, dict) and said.get("epochs"):
+                    change(said)
+                route.fulfill(response=answer, json=said)
+
+            page.route("**/component_server/**", changed)
+            page.goto(trained_server.url)
+            open_tab(page, "Train")
+            page.wait_for_function("document.querySelector('[data-chart=dice]')?.data?.length > 0")
+            return page
+
+        yield opened
+        page.unroute_all(behavior="ignoreErrors")
+
+
+def traces(page: Any, chart: str) -> dict[str, dict[str, Any]]:
+    """Return the curves of a live chart that its legend names."""
+    return {trace["name"]: trace for trace in page.evaluate(TRACES, chart) if trace.get("showlegend") is not False}
+
+
+def test_no_chart_offers_to_send_itself_anywhere(live: Callable[..., Any]) -> None:
+    page = live()
+    offered = {}
+    for selector in ("[data-chart=loss]", "[data-chart=dice]"):
+        page.hover(selector)
+        offered[selector] = page.eval_on_selector_all(
+            f"{selector} .modebar-btn", "all => all.map(one => one.dataset.title)"
+        )
+    open_tab(page, "Runs")
+    page.locator("#runs-table [role=gridcell]", has_text="first").first.click()
+    for name in ("loss", "dice", "njd"):
+        selector = f"#runs-curves [data-of={name}]"
+        page.locator(f"{selector} .trace.scatter").first.wait_for()
+        page.hover(selector)
+        offered[selector] = page.eval_on_selector_all(
+            f"{selector} .modebar-btn", "all => all.map(one => one.dataset.title)"
+        )
+    assert page.locator(".js-plotly-plot").count() == len(offered) == 5  # every chart of the page
+    for selector, titles in offered.items():
+        assert titles, selector
+        assert set(titles) <= BUTTONS, selector
+
+
+def test_labels_have_the_colours_that_images_give_them(live: Callable[..., Any]) -> None:
+    drawn = {
+        name: trace["line"]["color"] for name, trace in traces(live(), "dice").items() if name.startswith("label ")
+    }
+    assert len(drawn) > 2
+    assert drawn == {name: hexadecimal(label_colour(int(name.split()[1]))) for name in drawn}
+
+
+def test_a_label_keeps_its_colour_where_others_are_missing(live: Callable[..., Any]) -> None:
+    def few(answer: dict[str, Any]) -> None:
+        for epoch in answer["epochs"]:
+            epoch["metrics"] = {"dice": 0.5, "dice_before": 0.4, "dice_3": 0.5, "dice_10": 0.5, "njd_percent": 0.0}
+
+    drawn = traces(live(few), "dice")
+    assert drawn["label 3"]["line"] | {"width": 0} == {"color": "#009e73", "dash": "solid", "width": 0}
+    assert drawn["label 10"]["line"] | {"width": 0} == {"color": "#009e73", "dash": "dash", "width": 0}
+
+
+def test_a_click_in_the_legend_hides_the_raw_line_as_well(live: Callable[..., Any]) -> None:
+    page = live()
+    page.wait_for_function("document.querySelector('[data-chart=loss]').data.length === 6")
+    page.locator("[data-chart=loss] .legendtoggle").first.click()
+    page.wait_for_timeout(600)
+    hidden = [trace["name"] for trace in page.evaluate(TRACES, "loss") if trace.get("visible") == "legendonly"]
+    assert hidden == ["total", "total"]
+
+
+def test_one_validation_is_enough_for_the_line_before_and_no_folds_start_at_zero(live: Callable[..., Any]) -> None:
+    page = live(lambda answer: [epoch["metrics"].update(njd_percent=0.0) for epoch in answer["epochs"]] and None)
+    assert traces(page, "dice")["mean before"]["x"] == [0, 1]
+    low, high = page.evaluate("document.querySelector('[data-chart=dice]')._fullLayout.yaxis2.range")
+    assert low == 0
+    assert 0 < high <= 1
+
+
+@pytest.mark.parametrize(("dice", "star"), [(0.3, False), (0.5, True)])
+def test_only_an_epoch_above_before_gets_a_star(live: Callable[..., Any], dice: float, star: bool) -> None:
+    def scored(answer: dict[str, Any]) -> None:
+        for epoch in answer["epochs"]:
+            epoch["metrics"] |= {"dice": dice, "dice_before": 0.4}
+        answer["best"] = {"epoch": 1, "dice": dice}
+
+    page = live(scored)
+    assert ("best" in traces(page, "dice")) is star
+    assert ("worse than before" in page.inner_text("[data-fact=best]")) is not star
+
+
+def test_the_loss_is_cut_where_the_images_become_larger(live: Callable[..., Any]) -> None:
+    def coarse(answer: dict[str, Any]) -> None:
+        answer["steps"]["scale"] = [2, 2, 1, 1]
+
+    page = live(coarse)
+    page.wait_for_function("document.querySelector('[data-chart=loss]').data.length === 6")
+    for trace in page.evaluate(TRACES, "loss"):
+        assert trace["x"] == [1, 2, 3, 3, 4]
+        assert trace["y"][2] is None
+    lines, words = page.evaluate(
+        "(({ shapes, annotations }) => [shapes.map((line) => line.x0), annotations.map((word) => word.text)])"
+        "(document.querySelector('[data-chart=loss]').layout)"
+    )
+    assert lines == [3]
+    assert words == ["images at 1/2 size", "images at full size"]
