@@ -4,6 +4,8 @@ import ctypes
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,3 +111,18 @@ def test_what_libraries_print_is_no_answer(uploads: Path) -> None:
     assert decoder.call(uploads, os.write, 1, b"a remark of a library\n") == 22
     assert decoder.call(uploads, print, "another") is None
     assert isinstance(process_of(uploads), int)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="there is no list of processes here")
+def test_it_ends_with_the_program_that_started_it(tmp_path: Path) -> None:
+    ask = "print(call('x', os.getpid), flush=True); time.sleep(99)"
+    words = f"import os, time; from regstudio.data.decoder import call; {ask}"
+    with subprocess.Popen([sys.executable, "-c", words], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        child = Path("/proc", program.stdout.readline().strip())
+        assert child.is_dir()
+        program.kill()
+    end = time.monotonic() + 20
+    while child.is_dir() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not child.is_dir()
