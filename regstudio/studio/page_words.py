@@ -1,5 +1,6 @@
 """Messages in the page's own words: they were written for the command line, whose flags the page does not have."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from regstudio.errors import DataError, RegStudioError
 
 _FLAG = re.compile(r"--(no-)?(\w+)")
 _RESUME = re.compile(r"(?:, or go on with it: |Go on with: |Go on with )(?:regstudio train )?--resume \S+")
+_FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:|~)?[/\\](?:[^\s/\\:'\"<>|,;()]+[/\\])*(?=[^\s/\\])")
 # In place of a remedy of which the Viewer has no field: it reads files as the run's data were read.
 _OWN_REMEDIES = {
     "resize_to_atlas": "Tick “Resample to the fixed image's size”.",
@@ -43,6 +45,13 @@ def of_own_images(error: RegStudioError, files: Mapping[str, Path | None]) -> Da
     remedy = next((own for flag, own in _OWN_REMEDIES.items() if f"--{flag}" in error.remedy), error.remedy)
     path = Path(error.path.name) if error.path in paths else error.path
     return FileError(path, on_the_page(_named(error.what, paths)), on_the_page(_named(remedy, paths)))
+
+
+def without_folders(text: str, folders: Iterable[Path]) -> str:
+    """Return a message for guests: files by their names alone, in these folders and in any other."""
+    for folder in sorted(map(str, folders), key=len, reverse=True):
+        text = text.replace(f"{folder}{os.sep}", "").replace(folder, "the host's folder")
+    return _FOLDERS.sub("", text)
 
 
 def _named(text: str, paths: Iterable[Path]) -> str:

@@ -74,7 +74,7 @@ def first_of(selected: Sequence[str] | None) -> tuple[Any, Any]:
     """Open the first of the selected runs in the viewer."""
     if not selected:
         raise RunError("Select a run first: click its line in the table.")
-    return gr.Tabs(selected="viewer"), str(selected[0])
+    return gr.update(selected="viewer"), str(selected[0])
 
 
 def _empty_page(title: str) -> gr.Blocks:
@@ -90,7 +90,7 @@ def _tab(name: str) -> gr.Tab:
 
 
 def _open_tab_on(event: Callable[..., Any], tabs: gr.Tabs, tab_id: str) -> None:
-    event(lambda: gr.Tabs(selected=tab_id), None, tabs, **QUIET)
+    event(lambda: gr.update(selected=tab_id), None, tabs, **QUIET)
 
 
 def _header(studio: Studio) -> None:

@@ -23,19 +23,19 @@ UNQUEUED: dict[str, Any] = {**PARALLEL, "queue": False}
 
 
 @contextmanager
-def shown_to_user() -> Iterator[None]:
-    """Show an error of the block, or of the decorated handler, as a message on the page, its text escaped."""
+def shown_to_user(words: Callable[[str], str] = on_the_page) -> Iterator[None]:
+    """Show an error of the block, or of the decorated handler, as a message on the page: in `words`, and escaped."""
     try:
         yield
     except gr.Error:
         raise
     except RegStudioError as error:
-        raise gr.Error(html.escape(on_the_page(str(error))), duration=MESSAGE_SECONDS, print_exception=False) from None
+        raise gr.Error(html.escape(words(str(error))), duration=MESSAGE_SECONDS, print_exception=False) from None
     except Exception as error:
         if isinstance(error, OSError) and is_full(error):
-            raise gr.Error(html.escape(system_message(error)), duration=None, print_exception=False) from None
+            raise gr.Error(html.escape(words(system_message(error))), duration=None, print_exception=False) from None
         logging.getLogger(__name__).exception("A handler of the page failed.")
-        what = html.escape(f"{type(error).__name__}: {error}")
+        what = html.escape(words(f"{type(error).__name__}: {error}"))
         raise gr.Error(f"This should not have happened ({what}). Reload the page and try again.") from error
 
 

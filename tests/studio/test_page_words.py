@@ -5,7 +5,7 @@ import pytest
 from regstudio.config import settings
 from regstudio.data.problems import FileError
 from regstudio.errors import DataError
-from regstudio.studio.page_words import of_own_images, on_the_page
+from regstudio.studio.page_words import of_own_images, on_the_page, without_folders
 
 UPLOAD = Path("/tmp/gradio/0a1b2c/my scan.png")
 
@@ -59,3 +59,17 @@ def test_own_images_are_named_as_their_owner_does(error: DataError, words: str) 
     assert words in said
     assert "/tmp/gradio" not in said
     assert "--" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("'x' is not the name of a run in /data/my runs.", "'x' is not the name of a run in the host's folder."),
+        ("/data/my runs/a/checkpoints/last.pt: cannot be read.", "a/checkpoints/last.pt: cannot be read."),
+        ("OSError: [Errno 2] No such file: '/srv/x/y.png'", "OSError: [Errno 2] No such file: 'y.png'"),
+        (r"C:\Users\me\a.png: is damaged (see /tmp/b/c.txt)", "a.png: is damaged (see c.txt)"),
+        ("~/secret/a.png and/or 1/4 of http://x.example/a/b", "a.png and/or 1/4 of http://x.example/a/b"),
+    ],
+)
+def test_guests_read_no_folders(text: str, expected: str) -> None:
+    assert without_folders(text, [Path("/data/my runs"), Path("/data")]) == expected

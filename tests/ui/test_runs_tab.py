@@ -53,6 +53,21 @@ def test_a_run_is_renamed_and_its_note_is_kept(trained, studio, opened):
     assert run_actions.read_note(studio.run("renamed")) == "<b>good</b>"
 
 
+def test_a_note_typed_right_after_a_new_name_stays(trained, studio, opened):
+    choose(opened, "first")
+    opened.get_by_text("Name, note and options").click()
+    fill(opened, "#runs-name :is(input, textarea)", "renamed")
+    opened.locator("#runs-rename").click()
+    opened.locator("#runs-note textarea").fill("typed at once")
+    opened.locator("#runs-table [role=gridcell]", has_text="renamed").wait_for()
+    opened.wait_for_timeout(4000)  # the next look at the list
+    assert opened.locator("#runs-note textarea").input_value() == "typed at once"
+    assert not opened.get_by_text("is not in the list of choices").count()
+    opened.locator("#runs-keep").click()
+    opened.locator("#runs-table [role=gridcell]", has_text="typed at once").wait_for()
+    assert run_actions.read_note(studio.run("renamed")) == "typed at once"
+
+
 def test_deleting_asks_twice_and_moves_to_the_trash(trained, studio, opened):
     choose(opened, "first")
     opened.locator("#runs-delete").click()

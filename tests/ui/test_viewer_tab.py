@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,26 @@ def test_a_read_only_page_takes_no_paths_and_no_files(trained: Studio) -> None:
     assert "opens no paths" in shown_by(handlers.show(None, False, *NO_FILES, None, None, None, None, path))["empty"]
     with pytest.raises(gr.Error, match="takes no files"):
         handlers.register(False, None, path, None, None, "first")
+
+
+def test_guests_read_no_folder_of_the_host_in_an_error(trained: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    guest = ViewerHandlers(trained.shared(["first"]), True)
+    best = trained.run("first").best_path
+    best.write_bytes(b"no checkpoint")
+    texts = [
+        shown_by(guest.show(None, False, *NO_FILES, "first", name, None, None, None))["empty"] for name in ("best", "x")
+    ]
+    texts.append(shown_by(guest.show(None, False, *NO_FILES, "second", None, None, None, None))["empty"])
+    with pytest.raises(gr.Error) as caught:
+        guest.download("case", False, *NO_FILES, "../..")
+    monkeypatch.setattr(type(guest._session), "open", lambda *_, **__: (best.parent / "gone.npz").read_bytes())
+    texts += [caught.value.message, shown_by(guest.show(None, False, *NO_FILES, "first"))["empty"]]
+    assert "best_model.pt" in texts[0]
+    assert "gone.npz" in texts[-1]
+    for text in texts:
+        assert text
+        assert str(trained.runs_dir.parent) not in text
+        assert not re.search(r"(?<![\w.])/", text), text
 
 
 def test_a_read_only_page_shows_no_boxes_for_them(trained: Studio) -> None:

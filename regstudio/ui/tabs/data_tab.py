@@ -208,7 +208,7 @@ class DataHandlers:
             panel.train: gr.Button(interactive=False),
             panel.atlas: gr.Image(visible=False),
             panel.problems: gr.Dataframe(visible=False),
-            panel.sheet: gr.Column(visible=False),
+            panel.sheet: gr.update(visible=False),
         }
 
     def _look(self, workspace: Workspace) -> Iterator[Update]:
@@ -260,7 +260,7 @@ class DataHandlers:
         which = next((name for name in SETS if any(case.label for case in cases[name])), SETS[0])
         update: Update = {
             panel.atlas: gr.Image(visible=False),
-            panel.sheet: gr.Column(visible=bool(index.train or index.validation)),
+            panel.sheet: gr.update(visible=bool(index.train or index.validation)),
             panel.which: gr.Radio(value=which),
             **self._sheet(workspace, index, colours, which, 0),
         }

@@ -33,7 +33,7 @@ class RunsHandlers:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         names = [str(row[0]) for row in rows]
         existing = [name for name in selected or [] if name in names]
-        choice = gr.Dropdown(choices=names, value=existing) if existing != selected else gr.Dropdown(choices=names)
+        choice = gr.update(choices=names, value=existing) if existing != selected else gr.update(choices=names)
         return gr.Dataframe(value=rows, visible=bool(rows)), gr.Markdown(visible=not rows), choice, rows
 
     def redraw(self, selected: Sequence[str] | None, seen: Any, curves: str) -> Any:
@@ -56,19 +56,25 @@ class RunsHandlers:
         return others if name in (selected or []) else [*others, name]
 
     @shown_to_user()
-    def open(self, selected: Sequence[str] | None) -> tuple[Any, ...]:
-        """Show the curves of the selected runs, and of a single run its name, note and report; empty the rest."""
+    def open(self, selected: Sequence[str] | None, opened: Any) -> tuple[Any, ...]:
+        """Show the curves of the selected runs, and of a single run its name, note and report; empty the rest.
+
+        Of the runs that are `opened` already, as after a new name, only the curves: the user may be typing a note.
+        """
         runs = run_actions.selected_runs(self._studio, selected)
         single = runs[0] if len(runs) == 1 else None
         note = run_actions.read_note(single) if single else ""
         name = single.path.name if single else ""
-        return run_actions.curves(self._studio, runs), note, name, None, gr.Row(visible=False), self._report(name)
+        curves, names = run_actions.curves(self._studio, runs), [run.path.name for run in runs]
+        if names and names == opened:
+            return curves, *(gr.skip() for _ in range(5)), names
+        return curves, note, name, None, gr.update(visible=False), self._report(name), names
 
     @shown_to_user()
     def rename(self, selected: Sequence[str] | None, name: str) -> Any:
-        """Rename the run."""
+        """Rename the run, which stays the selected and opened one."""
         run = run_actions.rename(run_actions.selected_run(self._studio, selected), str(name or ""))
-        return gr.Dropdown(choices=[run.path.name], value=[run.path.name])
+        return gr.update(choices=[run.path.name], value=[run.path.name]), [run.path.name]
 
     @shown_to_user()
     def keep(self, selected: Sequence[str] | None, note: str) -> None:
@@ -109,7 +115,7 @@ class RunsHandlers:
         if not names:
             raise RunError("Select the runs to delete first.")
         what = names[0] if len(names) == 1 else f"{len(names)} runs"
-        return gr.Row(visible=True), gr.Button(f"Move {what} to the trash")
+        return gr.update(visible=True), gr.Button(f"Move {what} to the trash")
 
     @shown_to_user()
     def delete(self, selected: Sequence[str] | None) -> tuple[Any, Any]:
@@ -117,7 +123,7 @@ class RunsHandlers:
         targets = [run_actions.delete(run) for run in run_actions.selected_runs(self._studio, selected)]
         if targets:
             gr.Info(f"Moved to {html.escape(str(targets[0].parent))}; nothing is erased.", duration=5)
-        return gr.Dropdown(value=[]), gr.Row(visible=False)
+        return gr.Dropdown(value=[]), gr.update(visible=False)
 
     @shown_to_user()
     def resume(self, selected: Sequence[str] | None, epochs: float | None, times: int) -> int:

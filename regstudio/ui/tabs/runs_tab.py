@@ -11,6 +11,7 @@ from regstudio.studio.live_feed import Feed
 from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import QUIET, click_link, on_page_load, on_tab_select
 from regstudio.ui.tabs.runs_handlers import RunsHandlers
+from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
 
 REFRESH_SECONDS = 3.0
 WIDTHS: list[str | int] = ["160px", "100px", "120px", "100px", "80px", "90px", "110px", "380px", "180px"]
@@ -70,7 +71,7 @@ def build(studio: Studio, feed: Feed) -> RunsTab:
         buttons=[],
         elem_id="runs-table",
     )
-    selected = gr.Dropdown(
+    selected = ChangingDropdown(
         [],
         multiselect=True,
         label="Selected runs",
@@ -136,9 +137,9 @@ def _build_actions() -> _Actions:
 
 def _connect(handlers: RunsHandlers, shown: list[Any], act: _Actions, resumed: gr.State) -> None:
     table, empty, selected, curves = shown
-    seen = gr.State([])
+    seen, opened = gr.State([]), gr.State([])
     listed = [table, empty, selected, seen]
-    details: list[Any] = [curves, act.note, act.name, act.epochs, act.confirm, act.files]
+    details: list[Any] = [curves, act.note, act.name, act.epochs, act.confirm, act.files, opened]
     on_tab_select(handlers.look, [selected, seen], listed, **QUIET)
     on_page_load(handlers.look, [selected, seen], listed, **QUIET)
     on_page_load(lambda: None, None, act.epochs, **QUIET)  # else the browser shows an empty number as 0
@@ -146,8 +147,8 @@ def _connect(handlers: RunsHandlers, shown: list[Any], act: _Actions, resumed: g
         handlers.look, [selected, seen], listed, queue=False, concurrency_limit=None, **QUIET
     ).then(handlers.redraw, [selected, seen, curves], curves, queue=False, **QUIET)
     table.select(handlers.toggle, selected, selected, **QUIET)
-    selected.change(handlers.open, selected, details, **QUIET)
-    renamed = act.rename.click(handlers.rename, [selected, act.name], selected, **QUIET)
+    selected.change(handlers.open, [selected, opened], details, **QUIET)
+    renamed = act.rename.click(handlers.rename, [selected, act.name], [selected, opened], **QUIET)
     noted = act.keep.click(handlers.keep, [selected, act.note], None, **QUIET)
     deleted = act.really.click(handlers.delete, selected, [selected, act.confirm], **QUIET)
     for event in (renamed, noted, deleted):
@@ -159,5 +160,5 @@ def _connect(handlers: RunsHandlers, shown: list[Any], act: _Actions, resumed: g
         handlers.report, selected, act.files, concurrency_limit=1, api_visibility="private"
     )
     act.delete.click(handlers.ask, selected, [act.confirm, act.really], **QUIET)
-    act.cancel.click(lambda: gr.Row(visible=False), None, act.confirm, **QUIET)
+    act.cancel.click(lambda: gr.update(visible=False), None, act.confirm, **QUIET)
     act.resume.click(handlers.resume, [selected, act.epochs, resumed], resumed, **QUIET)

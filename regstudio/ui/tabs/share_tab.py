@@ -9,6 +9,7 @@ import gradio as gr
 from regstudio.studio.sharing import NO_LINK, USER, Share, Status
 from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import QUIET, on_tab_select, shown_to_user
+from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
 
 POLL_SECONDS = 1.0
 ABOUT = (
@@ -22,7 +23,7 @@ WHOLE = "The **whole studio** is shared: whoever has the password can train, del
 def build(studio: Studio, share: Share) -> None:
     """Lay out the tab; called inside its gr.Tab."""
     gr.Markdown(ABOUT)
-    runs = gr.Dropdown(
+    runs = ChangingDropdown(
         [], multiselect=True, label="Runs to share", info="none chosen: all runs there are now", elem_id="share-runs"
     )
     with gr.Row():
@@ -43,7 +44,7 @@ def build(studio: Studio, share: Share) -> None:
         active = status.state in ("opening", "open")
         return [
             describe(status),
-            gr.Row(visible=status.state == "open"),
+            gr.update(visible=status.state == "open"),
             status.link,
             USER,
             status.password,

@@ -14,6 +14,7 @@ from regstudio.ui.handlers import PARALLEL, UNQUEUED, shown_to_user
 from regstudio.ui.tabs.data_tab import DataTab
 from regstudio.ui.tabs.train_settings import build_settings
 from regstudio.ui.widgets.browser_tab import BrowserTab
+from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
 from regstudio.ui.widgets.form import Form
 from regstudio.ui.widgets.live import live_panel
 
@@ -62,7 +63,7 @@ def build(studio: Studio, feed: Feed, tab: BrowserTab, data: DataTab) -> None:
             )
             form = build_settings(studio, tab, data, folder)
             with gr.Accordion("Go on with a run", open=False, elem_id="train-go-on-box"):
-                runs = gr.Dropdown(
+                runs = ChangingDropdown(
                     [],
                     value=None,
                     label="Run",

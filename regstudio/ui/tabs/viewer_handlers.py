@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import gradio as gr
 
 from regstudio.errors import ConfigError, RegStudioError
 from regstudio.studio.downloads import Downloads
-from regstudio.studio.page_words import on_the_page
+from regstudio.studio.page_words import on_the_page, without_folders
 from regstudio.studio.prefetcher import Prefetcher
 from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import shown_to_user
@@ -27,6 +27,17 @@ MAX_REFINE_STEPS = 200  # while someone waits
 log = logging.getLogger(__name__)
 
 
+def _shown(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a handler to show its errors in the words for those who look at this page."""
+
+    @functools.wraps(handler)
+    def shown(self: "ViewerHandlers", *values: Any) -> Any:
+        with shown_to_user(self.words):
+            return handler(self, *values)
+
+    return shown
+
+
 class ViewerHandlers:
     """The handlers; every argument comes from a browser, and whatever opens files validates it."""
 
@@ -35,6 +46,13 @@ class ViewerHandlers:
         self.read_only = read_only
         self._prefetcher = Prefetcher()
         self._downloads = Downloads()
+
+    def words(self, message: str) -> str:
+        """Return a message as this page says it: to guests, without any folder of this machine."""
+        if not self._studio.read_only:
+            return on_the_page(message)
+        folders = [self._studio.runs_dir, Path.home(), Path.cwd(), *(run.data for run in self._studio.runs())]
+        return without_folders(on_the_page(message), folders)
 
     @functools.cached_property
     def _session(self) -> "ViewerSession":
@@ -47,12 +65,12 @@ class ViewerHandlers:
         """Prefetch the case that opens first."""
         self._prefetcher.submit([lambda: self._session.warm_up()], pause=WARM_UP_PAUSE)
 
-    @shown_to_user()
+    @_shown
     def refresh(self) -> Any:
         """List the runs again."""
         return gr.Dropdown(choices=self._session.viewer.runs())
 
-    @shown_to_user()
+    @_shown
     def enter(self, shown: Any, *boxes: Any) -> list[Any]:
         """List the options of all fields, and open the chosen case."""
         lists = self._session.lists(_choice(boxes))
@@ -65,7 +83,7 @@ class ViewerHandlers:
             *self._open(choice, shown)[1:],
         ]
 
-    @shown_to_user()
+    @_shown
     def show(self, shown: Any, resize: bool, *rest: Any) -> list[Any]:
         """Open the chosen case: return its name, the canvas's value, the key of the drawing, and the source "case".
 
@@ -74,7 +92,7 @@ class ViewerHandlers:
         choice = _choice(rest[len(OWN) :])
         return self.register(resize, *rest) if choice.is_own else self._open(choice, shown)
 
-    @shown_to_user()
+    @_shown
     def step(self, event: gr.EventData, shown: Any, *boxes: Any) -> list[Any]:
         """Open the case at the place that the canvas asks for; without a place, after own images, the chosen case."""
         request = event._data if isinstance(event._data, dict) else {}
@@ -82,7 +100,7 @@ class ViewerHandlers:
         onward = -1 if request.get("by") == -1 else 1
         return self._open(_choice(boxes), shown, place=place if isinstance(place, int) else None, onward=onward)
 
-    @shown_to_user()
+    @_shown
     def register(self, resize: bool, *rest: Any) -> list[Any]:
         """Register the user's own images, which become the chosen case."""
         choice = _choice(rest[len(OWN) :])
@@ -90,7 +108,7 @@ class ViewerHandlers:
         cases = [drawing["own"]["case"], *self._session.lists(choice).cases]
         return [gr.Dropdown(choices=cases, value=cases[0]), filled(drawing), None, "own"]
 
-    @shown_to_user()
+    @_shown
     def download(self, source: str, resize: bool, *rest: Any) -> str:
         """Zip the shown case into a folder of the app's own; return the path."""
         from regstudio.studio.view_zip import write_view_zip
@@ -104,10 +122,10 @@ class ViewerHandlers:
         try:
             opened = self._session.open(choice, shown, **way)
         except RegStudioError as error:
-            return [gr.skip(), empty(on_the_page(str(error))), None, "case"]
+            return [gr.skip(), empty(self.words(str(error))), None, "case"]
         except Exception as error:
             log.exception("the viewer failed")
-            return [gr.skip(), empty(f"{type(error).__name__}: {error}"), None, "case"]
+            return [gr.skip(), empty(self.words(f"{type(error).__name__}: {error}")), None, "case"]
         drawing = gr.skip() if opened.drawing is None else filled(opened.drawing)
         # After own images, their name leaves the list.
         case = gr.Dropdown(choices=opened.cases, value=opened.case) if choice.is_own else opened.case

@@ -11,6 +11,7 @@ from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import QUIET, click_link, on_page_load
 from regstudio.ui.tabs.viewer_handlers import MAX_REFINE_STEPS, OWN, ViewerHandlers
 from regstudio.ui.widgets.canvas import canvas
+from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,10 @@ def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
     """Lay out the tab; called inside its gr.Tab. Read-only, it takes neither paths nor files."""
     handlers = ViewerHandlers(studio, read_only or studio.read_only)
     with gr.Row():
-        run = gr.Dropdown([], label="Run", elem_id="viewer-run", min_width=160, allow_custom_value=True)
-        checkpoint = gr.Dropdown([], label="Checkpoint", elem_id="viewer-checkpoint", min_width=120)
-        case = gr.Dropdown([], label="Case", elem_id="viewer-case", min_width=160)
-        compare = gr.Dropdown([], label="Compare with", elem_id="viewer-compare", min_width=160)
+        run = ChangingDropdown([], label="Run", elem_id="viewer-run", min_width=160, allow_custom_value=True)
+        checkpoint = ChangingDropdown([], label="Checkpoint", elem_id="viewer-checkpoint", min_width=120)
+        case = ChangingDropdown([], label="Case", elem_id="viewer-case", min_width=160)
+        compare = ChangingDropdown([], label="Compare with", elem_id="viewer-compare", min_width=160)
         refine = gr.Number(
             0,
             label=f"Refine (0 to {MAX_REFINE_STEPS} steps)",
