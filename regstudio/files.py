@@ -166,3 +166,11 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_within(path: Path, folder: Path) -> bool:
+    """Whether a path is a file that lies in `folder`, or below it, once links are followed."""
+    try:
+        return path.is_file() and path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have, or links in a circle
+        return False

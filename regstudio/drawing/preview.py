@@ -14,6 +14,8 @@ from regstudio.drawing.overlay import GRID_LINES, deformed_grid, label_outline, 
 
 Array = npt.NDArray[Any]
 Scale = tuple[float, float]  # of rows and columns: picture pixels for one of the image
+MAX_PIXELS = 2**23  # of an image: to draw more takes longer than anyone waits
+MAX_FLOW = 1e6  # pixels
 LONGER_SIDE = 384  # of a picture, in pixels: small images are enlarged so that lines stay thin
 
 
@@ -21,11 +23,14 @@ def draw(arrays: Mapping[str, Array], aspect: float = 1.0) -> dict[str, str]:
     """Return the pictures of one preview as PNG data URIs: before, after, grid and, with labels, their outlines.
 
     `arrays` are those of the run's pair and of one epoch's result, see `regstudio.runs.run`; `aspect` is the height of
-    a pixel over its width.
+    a pixel over its width. Raises ValueError for other arrays.
     """
+    _check(arrays)
     fixed, moving, warped = (arrays[name] / 255 for name in ("fixed", "moving", "warped"))
     flow = arrays["flow"].astype(np.float32)
     height, width = fixed.shape
+    if not height * aspect * width <= MAX_PIXELS:
+        aspect = 1.0
     longer = LONGER_SIDE / max(height * aspect, width)
     # Whole numbers where pixels are square, so that they stay so.
     across = max(1.0, float(round(longer)) if aspect == 1 else longer)
@@ -46,6 +51,22 @@ def draw(arrays: Mapping[str, Array], aspect: float = 1.0) -> dict[str, str]:
 
 def _size(shape: tuple[int, ...], scale: Scale) -> tuple[int, int]:
     return max(1, round(shape[1] * scale[1])), max(1, round(shape[0] * scale[0]))
+
+
+def _check(arrays: Mapping[str, Array]) -> None:
+    labels = [name for name in ("fixed_label", "moving_label", "warped_label") if "warped_label" in arrays]
+    lacking = [name for name in ("fixed", "moving", "warped", "flow", *labels) if name not in arrays]
+    if lacking:
+        raise ValueError(f"it has no {lacking[0]}")
+    shape = arrays["fixed"].shape
+    if len(shape) != 2 or not 0 < arrays["fixed"].size <= MAX_PIXELS:
+        raise ValueError(f"its image is {shape}, and not of rows and columns, {MAX_PIXELS:,} pixels at most")
+    for name in ("fixed", "moving", "warped", *labels):
+        if arrays[name].shape != shape or arrays[name].dtype.kind not in ("iu" if name in labels else "u"):
+            raise ValueError(f"its {name} is {arrays[name].dtype} {arrays[name].shape}")
+    flow = arrays["flow"]
+    if flow.shape != (2, *shape) or flow.dtype.kind != "f" or not (np.abs(flow.astype(np.float64)) <= MAX_FLOW).all():
+        raise ValueError(f"its flow is {flow.dtype} {flow.shape}, or leads nowhere")
 
 
 def _picture(colours: Array, scale: Scale) -> Image.Image:

@@ -1,5 +1,6 @@
 """Catalogue of the runs in a folder, with a summary of each."""
 
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +13,16 @@ from regstudio.runs.events import EpochDone, RunFinished, RunStarted, TrainEvent
 from regstudio.runs.follower import Follower
 from regstudio.runs.run import Run
 
+UNREADABLE = "unreadable"
+MAX_REASON = 300  # letters
 Stamp = tuple[int, int, int, bool]  # changes whenever the run changes
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
     """Summary of a run: `state` is running, finished, stopped, failed or interrupted (by a crash or kill; resumable).
+
+    It is "unreadable" where the folder holds what no run does; `message` then says why, and the rest is empty.
 
     `settings` holds the settings that differ from their defaults, without those of the sections layout and run.
     """
@@ -67,7 +72,7 @@ class RunCatalogue:
     def __init__(self, runs_dir: Path) -> None:
         self._runs_dir = runs_dir
         self._lock = threading.Lock()
-        self._cache: dict[Path, tuple[Stamp, RunSummary | None]] = {}
+        self._cache: dict[Path, tuple[Stamp, RunSummary]] = {}
         self._followers: dict[Path, tuple[int, Follower]] = {}  # with the inode of the file that is followed
 
     def milestones(self, run: Run) -> list[TrainEvent]:
@@ -78,21 +83,21 @@ class RunCatalogue:
     def running(self) -> Run | None:
         """Return the newest run that any process is training now; reads no record and waits for nobody."""
         runs = [Run(path) for path in self._runs_dir.iterdir()] if self._runs_dir.is_dir() else []
-        active = [run for run in runs if run.is_training() and run.config_path.is_file()]
+        active = [run for run in runs if run.is_training() and run.holds(run.config_path)]
         return max(active, key=lambda run: run.config_path.stat().st_mtime_ns, default=None)
 
     def summaries(self) -> list[RunSummary]:
-        """Return a summary of every run, newest first; folders that are no runs are skipped."""
+        """Return a summary of every run, newest first; folders without a config.json are none."""
         with self._lock:
             stamps = self._stamps()
             self._cache = {
                 path: self._cache[path]
                 if path in self._cache and self._cache[path][0] == stamp
-                else (stamp, self._summary_or_none(Run(path)))
+                else (stamp, self._summary(Run(path)))
                 for path, stamp in sorted(stamps.items(), key=lambda item: item[1], reverse=True)
             }
             self._followers = {path: self._followers[path] for path in stamps if path in self._followers}
-            return [summary for _, summary in self._cache.values() if summary is not None]
+            return [summary for _, summary in self._cache.values()]
 
     def _stamps(self) -> dict[Path, Stamp]:
         if not self._runs_dir.is_dir():
@@ -103,8 +108,10 @@ class RunCatalogue:
             try:
                 created = run.config_path.stat().st_mtime_ns
                 events = run.events_path.stat() if run.events_path.exists() else None
-            except OSError:  # not a run, or just being renamed or deleted
+            except (FileNotFoundError, NotADirectoryError):  # not a run, or just being renamed or deleted
                 continue
+            except OSError:
+                created, events = 0, None
             stamps[path] = (
                 created,
                 events.st_mtime_ns if events else 0,
@@ -121,11 +128,35 @@ class RunCatalogue:
             self._followers[run.path] = inode, follower
         return follower.update()
 
-    def _summary_or_none(self, run: Run) -> RunSummary | None:
+    def _summary(self, run: Run) -> RunSummary:
         try:
+            run.path.name.encode()
+            if run.path.resolve().parent != self._runs_dir.resolve():
+                return _unreadable(run, "it is a link to another folder")
             return summarise_run(run, self._milestones(run))
-        except (RunError, OSError):
-            return None
+        except UnicodeEncodeError:
+            return _unreadable(run, "its name is not UTF-8; rename it")
+        except RunError as error:
+            return _unreadable(run, f"config.json: {error.__cause__ or error}")
+        except (OSError, RuntimeError) as error:
+            return _unreadable(run, str(error))
+
+
+def _unreadable(run: Run, why: str) -> RunSummary:
+    return RunSummary(
+        name=os.fsencode(run.path.name).decode("utf-8", "backslashreplace"),
+        path=run.path,
+        data=Path(),
+        state=UNREADABLE,
+        message=why.splitlines()[0][:MAX_REASON],
+        epochs_done=0,
+        epochs=0,
+        seconds=0.0,
+        best_dice=None,
+        best_epoch=None,
+        njd_percent=None,
+        settings={},
+    )
 
 
 def _changed_settings(config: TrainConfig) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from regstudio.runs.step_columns import StepColumns
 from regstudio.runs.time_left import seconds_left, seconds_per_step
 
 MAX_POINTS = 1000  # of a curve in one answer
+MAX_COUNT = 10**9  # that a page may ask for
 MAX_LINES = 200  # of the log in one answer
 # The least values of the terms that may be negative. Mutual information tells 32 grey values apart: log(32) nats.
 FLOORS = {"ncc": -1.0, "global_ncc": -1.0, "mi": -3.47}
@@ -46,7 +47,7 @@ class RunCurves:
     def __init__(self, run: Run) -> None:
         self.lock = threading.Lock()
         self._run = run
-        self._lines, self._log_lines = LineReader(run.events_path), LineReader(run.log_path)
+        self._lines, self._log_lines = LineReader(run.events_path), LineReader(run.log_path, run.path)
         self._log: list[str] = []
         self._version = secrets.token_hex(8)
         self._columns = StepColumns()
@@ -242,4 +243,4 @@ def _number(value: float) -> float | None:
 def count(asked: Mapping[Any, Any], name: str) -> int:
     """Return the non-negative integer under `name` in a request from the page; 0 for anything else."""
     value = asked.get(name)
-    return value if isinstance(value, int) and value >= 0 else 0
+    return value if isinstance(value, int) and 0 <= value <= MAX_COUNT else 0

@@ -1,8 +1,24 @@
-"""The events of a training, as frozen dataclasses of plain values."""
+"""The events of a training, as frozen dataclasses of plain values within bounds, which hold where they are read."""
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, Strict, TypeAdapter
+
+from regstudio.schema import Count, Name, Number, SchemaError, Seconds, Text, validate
+
+
+def _without_null(values: object) -> object:
+    """Leave out what was not finite when it was written: JSON has no NaN."""
+    return {name: value for name, value in values.items() if value is not None} if isinstance(values, dict) else values
+
+
+Place = Annotated[int, Strict(), Field(ge=0, le=10**9)]  # an epoch, or a step within one
+Scale = Annotated[int, Strict(), Field(ge=1, le=8)]
+Flag = Annotated[bool, Strict()]
+Losses = Annotated[dict[Name, Number], BeforeValidator(_without_null), Field(max_length=64)]
+Metrics = Annotated[dict[Name, Number], BeforeValidator(_without_null), Field(max_length=10_000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,26 +29,26 @@ class RunStarted:
     4 means images a fourth as wide. Empty in records of older versions.
     """
 
-    run: str
-    device: str
-    parameters: int
-    train_cases: int
-    validation_cases: int
-    epochs: int
-    steps_per_epoch: int
-    epoch: int
-    step: int
-    resumed: bool
-    scale_steps: dict[str, int] = field(default_factory=dict)
+    run: Text
+    device: Text
+    parameters: Count
+    train_cases: Place
+    validation_cases: Place
+    epochs: Place
+    steps_per_epoch: Place
+    epoch: Place
+    step: Place
+    resumed: Flag
+    scale_steps: dict[Annotated[str, Field(pattern="^[1248]$")], Count] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageAligned:
     """The affine map of image `number` of `total` was found; all come before the first step."""
 
-    number: int
-    total: int
-    image: str
+    number: Place
+    total: Place
+    image: Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,24 +58,24 @@ class StepDone:
     Its images were `scale` times smaller than the data; losses of different scales cannot be compared.
     """
 
-    epoch: int
-    step: int
-    losses: dict[str, float]
-    seconds: float
-    scale: int = 1
+    epoch: Place
+    step: Place
+    losses: Losses
+    seconds: Seconds
+    scale: Scale = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairValidated:
     """Validation pair `number` of `total` was scored; `dice` is None if it has no labels to score."""
 
-    epoch: int
-    number: int
-    total: int
-    case: str
-    dice_before: float | None
-    dice: float | None
-    njd_percent: float
+    epoch: Place
+    number: Place
+    total: Place
+    case: Text
+    dice_before: Number | None
+    dice: Number | None
+    njd_percent: Number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,30 +86,30 @@ class EpochDone:
     step, the coarsest.
     """
 
-    epoch: int
-    epochs: int
-    seconds: float
-    losses: dict[str, float]
-    metrics: dict[str, float] = field(default_factory=dict)
-    best: bool = False
-    scale: int = 1
+    epoch: Place
+    epochs: Place
+    seconds: Seconds
+    losses: Losses
+    metrics: Metrics = field(default_factory=dict)
+    best: Flag = False
+    scale: Scale = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSaved:
     """A checkpoint was saved at `path`; `step` counts within the epoch after `epoch`, 0 at the end of an epoch."""
 
-    path: str
-    epoch: int
-    step: int = 0
+    path: Text
+    epoch: Place
+    step: Place = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreviewSaved:
     """The registration of the preview's pair after `epoch` was saved at `path`: see Run.preview_path."""
 
-    path: str
-    epoch: int
+    path: Text
+    epoch: Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,13 +117,13 @@ class RunFinished:
     """The last event of a run: "finished", "stopped" by the user, or "failed"; `message` is for the user."""
 
     reason: Literal["finished", "stopped", "failed"]
-    message: str
+    message: Text
 
 
 TrainEvent = (
     RunStarted | ImageAligned | StepDone | PairValidated | EpochDone | CheckpointSaved | PreviewSaved | RunFinished
 )
-_TYPES: dict[str, type[TrainEvent]] = {kind.__name__: kind for kind in get_args(TrainEvent)}
+_TYPES: dict[str, TypeAdapter[TrainEvent]] = {kind.__name__: TypeAdapter(kind) for kind in get_args(TrainEvent)}
 
 
 def training_position(event: TrainEvent) -> tuple[float, float]:
@@ -132,7 +148,9 @@ def event_to_dict(event: TrainEvent) -> dict[str, Any]:
     return {"event": type(event).__name__, **asdict(event)}
 
 
-def event_from_dict(record: dict[str, Any]) -> TrainEvent:
-    """Return the event of an `event_to_dict` record; ignores "time". Raises KeyError or TypeError for other records."""
-    values = {name: value for name, value in record.items() if name not in ("event", "time")}
-    return _TYPES[record["event"]](**values)
+def event_from_dict(record: object) -> TrainEvent:
+    """Return the event of an `event_to_dict` record; ignores what else it holds. Raises SchemaError if it is none."""
+    kind = record.get("event") if isinstance(record, dict) else None
+    if not isinstance(kind, str) or kind not in _TYPES:
+        raise SchemaError("it is no event")
+    return validate(record, _TYPES[kind])

@@ -4,21 +4,22 @@ import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from regstudio.files import is_within
 from regstudio.runs.events import RunStarted, TrainEvent, event_from_dict, training_position
 
 BLOCK_BYTES = 2**18  # read, and parsed, at once: other threads wait for no longer than that takes
 
 
 class LineReader:
-    """Reads the lines of a file that grows, incrementally."""
+    """Reads the lines of a file that grows, incrementally; where it links out of `folder`, there are none."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, folder: Path | None = None) -> None:
+        self._path, self._folder = path, folder or path.parent
         self._offset = 0
 
     def blocks(self) -> Iterator[list[bytes]]:
         """Yield the whole lines written since the last call, without their ends, in blocks."""
-        if not self._path.is_file():
+        if not is_within(self._path, self._folder):
             return
         with self._path.open("rb") as file:
             file.seek(self._offset)
@@ -66,5 +67,5 @@ def parse_event(line: bytes) -> TrainEvent | None:
     """Return the event of a line of events.jsonl; None for a damaged line."""
     try:
         return event_from_dict(json.loads(line))
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, RecursionError):
         return None

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from pydantic import TypeAdapter
 
 from regstudio.config import TrainConfig, build_config, extend_epochs, read_config, settings
 from regstudio.errors import ConfigError, DiskFullError, RunError
-from regstudio.files import append, name_full_disk, write_text
+from regstudio.files import append, is_within, name_full_disk, write_text
 from regstudio.runs import lock
 from regstudio.runs.events import (
     ImageAligned,
@@ -24,7 +25,10 @@ from regstudio.runs.events import (
     event_to_dict,
 )
 from regstudio.runs.follower import Follower
+from regstudio.schema import SchemaError, parse, read_bytes
 from regstudio.temporary import remove_leftovers
+
+_RECORD: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,16 @@ class Run:
     def config(self) -> TrainConfig:
         """Read the run's TrainConfig; raises RunError if it is missing or damaged."""
         try:
-            return read_config(json.loads(self.config_path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, ConfigError) as error:
+            if self.config_path.exists() and not self.holds(self.config_path):
+                raise SchemaError("it is no file of this folder")
+            record = parse(read_bytes(self.config_path), _RECORD)
+            return read_config(record)
+        except (OSError, SchemaError, ConfigError) as error:
             raise RunError(f"{self.config_path}: cannot be read ({error}).") from error
+
+    def holds(self, path: Path) -> bool:
+        """Whether a file is there and this run's own; what links out of the run's folder is not."""
+        return is_within(path, self.path)
 
     def write_config(self, config: TrainConfig) -> None:
         """Write config.json, with absolute paths."""
@@ -120,7 +131,14 @@ class Run:
         return Follower(self.events_path, without=(StepDone, PairValidated, ImageAligned))
 
     def lock(self) -> FileLock:
-        """Acquire and return the lock against a second trainer; raises RunError if another process holds it."""
+        """Acquire and return the lock against a second trainer.
+
+        Raises RunError if another process holds it, or if what the trainer would write lies outside the run's folder.
+        """
+        folder = self.path.resolve()
+        for path in (self.events_path, self.log_path, self.last_path, self.pair_path):
+            if not path.resolve().is_relative_to(folder):
+                raise RunError(f"{path}: links out of the run's folder, and nothing is written there. Remove the link.")
         try:
             held = lock.acquire(self.path / ".lock")
         except OSError as error:
@@ -185,7 +203,11 @@ def resumed_config(run: Run, changes: Mapping[str, Any]) -> TrainConfig:
 def open_run(path: Path) -> Run:
     """Return the run at `path`; raises RunError if there is none."""
     run = Run(path.resolve())
-    if not run.config_path.is_file():
+    try:
+        found = run.config_path.is_file()
+    except (OSError, ValueError):  # a name that no folder can have
+        found = False
+    if not found:
         raise RunError(f"{path}: is not a run; a run is a folder with a config.json, such as ./runs/NAME.")
     return run
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 MAX_TERMS = 64  # of the loss; a record with more names is none of ours
+MAX_NUMBER = 10**9  # of an epoch, a step and its seconds
 NUMBERS = ("scale", "epoch", "step", "seconds")
 SCALES = (1, 2, 4, 8)
 
@@ -77,7 +78,7 @@ def _columns(records: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Column], d
     scales = [record.get("scale", 1) for record in records]  # older runs do not tell it
     rows = list(map(itemgetter(*NUMBERS[1:]), records))
     numbers = dict(zip(NUMBERS, [*_matrix([(scale,) for scale in scales]), *_matrix(rows)], strict=True))
-    if any(not ((column >= 0) & (column < 2**53)).all() for column in numbers.values()):
+    if any(not ((column >= 0) & (column <= MAX_NUMBER)).all() for column in numbers.values()):
         raise ValueError("a number of a step is out of bounds")
     if not np.isin(numbers["scale"], SCALES).all():
         raise ValueError("there is no such image scale")

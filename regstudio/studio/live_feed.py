@@ -1,5 +1,6 @@
 """Answers the polls of the live panel: of a run's curves, log and previews, only what is new to the asking page."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,11 +54,14 @@ class Feed:
         fields = request if isinstance(request, Mapping) else {}
         try:
             run, epoch = self._run(fields), count(fields, "epoch")
-            if run is None or not run.preview_path(epoch).is_file() or not run.pair_path.is_file():
+            if run is None or not run.holds(run.preview_path(epoch)) or not run.holds(run.pair_path):
                 raise RunError(f"There is no preview of epoch {epoch}. It is drawn at the end of the epoch.")
             pair, result = (read_arrays(path, MAX_PREVIEW_BYTES) for path in (run.pair_path, run.preview_path(epoch)))
             aspect = self._aspects.get(run.path, lambda: self._aspect(run))
-            return {"epoch": epoch, "pictures": draw(pair | result, aspect)}
+            try:
+                return {"epoch": epoch, "pictures": draw(pair | result, aspect)}
+            except ValueError as error:
+                raise RunError(f"{run.preview_path(epoch)}: is no preview ({error}). Delete it.") from None
         except RegStudioError as error:
             return {"error": str(error)}
 
@@ -97,7 +101,7 @@ class Feed:
         if isinstance(name, str):
             return self._studio.run(name)
         run = self._current()
-        return run if run and run.config_path.is_file() else None
+        return run if run and run.holds(run.config_path) else None
 
     def _current(self) -> Run | None:
         """Return this process's run while it trains, else the one that another process trains, else the latest."""
@@ -140,7 +144,7 @@ class Feed:
 
 
 def _advice(run: Run, curves: RunCurves) -> str:
-    if not run.last_path.is_file():
+    if not run.holds(run.last_path):
         return "There is no checkpoint to go on from. Change what the message names, and press Start."
     return (
         f"The run is saved up to epoch {curves.epochs_done} and can be used. To take it up again from there, press "
@@ -156,10 +160,11 @@ def _memory(device: str) -> dict[str, int | None]:
     if status.exists():
         line = next((line for line in status.read_text().splitlines() if line.startswith("VmRSS:")), None)
         memory["process"] = 1024 * int(line.split()[1]) if line else None
-    if device.startswith("cuda"):
+    if found := re.match(r"cuda(?::(\d{1,3}))?\b", device):
         import torch
 
-        place = torch.device(device.split()[0])
-        memory["device"] = torch.cuda.memory_reserved(place)
-        memory["device_total"] = torch.cuda.get_device_properties(place).total_memory
+        index = int(found[1] or 0)
+        if torch.cuda.is_available() and index < torch.cuda.device_count():  # the run may be another machine's
+            memory["device"] = torch.cuda.memory_reserved(index)
+            memory["device_total"] = torch.cuda.get_device_properties(index).total_memory
     return memory

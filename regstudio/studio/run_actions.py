@@ -1,6 +1,7 @@
 """What the Runs tab does with runs: list, compare, annotate, rename, delete (move to the trash), zip, resume."""
 
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -10,9 +11,10 @@ from pathlib import Path
 from regstudio.config import build_config
 from regstudio.errors import RunError
 from regstudio.files import atomic_path, write_text
-from regstudio.runs.catalogue import RunSummary
+from regstudio.runs.catalogue import UNREADABLE, RunSummary
 from regstudio.runs.events import EpochDone
 from regstudio.runs.run import Run
+from regstudio.schema import SchemaError, read_bytes
 from regstudio.studio.studio import Studio
 
 TRASH = ".trash"
@@ -41,6 +43,8 @@ def row(run: RunSummary, step: str = "", seconds: float | None = None) -> list[s
 
     Within an epoch, `step` says how far it has come and `seconds` how long the run has trained by now.
     """
+    if run.state == UNREADABLE:
+        return [run.name, f"cannot be read: {run.message}", "", None, None, "", "", "", ""]
     settings = ", ".join(f"{name}={value}" for name, value in run.settings.items())
     return [
         run.name,
@@ -88,18 +92,23 @@ def _data(run: Run) -> dict[str, str]:
 
 def read_note(run: Run) -> str:
     """Return the user's note on the run; empty if there is none."""
+    if not run.holds(_note_path(run)):
+        return ""
     try:
-        return _note_path(run).read_text(encoding="utf-8")
-    except (FileNotFoundError, UnicodeDecodeError):
+        return read_bytes(_note_path(run)).decode(errors="replace")[:MAX_NOTE_LENGTH]
+    except SchemaError:
         return ""
 
 
 def write_note(run: Run, note: str) -> None:
-    """Write the note into the run's folder; raises RunError if it is too long."""
-    note = note.strip()
+    """Write the note into the run's folder; raises RunError if it is too long, or cannot be written."""
+    note = note.strip().encode(errors="replace").decode()
     if len(note) > MAX_NOTE_LENGTH:
         raise RunError(f"The note has {len(note)} characters; {MAX_NOTE_LENGTH} is the most.")
-    write_text(_note_path(run), note)
+    try:
+        write_text(_note_path(run), note)
+    except OSError as error:
+        raise RunError(f"{_note_path(run)}: cannot be written ({error.strerror or error}). Remove it.") from None
 
 
 def rename(run: Run, name: str) -> Run:
@@ -109,10 +118,13 @@ def rename(run: Run, name: str) -> Run:
     target = Run(run.path.with_name(name))
     if not name or target.path.parent != run.path.parent:
         raise RunError("A run needs a name without slashes.")
-    if target.path.exists():
+    if os.path.lexists(target.path):
         raise RunError(f"There is a run named {name} already. Choose another name.")
     _refuse_training(run, "renamed")
-    run.path.rename(target.path)
+    try:
+        run.path.rename(target.path)
+    except OSError as error:
+        raise RunError(f"{run.path} cannot be named {name} ({error.strerror or error}). Choose another name.") from None
     target.write_config(config)
     return target
 

@@ -23,7 +23,7 @@ def checkpoint_of(studio: Studio, run: Run) -> Path:
     """Return the checkpoint to evaluate: the best, else the last; raises RunError if there is none."""
     if studio.read_only:
         raise RunError("This page only shows runs.")
-    path = next((path for path in (run.best_path, run.last_path) if path.is_file()), None)
+    path = next((path for path in (run.best_path, run.last_path) if run.holds(path)), None)
     if path is None:
         raise RunError(f"{run.path.name}: has no checkpoint yet. The first one comes at the end of the first epoch.")
     return path
@@ -35,6 +35,8 @@ def write(studio: Studio, run: Run, progress: Progress = lambda results, total: 
     `progress` wraps the iterable of results; it also gets their number, as tqdm does.
     """
     checkpoint, config = checkpoint_of(studio, run), run.config()
+    if folder_of(run).is_symlink():
+        raise RunError(f"{folder_of(run)}: links out of the run's folder, and nothing is written there. Remove it.")
     studio.allowed(str(config.layout.data_base_dir))
     index = studio.index(config)
     reference, total = index.reference, len(index.evaluated)
@@ -53,7 +55,7 @@ def write(studio: Studio, run: Run, progress: Progress = lambda results, total: 
 
 def copied(run: Run, folder: Path) -> list[str]:
     """Copy the run's report into `folder`, where the page may serve it; return the files, none without a report."""
-    files = [path for name in FILES if (path := folder_of(run) / name).is_file() and not path.is_symlink()]
+    files = [path for name in FILES if run.holds(path := folder_of(run) / name)]
     target = folder / run.path.name
     target.mkdir(parents=True, exist_ok=True)
     return [str(shutil.copy(path, target)) for path in files]

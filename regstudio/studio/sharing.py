@@ -86,7 +86,7 @@ class Share:
 
     def start(self, names: Iterable[str] = ()) -> None:
         """Share these runs, or all runs, to look at; raises RunError if there are none."""
-        chosen = list(names) or [run.name for run in self._studio.runs()]
+        chosen = list(names) or [run.path.name for run in self._studio.run_folders()]
         if not chosen:
             raise RunError("There is no run to share yet: train one first.")
         shared = self._studio.shared(chosen)

@@ -15,11 +15,12 @@ from regstudio.config import TrainConfig, build_config
 from regstudio.data.check_report import CheckReport
 from regstudio.data.decoder import read_apart
 from regstudio.data.layout import DataIndex, Layout, index_folder
-from regstudio.data.problems import Problem
+from regstudio.data.problems import Problem, is_unicode
 from regstudio.errors import ConfigError, RunError
 from regstudio.runs.catalogue import RunCatalogue, RunSummary
 from regstudio.runs.events import TrainEvent
 from regstudio.runs.run import Run, open_run
+from regstudio.schema import shortened
 from regstudio.studio.workspace import Workspace
 from regstudio.temporary import remove_leftovers
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from regstudio.training.job import TrainJob
 
 UPLOADS = "data_uploads"  # the folder of uploaded data sets, below the first root
+MAX_NAME = 256  # letters of a run's
 MAX_OPENED = 1000  # images of either set
 MAX_TABS = 200  # of browsers, whose workspaces are kept
 _TAB = re.compile(r"[\w-]{1,64}")
@@ -158,11 +160,22 @@ class Studio:
 
     def run(self, name: str) -> Run:
         """Return the run of that name in the runs folder; raises RunError if there is none."""
-        path = (self.runs_dir / name.replace("\0", "")).resolve()
+        try:
+            path = (self.runs_dir / name).resolve() if len(name) < MAX_NAME else Path()
+        except (OSError, ValueError, RuntimeError):  # a name that no folder can have, or a link to itself
+            path = Path()
         hidden = self.shown is not None and path.name not in self.shown
-        if not name or path.parent != self.runs_dir or hidden:
-            raise RunError(f"{name!r} is not the name of a run in {self.runs_dir}.")
+        if not name or path.parent != self.runs_dir or hidden or not is_unicode(name):
+            raise RunError(f"{shortened(name)} is not the name of a run in {self.runs_dir}.")
         return open_run(path)
+
+    def run_folders(self) -> list[Run]:
+        """Return the runs that `run` opens, the newest first, without reading what they hold."""
+        paths = self.runs_dir.iterdir() if self.runs_dir.is_dir() else ()
+        shown = [Run(path) for path in paths if self.shown is None or path.name in self.shown]
+        runs = [run for run in shown if is_unicode(run.path) and run.path.resolve().parent == self.runs_dir]
+        runs = [run for run in runs if run.holds(run.config_path)]
+        return sorted(runs, key=lambda run: run.config_path.stat().st_mtime, reverse=True)
 
     def runs(self) -> list[RunSummary]:
         """Return a summary of every run that may be shown, the newest first."""

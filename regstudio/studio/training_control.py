@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from regstudio.data.check_report import CheckReport
+from regstudio.data.problems import shown_path
 from regstudio.errors import ConfigError, DataError, RunError
 from regstudio.runs.events import EpochDone
 from regstudio.runs.run import Run, resumed_config
@@ -47,7 +48,7 @@ def situation(studio: Studio, workspace: Workspace) -> str:
     """Return a text that changes whenever the tab must be redrawn; cheap enough for every tick."""
     job = studio.known_job
     runs = studio.runs_dir
-    names = sorted(path.name for path in runs.iterdir()) if runs.is_dir() else []
+    names = sorted(shown_path(path.name) for path in runs.iterdir()) if runs.is_dir() else []
     run = job.run.path.name if job and job.run else ""
     return "\n".join([state(studio), run, str(workspace.config.layout), *names])
 
@@ -82,7 +83,7 @@ def resumable(studio: Studio) -> list[tuple[str, str]]:
     return [
         (f"{run.name} ({run.state} after {run.epochs_done} of {run.epochs} epochs)", run.name)
         for run in studio.runs()
-        if run.state in RESUMABLE and studio.run(run.name).last_path.is_file()
+        if run.state in RESUMABLE and Run(run.path).holds(Run(run.path).last_path)
     ]
 
 
@@ -135,7 +136,7 @@ def resume(studio: Studio, name: object, epochs: int | None = None) -> Run:
     run = studio.run(name)
     if run.is_training():
         raise RunError(f"{name} is training now and cannot be resumed. Stop it first.")
-    if not run.last_path.is_file():
+    if not run.holds(run.last_path):
         raise RunError(f"{run.path}: nothing was saved to go on from. Start a new run.")
     config = resumed_config(run, {} if epochs is None else {"epochs": epochs})
     done = max((event.epoch for event in studio.milestones(run) if isinstance(event, EpochDone)), default=0)

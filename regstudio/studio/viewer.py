@@ -71,13 +71,7 @@ class Viewer:
 
     def runs(self) -> list[str]:
         """Return the names of the runs that have a checkpoint, the newest first."""
-        folder = self._studio.runs_dir
-        runs = [Run(path) for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-        shown = self._studio.shown
-        runs = [run for run in runs if run.config_path.is_file() and _best_and_last(run)]
-        runs = [run for run in runs if shown is None or run.path.name in shown]
-        runs.sort(key=lambda run: run.config_path.stat().st_mtime, reverse=True)
-        return [run.path.name for run in runs]
+        return [run.path.name for run in self._studio.run_folders() if _best_and_last(run)]
 
     def checkpoints(self, run: str) -> list[str]:
         """Return the checkpoints of a run as "best", "last" and the numbers of epochs, the newest first."""
@@ -225,9 +219,10 @@ def _uncached_reader(config: TrainConfig, fixed: Case, **reading: Any) -> PairRe
 
 def _best_and_last(run: Run) -> dict[str, Path]:
     paths = {"best": run.best_path, "last": run.last_path}
-    return {name: path for name, path in paths.items() if path.is_file()}
+    return {name: path for name, path in paths.items() if run.holds(path)}
 
 
 def _epoch_files(run: Run) -> list[Path]:
     first = run.epoch_path(0)
-    return [path for path in first.parent.glob("epoch_*.pt") if path.stem.removeprefix("epoch_").isdecimal()]
+    numbered = (path for path in first.parent.glob("epoch_*.pt") if path.stem.removeprefix("epoch_").isdecimal())
+    return [path for path in numbered if run.holds(path)]

@@ -4,6 +4,7 @@ Ctrl-C saves a training before it ends.
 """
 
 import os
+import socket
 import threading
 import webbrowser
 from pathlib import Path
@@ -30,7 +31,13 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 )
 @click.option("--data_base_dir", type=FOLDER, default=Path("./data/"), show_default=True, help="data folder to open")
 @click.option("--runs_dir", type=FOLDER, default=Path("./runs"), show_default=True, help="folder of all runs")
-@click.option("--host", default="127.0.0.1", show_default=True, help="address to listen on")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    callback=lambda context, option, host: _checked_host(host),
+    help="address to listen on",
+)
 @click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True, help="or the next free one")
 @click.option("--browser/--no-browser", default=True, help="open the page in the browser  [default: on]")
 @click.option("--share", is_flag=True, help="share the runs through a public link, to look at only")
@@ -75,6 +82,21 @@ def main(*, host: str, port: int, browser: bool, share: bool, share_studio: bool
     link.stop()
     page.close()
     raise SystemExit(signals.exit_code)
+
+
+def _checked_host(host: str) -> str:
+    """Return an address that this machine can listen on; raises click.BadParameter for any other."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as place:
+            place.bind(address)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise click.BadParameter(
+            f"{host}: is no address of this machine ({reason}). "
+            "Take 127.0.0.1 for this machine alone, or 0.0.0.0 for all that reach it."
+        ) from None
+    return host
 
 
 def _said(port: int, wanted: int) -> int:

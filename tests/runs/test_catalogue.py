@@ -44,11 +44,13 @@ def test_runs_are_listed_with_state_and_figures(quick_config: Configs) -> None:
     assert (summaries["stopped"].epochs_done, summaries["killed"].best_dice) == (1, None)
 
 
-def test_damaged_runs_and_missing_folders_are_passed_over(quick_config: Configs) -> None:
+def test_a_damaged_run_is_a_line_that_says_why(quick_config: Configs) -> None:
     runs_dir = quick_config().run.runs_dir
     assert RunCatalogue(runs_dir).summaries() == []
     create_run(quick_config(run_name="bad")).config_path.write_text("{")
-    assert RunCatalogue(runs_dir).summaries() == []
+    (summary,) = RunCatalogue(runs_dir).summaries()
+    assert (summary.name, summary.state) == ("bad", "unreadable")
+    assert summary.message.startswith("config.json: is not JSON")
 
 
 @pytest.mark.parametrize("order", [["a", "b"], ["b", "a"]])

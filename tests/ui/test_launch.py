@@ -9,9 +9,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
 from regstudio.runs.events import StepDone
 from regstudio.runs.run import Run
+from regstudio.ui.launch import main
 from tests.browser import unused_port
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch.py"
@@ -137,3 +139,10 @@ def wait_until(holds) -> None:
     while not holds():
         assert time.monotonic() < give_up
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no such name.invalid", "256.1.1.1", "x" * 300])
+def test_an_address_of_another_machine_is_named(host: str) -> None:
+    result = CliRunner().invoke(main, ["--host", host])
+    assert result.exit_code == 2
+    assert f"{host}: is no address of this machine" in result.output

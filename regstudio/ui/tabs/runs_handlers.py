@@ -14,6 +14,8 @@ from regstudio.studio.studio import Studio
 from regstudio.temporary import lasting_folder
 from regstudio.ui.handlers import shown_to_user
 
+SETTLED = ("finished", "unreadable")  # states of runs that have no epoch under way
+
 
 class RunsHandlers:
     """The handlers; every argument comes from a browser and is validated."""
@@ -26,7 +28,7 @@ class RunsHandlers:
     def look(self, selected: Sequence[str] | None, seen: Any) -> tuple[Any, Any, Any, Any]:
         """List the runs, if anything changed since this page last did."""
         rows = [
-            run_actions.row(run, *(self._feed.within_epoch(run.name) if run.state != "finished" else ()))
+            run_actions.row(run, *(self._feed.within_epoch(run.name) if run.state not in SETTLED else ()))
             for run in self._studio.runs()
         ]
         if rows == seen:

@@ -59,7 +59,7 @@ def build(studio: Studio, share: Share) -> None:
 
     @shown_to_user()
     def listed() -> Any:
-        return gr.Dropdown(choices=[run.name for run in studio.runs()])
+        return gr.Dropdown(choices=[run.path.name for run in studio.run_folders()])
 
     shown = [message, access, link, user, password, start, stop, seen]
     start.click(begin, runs, None, **QUIET).success(look, seen, shown, **QUIET)
