@@ -52,12 +52,33 @@ function smoothed(x, y, amount, scale) {
   });
 }
 
+// The range of a logarithmic axis, or null where a curve goes below 0. A few tiny values, as the first of Grad are, do not
+// make the rest flat: each curve's axis begins near its twentieth part.
+function logRange(curves) {
+  let low = Infinity, high = 0;
+  for (const curve of curves) {
+    const values = curve.filter((value) => value != null).sort((one, other) => one - other);
+    if (values[0] < 0) return null;
+    const above = values.filter((value) => value > 0);
+    if (!above.length) continue;
+    low = Math.min(low, above[Math.floor(above.length / 20)]);
+    high = Math.max(high, above[above.length - 1]);
+  }
+  return high ? [Math.log10(low / 1.5), Math.log10(high * 1.5)] : [-1, 1];
+}
+
 function draw_losses() {
-  const by = find(".by").value, log = find(".log-scale").checked, amount = Number(find(".smoothing").value);
+  const by = find(".by").value, wanted = find(".log-scale").checked, amount = Number(find(".smoothing").value);
   const { x, scale, terms } = losses(), traces = [];
+  const above = (name, values) => {
+    const floor = last.floor?.[name] ?? 0;
+    return values.map((value) => (value == null ? null : value - floor));
+  };
+  const range = wanted ? logRange(Object.entries(terms).map(([name, values]) => above(name, values))) : null;
+  const log = range !== null, bottom = log ? 10 ** range[0] : 0;
   Object.entries(terms).forEach(([name, values], place) => {
     const floor = log ? last.floor?.[name] ?? 0 : 0, line = seriesStyle(place);
-    const y = floor ? values.map((value) => (value == null ? null : value - floor)) : values;
+    const y = log ? above(name, values).map((value) => (value === 0 ? bottom : value)) : values;  // 0 lies at the bottom
     const title = (TERMS[name] ?? name) + (floor ? ` + ${-floor}` : "");
     if (amount > 0 && by === "steps") {
       traces.push({
@@ -71,7 +92,8 @@ function draw_losses() {
     });
   });
   Plotly.react(charts.loss, traces, layout(`${last.run} ${by} ${log}`, {
-    xaxis: { title: { text: by === "steps" ? "step" : "epoch" }, rangemode: "tozero" }, yaxis: { type: log ? "log" : "linear" }, ...scaleLines(x, scale),
+    xaxis: { title: { text: by === "steps" ? "step" : "epoch" }, rangemode: "tozero" }, ...scaleLines(x, scale),
+    yaxis: log ? { type: "log", range } : { type: "linear", ...(wanted ? { title: { text: "not logarithmic: below 0" } } : {}) },
   }), CHART_OPTIONS);
 }
 

@@ -149,3 +149,38 @@ def test_the_loss_is_cut_where_the_images_become_larger(live: Callable[..., Any]
     )
     assert lines == [3]
     assert words == ["images at 1/2 size", "images at full size"]
+
+
+def logarithmic(page: Any) -> dict[str, Any]:
+    page.check("#live .log-scale")
+    axis: dict[str, Any] = page.evaluate("document.querySelector('[data-chart=loss]').layout.yaxis")
+    return axis
+
+
+def with_terms(**terms: list[float]) -> Callable[[dict[str, Any]], None]:
+    def change(answer: dict[str, Any]) -> None:
+        count = len(next(iter(terms.values())))
+        answer["steps"] = {"x": list(range(1, count + 1)), "scale": [1] * count, "terms": terms}
+        answer["epochs"][0]["losses"] = {}
+
+    return change
+
+
+def test_on_a_logarithmic_axis_no_curve_vanishes_and_a_tiny_first_value_flattens_none(
+    live: Callable[..., Any],
+) -> None:
+    page = live(with_terms(mi=[-0.5] * 50, grad=[1e-12] + [0.01] * 49, fold=[0.0] * 50))
+    axis = logarithmic(page)
+    low, high = axis["range"]
+    assert axis["type"] == "log"
+    assert -2.5 < low < -2
+    assert high < 1
+    drawn = traces(page, "loss")
+    assert drawn["mi + 3.47"]["y"] == pytest.approx([2.97] * 50)
+    assert min(drawn["fold"]["y"]) == pytest.approx(10**low)
+
+
+def test_where_a_curve_goes_below_0_the_axis_stays_linear_and_says_so(live: Callable[..., Any]) -> None:
+    axis = logarithmic(live(with_terms(grad=[0.5, -0.5])))
+    assert axis["type"] == "linear"
+    assert axis["title"]["text"] == "not logarithmic: below 0"
