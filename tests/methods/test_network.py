@@ -166,3 +166,13 @@ def test_cuda_gives_what_the_cpu_gives(image: np.ndarray, label: np.ndarray) -> 
     on_cuda = register(load_method(constant_flow(2, -3), device="cuda"), image, image, moving_label=label)
     np.testing.assert_allclose(on_cuda.warped, shifted(image), atol=1e-4)
     np.testing.assert_array_equal(on_cuda.warped_label, shifted(label))
+
+
+def test_a_flow_that_is_not_finite_warps_nothing(image: np.ndarray) -> None:
+    """Weights may be finite numbers, and yet too large for what is computed with them."""
+    weights = CorrMLP(2, 4).state_dict()
+    weights["heads.3.bias"] = torch.full((2,), 3e38)
+    network = {"encoder_channels": 2, "decoder_channels": 4}
+    method = load_method(Checkpoint(weights=weights, network=network), device="cpu")
+    with pytest.raises(DataError, match="not made of finite numbers"):
+        register(method, image, image)
