@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 MAX_TERMS = 64  # of the loss; a record with more names is none of ours
 MAX_NUMBER = 10**9  # of an epoch, a step and its seconds
@@ -37,7 +38,7 @@ class StepColumns:
     def add_lines(self, lines: Sequence[bytes]) -> int:
         """Add the steps of these lines of events.jsonl but for damaged ones; return their number."""
         try:
-            records = json.loads(b"[" + b",".join(lines) + b"]")
+            records = orjson.loads(b"[" + b",".join(lines) + b"]")
         except (ValueError, RecursionError):
             records = [record for line in lines if (record := _parsed(line)) is not None]
         return self.add(records)
