@@ -17,11 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from regstudio.drawing.colours import FIXED_COLOUR, GRID_ON_WHITE, MOVING_COLOUR
+from regstudio.drawing.thumbnails import Spacing, aspect_of
 
 Array = npt.NDArray[Any]
-Spacing = tuple[float, float]
 
-MAX_ASPECT = 20.0  # of a pixel; what a damaged header says beyond would make pictures without end
 COLUMNS = ("fixed", "moving (before)", "warped (after)", "overlay before", "overlay after", "deformed grid")
 DPI = 100
 WIDTH, LEFT, TOP, BOTTOM = 16.0, 0.35, 0.4, 0.4  # inches: the figure, and its margins for names, titles and legend
@@ -118,13 +117,6 @@ class Comparison:
     dice: float | None = None
     aspect: float = 1.0
     moving_aspect: float = 1.0
-
-
-def aspect_of(spacing: Spacing | None) -> float:
-    """Return the height of a pixel over its width; 1 where nothing is known."""
-    rows, columns = spacing or (1.0, 1.0)
-    ratio = rows / columns if rows > 0 and columns > 0 else 1.0
-    return min(max(ratio, 1 / MAX_ASPECT), MAX_ASPECT)
 
 
 def comparison(registration: Registered) -> Comparison:

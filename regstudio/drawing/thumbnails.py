@@ -10,6 +10,16 @@ from regstudio.drawing.colours import Colour, label_colours
 
 Array = npt.NDArray[Any]
 Picture = npt.NDArray[np.uint8]
+Spacing = tuple[float, float]  # of rows and columns
+
+MAX_ASPECT = 20.0  # of a pixel; what a damaged header says beyond would make pictures without end
+
+
+def aspect_of(spacing: Spacing | None) -> float:
+    """Return the height of a pixel over its width; 1 where nothing is known."""
+    rows, columns = spacing or (1.0, 1.0)
+    ratio = rows / columns if rows > 0 and columns > 0 else 1.0
+    return min(max(ratio, 1 / MAX_ASPECT), MAX_ASPECT)
 
 
 def thumbnail(

@@ -16,8 +16,7 @@ from regstudio.data.geometry import Facing
 from regstudio.data.layout import Case, DataIndex
 from regstudio.data.problems import FileError, Problem, shown_path
 from regstudio.drawing.colours import Colour, hexadecimal, label_colours
-from regstudio.drawing.overlay import aspect_of
-from regstudio.drawing.thumbnails import Picture, thumbnail
+from regstudio.drawing.thumbnails import Picture, aspect_of, thumbnail
 from regstudio.studio.page_words import on_the_page
 
 PAGE_SIZE = 24  # thumbnails

@@ -13,9 +13,7 @@ from PIL import Image
 
 from regstudio.drawing.case_row import case_row
 from regstudio.drawing.overlay import (
-    MAX_ASPECT,
     Comparison,
-    aspect_of,
     before_after,
     comparison,
     deformed_grid,
@@ -23,6 +21,7 @@ from regstudio.drawing.overlay import (
     overlay,
 )
 from regstudio.drawing.preview import draw
+from regstudio.drawing.thumbnails import MAX_ASPECT, aspect_of
 
 
 def test_an_overlay_is_grey_where_equal_magenta_and_green_elsewhere() -> None:

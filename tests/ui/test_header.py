@@ -16,13 +16,3 @@ def test_it_says_when_regstudio_does_not_answer_and_goes_on_when_it_does(page: A
     page.locator("#header .now", has_text="RegStudio does not answer").wait_for()
     page.unroute("**/component_server/")
     page.wait_for_function("() => !document.querySelector('#header .now').textContent.includes('does not answer')")
-
-
-@pytest.mark.parametrize("width", [1280, 1920, 2560])
-def test_the_window_is_used_and_the_page_is_centred(page: Any, studio_server: Served, width: int) -> None:
-    page.set_viewport_size({"width": width, "height": 800})
-    page.goto(studio_server.url)
-    page.wait_for_selector("#data-gallery img")
-    box = page.locator("#tabs").bounding_box()
-    assert box["width"] > min(width, 1900) - 100
-    assert box["x"] == pytest.approx(width - box["x"] - box["width"], abs=20)  # but for the scroll bar
