@@ -22,6 +22,7 @@ COMMANDS = {
     "apply": "regstudio.cli.apply:apply",
     "evaluate": "regstudio.cli.evaluate:evaluate",
     "export-onnx": "regstudio.cli.export:export_onnx",
+    "export-weights": "regstudio.cli.export:export_weights",
     "bench": "regstudio.cli.bench:bench",
 }
 

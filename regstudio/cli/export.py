@@ -1,4 +1,4 @@
-"""`regstudio export-onnx`: export a trained network to ONNX."""
+"""`regstudio export-onnx` and `export-weights`: a trained network to hand on."""
 
 from pathlib import Path
 
@@ -32,4 +32,15 @@ def export_onnx(checkpoint: Path, out: Path, fixed: Path | None, moving: Path | 
             raise click.UsageError("--fixed and --moving must have one size.")
     for size, difference in write(checkpoint, out, pairs=pairs).items():
         click.echo(f"{size}: the flow differs from the original's by at most {difference:.1e} pixels.")
+    click.echo(f"Wrote {out}, {out.stat().st_size / 1e6:.1f} MB.")
+
+
+@click.command()
+@click.option("--checkpoint", type=FILE, required=True, help="a .pt file, such as RUN/checkpoints/best_model.pt")
+@click.option("--out", type=FILE, required=True, help="the .pt file to write")
+def export_weights(checkpoint: Path, out: Path) -> None:
+    """Write what a network needs to register, in half precision: the smallest file to hand on."""
+    from regstudio.networks.checkpoint import load_checkpoint, save_weights
+
+    save_weights(out, load_checkpoint(checkpoint))
     click.echo(f"Wrote {out}, {out.stat().st_size / 1e6:.1f} MB.")

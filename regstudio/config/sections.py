@@ -197,7 +197,9 @@ class OptimisationSection(Section):
         description="most CPU threads that the training takes; all cores if not given",
         json_schema_extra=RESUMABLE,
     )
-    load_model: Path | None = Field(None, description="checkpoint or plain state_dict to start from")
+    load_model: Path | None = Field(
+        None, description="checkpoint or plain state_dict to start from; general: the network that comes along"
+    )
 
     @field_validator("start_scale")
     @classmethod

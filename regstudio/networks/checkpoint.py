@@ -1,7 +1,7 @@
 """Checkpoints that describe themselves: plain numbers, strings and tensors, never pickled objects."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from regstudio.config import read_config, read_network
 from regstudio.errors import CheckpointError, ConfigError
-from regstudio.files import atomic_path
+from regstudio.files import asset, atomic_path
 from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.build import build_network
 from regstudio.networks.checkpoint_file import check_weights, digest, plain_weights, read_content, whole_archive
@@ -19,6 +19,8 @@ from regstudio.schema import Count, Name, SchemaError, shortened, validate
 
 FORMAT_VERSION = 2  # 1, of version 0.1, has no checksum
 LISTED_LAYERS = 6
+REGISTERING = ("reading", "alignment", "network", "loss")  # the settings that matter to who registers
+GENERAL = "general"  # the name of the network that RegStudio brings along
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +83,29 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         torch.save({"regstudio_checkpoint": FORMAT_VERSION, "sha256": digest(content), **content}, temporary)
 
 
+def save_weights(path: Path, checkpoint: Checkpoint) -> None:
+    """Write what registers, in half precision: a third of the size, and nothing of where it was trained."""
+    halved = {name: tensor.half() for name, tensor in checkpoint.weights.items()}
+    config = {name: checkpoint.config[name] for name in REGISTERING if name in checkpoint.config}
+    save_checkpoint(path, replace(checkpoint, weights=halved, config=config, training={}))
+
+
+def general_path() -> Path:
+    """Return the file of the general network, which RegStudio brings along."""
+    return asset("weights/general.pt")
+
+
 def load_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint of ours, or the state_dict of a CorrMLP or VoxelMorph, onto the CPU.
+
+    "general", where no file has that name, is the network that RegStudio brings along.
 
     Only builtins and tensors are read (weights_only). Raises CheckpointError, which names the file, where it is
     missing, damaged, something else, or was written by a newer version.
     """
     path = Path(path)
+    if str(path) == GENERAL and not path.exists():
+        path = general_path()
     try:
         if not path.is_file():
             raise CheckpointError(f"{path}: there is no such checkpoint. Checkpoints lie in RUN/checkpoints/.")

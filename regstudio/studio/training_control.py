@@ -103,7 +103,7 @@ def start(studio: Studio, values: Mapping[str, Any], workspace: Workspace | None
     """
     _refuse_second(studio)
     workspace = workspace or studio.workspace()
-    if values.get("load_model"):
+    if values.get("load_model") and str(values["load_model"]) != "general":
         path = studio.allowed(str(values["load_model"]))
         if not path.is_file():
             raise ConfigError(f"{path}: there is no such checkpoint. Correct or empty “load model”.")

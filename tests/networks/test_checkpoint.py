@@ -162,3 +162,11 @@ def test_weights_of_another_network_say_how_to_mend_it(checkpoint: Checkpoint) -
     other = replace(checkpoint, network={"network": "voxelmorph"})
     with pytest.raises(CheckpointError, match=r"more\. Set network, encoder_channels and decoder_channels"):
         other.model()
+
+
+def test_the_network_that_comes_along_is_found_by_its_name() -> None:
+    checkpoint = load_checkpoint("general")
+    model = checkpoint.model()
+    assert model.transform == "svf"
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    assert checkpoint.training == {}
