@@ -11,6 +11,11 @@ RegStudioError
 `-- DiskFullError     a file cannot be written as its disk is full; an OSError, too
 """
 
+import re
+
+# Control characters, those that turn the direction of text, and bytes that are no UTF-8 as Python has them.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
 
 class RegStudioError(Exception):
     """Base class of the errors whose messages are shown to the user."""
@@ -46,3 +51,13 @@ class DeviceError(RegStudioError):
 
 class DiskFullError(RegStudioError, OSError):
     """A file cannot be written, because its disk is full; what was there before is unchanged."""
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """Return a text with characters that steer a terminal, or cannot be written, as \\xNN; with `lines`, \\n stays."""
+    return _UNPRINTABLE.sub(lambda found: "\n" if lines and found[0] == "\n" else _escaped(found[0]), text)
+
+
+def _escaped(letter: str) -> str:
+    code = ord(letter) - 0xDC00 if "\udc80" <= letter <= "\udcff" else ord(letter)  # a byte of a name
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"

@@ -14,6 +14,12 @@ from regstudio.temporary import new_folder, remove_leftovers_once, temporary_nam
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # no room, none for this user, none for a file of this size
 PROBE_BYTES = 2**20
+_REMEDIES = {
+    errno.EACCES: "Change its permissions.",
+    errno.EROFS: "Choose another folder.",
+    errno.ENAMETOOLONG: "Give the file a shorter name.",
+    errno.ENOENT: "Check the name.",
+}
 
 
 def cache_folder(name: str) -> Path:
@@ -122,8 +128,11 @@ def is_full(error: BaseException | None) -> bool:
 
 def system_message(error: OSError) -> str:
     """Return the message for an error of the system; it names the file."""
-    if not is_full(error) or isinstance(error, DiskFullError):
+    if isinstance(error, DiskFullError) or error.errno is None:
         return str(error)
+    if not is_full(error):
+        path = error.filename2 or error.filename or "A file"
+        return f"{path}: {error.strerror}. {_REMEDIES.get(error.errno, 'Check the disk, and the name of the file.')}"
     return f"{error.filename or 'A file'}: cannot be written, as the disk is full. Make room, then try again."
 
 

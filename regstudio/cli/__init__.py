@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from regstudio.errors import RegStudioError
+from regstudio.errors import RegStudioError, printable
 from regstudio.files import system_message
 
 COMMANDS = {
@@ -46,10 +46,10 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except RegStudioError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error), lines=True)) from error
         except OSError as error:
             # Missing permission, and the like: the system's message names the file.
-            raise click.ClickException(system_message(error)) from error
+            raise click.ClickException(printable(system_message(error), lines=True)) from error
 
 
 @click.command(
@@ -64,4 +64,4 @@ def main() -> None:
 
 
 def _show_warning(message: Warning | str, *args: Any, **kwargs: Any) -> None:
-    click.echo(f"Warning: {message}", err=True)
+    click.echo(f"Warning: {printable(str(message), lines=True)}", err=True)

@@ -7,6 +7,7 @@ import click
 
 from regstudio.cli.options import given, setting_options
 from regstudio.config import build_config
+from regstudio.errors import printable
 
 if TYPE_CHECKING:
     from regstudio.transforms.apply import SavedFlow
@@ -56,7 +57,7 @@ def apply(
         saved = known or load_flow(flow, image_picture or label_picture)
         written.append(_move(saved, points, out, inverse=inverse))
     for path in written:
-        click.echo(f"Wrote {path}.")
+        click.echo(printable(f"Wrote {path}."))
 
 
 def _move(saved: "SavedFlow", points: Path, out: Path, *, inverse: bool) -> Path:
@@ -91,5 +92,6 @@ def _move(saved: "SavedFlow", points: Path, out: Path, *, inverse: bool) -> Path
         str(line) for line, residual in zip(landmarks.lines, residuals, strict=True) if not residual <= PRECISION
     ]
     if unsolved:
-        click.echo(f"Warning: the flow could not be inverted at line {', '.join(unsolved)} of {points}.", err=True)
+        what = f"the flow could not be inverted at line {', '.join(unsolved)} of {points}."
+        click.echo(f"Warning: {printable(what)}", err=True)
     return target

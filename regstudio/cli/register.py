@@ -15,6 +15,7 @@ from regstudio.cli.options import (
     setting_options,
 )
 from regstudio.config import build_config
+from regstudio.errors import printable
 
 if TYPE_CHECKING:
     from regstudio.distributed import Group
@@ -98,11 +99,12 @@ def register(
         if result.reused:
             continue
         line = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
-        tqdm.write(f"{result.case.id}: {result.error or line}")
+        tqdm.write(printable(f"{result.case.id}: {result.error or line}"))
         if result.error:
             failures.append(result.error)
     already = f", {reused} of them before" if reused else ""
-    click.echo(f"{len(cases) - len(failures)} of {len(cases)} images registered{already}; the results are in {out}.")
+    done = f"{len(cases) - len(failures)} of {len(cases)} images registered{already}"
+    click.echo(f"{done}; the results are in {printable(str(out))}.")
     if failures:
         click.echo("\n".join([f"{len(failures)} could not be registered:", *failures]), err=True)
     raise SystemExit(1 if failures else 0)

@@ -8,7 +8,7 @@ import click
 
 from regstudio.cli.options import distributed, given, setting_options
 from regstudio.config import PRESETS, TrainConfig, build_config, preset_values
-from regstudio.errors import ConfigError
+from regstudio.errors import ConfigError, printable
 from regstudio.signals import SAVING, StopSignals
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _show(events: "Iterable[TrainEvent]") -> str:
                 bar = None
                 reason = event.reason if isinstance(event, RunFinished) else reason
         for line in log_lines(event):
-            click.echo(line, err=isinstance(event, RunFinished) and event.reason == "failed")
+            click.echo(printable(line), err=isinstance(event, RunFinished) and event.reason == "failed")
     return reason
 
 

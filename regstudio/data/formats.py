@@ -3,6 +3,7 @@
 An array is [row, column] as ITK reads the file, in every format: see regstudio.data.geometry.
 """
 
+import stat
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from regstudio.data.codecs.decoded_file import DecodedFile
 from regstudio.data.codecs.dicom import is_dicom
 from regstudio.data.codecs.signatures import refuse_other_kind
 from regstudio.data.decoder import call, is_uploaded
-from regstudio.data.geometry import AxisRule, Facing, Geometry, Turn, apart, turn_to
+from regstudio.data.geometry import AxisRule, Facing, Geometry, Turn, apart, is_plausible, turn_to
 from regstudio.data.label_ids import as_ids
 from regstudio.data.picture import Picture
 from regstudio.data.problems import NOT_UNICODE, FileError, is_unicode
@@ -202,7 +203,10 @@ def _decode(path: Path, key: str) -> DecodedFile:
     decode = _DECODERS.get(extension(path)) or (itk.decode if is_dicom(path) else None)
     if decode is None:
         raise FileError(path, "this format is not supported", f"Supported are {', '.join(EXTENSIONS)}.")
-    if path.stat().st_size == 0:
+    state = path.stat()
+    if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):
+        raise FileError(path, "is no ordinary file, but a device, a pipe or a socket", "Copy the picture into a file.")
+    if state.st_size == 0:
         raise FileError(path, "is empty (0 bytes)", "Copy or export it again.")
     return decode(path, key)
 
@@ -253,7 +257,7 @@ def _choose_plane(
 def _plane_geometry(content: DecodedFile, axes: list[int], indices: list[int]) -> Geometry | None:
     affine = content.affine
     rows, columns = (len(indices) - 1 - axis for axis in axes)  # of the file: 0 for x, 1 for y, 2 for z
-    if affine is None or max(rows, columns) > 2 or not np.isfinite(affine).all() or np.linalg.det(affine) == 0:
+    if affine is None or max(rows, columns) > 2 or not is_plausible(affine):
         return None  # the position of these axes in space is unknown
     across = 3 - rows - columns
     plane = affine[:, [rows, columns, across, 3]]
@@ -282,6 +286,9 @@ def _translate_errors(path: Path) -> Iterator[None]:
     except Image.DecompressionBombError:
         raise FileError(path, "is too large to be decoded", "Save it in a lower resolution.") from None
     except Exception as error:  # decoders may raise anything on damaged files
+        if isinstance(error, OSError) and error.errno:
+            what = f"cannot be read ({error.strerror})"
+            raise FileError(path, what, "Check the disk, and copy the file again.") from error
         refuse_other_kind(path, extension(path) or ".dcm")
         what = f"cannot be read as {extension(path)}; it is damaged, or not what its name says"
         raise FileError(path, what, "Copy or export it again.") from error

@@ -18,6 +18,8 @@ Facing = tuple[tuple[float, ...], tuple[float, ...]]  # the unit vectors to the 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's world axes to those of NIfTI; its own inverse
 MAX_ANGLE = 15.0  # degrees between the axes of two pictures that are still said to lie alike
 MAX_TURN = 45.0  # degrees: beyond, no exchange of axes brings two pictures nearer to each other
+MIN_SPACING, MAX_SPACING, MAX_ORIGIN = 1e-9, 1e6, 1e9  # mm
+MIN_VOLUME = 1e-6  # of the parallelepiped of a picture's unit vectors; 0 where two of them are one
 MAX_OFFSET = 0.25  # pixels between the corners of a label and those of its image
 
 
@@ -124,6 +126,16 @@ _WORDS = {
     (True, True, True): "with rows and columns exchanged and turned by 180 degrees",
 }
 TURNS = tuple(Turn(*choice) for choice in product((False, True), repeat=3))  # the first leaves all as it is
+
+
+def is_plausible(affine: Array) -> bool:
+    """Return whether an affine (4, 4) can be that of a picture: its spacings, its axes and its origin, in mm."""
+    if not np.isfinite(affine).all() or np.abs(affine).max() > MAX_ORIGIN:
+        return False
+    spacings = np.linalg.norm(affine[:3, :3], axis=0)
+    if spacings.min() < MIN_SPACING or spacings.max() > MAX_SPACING:
+        return False
+    return bool(abs(np.linalg.det(affine[:3, :3] / spacings)) > MIN_VOLUME)
 
 
 def turn_to(own: Facing, wanted: Facing) -> tuple[Turn, float]:

@@ -53,9 +53,9 @@ class FolderListing:
                     continue
                 if not is_unicode(entry.name):
                     self.add("warning", path, *NOT_UNICODE, left_out=True)
-                elif entry.is_dir():
+                elif path.is_dir():
                     self.add("note", path, "folders within this folder are not looked into", "Move its files up.")
-                elif not entry.is_file():
+                elif not path.is_file():  # not that of `entry`, which raises an error for a loop of links
                     self.add("warning", path, "is no file (a broken link?)", "Put the file there.", left_out=True)
                 elif not extension(entry.name) and not is_dicom(path):
                     remedy = f"Supported are {', '.join(EXTENSIONS)}."

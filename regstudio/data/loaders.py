@@ -175,9 +175,13 @@ def rescale(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     lowest, highest = kind(array.min()), kind(array.max())
     if lowest == highest:
         return np.zeros(array.shape, np.float32)
+    with np.errstate(over="ignore"):
+        span = highest - lowest
     scaled: npt.NDArray[Any] = array.astype(kind)
+    if not np.isfinite(span):  # beyond the largest number
+        return rescale(scaled / 2)
     scaled -= lowest  # in place, since new memory costs more than the arithmetic
-    scaled /= highest - lowest
+    scaled /= span
     return scaled.astype(np.float32, copy=False)
 
 

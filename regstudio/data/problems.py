@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from regstudio.errors import DataError
+from regstudio.errors import DataError, printable
 
 Severity = Literal["error", "warning", "note"]
 NOT_UNICODE = "its name is not UTF-8", "Rename it."
@@ -16,11 +16,11 @@ class FileError(DataError):
 
     def __init__(self, path: Path, what: str, remedy: str) -> None:
         super().__init__(path, what, remedy)  # all arguments, so that the error can be pickled between processes
-        self.path, self.what, self.remedy = path, what, remedy
+        self.path, self.what, self.remedy = path, printable(what), remedy
 
     def __str__(self) -> str:
         """Return the sentence for the user."""
-        return f"{shown_path(self.path)}: {self.what}. {self.remedy}"
+        return printable(f"{shown_path(self.path)}: {self.what}. {self.remedy}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Problem:
 
     def __str__(self) -> str:
         """Return the sentence for the user."""
-        return f"{shown_path(self.path)}: {self.what}. {self.remedy}"
+        return printable(f"{shown_path(self.path)}: {self.what}. {self.remedy}")
 
 
 def is_unicode(path: str | Path) -> bool:
@@ -58,4 +58,4 @@ def shown_path(path: str | Path, root: Path | None = None) -> str:
     """
     if root is not None and isinstance(path, Path) and path != root and path.is_relative_to(root):
         path = path.relative_to(root)
-    return str(path) if is_unicode(path) else os.fsencode(path).decode("utf-8", "backslashreplace")
+    return printable(str(path) if is_unicode(path) else os.fsencode(path).decode("utf-8", "backslashreplace"))

@@ -1,6 +1,7 @@
 """Register files: one moving image or a folder of them; save each result, and a table of the metrics."""
 
 import csv
+import errno
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -139,6 +140,9 @@ def _output_errors(out: Path) -> Iterator[None]:
     except DiskFullError:
         raise
     except OSError as error:  # errors of reading are DataErrors already
+        if error.errno == errno.ENAMETOOLONG:
+            path = Path(error.filename2 or error.filename or out)
+            raise FileError(path, "is a longer name than this disk can hold", "Give the image a shorter one.") from None
         raise FileError(out, f"cannot be written to ({error.strerror or error})", "Choose another --out.") from error
 
 

@@ -266,6 +266,8 @@ def _staging(target: Path) -> Iterator[Path]:
 def _damage_as_data_error(archive: Path) -> Iterator[None]:
     try:
         yield
+    except DataError as error:
+        raise DataError(f"{archive.name}: {error}") from None
     except NotImplementedError as error:  # such as Deflate64, which Windows takes for large files
         what = f"is compressed in a way that is not supported ({error})"
         raise DataError(f"{archive.name}: {what}. Zip the folder again with ordinary Deflate.") from None

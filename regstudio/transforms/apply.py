@@ -78,7 +78,7 @@ def apply_flow(saved: SavedFlow, picture: Picture, out: Path, *, label: bool, ke
     sizes = {saved.flow.shape[1:], saved.image_size or saved.flow.shape[1:]}
     if picture.size not in sizes:
         wanted = " or ".join(f"{height} x {width}" for height, width in sorted(sizes))
-        what = f"is {picture.size[0]} x {picture.size[1]} pixels, but the flow is for {wanted}"
+        what = f"is {picture.size[0]} x {picture.size[1]} pixels, but the flow {saved.path.name} is for {wanted}"
         raise FileError(picture.path, what, "Give an image that lies pixel for pixel on the moving one.")
     from_field = saved.path.suffix.lower() != ".npy"
     points = np.indices(saved.flow.shape[1:]) + saved.flow if from_field else points_into(picture.size, saved.flow)
@@ -129,7 +129,7 @@ def _load_npy(path: Path) -> SavedFlow:
         flow = np.asarray(decode(path, "").array)
     except ValueError as error:
         raise FileError(path, "cannot be read as .npy; it is damaged, or not what its name says", remedy) from error
-    if flow.ndim != 3 or len(flow) != 2 or flow.dtype.kind != "f":
+    if flow.ndim != 3 or len(flow) != 2 or not flow.size or flow.dtype.kind != "f":
         raise FileError(path, f"holds {flow.dtype} of the shape {flow.shape}, not a flow", remedy)
     if not np.isfinite(flow).all():
         raise FileError(path, "holds NaN or infinity", "Register the images again.")

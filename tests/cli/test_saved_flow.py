@@ -141,7 +141,7 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
     field = out / "x_displacement.nii.gz"
     cases = [
         (["--flow", out / "x_flow.npy"], "Give --image, --label or --points", 2),
-        (["--flow", out / "x_flow.npy", "--image", tmp_path / "big.png"], "but the flow is for 40 x 36", 1),
+        (["--flow", out / "x_flow.npy", "--image", tmp_path / "big.png"], "but the flow x_flow.npy is for 40 x 36", 1),
         (["--flow", tmp_path / "other.npy", "--image", moving], "of the shape (3, 4), not a flow", 1),
         (["--flow", tmp_path / "junk.npy", "--image", moving], "junk.npy: cannot be read", 1),
         (["--flow", tmp_path / "none.npy", "--image", moving], "there is no such file", 1),

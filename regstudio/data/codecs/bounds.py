@@ -23,6 +23,7 @@ MAX_DIMENSION = 4
 MAX_CHANNELS = 4  # values for each pixel
 MAX_HEADER_BYTES = 2**24  # of a NIfTI file, with its extensions
 MAX_TEXT_BYTES = 2**20  # of a header in text
+MAX_TEXT_LINES = 2000  # of which ITK takes 60 KB of memory each
 MAX_PAGES = 10_000  # of a TIFF file
 MAX_INFLATION = 1100  # Deflate cannot compress to less than a 1032nd
 
@@ -180,19 +181,19 @@ class _Lines:
     """The lines of a header in text, up to one that does not end; the stream then stands behind the last."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._stream, self._left = stream, MAX_TEXT_BYTES
+        self._stream, self._left, self._lines = stream, MAX_TEXT_BYTES, MAX_TEXT_LINES
 
     def __iter__(self) -> "_Lines":
         return self
 
     def __next__(self) -> str:
         line = self._stream.readline(self._left)
-        self._left -= len(line)
+        self._left, self._lines = self._left - len(line), self._lines - 1
         if not line.endswith(b"\n"):
             raise StopIteration
         text = line[:-1].removesuffix(b"\r")
-        if any(byte < 32 and byte != 9 for byte in text):  # readers differ in what ends a line
-            raise ValueError("a control character in the header")
+        if self._lines < 0 or any(byte < 32 and byte != 9 for byte in text):  # readers differ in what ends a line
+            raise ValueError("too many lines, or a control character in the header")
         return text.decode("latin-1")
 
 

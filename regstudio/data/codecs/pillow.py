@@ -3,6 +3,7 @@
 import io
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +18,25 @@ from regstudio.data.problems import FileError
 _FORMATS = ("PNG", "JPEG", "BMP")  # without this list, Pillow also tries rarer and riskier decoders
 _PNG, _TIFF = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_GREY, _PNG_GREY_WITH_OPACITY, _PNG_COLOURS = 0, 4, (2, 6)
+_PNG_CHANNELS = {2: 3, 4: 2, 6: 4}  # by its kind of colours; others have one
+_PNG_PASSES = (  # of an interlaced one: first column and row, and steps across and down
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
+)  # fmt: skip
 _RARE_JPEG = {0xC3: "lossless"}
 
 
 def decode(path: Path, key: str) -> DecodedFile:
     """Decode a picture, upright: as its EXIF orientation says; a TIFF is known by its content, too."""
     with path.open("rb") as stream:
-        head = stream.read(26)
+        head = stream.read(29)
     if head[:4] in _TIFF:
         return tiff.decode(path, key)
     try:
         with Image.open(path, formats=_FORMATS) as image:
             refuse_huge(path, (image.height, image.width), len(image.getbands()))
             picture = _decode(path, image, head)
+            if head[:8] == _PNG and not np.any(picture.array[-1]):
+                _refuse_missing_rows(path, image.size, head)
             turn = _orientation(image)
     except FileError:
         raise
@@ -61,6 +68,35 @@ def _decode(path: Path, image: Image.Image, head: bytes) -> DecodedFile:
         return DecodedFile(array=array)
     has_opacity = image.mode in ("LA", "RGBA")
     return DecodedFile(array=np.asarray(image if has_opacity else image.convert("RGB")), colour=True)
+
+
+def _refuse_missing_rows(path: Path, size: tuple[int, int], head: bytes) -> None:
+    """Raise ValueError for a PNG that ends before its last row, which Pillow leaves at 0 and does not tell."""
+    (width, height), depth, channels, interlaced = size, head[24], _PNG_CHANNELS.get(head[25], 1), head[28]
+    wanted = 0
+    for left, top, across, down in _PNG_PASSES if interlaced else ((0, 0, 1, 1),):
+        columns, rows = -((left - width) // across), -((top - height) // down)
+        wanted += rows * (1 + (columns * depth * channels + 7) // 8) if columns > 0 and rows > 0 else 0
+    unpacker, count = zlib.decompressobj(), 0
+    for raw in _png_pixels(path):
+        while raw and count < wanted:
+            count += len(unpacker.decompress(raw, 2**20))
+            raw = unpacker.unconsumed_tail
+    if count < wanted:
+        raise ValueError("rows are missing")
+
+
+def _png_pixels(path: Path) -> Iterator[bytes]:
+    """Yield the compressed pixels of a PNG, as its chunks hold them."""
+    with path.open("rb") as stream:
+        stream.seek(len(_PNG))
+        while len(head := stream.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+            if kind == b"IDAT":
+                yield stream.read(length)
+            else:
+                stream.seek(length, 1)
+            stream.seek(4, 1)  # its checksum
 
 
 def _deep_grey(path: Path) -> npt.NDArray[np.uint16]:

@@ -1,10 +1,13 @@
-"""Keeps what C++ libraries write about damaged files off the user's console."""
+"""Keeps what libraries write about damaged files off the user's console."""
 
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+# Their remarks on odd files name no file and no remedy.
+warnings.filterwarnings("ignore", module=r"(PIL|nibabel|tifffile)\b")
 _stderr_lock = threading.Lock()
 
 

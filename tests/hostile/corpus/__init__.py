@@ -1,0 +1,1 @@
+"""Generators of hostile inputs, one family a file: small, and the same in every run."""
