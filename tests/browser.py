@@ -6,7 +6,7 @@ Every test that asks for `page` also asserts that no request left the machine an
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +66,21 @@ def studio(demo: Path, tmp_path: Path) -> Iterator[Studio]:
     yield studio
     studio.job.stop()
     assert studio.job.join(60), "the training did not stop"
+
+
+@pytest.fixture
+def tunnel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Makes gradio's tunnel run this script instead of its own program."""
+
+    from gradio import tunneling
+
+    def use(script: str) -> None:
+        program = tmp_path / "frpc"
+        program.write_text(script)
+        program.chmod(0o755)
+        monkeypatch.setattr(tunneling, "BINARY_PATH", str(program))
+
+    return use
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from regstudio.cli.options import (
     setting_options,
 )
 from regstudio.config import build_config, read_config
+from regstudio.methods import BASELINES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path)
 SHOWN_CASES = 3
-BASELINES = ("none", "demons", "syn", "elastix")  # regstudio.methods.baselines.NAMES; its module is slow to import
 
 
 @click.command()
@@ -49,7 +49,7 @@ BASELINES = ("none", "demons", "syn", "elastix")  # regstudio.methods.baselines.
 @click.option(
     "--baseline",
     "baselines",
-    type=click.Choice(BASELINES),
+    type=click.Choice(list(BASELINES)),
     multiple=True,
     help="run this method on the same images, too; may be given several times",
 )

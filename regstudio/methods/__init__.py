@@ -1,1 +1,19 @@
 """Methods of registration, each one call: method(pair) -> Transform."""
+
+from typing import NamedTuple
+
+
+class Tool(NamedTuple):
+    """The software behind a baseline: its package on PyPI, and the module that Python imports."""
+
+    package: str
+    module: str
+
+
+# They stand here because the command line offers their names without the seconds that `baselines` takes to import.
+BASELINES: dict[str, Tool | None] = {
+    "none": None,
+    "demons": Tool("SimpleITK", "SimpleITK"),
+    "syn": Tool("antspyx", "ants"),
+    "elastix": Tool("itk-elastix", "itk"),
+}

@@ -23,6 +23,7 @@ from regstudio.data.codecs.itk import simpleitk
 from regstudio.data.pairs import Pair
 from regstudio.errors import ConfigError, DataError
 from regstudio.files import temporary_folder
+from regstudio.methods import BASELINES, Tool
 from regstudio.methods.affine import affine_flow, affine_matrix
 from regstudio.methods.method import Method, Unregistered
 from regstudio.transforms.resampling import affine_after
@@ -31,16 +32,13 @@ from regstudio.transforms.transform import Transform
 Array = npt.NDArray[Any]
 Flow = npt.NDArray[np.float32]
 
-NAMES = ("none", "demons", "syn", "elastix")
-_PACKAGES = {"demons": "SimpleITK", "syn": "antspyx", "elastix": "itk-elastix"}
-_MODULES = {"syn": "ants", "elastix": "itk"}
 DEMONS_LEVELS = ((4, 60), (2, 40), (1, 20))  # shrink factor and iterations
 DEMONS_SMOOTHING = 1.5  # pixels of each level: standard deviation of the Gaussian that smooths the displacement field
 HISTOGRAM_MATCHING = {"numberOfHistogramLevels": 256, "numberOfMatchPoints": 15}
 
 
 def baseline(name: str) -> Method:
-    """Return one of NAMES as a Method; its seconds include neither import nor reading.
+    """Return one of BASELINES as a Method; its seconds include neither import nor reading.
 
     - "none" leaves the moving image unchanged.
     - "demons" is our affine registration, then symmetric diffeomorphic demons on three levels (Vercauteren et al.,
@@ -50,16 +48,16 @@ def baseline(name: str) -> Method:
 
     Raises ConfigError for another name, and if the package is not installed.
     """
-    if name not in NAMES:
-        raise ConfigError(f"There is no baseline {name!r}. Choose one of {', '.join(NAMES)}.")
-    if name == "none":
+    if name not in BASELINES:
+        raise ConfigError(f"There is no baseline {name!r}. Choose one of {', '.join(BASELINES)}.")
+    tool = BASELINES[name]
+    if tool is None:
         return Unregistered()
-    return Demons() if name == "demons" else ExternalTool(name)
+    return Demons(tool) if name == "demons" else ExternalTool(name, tool)
 
 
-def _provenance(name: str) -> dict[str, Any]:
-    package = _PACKAGES[name]
-    return {"package": package, "version": importlib.metadata.version(package), "cores": os.cpu_count()}
+def _provenance(tool: Tool) -> dict[str, Any]:
+    return {"package": tool.package, "version": importlib.metadata.version(tool.package), "cores": os.cpu_count()}
 
 
 class ToolResult(NamedTuple):
@@ -74,13 +72,13 @@ class ToolResult(NamedTuple):
 class ExternalTool:
     """SyN or elastix in a separate process: each bundles an ITK, and two ITKs in one process clash."""
 
-    def __init__(self, name: str) -> None:
-        if importlib.util.find_spec(_MODULES[name]) is None:
+    def __init__(self, name: str, tool: Tool) -> None:
+        if importlib.util.find_spec(tool.module) is None:
             raise ConfigError(
-                f"The baseline {name} needs {_PACKAGES[name]}, which is not installed. "
+                f"The baseline {name} needs {tool.package}, which is not installed. "
                 'Install it with: pip install "regstudio[baselines]"'
             )
-        self.name, self.provenance = name, _provenance(name)
+        self.name, self.provenance = name, _provenance(tool)
         self._process = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
     def __call__(self, pair: Pair) -> Transform:
@@ -97,8 +95,8 @@ class Demons:
 
     name = "demons"
 
-    def __init__(self) -> None:
-        self.provenance = _provenance(self.name)
+    def __init__(self, tool: Tool) -> None:
+        self.provenance = _provenance(tool)
 
     def __call__(self, pair: Pair) -> Transform:
         """Register a pair."""

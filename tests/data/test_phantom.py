@@ -69,23 +69,23 @@ def test_layout_and_formats(demo: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["fixed", "moving", "validation_moving"])
-def test_images_are_8_bit_and_labelled_in_full(demo: Path, folder: str) -> None:
-    for path in (demo / folder).iterdir():
-        image, label = read_image(path).array, read_label(only(demo / f"{folder}_seg", f"{stem(path)}_seg")).array
+def test_images_are_8_bit_and_labelled_in_full(folder: str) -> None:
+    for path in (COMMITTED / folder).iterdir():
+        image, label = read_image(path).array, read_label(only(COMMITTED / f"{folder}_seg", f"{stem(path)}_seg")).array
         assert image.shape == label.shape == (128, 128)
         assert image.dtype == np.uint8
         assert set(np.unique(label)) == {0, *LABEL_NAMES}
         assert image[label == 3].mean() > image[label == 2].mean() + 20 > image[label == 4].mean() + 60
 
 
-def test_true_flows_warp_each_case_onto_the_atlas_without_folds(demo: Path) -> None:
-    atlas = read_label(demo / "fixed_seg/atlas_seg.png").array
+def test_true_flows_warp_each_case_onto_the_atlas_without_folds() -> None:
+    atlas = read_label(COMMITTED / "fixed_seg/atlas_seg.png").array
     ids = np.arange(6)
     before = {}
     for name in CASES:
         seg = "moving_seg" if int(name[-2:]) <= 24 else "validation_moving_seg"
-        label = read_label(only(demo / seg, f"{name}_seg")).array
-        flow = decoded(demo / "true_flow" / f"{name}.npz").astype(float)
+        label = read_label(only(COMMITTED / seg, f"{name}_seg")).array
+        flow = decoded(COMMITTED / "true_flow" / f"{name}.npz").astype(float)
         assert njd(flow).count == 0
         assert (flow % FLOW_STEP == 0).all()
         points = np.indices(atlas.shape) + flow
@@ -98,10 +98,10 @@ def test_true_flows_warp_each_case_onto_the_atlas_without_folds(demo: Path) -> N
     assert max(before.values()) < 0.85
 
 
-def test_the_true_flow_explains_the_image_too(demo: Path) -> None:
-    atlas = read_image(demo / "fixed/atlas.png").array.astype(float)
-    moving = read_image(demo / "moving/phantom_01.png").array.astype(float)
-    points = np.indices(atlas.shape) + decoded(demo / "true_flow/phantom_01.npz")
+def test_the_true_flow_explains_the_image_too() -> None:
+    atlas = read_image(COMMITTED / "fixed/atlas.png").array.astype(float)
+    moving = read_image(COMMITTED / "moving/phantom_01.png").array.astype(float)
+    points = np.indices(atlas.shape) + decoded(COMMITTED / "true_flow/phantom_01.npz")
     warped = ndimage.map_coordinates(moving, points, order=1)
     before, after = (np.corrcoef(atlas.ravel(), image.ravel())[0, 1] for image in (moving, warped))
     assert before < 0.9

@@ -66,15 +66,15 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
-@pytest.fixture
-def page(tmp_path: Path) -> Page:
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     data = {"root": EVIL, "atlas": "atlas.png", "train": ["t1", EVIL], "validation": ["v1"]}
     method = {"sha256": "0123abcd", "seed": 42, "config": {"optimisation": {"lr": 0.5, "note": EVIL}}}
     first = evaluation(
         f"ours {EVIL}", 0.2, data=data, method=method, conventions={"flow": "pull-back"}, regstudio="9.9"
     )
     path = write_report(
-        tmp_path,
+        tmp_path_factory.mktemp("report"),
         [first, evaluation("syn", 0.1, step=0.002)],
         worst=[comparison(EVIL)],
         best=[comparison("b"), comparison("c")],

@@ -64,8 +64,19 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("contrast", ["same", "darker gamma", "inverted"])
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    ("change", "contrast"),
+    [
+        *((change, "inverted") for change in CHANGES),
+        *(("all", contrast) for contrast in ("same", "darker gamma")),
+        *(
+            pytest.param(change, contrast, marks=pytest.mark.slow)
+            for change in CHANGES
+            for contrast in ("same", "darker gamma")
+            if change != "all"
+        ),
+    ],
+)
 def test_a_known_map_is_found(phantom: tuple[Array, Array], change: str, contrast: str) -> None:
     fixed, foreground = phantom
     true = about_centre(fixed.shape, *CHANGES[change])

@@ -41,19 +41,6 @@ def run(studio, quick_config):
 
 
 @pytest.fixture
-def tunnel(monkeypatch, tmp_path):
-    """Makes gradio's tunnel run this script instead of its own program."""
-
-    def use(script):
-        program = tmp_path / "frpc"
-        program.write_text(script)
-        program.chmod(0o755)
-        monkeypatch.setattr(tunneling, "BINARY_PATH", str(program))
-
-    return use
-
-
-@pytest.fixture
 def shared(studio, run):
     share = Share(studio, lambda studio, login: FakePage(), GradioTunnel(server=UNUSED))
     yield share

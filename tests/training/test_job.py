@@ -1,5 +1,6 @@
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -113,14 +114,13 @@ def test_a_fault_while_a_training_is_built_is_recorded(
     assert "RuntimeError: CUDA error" in job.run.log_path.read_text()
 
 
-def test_a_fault_of_the_program_is_told(job: TrainJob, quick_config: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fault(*args: object) -> None:
-        raise ZeroDivisionError("oops")
-
-    monkeypatch.setattr("regstudio.losses.Objective.forward", fault)
-    started(job, quick_config())
+def test_a_fault_of_the_program_is_told(job: TrainJob, quick_config: Configs) -> None:
+    config = quick_config()
+    index = check_data(config).index
+    job.start(config, replace(index, train=(None,) * len(index.train)))
     assert job.join(PATIENCE)
-    assert (job.state, job.message) == (JobState.FAILED, "ZeroDivisionError: oops")
+    assert job.state is JobState.FAILED
+    assert job.message.startswith("AttributeError: 'NoneType'")
 
 
 def test_pause_and_resume_do_nothing_when_idle(job: TrainJob) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from regstudio.losses import NCC, Grad, Objective, SoftDice, one_hot
 from regstudio.networks.base import Prediction
-from regstudio.networks.corrmlp import CorrMLP
+from regstudio.networks.voxelmorph import VoxelMorph
 from regstudio.networks.warp import SpatialTransformer, affine_after
 from regstudio.training.augmentation import Augmentation
 from regstudio.training.schedule import Schedule
@@ -22,11 +22,11 @@ SIZE = 64
 MATRIX = torch.tensor([[[1.05, 0.05, -3.0], [-0.08, 0.95, 2.0]]])
 
 
-class Watched(CorrMLP):
+class Watched(VoxelMorph):
     """A small network that remembers what it was given and what it predicted."""
 
     def __init__(self) -> None:
-        super().__init__(2, 4)
+        super().__init__()
         self.given: list[tuple[Tensor, ...]] = []
         self.predicted: list[Prediction] = []
 

@@ -52,11 +52,8 @@ def value(page, name):
     return page.locator(name).locator("input, textarea").input_value()
 
 
-def test_the_tab_starts_and_stops_sharing(tab, browser, monkeypatch, tmp_path):
-    program = tmp_path / "frpc"
-    program.write_text(FRPC)
-    program.chmod(0o755)
-    monkeypatch.setattr(tunneling, "BINARY_PATH", str(program))
+def test_the_tab_starts_and_stops_sharing(tab, browser, tunnel):
+    tunnel(FRPC)
     page = tab(GradioTunnel(server=UNUSED))
     page.locator("#share-start").click()
     page.wait_for_function(
