@@ -120,11 +120,14 @@ def index_folder(layout: Layout) -> DataIndex:
 
 
 def _find_partners(layout: Layout, listing: FolderListing, moving: tuple[Path, ...]) -> dict[str, Case]:
-    """Return the fixed images of a folder of pairs by name; nothing where there is an atlas."""
+    """Return the fixed images of a folder of pairs by name; nothing where there is an atlas.
+
+    A folder is no set of pairs with itself.
+    """
     folder = layout.data_base_dir / layout.fixed_subdir
     images, _ = split_images_and_labels(listing.pictures(folder) or [])
     names = {stem(path) for path in images}
-    if len(images) < 2 or (folder / layout.atlas_name).is_file():
+    if len(images) < 2 or folder in moving or (folder / layout.atlas_name).is_file():
         return {}
     if names.isdisjoint(stem(path) for moving_folder in moving for path in listing.pictures(moving_folder) or []):
         return {}

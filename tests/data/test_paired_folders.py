@@ -65,6 +65,11 @@ def test_a_named_atlas_is_an_atlas_whatever_lies_beside_it(pairs: Path) -> None:
     assert [case.fixed for case in found.train] == [None] * 3
 
 
+def test_a_folder_is_no_set_of_pairs_with_itself(pairs: Path) -> None:
+    (error,) = index(pairs, fixed_subdir="moving", fixed_seg_subdir="moving_seg").errors
+    assert "Name one with --atlas_name" in error.remedy
+
+
 def test_each_pair_is_read_with_its_own_fixed_image(pairs: Path) -> None:
     cases = index(pairs).train
     for number, pair in enumerate(map(reader(pairs), cases), 1):

@@ -89,7 +89,7 @@ def test_a_case_of_256_pixels_is_compact_and_fast() -> None:
     rng = np.random.default_rng(3)
     label = rng.integers(0, 5, (8, 8)).repeat(32, 0).repeat(32, 1)
     case = shown(256, fixed_label=label, moving_label=label, warped_label=label, flow=rng.normal(0, 2, (2, 256, 256)))
-    started = time.perf_counter()
+    started = time.process_time()
     payload = json.dumps(to_payload([case]))
     assert len(payload) < 1_000_000
-    assert time.perf_counter() - started < 1  # a tenth of that on an idle machine
+    assert time.process_time() - started < 1  # a tenth of that is usual
