@@ -121,7 +121,7 @@ def test_sharded_validation_gives_the_metrics_of_one_process(
     monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
     run = open_run(place / "runs" / "two")
     parts = build(run.config(), index_of(run.config()))
-    load_weights(parts.learner.averaged, load_checkpoint(run.epoch_path(2)), run.epoch_path(2))
+    load_weights(parts.learner.averaged, load_checkpoint(run.epoch_path(2)).weights, run.epoch_path(2))
     from regstudio.methods.affine_cache import affine_matrices
 
     fixed = parts.image_loader(parts.reference.image)[0]

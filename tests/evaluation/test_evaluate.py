@@ -81,13 +81,13 @@ def test_a_network_on_files(tmp_path: Path, shift: NetworkMethod, image: np.ndar
 
 
 def test_it_agrees_with_the_validation_of_a_training(quick_config: Callable[..., TrainConfig]) -> None:
-    config = quick_config()
+    arguments = {"network": "corrmlp", "encoder_channels": 2, "decoder_channels": 4}
+    config = quick_config(**arguments)
     parts = build(config, check_data(config).index)
     model = parts.learner.averaged
     for head in model.heads:
         torch.nn.init.normal_(head.weight, std=0.3)
     expected = mean_metrics(validate_case(parts, case) for case in parts.validation)
-    arguments = {"encoder_channels": 2, "decoder_channels": 4}
     method = load_method(Checkpoint(weights=model.state_dict(), network=arguments), device="cpu")
     read = PairReader(fixed=parts.reference, image_loader=parts.image_loader, label_loader=parts.label_loader)
     evaluation = collect(method, evaluate(method, parts.validation, read))

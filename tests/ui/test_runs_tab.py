@@ -143,14 +143,14 @@ def test_curves_of_different_data_are_said_to_be_so(trained, studio, demo, tmp_p
 
 
 def test_settings_that_differ_can_be_read_in_full(trained, opened):
-    cell = opened.locator("#runs-table [role=gridcell]", has_text="decoder_channels=4").first
+    cell = opened.locator("#runs-table [role=gridcell]", has_text="network=voxelmorph").first
     cell.wait_for()
     cut = cell.evaluate(
         "cell => [cell, ...cell.querySelectorAll('*')].some((part) => "
         "getComputedStyle(part).textOverflow === 'ellipsis' && part.scrollWidth > part.clientWidth + 1)"
     )
     assert not cut
-    assert "encoder_channels=2, decoder_channels=4, epochs=2, device=cpu" in cell.inner_text()
+    assert "network=voxelmorph, grad_weight=0.1, epochs=2, lr=0.01, device=cpu" in cell.inner_text()
 
 
 def test_the_address_holds_the_tab_for_a_reload_and_for_back(trained, opened):
