@@ -27,6 +27,14 @@ refine_option = click.option(
     metavar="N",
     help="optimise each flow for its pair, N steps from the network's on; 20 to 100 are usual  [default: 0]",
 )
+SIMILARITIES = ("auto", "ncc", "mind", "mi", "global_ncc", "mse")  # regstudio.methods.named.SIMILARITIES
+similarity_option = click.option(
+    "--similarity",
+    type=click.Choice(SIMILARITIES),
+    default="auto",
+    show_default=True,
+    help="what the optimiser compares images by; auto: for each pair by what its images are",
+)
 _SETTINGS = {setting.name: setting for setting in settings()}
 
 
@@ -56,6 +64,19 @@ def setting_options(*sections: str) -> Callable[[Command], Command]:
         return command
 
     return decorate
+
+
+def refuse_both(checkpoint: object, method: str | None) -> None:
+    """Raise a usage error where both a checkpoint and a method are named."""
+    if checkpoint and method is not None:
+        raise click.UsageError(f"--checkpoint and --method {method} exclude each other: leave one of them out.")
+
+
+def refuse_of_networks(affine: AffineChoice, refine: int, precision: str) -> None:
+    """Raise a usage error where a flag is given that means something for checkpoints alone."""
+    for flag, is_given in (("affine", affine), ("refine", refine), ("precision", precision != "float32")):
+        if is_given:
+            raise click.UsageError(f"--{flag} is for networks: name one with --checkpoint, or leave it out.")
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:

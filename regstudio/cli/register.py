@@ -1,5 +1,6 @@
 """`regstudio register`: register new images with a trained network."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,20 +13,36 @@ from regstudio.cli.options import (
     given,
     precision_option,
     refine_option,
+    refuse_both,
+    refuse_of_networks,
     setting_options,
+    similarity_option,
 )
 from regstudio.config import build_config
 from regstudio.errors import printable
+from regstudio.methods import NAMES
 
 if TYPE_CHECKING:
+    from regstudio.data.loaders import Normalise
     from regstudio.distributed import Group
+    from regstudio.methods.method import Method
+    from regstudio.methods.network import NetworkMethod
+    from regstudio.methods.optimiser import SimilarityChoice
     from regstudio.networks.base import Precision
 
 FILE = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--checkpoint", type=FILE, required=True, help="a .pt file, such as RUN/checkpoints/best_model.pt")
+@click.option(
+    "--checkpoint", type=FILE, help="a network of one's own: a .pt file, such as RUN/checkpoints/best_model.pt"
+)
+@click.option(
+    "--method",
+    type=click.Choice(NAMES),
+    help="without a checkpoint, register by this method  [default: general]",
+)
+@similarity_option
 @click.option(
     "--fixed",
     type=FILE,
@@ -45,7 +62,9 @@ FILE = click.Path(path_type=Path)
 @distributed
 def register(
     group: "Group",
-    checkpoint: Path,
+    checkpoint: Path | None,
+    method: str | None,
+    similarity: "SimilarityChoice",
     fixed: Path,
     moving: Path,
     out: Path,
@@ -58,7 +77,7 @@ def register(
     overwrite: bool,
     **values: Any,
 ) -> None:
-    """Warp images onto a fixed image with a trained network.
+    """Warp images onto a fixed image: without any training, or with a trained network.
 
     Writes for each the warped image and label, in its own format, the flow in pixels and as an ITK displacement field,
     and a table of metrics. A folder resumes where an earlier call stopped, if checkpoint, settings and files are the
@@ -66,30 +85,30 @@ def register(
     """
     from tqdm import tqdm
 
-    from regstudio.methods.network import load_method
     from regstudio.registering.batch import find_fixed, find_moving, register_files
     from regstudio.registering.journal import file_digest
     from regstudio.training.setup import pair_reader
 
-    method = load_method(
-        checkpoint,
-        group.device(device),
-        affine=affine,
-        normalise=values["normalise"],
-        precision=precision,
-        refine=refine,
-    )
-    reading = build_config({"normalise": method.normalise, **given(values)}).reading
+    refuse_both(checkpoint, method)
+    if checkpoint is None:
+        refuse_of_networks(affine=affine, refine=refine, precision=precision)
+        chosen, normalise = _named(method or "general", similarity, group.device(device)), "minmax"
+        recipe = json.dumps(dict(chosen.provenance), default=str) + chosen.name
+    else:
+        network = _network(checkpoint, group.device(device), affine, values["normalise"], precision, refine)
+        chosen, normalise = network, network.normalise
+        recipe = f"{file_digest(checkpoint)}\n{affine=}\n{refine=}\n{precision=}"
+    reading = build_config({"normalise": normalise, **given(values)}).reading
     cases, problems = group.broadcast_from_first(lambda: find_moving(moving, moving_seg))
     target, cases, more = group.broadcast_from_first(lambda: find_fixed(fixed, fixed_seg, cases))
     for problem in (*problems, *more):
         click.echo(f"{problem.severity.capitalize()}: {problem}", err=True)
     results = register_files(
-        method,
+        chosen,
         pair_reader(reading, target),
         cases,
         out,
-        recipe=f"{file_digest(checkpoint)}\n{affine=}\n{refine=}\n{precision=}\n{reading.normalise=}",
+        recipe=f"{recipe}\n{reading.normalise=}",
         overwrite=overwrite,
         group=group,
     )
@@ -108,3 +127,23 @@ def register(
     if failures:
         click.echo("\n".join([f"{len(failures)} could not be registered:", *failures]), err=True)
     raise SystemExit(1 if failures else 0)
+
+
+def _named(name: str, similarity: "SimilarityChoice", device: str) -> "Method":
+    from regstudio.methods.named import named_method
+    from regstudio.networks.device import find_device
+
+    return named_method(name, similarity=similarity, device=find_device(device))
+
+
+def _network(
+    checkpoint: Path,
+    device: str,
+    affine: AffineChoice,
+    normalise: "Normalise | None",
+    precision: "Precision",
+    refine: int,
+) -> "NetworkMethod":
+    from regstudio.methods.network import load_method
+
+    return load_method(checkpoint, device, affine=affine, normalise=normalise, precision=precision, refine=refine)

@@ -17,3 +17,6 @@ BASELINES: dict[str, Tool | None] = {
     "syn": Tool("antspyx", "ants"),
     "elastix": Tool("itk-elastix", "itk"),
 }
+
+# The methods that need no checkpoint; `named.named_method` makes them.
+NAMES = ("general", "optimiser", "affine", *BASELINES)

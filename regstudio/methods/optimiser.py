@@ -6,7 +6,7 @@ It looks for a stationary velocity field, whose flow has an inverse and practica
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,13 +16,16 @@ from torch.nn import functional as F
 from regstudio.data.pairs import Pair
 from regstudio.methods.descent import Level, descend_levels, working_sizes
 from regstudio.methods.energy import PairEnergy, Points, Similarity, measure
+from regstudio.methods.similarity_choice import choose_similarity
 from regstudio.networks.warp import SpatialTransformer, affine_after, integrate, inverse_affine_after
 from regstudio.transforms.transform import Transform
+
+SimilarityChoice = Similarity | Literal["auto"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserSettings:
-    """How a pair is optimised.
+    """How a pair is optimised; the defaults are for images of one kind, `settings_for` has those of others.
 
     `smoothness` weighs the roughness of the velocity field. `finest` and `coarsest` are the shorter sides in pixels of
     the largest and the smallest images that are looked at; in between each is half as large. `steps` are the most
@@ -34,10 +37,21 @@ class OptimiserSettings:
     smoothness: float = 4.0
     finest: int = 128
     coarsest: int = 24
-    steps: tuple[int, ...] = (40, 30, 20)
-    step_size: float = 0.5
-    smoothing: float = 1.0
+    steps: tuple[int, ...] = (60, 40, 20)
+    step_size: float = 0.4
+    smoothing: float = 1.5
     landmarks: float = 0.05
+
+
+def settings_for(similarity: Similarity) -> OptimiserSettings:
+    """Return the settings that suit a similarity.
+
+    Between images of two kinds much is there that no field explains, and the more so the smaller they are: the field is
+    held stiff, and looked for on the largest images alone.
+    """
+    if similarity in ("mind", "mi"):
+        return OptimiserSettings(similarity=similarity, smoothness=24.0, coarsest=100, step_size=0.3, smoothing=1.0)
+    return OptimiserSettings(similarity=similarity)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,26 +102,47 @@ def optimise(
 
 
 class Optimiser:
-    """The pair optimiser as a Method."""
+    """The pair optimiser as a Method; with the similarity "auto", it is chosen for each pair by the images.
+
+    `settings` are used as they are for every pair, whatever `similarity` says.
+    """
 
     name = "optimiser"
 
-    def __init__(self, settings: OptimiserSettings | None = None, device: str | torch.device = "cpu") -> None:
-        self.settings, self.device = settings or OptimiserSettings(), torch.device(device)
-        self.provenance: Mapping[str, Any] = {"device": str(self.device), **asdict(self.settings)}
+    def __init__(
+        self,
+        settings: OptimiserSettings | None = None,
+        *,
+        similarity: SimilarityChoice = "auto",
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.settings, self.similarity, self.device = settings, similarity, torch.device(device)
+        how = {"similarity": similarity} if settings is None else asdict(settings)
+        self.provenance: Mapping[str, Any] = {"device": str(self.device), **how}
 
     def __call__(self, pair: Pair) -> Transform:
         """Register a pair; its landmarks, if it has any, are for scoring, and are not looked at."""
         start = time.perf_counter()
-        fixed, moving = (torch.from_numpy(image)[None, None].to(self.device) for image in (pair.fixed, pair.moving))
-        found = optimise(fixed, moving, self.settings)
-        flow, inverse = (np.ascontiguousarray(flow[0].cpu().numpy()) for flow in (found.flow, found.inverse))
-        return Transform(
-            flow=flow,
-            inverse_flow=inverse,
-            seconds=time.perf_counter() - start,
-            losses=tuple(found.curve[:, 0].tolist()),
-        )
+        fixed, moving = images_of(pair, self.device)
+        found = optimise(fixed, moving, self.settings or chosen_settings(self.similarity, fixed, moving))
+        return transform_of(found, time.perf_counter() - start)
+
+
+def chosen_settings(similarity: SimilarityChoice, fixed: Tensor, moving: Tensor) -> OptimiserSettings:
+    """Return the settings for one pair of images (1, 1, H, W)."""
+    return settings_for(choose_similarity(fixed, moving)[0] if similarity == "auto" else similarity)
+
+
+def images_of(pair: Pair, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the fixed and the moving image of a pair, each (1, 1, H, W)."""
+    fixed, moving = (torch.from_numpy(image)[None, None].to(device) for image in (pair.fixed, pair.moving))
+    return fixed, moving
+
+
+def transform_of(found: Optimised, seconds: float) -> Transform:
+    """Return the Transform of the only pair of a batch."""
+    flow, inverse = (np.ascontiguousarray(flow[0].cpu().numpy()) for flow in (found.flow, found.inverse))
+    return Transform(flow=flow, inverse_flow=inverse, seconds=seconds, losses=tuple(found.curve[:, 0].tolist()))
 
 
 def _levels(

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regstudio.networks.base import MIN_SIDE, RegistrationNetwork
-from regstudio.networks.warp import integrate
+from regstudio.networks.warp import integrate, resize_flow
 
 SCALES = (2, 1)
 WORKING_SIDE = 128  # pixels of the shorter side at which a pair is registered
@@ -53,14 +53,31 @@ def register(
     working_side: int = WORKING_SIDE,
 ) -> Tensor:
     """Return the flow (B, 2, H, W) of images of any size (B, 1, H, W), found at about `working_side` pixels."""
+    return resize_flow(integrate(_working_velocity(network, fixed, moving, scales, working_side)), moving.shape[2:])
+
+
+@torch.no_grad()
+def full_velocity(
+    network: RegistrationNetwork,
+    fixed: Tensor,
+    moving: Tensor,
+    scales: Sequence[int] = SCALES,
+    working_side: int = WORKING_SIDE,
+) -> Tensor:
+    """Return the velocity field of `register`, (B, 2, H, W) in pixels of the whole images."""
+    return resize_flow(_working_velocity(network, fixed, moving, scales, working_side), moving.shape[2:])
+
+
+def _working_velocity(
+    network: RegistrationNetwork, fixed: Tensor, moving: Tensor, scales: Sequence[int], working_side: int
+) -> Tensor:
     full = moving.shape[2:]
     multiple = max(scales)
     shrink = max(1, round(min(full) / working_side))
     size = [max(multiple, round(length / shrink / multiple) * multiple) for length in full]
     small = [F.interpolate(image, size, mode="area") for image in (fixed, moving)]
     *_, velocity = coarse_to_fine(network, small[0], small[1], scales)
-    flow = F.interpolate(integrate(velocity), full, mode="bilinear", align_corners=False)
-    return flow * flow.new_tensor([after / before for after, before in zip(full, size, strict=True)])[:, None, None]
+    return velocity
 
 
 def _enlarged(field: Tensor, factor: int) -> Tensor:

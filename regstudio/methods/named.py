@@ -1,0 +1,34 @@
+"""The methods that need no checkpoint, by name."""
+
+from typing import get_args
+
+import torch
+
+from regstudio.errors import ConfigError
+from regstudio.methods import NAMES
+from regstudio.methods.affine import AffineMethod
+from regstudio.methods.baselines import baseline
+from regstudio.methods.energy import Similarity
+from regstudio.methods.general import general_method
+from regstudio.methods.method import Method
+from regstudio.methods.optimiser import Optimiser, SimilarityChoice
+
+SIMILARITIES = ("auto", *get_args(Similarity))
+
+
+def named_method(name: str, *, similarity: SimilarityChoice = "auto", device: str | torch.device = "cpu") -> Method:
+    """Return one of NAMES as a Method; `similarity` and `device` are those of the general method and the optimiser.
+
+    - "general" is the general network that is brought along, then the optimiser; without weights the optimiser alone.
+    - "optimiser" fits a velocity field to each pair.
+    - "affine" is our affine registration alone; the others are those of `baseline`.
+
+    Raises ConfigError for another name, and if a package is not installed.
+    """
+    if name not in NAMES:
+        raise ConfigError(f"There is no method {name!r}. Choose one of {', '.join(NAMES)}.")
+    if name == "general":
+        return general_method(similarity, device)
+    if name == "optimiser":
+        return Optimiser(similarity=similarity, device=device)
+    return AffineMethod() if name == "affine" else baseline(name)
