@@ -228,7 +228,9 @@ class TestLarge:
     def studio(self, tmp_path, data):
         for number in range(QUICK):
             shutil.copy(data / "fixed" / "atlas.png", data / "moving" / f"copy_{number}.png")
-        return SlowStudio(runs_dir=tmp_path / "runs", roots=(tmp_path,), demo_dir=data, data_base_dir=data)
+        slow = SlowStudio(runs_dir=tmp_path / "runs", roots=(tmp_path,), demo_dir=data, data_base_dir=data)
+        yield slow
+        slow.go_on.set()  # else its threads would wait on beside the tests that follow
 
     def test_it_shows_its_pictures_before_all_files_are_opened(self, studio, studio_server, page):
         page.goto(studio_server.url)
