@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import RawIOBase
 from pathlib import Path
 
 from regstudio.errors import DiskFullError, RegStudioError
@@ -79,8 +80,7 @@ def append(path: Path, content: bytes) -> None:
     with name_full_disk(path, path), path.open("ab", buffering=0) as file:
         before = file.tell()
         try:
-            while content:
-                content = content[file.write(content) :]
+            _write_all(file, content)
         except OSError:
             with suppress(OSError):
                 file.truncate(before)
@@ -143,16 +143,21 @@ def _is_full(error: Exception, probe: Path) -> bool:
         return False
     try:
         with probe.open("ab", buffering=0) as file:
-            size, content = file.tell(), bytes(PROBE_BYTES)
+            size = file.tell()
             try:
-                while content:
-                    content = content[file.write(content) :]
+                _write_all(file, bytes(PROBE_BYTES))
                 os.fsync(file.fileno())
             finally:
                 file.truncate(size)
     except OSError as refusal:
         return refusal.errno in FULL
     return False
+
+
+def _write_all(file: RawIOBase, content: bytes) -> None:
+    """Write all of it: an unbuffered file may take less at once."""
+    while content:
+        content = content[file.write(content) :]
 
 
 def _refuse_cut_off(path: Path) -> None:

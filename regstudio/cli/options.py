@@ -11,6 +11,7 @@ import click
 
 from regstudio.config import Setting, settings
 from regstudio.errors import RegStudioError
+from regstudio.methods import SIMILARITIES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 AffineChoice = Literal["none", "auto"] | None
@@ -27,7 +28,6 @@ refine_option = click.option(
     metavar="N",
     help="optimise each flow for its pair, N steps from the network's on; 20 to 100 are usual  [default: 0]",
 )
-SIMILARITIES = ("auto", "ncc", "mind", "mi", "global_ncc", "mse")  # regstudio.methods.named.SIMILARITIES
 similarity_option = click.option(
     "--similarity",
     type=click.Choice(SIMILARITIES),

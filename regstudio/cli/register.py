@@ -1,4 +1,4 @@
-"""`regstudio register`: register new images with a trained network."""
+"""`regstudio register`: register images, without any training or with a trained network."""
 
 import json
 from pathlib import Path
@@ -23,11 +23,9 @@ from regstudio.errors import printable
 from regstudio.methods import NAMES
 
 if TYPE_CHECKING:
-    from regstudio.data.loaders import Normalise
     from regstudio.distributed import Group
+    from regstudio.methods import SimilarityChoice
     from regstudio.methods.method import Method
-    from regstudio.methods.network import NetworkMethod
-    from regstudio.methods.optimiser import SimilarityChoice
     from regstudio.networks.base import Precision
 
 FILE = click.Path(path_type=Path)
@@ -90,13 +88,28 @@ def register(
     from regstudio.training.setup import pair_reader
 
     refuse_both(checkpoint, method)
+    target_device = group.device(device)
+    chosen: Method
     if checkpoint is None:
+        from regstudio.methods.named import named_method
+        from regstudio.networks.device import find_device
+
         refuse_of_networks(affine=affine, refine=refine, precision=precision)
-        chosen, normalise = _named(method or "general", similarity, group.device(device)), "minmax"
+        chosen = named_method(method or "general", similarity=similarity, device=find_device(target_device))
+        normalise = "minmax"
         recipe = json.dumps(dict(chosen.provenance), default=str) + chosen.name
     else:
-        network = _network(checkpoint, group.device(device), affine, values["normalise"], precision, refine)
-        chosen, normalise = network, network.normalise
+        from regstudio.methods.network import load_method
+
+        chosen = network = load_method(
+            checkpoint,
+            target_device,
+            affine=affine,
+            normalise=values["normalise"],
+            precision=precision,
+            refine=refine,
+        )
+        normalise = network.normalise
         recipe = f"{file_digest(checkpoint)}\n{affine=}\n{refine=}\n{precision=}"
     reading = build_config({"normalise": normalise, **given(values)}).reading
     cases, problems = group.broadcast_from_first(lambda: find_moving(moving, moving_seg))
@@ -127,23 +140,3 @@ def register(
     if failures:
         click.echo("\n".join([f"{len(failures)} could not be registered:", *failures]), err=True)
     raise SystemExit(1 if failures else 0)
-
-
-def _named(name: str, similarity: "SimilarityChoice", device: str) -> "Method":
-    from regstudio.methods.named import named_method
-    from regstudio.networks.device import find_device
-
-    return named_method(name, similarity=similarity, device=find_device(device))
-
-
-def _network(
-    checkpoint: Path,
-    device: str,
-    affine: AffineChoice,
-    normalise: "Normalise | None",
-    precision: "Precision",
-    refine: int,
-) -> "NetworkMethod":
-    from regstudio.methods.network import load_method
-
-    return load_method(checkpoint, device, affine=affine, normalise=normalise, precision=precision, refine=refine)

@@ -2,9 +2,10 @@
 
 from regstudio.config.building import Setting, build_config, extend_epochs, read_config, read_network, settings
 from regstudio.config.presets import PRESETS, Preset, preset_values
-from regstudio.config.sections import RESUMABLE, LayoutSection, ReadingSection, TrainConfig
+from regstudio.config.sections import GENERAL, RESUMABLE, LayoutSection, ReadingSection, TrainConfig
 
 __all__ = [
+    "GENERAL",
     "PRESETS",
     "RESUMABLE",
     "LayoutSection",

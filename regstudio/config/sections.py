@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 # Marks the settings that may change when a run is resumed.
 RESUMABLE: dict[str, Any] = {"resumable": True}
+GENERAL = "general"  # as load_model, where no file has that name: the network that RegStudio brings along
 MAX_NUMBER = 2**63
 MAX_LETTERS = 4096  # of a path; Linux takes no longer ones
 MAX_NAME_BYTES = 200  # of a run; file systems take 255, and backups and archives add to them

@@ -22,12 +22,11 @@ def compare_sets(index: DataIndex, sets: Mapping[Role, list[CheckedCase]]) -> li
     report = CheckedCase(case=Case(id="", image=index.root), role="atlas", usable=None)
     if atlas and atlas[0].facing is None:
         _compare_places(report, [*training, *validation])
+    theirs = "their fixed image" if "fixed" in sets else "the atlas"
     for cases in (training, validation):
         images = [(checked.case.image, checked.likeness) for checked in cases]
         labels = [(checked.case.label, checked.explained) for checked in cases]
-        _judge_orientation(
-            report, images, turn_of_image, "images fit their fixed image" if "fixed" in sets else "images fit the atlas"
-        )
+        _judge_orientation(report, images, turn_of_image, f"images fit {theirs}")
         _judge_orientation(report, labels, turn_of_label, "labels fit their images")
     train_images = {checked.digest: checked.case.image for checked in training if checked.digest}
     for checked in validation:

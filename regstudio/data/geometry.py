@@ -128,6 +128,12 @@ _WORDS = {
 TURNS = tuple(Turn(*choice) for choice in product((False, True), repeat=3))  # the first leaves all as it is
 
 
+def spans_space(affine: Array) -> bool:
+    """Return whether the first three columns of an affine (4, 4) of finite numbers lead three ways."""
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(lengths.all()) and bool(abs(np.linalg.det(affine[:3, :3] / lengths)) > MIN_VOLUME)
+
+
 def is_plausible(affine: Array) -> bool:
     """Return whether an affine (4, 4) can be that of a picture: its spacings, its axes and its origin, in mm."""
     if not np.isfinite(affine).all() or np.abs(affine).max() > MAX_ORIGIN:
@@ -135,7 +141,7 @@ def is_plausible(affine: Array) -> bool:
     spacings = np.linalg.norm(affine[:3, :3], axis=0)
     if spacings.min() < MIN_SPACING or spacings.max() > MAX_SPACING:
         return False
-    return bool(abs(np.linalg.det(affine[:3, :3] / spacings)) > MIN_VOLUME)
+    return spans_space(affine)
 
 
 def turn_to(own: Facing, wanted: Facing) -> tuple[Turn, float]:

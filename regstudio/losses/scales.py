@@ -11,8 +11,8 @@ class AtScales(nn.Module):
     """Mean of one similarity over `scales` scales, each half the size of the one before.
 
     A window that stays as large in pixels sees twice as far at each scale: fine detail and whole organs count alike.
-    Scales at which the shorter side is below `min_side` pixels are left out, but never the first.
-    Raises ValueError for less than one scale.
+    Scales at which the shorter side is below `min_side` pixels are left out, but never the first. The similarity may
+    give one value or, as (B,), one of each pair; so does this. Raises ValueError for less than one scale.
 
     >>> loss = AtScales(NCC(9), 3)  # windows of 9, 18 and 36 pixels
     """
@@ -24,9 +24,9 @@ class AtScales(nn.Module):
         self.similarity, self.scales, self.min_side = similarity, scales, min_side
 
     def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
-        """Compare `fixed` (B or 1, C, H, W) with `warped` (B, C, H, W); return a scalar."""
+        """Compare `fixed` (B or 1, C, H, W) with `warped` (B, C, H, W); return what the similarity does."""
         values = [self.similarity(fixed, warped)]
         while len(values) < self.scales and min(warped.shape[2:]) >= 2 * self.min_side:
             fixed, warped = F.avg_pool2d(fixed, 2), F.avg_pool2d(warped, 2)
             values.append(self.similarity(fixed, warped))
-        return torch.stack(values).mean()
+        return torch.stack(values).mean(dim=0)

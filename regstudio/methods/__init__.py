@@ -1,6 +1,6 @@
 """Methods of registration, each one call: method(pair) -> Transform."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 
 class Tool(NamedTuple):
@@ -17,6 +17,11 @@ BASELINES: dict[str, Tool | None] = {
     "syn": Tool("antspyx", "ants"),
     "elastix": Tool("itk-elastix", "itk"),
 }
+
+# What the pair optimiser compares images by; "auto" is chosen for each pair by what its images are.
+Similarity = Literal["ncc", "mind", "mi", "global_ncc", "mse"]
+SimilarityChoice = Similarity | Literal["auto"]
+SIMILARITIES: tuple[str, ...] = ("auto", *get_args(Similarity))
 
 # The methods that need no checkpoint; `named.named_method` makes them.
 NAMES = ("general", "optimiser", "affine", *BASELINES)

@@ -10,19 +10,18 @@ the noise is not known: a pair with much that no field explains is held smoother
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from regstudio.losses.mind import mind_descriptors
+from regstudio.losses.scales import AtScales
 from regstudio.losses.similarity import MSE, GlobalNCC, MutualInformation, local_ncc
+from regstudio.methods import Similarity
 from regstudio.networks import ops
 from regstudio.networks.warp import integrate, resize_flow
 
-Similarity = Literal["ncc", "mind", "mi", "global_ncc", "mse"]
-NCC_WINDOW = 9
+NCC_WINDOW, NCC_SCALES = 9, 3
 LEAST = 1e-6  # keeps the logarithm finite where images are equal
 MIN_SIDE = 24  # pixels of the shorter side at which the NCC is taken, at least
 
@@ -131,14 +130,7 @@ def _distance(flow: Tensor, points: Points | None, full: Sequence[int]) -> Tenso
 
 
 def _ncc(fixed: Tensor, warped: Tensor) -> Tensor:
-    """One minus the local NCC, mean over full, half and quarter size where they are large enough."""
-    values = []
-    for scale in (1, 2, 4):
-        if scale > 1 and min(fixed.shape[2:]) < scale * MIN_SIDE:
-            break
-        f, w = (F.avg_pool2d(image, scale) if scale > 1 else image for image in (fixed, warped))
-        values.append(1 - local_ncc(f, w, NCC_WINDOW).mean(dim=(1, 2, 3)))
-    return torch.stack(values).mean(dim=0)
+    return 1 - local_ncc(fixed, warped, NCC_WINDOW).mean(dim=(1, 2, 3))
 
 
 def _mind(fixed: Tensor, warped: Tensor) -> Tensor:
@@ -158,7 +150,7 @@ def _image(image: Tensor) -> Tensor:
 
 _GLOBAL_NCC, _MSE, _MI = GlobalNCC(), MSE(), MutualInformation()
 _MEASURES: dict[str, Measure] = {
-    "ncc": Measure(describe=_image, unexplained=_ncc),
+    "ncc": Measure(describe=_image, unexplained=AtScales(_ncc, NCC_SCALES, MIN_SIDE)),
     "mind": Measure(describe=lambda image: mind_descriptors(image, dilation=1), unexplained=_mind),
     # Of two normal variables with the correlation r, the mutual information is -log(1 - r^2) / 2.
     "mi": Measure(describe=_image, unexplained=_each(lambda f, w: (2 * _MI(f, w)).exp())),

@@ -15,9 +15,9 @@ import torch
 
 from regstudio.data.pairs import Pair
 from regstudio.errors import CheckpointError
+from regstudio.methods import SimilarityChoice
 from regstudio.methods.optimiser import (
     Optimiser,
-    SimilarityChoice,
     chosen_settings,
     images_of,
     optimise,

@@ -1,19 +1,14 @@
 """The methods that need no checkpoint, by name."""
 
-from typing import get_args
-
 import torch
 
 from regstudio.errors import ConfigError
-from regstudio.methods import NAMES
+from regstudio.methods import NAMES, SimilarityChoice
 from regstudio.methods.affine import AffineMethod
 from regstudio.methods.baselines import baseline
-from regstudio.methods.energy import Similarity
 from regstudio.methods.general import general_method
 from regstudio.methods.method import Method
-from regstudio.methods.optimiser import Optimiser, SimilarityChoice
-
-SIMILARITIES = ("auto", *get_args(Similarity))
+from regstudio.methods.optimiser import Optimiser
 
 
 def named_method(name: str, *, similarity: SimilarityChoice = "auto", device: str | torch.device = "cpu") -> Method:

@@ -6,7 +6,7 @@ It looks for a stationary velocity field, whose flow has an inverse and practica
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,13 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regstudio.data.pairs import Pair
+from regstudio.methods import Similarity, SimilarityChoice
 from regstudio.methods.descent import Level, descend_levels, working_sizes
-from regstudio.methods.energy import PairEnergy, Points, Similarity, measure
+from regstudio.methods.energy import PairEnergy, Points, measure
 from regstudio.methods.similarity_choice import choose_similarity
 from regstudio.networks.warp import SpatialTransformer, affine_after, integrate, inverse_affine_after
 from regstudio.transforms.transform import Transform
-
-SimilarityChoice = Similarity | Literal["auto"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regstudio.losses.similarity import box_sum
-from regstudio.methods.energy import Similarity
+from regstudio.methods import Similarity
 
 SIDE, WINDOW = 64, 9  # pixels: the shorter side at which a pair is looked at, and the window of the correlation
 CONSISTENT = 0.75  # radiographs, skulls and hearts: 0.8 and more, with few exceptions; CT and MR: less

@@ -9,7 +9,7 @@ import torch
 from pydantic import ConfigDict, Field, Strict, TypeAdapter
 from torch import Tensor
 
-from regstudio.config import read_config, read_network
+from regstudio.config import GENERAL, read_config, read_network
 from regstudio.errors import CheckpointError, ConfigError
 from regstudio.files import asset, atomic_path
 from regstudio.networks.base import RegistrationNetwork
@@ -20,7 +20,6 @@ from regstudio.schema import Count, Name, SchemaError, shortened, validate
 FORMAT_VERSION = 2  # 1, of version 0.1, has no checksum
 LISTED_LAYERS = 6
 REGISTERING = ("reading", "alignment", "network", "loss")  # the settings that matter to who registers
-GENERAL = "general"  # the name of the network that RegStudio brings along
 
 
 @dataclass(frozen=True, kw_only=True)

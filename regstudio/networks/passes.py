@@ -45,38 +45,24 @@ def coarse_to_fine(
 
 
 @torch.no_grad()
-def register(
-    network: RegistrationNetwork,
-    fixed: Tensor,
-    moving: Tensor,
-    scales: Sequence[int] = SCALES,
-    working_side: int = WORKING_SIDE,
-) -> Tensor:
-    """Return the flow (B, 2, H, W) of images of any size (B, 1, H, W), found at about `working_side` pixels."""
-    return resize_flow(integrate(_working_velocity(network, fixed, moving, scales, working_side)), moving.shape[2:])
+def register(network: RegistrationNetwork, fixed: Tensor, moving: Tensor) -> Tensor:
+    """Return the flow (B, 2, H, W) of images of any size (B, 1, H, W), found at about WORKING_SIDE pixels."""
+    return resize_flow(integrate(_working_velocity(network, fixed, moving)), moving.shape[2:])
 
 
 @torch.no_grad()
-def full_velocity(
-    network: RegistrationNetwork,
-    fixed: Tensor,
-    moving: Tensor,
-    scales: Sequence[int] = SCALES,
-    working_side: int = WORKING_SIDE,
-) -> Tensor:
+def full_velocity(network: RegistrationNetwork, fixed: Tensor, moving: Tensor) -> Tensor:
     """Return the velocity field of `register`, (B, 2, H, W) in pixels of the whole images."""
-    return resize_flow(_working_velocity(network, fixed, moving, scales, working_side), moving.shape[2:])
+    return resize_flow(_working_velocity(network, fixed, moving), moving.shape[2:])
 
 
-def _working_velocity(
-    network: RegistrationNetwork, fixed: Tensor, moving: Tensor, scales: Sequence[int], working_side: int
-) -> Tensor:
+def _working_velocity(network: RegistrationNetwork, fixed: Tensor, moving: Tensor) -> Tensor:
     full = moving.shape[2:]
-    multiple = max(scales)
-    shrink = max(1, round(min(full) / working_side))
+    multiple = max(SCALES)
+    shrink = max(1, round(min(full) / WORKING_SIDE))
     size = [max(multiple, round(length / shrink / multiple) * multiple) for length in full]
     small = [F.interpolate(image, size, mode="area") for image in (fixed, moving)]
-    *_, velocity = coarse_to_fine(network, small[0], small[1], scales)
+    *_, velocity = coarse_to_fine(network, small[0], small[1])
     return velocity
 
 

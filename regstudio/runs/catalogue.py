@@ -11,7 +11,7 @@ from regstudio.config import TrainConfig, settings
 from regstudio.errors import RunError
 from regstudio.runs.events import EpochDone, RunFinished, RunStarted, TrainEvent
 from regstudio.runs.follower import Follower
-from regstudio.runs.run import Run
+from regstudio.runs.run import Run, runs_in
 
 UNREADABLE = "unreadable"
 MAX_REASON = 300  # letters
@@ -82,8 +82,7 @@ class RunCatalogue:
 
     def running(self) -> Run | None:
         """Return the newest run that any process is training now; reads no record and waits for nobody."""
-        runs = [Run(path) for path in self._runs_dir.iterdir()] if self._runs_dir.is_dir() else []
-        active = [run for run in runs if run.is_training() and run.holds(run.config_path)]
+        active = [run for run in runs_in(self._runs_dir) if run.is_training() and run.holds(run.config_path)]
         return max(active, key=lambda run: run.config_path.stat().st_mtime_ns, default=None)
 
     def summaries(self) -> list[RunSummary]:

@@ -157,6 +157,11 @@ class Run:
         return lock.is_held(self.path / ".lock")
 
 
+def runs_in(folder: Path) -> list[Run]:
+    """Return what may be the runs of a folder, in no order, without looking into them; none where there is no such."""
+    return [Run(path) for path in folder.iterdir()] if folder.is_dir() else []
+
+
 def create_run(config: TrainConfig) -> Run:
     """Create the folder of a new run and write its config; raises RunError if the name is taken."""
     base_name = config.run.run_name or f"{datetime.now():%Y-%m-%d_%H-%M-%S}"

@@ -19,7 +19,7 @@ from regstudio.data.problems import Problem, is_unicode
 from regstudio.errors import ConfigError, RunError
 from regstudio.runs.catalogue import RunCatalogue, RunSummary
 from regstudio.runs.events import TrainEvent
-from regstudio.runs.run import Run, open_run
+from regstudio.runs.run import Run, open_run, runs_in
 from regstudio.schema import shortened
 from regstudio.studio.workspace import Workspace
 from regstudio.temporary import remove_leftovers
@@ -171,8 +171,7 @@ class Studio:
 
     def run_folders(self) -> list[Run]:
         """Return the runs that `run` opens, the newest first, without reading what they hold."""
-        paths = self.runs_dir.iterdir() if self.runs_dir.is_dir() else ()
-        shown = [Run(path) for path in paths if self.shown is None or path.name in self.shown]
+        shown = [run for run in runs_in(self.runs_dir) if self.shown is None or run.path.name in self.shown]
         runs = [run for run in shown if is_unicode(run.path) and run.path.resolve().parent == self.runs_dir]
         runs = [run for run in runs if run.holds(run.config_path)]
         return sorted(runs, key=lambda run: run.config_path.stat().st_mtime, reverse=True)
@@ -192,7 +191,7 @@ class Studio:
 
     def remove_leftovers(self) -> None:
         """Remove the temporary files that killed processes left in the runs, but for those in training, and uploads."""
-        for run in [Run(path) for path in self.runs_dir.iterdir()] if self.runs_dir.is_dir() else []:
+        for run in runs_in(self.runs_dir):
             if not run.is_training() and run.config_path.is_file():
                 run.remove_leftovers()
         for root in self.roots:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from regstudio.config import GENERAL
 from regstudio.data.check_report import CheckReport
 from regstudio.data.problems import shown_path
 from regstudio.errors import ConfigError, DataError, RunError
@@ -103,7 +104,7 @@ def start(studio: Studio, values: Mapping[str, Any], workspace: Workspace | None
     """
     _refuse_second(studio)
     workspace = workspace or studio.workspace()
-    if values.get("load_model") and str(values["load_model"]) != "general":
+    if values.get("load_model") and str(values["load_model"]) != GENERAL:
         path = studio.allowed(str(values["load_model"]))
         if not path.is_file():
             raise ConfigError(f"{path}: there is no such checkpoint. Correct or empty “load model”.")

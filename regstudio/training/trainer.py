@@ -7,26 +7,22 @@ for the next event, and ends it by setting `stop`.
 import math
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NoReturn
 
 import torch
 
 from regstudio.config import TrainConfig, build_config
 from regstudio.data.dataset import Item
-from regstudio.data.layout import Case, DataIndex
+from regstudio.data.layout import DataIndex
 from regstudio.distributed import SINGLE_PROCESS, Group
-from regstudio.errors import DataError, DiskFullError, RegStudioError, RunError, TrainingError, WorkerLostError
-from regstudio.methods.affine import Matrix
-from regstudio.methods.affine_cache import affine_matrices
+from regstudio.errors import DiskFullError, RegStudioError, RunError, TrainingError, WorkerLostError
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.networks.device import release_freed_memory
 from regstudio.runs.events import (
     EpochDone,
-    ImageAligned,
     PairValidated,
     RunFinished,
     RunStarted,
@@ -35,6 +31,7 @@ from regstudio.runs.events import (
 )
 from regstudio.runs.run import Run, create_run
 from regstudio.threads import limit_cpu_threads
+from regstudio.training.aligning import find_affine_maps
 from regstudio.training.checkpointing import Checkpointer, restore
 from regstudio.training.messages import (
     describe,
@@ -147,7 +144,7 @@ class _Training:
             ),
         )
         try:
-            yield from self._find_affine_maps()
+            yield from find_affine_maps(self.parts, self._stop_requested)
             while state.epoch < self.config.optimisation.epochs:
                 state = yield from self._epoch(state)
                 if self._stop_requested() and state.epoch < self.config.optimisation.epochs:
@@ -187,29 +184,6 @@ class _Training:
         except WorkerLostError:
             self.checkpointer.last(state)
             raise
-
-    def _find_affine_maps(self) -> Iterator[TrainEvent]:
-        """Find the affine map of every moving image, if alignment is on."""
-        parts = self.parts
-        if parts.aligned is None:
-            return
-        cases = list(dict.fromkeys((*parts.training, *parts.validation, parts.preview)))
-        with closing(parts.group.gather_in_order(self._affine_maps(cases[parts.group.shard]))) as maps:
-            for number, (path, matrix) in enumerate(maps, 1):
-                parts.aligned[path] = matrix
-                yield ImageAligned(number=number, total=len(cases), image=path.name)
-                if self._stop_requested():
-                    return
-
-    def _affine_maps(self, cases: Sequence[Case]) -> Generator[tuple[Path, Matrix], None, None]:
-        load, images = self.parts.image_loader, [case.image for case in cases]
-        fixed = {case.image: (case.fixed or self.parts.reference).image for case in cases}
-        results = affine_matrices(lambda path: load(fixed[path])[0], images, load, workers=self.parts.group.cores)
-        with closing(results):
-            for path, affine in results:
-                if isinstance(affine, DataError):
-                    raise affine
-                yield path, affine.matrix
 
     def _epoch(self, state: State) -> Generator[TrainEvent, None, State]:
         """Finish the current epoch: steps, validation, checkpoints; return the state after it."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator, Field, Strict, TypeAdapter
 
-from regstudio.data.geometry import Geometry, Turn
+from regstudio.data.geometry import Geometry, Turn, spans_space
 from regstudio.data.problems import FileError
 from regstudio.schema import Number, SchemaError, parse, read_bytes
 
@@ -19,9 +19,7 @@ _Row = tuple[Number, Number, Number, Number]
 
 
 def _check_affine(rows: tuple[_Row, ...]) -> tuple[_Row, ...]:
-    linear = np.array(rows)[:3, :3]
-    lengths = np.linalg.norm(linear, axis=0)
-    if not lengths.all() or abs(np.linalg.det(linear / lengths)) < 1e-6:
+    if not spans_space(np.array(rows)):
         raise ValueError("its axes do not span the space")
     if list(rows[3]) != [0.0, 0.0, 0.0, 1.0]:
         raise ValueError("its last row must be 0, 0, 0, 1")

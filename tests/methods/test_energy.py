@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regstudio.losses import Grad
+from regstudio.methods import Similarity
 from regstudio.methods.descent import smoothed
-from regstudio.methods.energy import PairEnergy, Points, Similarity, measure, roughness
+from regstudio.methods.energy import PairEnergy, Points, measure, roughness
 
 GENERATOR = torch.Generator()
 

@@ -147,7 +147,7 @@ def test_messages_do_not_pile_up_over_the_buttons(page: Any, studio_server: Serv
 def test_the_alignment_is_seen_survives_a_reload_and_can_be_stopped(
     page: Any, studio_server: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from regstudio.training import trainer
+    from regstudio.training import aligning
 
     go_on = threading.Event()
 
@@ -156,8 +156,8 @@ def test_the_alignment_is_seen_survives_a_reload_and_can_be_stopped(
             assert number < 3 or go_on.wait(60)
             yield found
 
-    affine_matrices = trainer.affine_matrices
-    monkeypatch.setattr(trainer, "affine_matrices", slowly)
+    affine_matrices = aligning.affine_matrices
+    monkeypatch.setattr(aligning, "affine_matrices", slowly)
     studio_server.studio.workspace().change_settings({"affine": "auto", "epochs": 2, "run_name": "askew"})
     open_train_tab(page, studio_server.url)
     page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--affine auto')")
