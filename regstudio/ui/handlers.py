@@ -1,5 +1,6 @@
 """What the event handlers of all tabs share: how errors reach the user, how events run, how a download starts."""
 
+import hashlib
 import html
 import logging
 from collections.abc import Callable, Iterator
@@ -20,6 +21,21 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 PARALLEL: dict[str, Any] = {**QUIET, "concurrency_limit": None}
 # Gradio shows no error of a handler outside its queue: only what cannot fail may run there.
 UNQUEUED: dict[str, Any] = {**PARALLEL, "queue": False}
+
+
+def shown_fingerprint() -> gr.Textbox:
+    """Return a hidden component that holds the `fingerprint` of what this page shows.
+
+    It is an input and an output of what redraws the page where there is anything new. The browser gets it together with
+    what it stands for. A gr.State is set on the server before the answer arrives: of two answers that arrive in the
+    other order the page would show the older one, and never be redrawn.
+    """
+    return gr.Textbox(visible="hidden")
+
+
+def fingerprint(value: object) -> str:
+    """Return a short text that differs where the values do."""
+    return hashlib.blake2b(repr(value).encode(errors="replace"), digest_size=16).hexdigest()
 
 
 @contextmanager

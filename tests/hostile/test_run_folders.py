@@ -61,8 +61,9 @@ def run(studio: Studio, quick_config: Configs) -> Run:
 
 def look(studio: Studio, name: str = "odd") -> dict[str, list[Any]]:
     """Do all that pages do with runs without being asked; return the rows of the table by name."""
-    listed = RunsHandlers(studio, Feed(studio)).look([], None)[3]
-    rows = {str(row[0]): row for row in listed}
+    handlers = RunsHandlers(studio, Feed(studio))
+    handlers.look([], None)
+    rows = {str(row[0]): row for row in handlers.rows()}
     json.dumps(rows, allow_nan=False).encode()
     assert rows["good"][1] == "stopped"
     names = [label for label, _ in training_control.resumable(studio)]

@@ -16,6 +16,7 @@ from regstudio.studio import downloads
 from regstudio.studio.downloads import Downloads
 from regstudio.studio.live_feed import Feed
 from regstudio.ui import tabs
+from regstudio.ui.app import build_app
 from regstudio.ui.tabs.runs_handlers import RunsHandlers
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
 
@@ -48,6 +49,17 @@ def test_no_handler_makes_a_layout_to_update_one(path: Path) -> None:
         built = kind is gr.Blocks or any(word.arg == "elem_id" for word in call.keywords)  # not an update
         layout = isinstance(kind, type) and issubclass(kind, BlockContext) and not built
         assert not layout, f"{path.name}:{call.lineno}: {ast.unparse(call)}: use gr.update"
+
+
+def test_what_a_page_shows_is_held_by_the_page(studio) -> None:
+    """On the server it would be set before the answer arrives; an older answer that arrives later would then stay."""
+    app = build_app(studio)
+    timers = {number for number, block in app.blocks.items() if isinstance(block, gr.Timer)}
+    ticks = [handler for handler in app.fns.values() if timers & {target for target, _ in handler.targets}]
+    assert len(ticks) >= 3
+    for handler in ticks:
+        passed = set(handler.inputs) & set(handler.outputs)
+        assert not [component for component in passed if isinstance(component, gr.State)], handler.name
 
 
 def test_a_dropdown_passes_on_what_is_no_choice_any_more() -> None:

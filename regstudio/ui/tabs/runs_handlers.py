@@ -12,7 +12,7 @@ from regstudio.studio.downloads import Downloads
 from regstudio.studio.live_feed import Feed
 from regstudio.studio.studio import Studio
 from regstudio.temporary import lasting_folder
-from regstudio.ui.handlers import shown_to_user
+from regstudio.ui.handlers import fingerprint, shown_to_user
 
 SETTLED = ("finished", "unreadable")  # states of runs that have no epoch under way
 
@@ -27,18 +27,23 @@ class RunsHandlers:
     @shown_to_user()
     def look(self, selected: Sequence[str] | None, seen: Any) -> tuple[Any, Any, Any, Any]:
         """List the runs, if anything changed since this page last did."""
-        rows = [
-            run_actions.row(run, *(self._feed.within_epoch(run.name) if run.state not in SETTLED else ()))
-            for run in self._studio.runs()
-        ]
-        if rows == seen:
+        rows = self.rows()
+        now = fingerprint(rows)
+        if now == seen:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         names = [str(row[0]) for row in rows]
         existing = [name for name in selected or [] if name in names]
         choice = gr.update(choices=names, value=existing) if existing != selected else gr.update(choices=names)
-        return gr.Dataframe(value=rows, visible=bool(rows)), gr.Markdown(visible=not rows), choice, rows
+        return gr.Dataframe(value=rows, visible=bool(rows)), gr.Markdown(visible=not rows), choice, now
 
-    def redraw(self, selected: Sequence[str] | None, seen: Any, curves: str) -> Any:
+    def rows(self) -> list[list[str | float | None]]:
+        """Return the rows of the table, one for each run."""
+        return [
+            run_actions.row(run, *(self._feed.within_epoch(run.name) if run.state not in SETTLED else ()))
+            for run in self._studio.runs()
+        ]
+
+    def redraw(self, selected: Sequence[str] | None, curves: str) -> Any:
         """Redraw the curves if a selected run has new epochs."""
         try:
             now = (

@@ -9,7 +9,7 @@ from regstudio.files import asset, read_asset
 from regstudio.studio import run_actions
 from regstudio.studio.live_feed import Feed
 from regstudio.studio.studio import Studio
-from regstudio.ui.handlers import QUIET, click_link, on_page_load, on_tab_select
+from regstudio.ui.handlers import QUIET, click_link, on_page_load, on_tab_select, shown_fingerprint
 from regstudio.ui.tabs.runs_handlers import RunsHandlers
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
 
@@ -137,7 +137,7 @@ def _build_actions() -> _Actions:
 
 def _connect(handlers: RunsHandlers, shown: list[Any], act: _Actions, resumed: gr.State) -> None:
     table, empty, selected, curves = shown
-    seen, opened = gr.State([]), gr.State([])
+    seen, opened = shown_fingerprint(), gr.State([])
     listed = [table, empty, selected, seen]
     details: list[Any] = [curves, act.note, act.name, act.epochs, act.confirm, act.files, opened]
     on_tab_select(handlers.look, [selected, seen], listed, **QUIET)
@@ -145,7 +145,7 @@ def _connect(handlers: RunsHandlers, shown: list[Any], act: _Actions, resumed: g
     on_page_load(lambda: None, None, act.epochs, **QUIET)  # else the browser shows an empty number as 0
     gr.Timer(REFRESH_SECONDS).tick(
         handlers.look, [selected, seen], listed, queue=False, concurrency_limit=None, **QUIET
-    ).then(handlers.redraw, [selected, seen, curves], curves, queue=False, **QUIET)
+    ).then(handlers.redraw, [selected, curves], curves, queue=False, **QUIET)
     table.select(handlers.toggle, selected, selected, **QUIET)
     selected.change(handlers.open, [selected, opened], details, **QUIET)
     renamed = act.rename.click(handlers.rename, [selected, act.name], [selected, opened], **QUIET)

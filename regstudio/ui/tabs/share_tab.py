@@ -8,7 +8,7 @@ import gradio as gr
 
 from regstudio.studio.sharing import NO_LINK, USER, Share, Status
 from regstudio.studio.studio import Studio
-from regstudio.ui.handlers import QUIET, on_tab_select, shown_to_user
+from regstudio.ui.handlers import QUIET, fingerprint, on_tab_select, shown_fingerprint, shown_to_user
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
 
 POLL_SECONDS = 1.0
@@ -34,12 +34,13 @@ def build(studio: Studio, share: Share) -> None:
         link = gr.Textbox(label="Link", interactive=False, buttons=["copy"], elem_id="share-link")
         user = gr.Textbox(USER, label="User", interactive=False, buttons=["copy"], elem_id="share-user")
         password = gr.Textbox(label="Password", interactive=False, buttons=["copy"], elem_id="share-password")
-    seen = gr.State(None)
+    seen = shown_fingerprint()
 
     def look(known: Any) -> Any:
         """Show the state of the link, if it changed since this page last did."""
         status = share.status
-        if status == known:
+        now = fingerprint(status)
+        if now == known:
             return [gr.skip()] * len(shown)
         active = status.state in ("opening", "open")
         return [
@@ -50,7 +51,7 @@ def build(studio: Studio, share: Share) -> None:
             status.password,
             gr.Button(interactive=not active),
             gr.Button(interactive=active),
-            status,
+            now,
         ]
 
     @shown_to_user()

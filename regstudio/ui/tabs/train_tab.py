@@ -10,7 +10,7 @@ from gradio.components import Component
 from regstudio.studio import training_control
 from regstudio.studio.live_feed import Feed
 from regstudio.studio.studio import Studio
-from regstudio.ui.handlers import PARALLEL, UNQUEUED, shown_to_user
+from regstudio.ui.handlers import PARALLEL, UNQUEUED, fingerprint, shown_fingerprint, shown_to_user
 from regstudio.ui.tabs.data_tab import DataTab
 from regstudio.ui.tabs.train_settings import build_settings
 from regstudio.ui.widgets.browser_tab import BrowserTab
@@ -23,7 +23,7 @@ POLL_SECONDS = 0.5  # from one look at the job to the next
 
 @dataclass(frozen=True)
 class Controls:
-    """The controls of the job, in the order of the updates that `look` returns; `seen` is the situation they show."""
+    """The controls of the job, in the order of the updates that `look` returns; `seen` tells what they show."""
 
     start: gr.Button
     pause: gr.Button
@@ -33,7 +33,7 @@ class Controls:
     go_on: gr.Button
     runs: gr.Dropdown
     folder: gr.Textbox
-    seen: gr.State
+    seen: gr.Textbox
 
     def outputs(self) -> list[Component]:
         """Return the components in order."""
@@ -71,7 +71,7 @@ def build(studio: Studio, feed: Feed, tab: BrowserTab, data: DataTab) -> None:
                     elem_id="train-runs",
                 )
                 buttons["go_on"] = gr.Button("Go on with this run", elem_id="train-go-on")
-    controls = Controls(**buttons, runs=runs, folder=folder, seen=gr.State(""))
+    controls = Controls(**buttons, runs=runs, folder=folder, seen=shown_fingerprint())
     _wire(studio, tab, controls, form)
 
 
@@ -85,7 +85,7 @@ def _wire(studio: Studio, tab: BrowserTab, controls: Controls, form: Form) -> No
         if not name:  # the page has only just begun to load
             return gr.skip()
         workspace = studio.workspace(name)
-        now = training_control.situation(studio, workspace)
+        now = fingerprint(training_control.situation(studio, workspace))
         if now == seen:
             return gr.skip()
         allowed = training_control.possible_now(studio)
