@@ -100,7 +100,9 @@ def descend(
             mark, waited = torch.where(gained, values, mark), torch.where(gained, 0, waited + 1)
             if step == steps or not (waited < PATIENCE).any():
                 break
-            raw.grad = torch.autograd.grad(energies.sum(), raw)[0]
+            gradient = torch.autograd.grad(energies.sum(), raw)[0]
+            # A pair whose gradient is no number stays where it is.
+            raw.grad = torch.where(gradient.isfinite().all(dim=(1, 2, 3), keepdim=True), gradient, 0)
             adam.step()
     return Descent(field=best, energy=least, curve=torch.stack(curve))
 

@@ -1,6 +1,6 @@
 """The energy of the pair optimiser: how much of the images a velocity field leaves unexplained, and how rough it is.
 
-    energy(v) = log u(v) + smoothness * roughness(v) + what masks and landmarks add
+    energy(v) = log u(v) + smoothness * roughness(v) + how far v is from what is expected + what landmarks add
 
 u is what the similarity leaves unexplained, in (0, 1], as 1 - r^2 is for a correlation r: of the fixed image by the
 warped moving one, and of the moving image by the fixed one warped by the inverse; the mean of both. To see a pair from
@@ -24,6 +24,22 @@ from regstudio.networks.warp import integrate, resize_flow
 NCC_WINDOW, NCC_SCALES = 9, 3
 LEAST = 1e-6  # keeps the logarithm finite where images are equal
 MIN_SIDE = 24  # pixels of the shorter side at which the NCC is taken, at least
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """What the terms beside the similarity weigh.
+
+    - `smoothness`: the roughness of the velocity field
+    - `deviation`: the mean square, in pixels of its grid, of what it differs by from the expected one
+    - `deviation_smoothness`: the roughness of that difference
+    - `landmarks`: the mean squared distance of the landmarks in pixels of the whole image
+    """
+
+    smoothness: float = 4.0
+    deviation: float = 0.0
+    deviation_smoothness: float = 0.0
+    landmarks: float = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +69,9 @@ class Points:
 class PairEnergy:
     """Energy of the velocity fields (B, 2, h, w) of B pairs of images (B, 1, H, W): see the module.
 
+    `expected` (B, 2, h, w) is the velocity field that is taken to be likely; 0 if not given.
     `fixed_mask` and `moving_mask` (B, 1, H, W), in [0, 1], say where the images count. `points` are the landmarks of
-    each pair: `landmarks` times the mean squared distance in pixels of `full`, the size (H, W) they are given in.
+    each pair, in pixels of images of the size `full` (H, W).
     """
 
     def __init__(
@@ -63,12 +80,12 @@ class PairEnergy:
         moving: Tensor,
         *,
         measure: Measure,
-        smoothness: float,
+        weights: Weights,
+        expected: Tensor | None = None,
         integration_steps: int = 5,
         fixed_mask: Tensor | None = None,
         moving_mask: Tensor | None = None,
         points: Sequence[Points | None] | None = None,
-        landmarks: float = 0.0,
         full: Sequence[int] | None = None,
     ) -> None:
         self._fixed, self._moving = (
@@ -76,9 +93,9 @@ class PairEnergy:
             for image, mask in ((fixed, fixed_mask), (moving, moving_mask))
         )
         self._unexplained = measure.unexplained
-        self._smoothness, self._steps = smoothness, integration_steps
+        self._weights, self._expected, self._steps = weights, expected, integration_steps
         self._masks = fixed_mask, moving_mask
-        self._points, self._landmarks = points, landmarks
+        self._points = points
         self._size = fixed.shape[2:]
         self._full = full or self._size
 
@@ -91,13 +108,21 @@ class PairEnergy:
             self._one_way(self._fixed, self._moving, there, fixed_mask, moving_mask)
             + self._one_way(self._moving, self._fixed, back, moving_mask, fixed_mask)
         ) / 2
-        energy = (unexplained + LEAST).log() + self._smoothness * roughness(velocity)
-        if self._points is not None and self._landmarks:
+        weights = self._weights
+        energy = (unexplained + LEAST).log() + weights.smoothness * roughness(velocity)
+        if weights.deviation or weights.deviation_smoothness:
+            energy = energy + self._deviation(velocity)
+        if self._points is not None and weights.landmarks:
             distances = [
                 _distance(flow, points, self._full) for flow, points in zip(forward[:, None], self._points, strict=True)
             ]
-            energy = energy + self._landmarks * torch.stack(distances)
+            energy = energy + weights.landmarks * torch.stack(distances)
         return energy
+
+    def _deviation(self, velocity: Tensor) -> Tensor:
+        difference = velocity if self._expected is None else velocity - self._expected
+        amount: Tensor = self._weights.deviation * difference.square().mean(dim=(1, 2, 3))
+        return amount + self._weights.deviation_smoothness * roughness(difference)
 
     def _one_way(
         self, still: Tensor, warped: Tensor, flow: Tensor, still_mask: Tensor | None, warped_mask: Tensor | None

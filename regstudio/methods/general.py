@@ -64,7 +64,7 @@ class General:
         """Register a pair."""
         start = time.perf_counter()
         fixed, moving = images_of(pair, self.device)
-        settings = chosen_settings(self.similarity, fixed, moving)
+        settings = chosen_settings(self.similarity, fixed, moving, expected=True)
         seen = full_velocity(self._model, fixed, moving) if settings.similarity not in ("mind", "mi") else None
         found = optimise(fixed, moving, settings, velocity=seen)
         return transform_of(found, time.perf_counter() - start)

@@ -171,7 +171,11 @@ def warp(
     y = (rows[:, None] + flow[:, 0]) * (2 / (height - 1)) - 1
     x = (columns + flow[:, 1]) * (2 / (width - 1)) - 1
     # The one place where (y, x) becomes the (x, y) that grid_sample takes.
-    return F.grid_sample(image, torch.stack((x, y), dim=-1), mode, padding_mode=padding, align_corners=True)
+    grid = torch.stack((x, y), dim=-1)
+    if padding == "border" and mode == "bilinear" and torch.is_grad_enabled():
+        # Its gradient at a place that is no number would write outside of the image's memory, and end the process.
+        grid = grid.nan_to_num(nan=0.0)
+    return F.grid_sample(image, grid, mode, padding_mode=padding, align_corners=True)
 
 
 def _fit(x: Tensor, *, multiple: int = 1) -> bool:

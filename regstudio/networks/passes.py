@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from regstudio.networks.base import MIN_SIDE, RegistrationNetwork
 from regstudio.networks.warp import integrate, resize_flow
 
-SCALES = (2, 1)
+SCALES = (4, 2, 1)
 WORKING_SIDE = 128  # pixels of the shorter side at which a pair is registered
 
 
@@ -46,7 +46,7 @@ def coarse_to_fine(
 
 @torch.no_grad()
 def register(network: RegistrationNetwork, fixed: Tensor, moving: Tensor) -> Tensor:
-    """Return the flow (B, 2, H, W) of images of any size (B, 1, H, W), found at about WORKING_SIDE pixels."""
+    """Return the flow (B, 2, H, W) of images of any size (B, 1, H, W), found at WORKING_SIDE pixels."""
     return resize_flow(integrate(_working_velocity(network, fixed, moving)), moving.shape[2:])
 
 
@@ -57,13 +57,17 @@ def full_velocity(network: RegistrationNetwork, fixed: Tensor, moving: Tensor) -
 
 
 def _working_velocity(network: RegistrationNetwork, fixed: Tensor, moving: Tensor) -> Tensor:
-    full = moving.shape[2:]
-    multiple = max(SCALES)
-    shrink = max(1, round(min(full) / WORKING_SIDE))
-    size = [max(multiple, round(length / shrink / multiple) * multiple) for length in full]
-    small = [F.interpolate(image, size, mode="area") for image in (fixed, moving)]
-    *_, velocity = coarse_to_fine(network, small[0], small[1])
+    """The last velocity field at the working size, which all passes are possible at; small images are enlarged."""
+    full, multiple = moving.shape[2:], max(SCALES)
+    size = [round(length * WORKING_SIDE / min(full) / multiple) * multiple for length in full]
+    *_, velocity = coarse_to_fine(network, _resized(fixed, size), _resized(moving, size))
     return velocity
+
+
+def _resized(image: Tensor, size: Sequence[int]) -> Tensor:
+    if min(image.shape[2:]) < min(size):
+        return F.interpolate(image, size, mode="bilinear", align_corners=False)
+    return F.interpolate(image, size, mode="area")
 
 
 def _enlarged(field: Tensor, factor: int) -> Tensor:

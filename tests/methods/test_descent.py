@@ -56,6 +56,19 @@ def test_an_energy_that_is_no_number_changes_nothing(start: Tensor) -> None:
     assert torch.equal(found.field, start)
 
 
+def test_a_gradient_that_is_no_number_ends_a_pair_and_no_other(start: Tensor) -> None:
+    """The root of a square of zero has none."""
+
+    def energy(field: Tensor) -> Tensor:
+        far = (field - GOALS[:, :, None, None]).square().mean(dim=(1, 2, 3))
+        return torch.stack((far[0], field[1].square().sum().mul(0).sqrt()))
+
+    found = descend(energy, start, steps=40)
+    assert torch.equal(found.field[1], start[1])
+    alone = descend(distance_to(GOALS[:1]), start[:1], steps=40)
+    torch.testing.assert_close(found.field[:1], alone.field)
+
+
 def test_each_pair_of_a_batch_descends_as_alone(start: Tensor) -> None:
     """The second pair is at its goal from the start and stops first."""
     start[1] = GOALS[1, :, None, None]

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from regstudio.losses import Grad
 from regstudio.methods import Similarity
 from regstudio.methods.descent import smoothed
-from regstudio.methods.energy import PairEnergy, Points, measure, roughness
+from regstudio.methods.energy import PairEnergy, Points, Weights, measure, roughness
 
 GENERATOR = torch.Generator()
 
@@ -21,7 +21,8 @@ def texture(seed: int, batch: int = 1, side: int = 64) -> Tensor:
 
 
 def energy(fixed: Tensor, moving: Tensor, name: Similarity = "ncc", **arguments: object) -> PairEnergy:
-    return PairEnergy(fixed, moving, measure=measure(name), **{"smoothness": 0.0, **arguments})  # type: ignore[arg-type]
+    weights = Weights(**{"smoothness": 0.0, **arguments.pop("weights", {})})  # type: ignore[dict-item]
+    return PairEnergy(fixed, moving, measure=measure(name), weights=weights, **arguments)  # type: ignore[arg-type]
 
 
 def velocity(seed: int, batch: int = 1, side: int = 32) -> Tensor:
@@ -73,8 +74,19 @@ def test_roughness_is_the_loss_grad() -> None:
     expected = torch.stack([Grad("l2")(field[None]) for field in fields])
     torch.testing.assert_close(roughness(fields), expected)
     image = texture(0)
-    extra = energy(image, image, smoothness=3.0)(fields[:1]) - energy(image, image)(fields[:1])
+    extra = energy(image, image, weights={"smoothness": 3.0})(fields[:1]) - energy(image, image)(fields[:1])
     torch.testing.assert_close(extra, 3 * expected[:1])
+
+
+def test_what_differs_from_the_expected_field_costs() -> None:
+    image, field, expected = texture(0), velocity(1), velocity(2)
+    weights = {"deviation": 0.5, "deviation_smoothness": 2.0}
+    difference = field - expected
+    cost = 0.5 * difference.square().mean() + 2 * roughness(difference)
+    extra = energy(image, image, weights=weights, expected=expected)(field) - energy(image, image)(field)
+    torch.testing.assert_close(extra, cost)
+    short = energy(image, image, weights=weights)(field) - energy(image, image)(field)
+    torch.testing.assert_close(short, 0.5 * field.square().mean() + 2 * roughness(field))
 
 
 @pytest.mark.parametrize("side", ["fixed", "moving"])
@@ -100,7 +112,7 @@ def test_landmarks_add_their_mean_squared_distance() -> None:
     moving = fixed + torch.tensor([[2.0, -3.0], [5.0, -7.0]])  # right, and (3, -4) off
     pair = image.expand(2, -1, -1, -1)
     points = [Points(fixed=fixed, moving=moving), None]
-    with_points = energy(pair, pair, points=points, landmarks=0.1)(field)
+    with_points = energy(pair, pair, points=points, weights={"landmarks": 0.1})(field)
     torch.testing.assert_close(with_points - energy(pair, pair)(field), torch.tensor([0.1 * 25 / 2, 0.0]))
 
 
@@ -111,7 +123,7 @@ def test_landmarks_are_in_pixels_of_the_whole_image() -> None:
     field = torch.zeros(1, 2, 16, 16)
     field[:, 0] = 0.01 * rows[:, None] / 4
     points = [Points(fixed=torch.tensor([[30.0, 20.0]]), moving=torch.tensor([[30.0, 20.0]]))]
-    arguments = {"points": points, "landmarks": 1.0, "full": (64, 64)}
+    arguments = {"points": points, "weights": {"landmarks": 1.0}, "full": (64, 64)}
     added = energy(small, small, **arguments)(field) - energy(small, small)(field)
     # The flow of a velocity a * y moves a point at y by (exp(a) - 1) * y.
     assert added.item() == pytest.approx((30.5 * (torch.tensor(0.01).exp().item() - 1) - 0.5 * 0.01) ** 2, rel=0.02)

@@ -8,7 +8,7 @@ from torch import Tensor
 from regstudio.data.pairs import Pair
 from regstudio.methods.affine import affine_flow
 from regstudio.methods.descent import smoothed
-from regstudio.methods.energy import Points
+from regstudio.methods.energy import Points, Weights
 from regstudio.methods.optimiser import Optimiser, OptimiserSettings, optimise
 from regstudio.metrics import inverse_consistency, njd
 from regstudio.networks.warp import SpatialTransformer, integrate
@@ -49,7 +49,7 @@ def error(flow: Tensor, known: Tensor) -> float:
 @pytest.mark.parametrize("similarity", ["ncc", "mind", "mse"])
 def test_a_known_deformation_is_found(pairs: tuple[Tensor, Tensor, Tensor], similarity: str) -> None:
     fixed, moving, known = pairs
-    settings = OptimiserSettings(similarity=similarity, smoothness=0.5)  # type: ignore[arg-type]
+    settings = OptimiserSettings(similarity=similarity, weights=Weights(smoothness=0.5))  # type: ignore[arg-type]
     found = optimise(fixed, moving, settings)
     assert error(torch.zeros_like(known), known) > 1.5
     assert error(found.flow, known) < 0.4
@@ -58,7 +58,7 @@ def test_a_known_deformation_is_found(pairs: tuple[Tensor, Tensor, Tensor], simi
 
 def test_an_inverted_image_is_found_by_mind(pairs: tuple[Tensor, Tensor, Tensor]) -> None:
     fixed, moving, known = pairs
-    settings = OptimiserSettings(similarity="mind", smoothness=0.5)
+    settings = OptimiserSettings(similarity="mind", weights=Weights(smoothness=0.5))
     assert error(optimise(1 - fixed.square(), moving, settings).flow, known) < 0.6
 
 
@@ -114,7 +114,7 @@ def test_landmarks_lead_where_the_images_say_nothing(turned: bool) -> None:
     fixed = torch.tensor([[20.0, 20.0], [70.0, 60.0], [20.0, 60.0], [70.0, 20.0]])
     points = [Points(fixed=fixed, moving=fixed + torch.tensor([4.0, -3.0]))]
     affine = torch.tensor([[[1.02, 0.01, 0.5], [-0.01, 0.99, -1.0]]]) if turned else None
-    found = optimise(blank, blank, OptimiserSettings(landmarks=0.5), affine=affine, points=points)
+    found = optimise(blank, blank, OptimiserSettings(weights=Weights(landmarks=0.5)), affine=affine, points=points)
     at = torch.stack([found.flow[0, :, int(y), int(x)] for y, x in fixed])
     torch.testing.assert_close(at, torch.tensor([4.0, -3.0]).expand(4, 2), atol=0.3, rtol=0)
 

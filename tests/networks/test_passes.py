@@ -53,17 +53,18 @@ def test_scales_too_small_for_the_network_are_left_out() -> None:
 
 
 def test_the_flow_of_a_large_image_is_in_its_own_pixels() -> None:
-    """At half the size, passes at 1/2 and 1 of it find (1, -2) * 2 + (1, -2)."""
+    """At half the size, passes at 1/4, 1/2 and 1 of it find (1, -2) * (4 + 2 + 1)."""
     flow = register(Constant(), *images(256, 320))
     assert flow.shape == (1, 2, 256, 320)
-    assert torch.allclose(flow[0, :, 50, 50], torch.tensor([6.0, -12.0]), atol=1e-4)
+    assert torch.allclose(flow[0, :, 50, 50], torch.tensor([14.0, -28.0]), atol=1e-4)
 
 
-def test_sides_of_any_length_do() -> None:
-    flow = register(Constant(), *images(201, 333))
-    assert flow.shape == (1, 2, 201, 333)
-    rows, columns = 201 / 100, 333 / 166
-    assert torch.allclose(flow[0, :, 50, 50], torch.tensor([3 * rows, -6 * columns]), atol=1e-4)
+@pytest.mark.parametrize(("size", "working"), [((201, 333), (128, 212)), ((50, 60), (128, 152))])
+def test_sides_of_any_length_do(size: tuple[int, int], working: tuple[int, int]) -> None:
+    flow = register(Constant(), *images(*size))
+    assert flow.shape == (1, 2, *size)
+    found = torch.tensor([7 * size[0] / working[0], -14 * size[1] / working[1]])
+    assert torch.allclose(flow[0, :, 20, 20], found, atol=1e-4)
 
 
 def test_a_network_without_a_velocity_field_is_refused() -> None:

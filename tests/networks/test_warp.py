@@ -4,7 +4,7 @@ import SimpleITK as sitk  # noqa: N813
 import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from regstudio.networks.warp import SpatialTransformer, resize_flow, upsample_flow
+from regstudio.networks.warp import SpatialTransformer, integrate, resize_flow, upsample_flow
 
 HEIGHT, WIDTH = 37, 52
 
@@ -109,6 +109,17 @@ def test_a_flow_that_is_no_number_is_not_taken_for_background() -> None:
     warped = SpatialTransformer()(torch.rand(1, 16, 8, 8), flow)
     assert warped.isnan().sum() == 16
     assert warped[0, :, 3, 4].isnan().all()
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_the_gradient_of_a_flow_that_is_no_number_harms_nothing(bad: float) -> None:
+    """It once ended the process: this must not crash, and what is finite has its own gradient."""
+    velocity = torch.full((4, 2, 64, 64), bad)
+    velocity[0] = 0.1
+    velocity.requires_grad_()
+    integrate(velocity)[0].sum().backward()  # type: ignore[no-untyped-call]
+    assert velocity.grad is not None
+    assert velocity.grad[0].isfinite().all()
 
 
 def test_a_resized_flow_is_the_same_in_other_pixels() -> None:
