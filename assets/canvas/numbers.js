@@ -32,6 +32,7 @@ function fillNumbers() {
     row(entry, `dice_before_${id}`, `dice_${id}`);
   });
   row("NCC", "ncc_before", "ncc");
+  row("Quality, 0 to 1", "", "quality");
   row("Folds (NJD), pixels", "", "njd", 0);
   row("Folds (NJD), %", "", "njd_percent");
   if (!scene.results.some((result) => result.metrics.refine_seconds !== undefined)) return;

@@ -83,7 +83,7 @@ def register(
     """
     from tqdm import tqdm
 
-    from regstudio.registering.batch import find_fixed, find_moving, register_files
+    from regstudio.registering.batch import doubtful, find_fixed, find_moving, register_files
     from regstudio.registering.journal import file_digest
     from regstudio.training.setup import pair_reader
 
@@ -125,9 +125,10 @@ def register(
         overwrite=overwrite,
         group=group,
     )
-    failures, reused = [], 0
+    failures, reused, finished = [], 0, []
     for result in tqdm(results, total=len(cases), desc="Registering", unit="image"):
         reused += result.reused
+        finished.append(result)
         if result.reused:
             continue
         line = ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
@@ -137,6 +138,9 @@ def register(
     already = f", {reused} of them before" if reused else ""
     done = f"{len(cases) - len(failures)} of {len(cases)} images registered{already}"
     click.echo(f"{done}; the results are in {printable(str(out))}.")
+    if first := doubtful(finished):
+        listed = ", ".join(f"{result.case.id} ({result.metrics['quality']:.2f})" for result in first)
+        click.echo(printable(f"Look at these first, the lowest quality (0 to 1): {listed}"))
     if failures:
         click.echo("\n".join([f"{len(failures)} could not be registered:", *failures]), err=True)
     raise SystemExit(1 if failures else 0)

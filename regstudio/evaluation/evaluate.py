@@ -24,6 +24,8 @@ CONVENTIONS = {
     "njd_one_sided": "pixels with any of the four one-sided determinants <= 0 (Liu et al., IJCV 2024)",
     "nda": "non-diffeomorphic area, 1/4 of the sum of max(0, -determinant) over the one-sided ones (Liu et al.)",
     "sdlogj": "std(log(clip(determinant + 3, 1e-9, 1e9))), central, without two pixels at the border (Learn2Reg)",
+    "quality": "1 / (1 + doubt / 0.35); doubt: how far off the best matches of MIND patches are, folds, inverse error; "
+    "see regstudio.transforms.quality",
     "worst30": "mean of the worst 30 % of the cases, rounded up",
     "std": "sample standard deviation, n - 1",
 }

@@ -81,6 +81,7 @@ METRICS: tuple[Metric, ...] = (
     _metric("sdlogj", "SDlogJ", "", "lower", "standard deviation of log(Jacobian + 3), as in Learn2Reg"),
     _metric("jacobian_min", "Smallest Jacobian", "", "higher", "of the one-sided ones; <= 0 where there is a fold"),
     _metric("inverse_error", "Inverse error", "distance", "lower", "mean distance from where one came, there and back"),
+    _metric("quality", "Quality", "", "higher", "how far the result is to be trusted, without labels: 0 to 1"),
     _metric("seconds", "Time", "s", "lower", "registration alone: no reading, no scores"),
 )
 # Every column in display order, and its metric.
@@ -194,6 +195,7 @@ def _flow_scores(registration: Registration) -> dict[str, float]:
         "nda_percent": area.percent,
         "sdlogj": log_jacobian_std(flow),
         "jacobian_min": float(one_sided_determinants(flow).min()),
+        "quality": registration.quality,
         "seconds": registration.seconds,
     }
     if registration.inverse_flow is not None:

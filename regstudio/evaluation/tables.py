@@ -80,10 +80,11 @@ def to_text(evaluation: Evaluation) -> str:
         lines += ["", "No Dice: the atlas or the cases have no labels to score."]
     else:
         lines += ["", "No Dice: the atlas and the cases have no label in common.", *wrap(LABEL_RULE, WIDTH)]
-    scored = [case for case in evaluation.cases if "dice" in case.values]
-    if len(scored) > 1:
-        worst = sorted(scored, key=lambda case: case.values["dice"])[:WORST_CASES]
+    if worst := _lowest(evaluation, "dice"):
         lines += ["", *aligned_columns([("Lowest Dice", "before", "after", "folded"), *map(_worst_row, worst)])]
+    elif doubtful := _lowest(evaluation, "quality"):
+        rows = [(f"  {case.id}", f"{case.values['quality']:.3f}") for case in doubtful]
+        lines += ["", *aligned_columns([("Lowest quality", ""), *rows])]
     return "\n".join(lines)
 
 
@@ -181,6 +182,12 @@ def _single_rows(evaluation: Evaluation) -> Iterable[Row]:
     for metric in METRICS:
         if not metric.staged and metric.name in evaluation.columns:
             yield title(metric, evaluation.unit), format_mean_std(metric, evaluation.describe(metric.name))
+
+
+def _lowest(evaluation: Evaluation, column: str) -> list[CaseScores]:
+    """Return the WORST_CASES cases of the lowest values in a column; none if fewer than two have one."""
+    scored = [case for case in evaluation.cases if column in case.values]
+    return sorted(scored, key=lambda case: case.values[column])[:WORST_CASES] if len(scored) > 1 else []
 
 
 def _worst_row(case: CaseScores) -> Row:

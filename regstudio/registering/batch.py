@@ -19,6 +19,8 @@ from regstudio.methods.method import Method, axes_of
 from regstudio.registering.journal import Journal
 from regstudio.registering.pipeline import FileResult, RegisteringJob, run_overlapped
 
+MAX_DOUBTFUL = 5  # results that a person is asked to look at
+
 
 def find_moving(moving: Path, labels: Path | None = None) -> tuple[tuple[Case, ...], tuple[Problem, ...]]:
     """Return the images to register, in natural order, and the problems of the folder.
@@ -115,6 +117,15 @@ def register_files(
             if results and group.is_first:
                 finished = [results[case.id] for case in cases if case.id in results]
                 write_text(out / ("metrics.csv" if len(cases) > 1 else f"{cases[0].id}_metrics.csv"), _to_csv(finished))
+
+
+def doubtful(results: Sequence[FileResult]) -> list[FileResult]:
+    """Return the results to look at first, lowest quality first: a tenth, at least 1 and at most MAX_DOUBTFUL.
+
+    A single result has none to be compared with. Those of earlier versions, which have no quality, are left out.
+    """
+    judged = sorted((result for result in results if "quality" in result.metrics), key=lambda r: r.metrics["quality"])
+    return judged[: min(MAX_DOUBTFUL, -(-len(judged) // 10))] if len(judged) > 1 else []
 
 
 def _label_of(image: Path, labels: Path | None) -> Path | None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from regstudio.data.pairs import Pair
 from regstudio.metrics import DiceScore, FoldCount, dice, ncc, njd, shared_labels
+from regstudio.transforms.quality import quality
 from regstudio.transforms.resampling import warp
 from regstudio.transforms.transform import Transform
 
@@ -69,6 +70,11 @@ class Registration:
         return njd(self.flow)
 
     @cached_property
+    def quality(self) -> float:
+        """How far the result is to be trusted, in [0, 1], by the images and the flow alone; see `quality`."""
+        return quality(self.pair.fixed, self.warped, self.flow, self.inverse_flow)
+
+    @cached_property
     def dice_before(self) -> DiceScore | None:
         """The Dice before registration; None if there is no label to score."""
         return self._dice(self.pair.moving_label)
@@ -80,7 +86,7 @@ class Registration:
 
     @cached_property
     def metrics(self) -> dict[str, float]:
-        """njd (pixels), njd_percent, ncc_before and ncc (in [0, 1], 1 for a perfect match), dice_before and dice.
+        """njd (pixels), njd_percent, ncc_before, ncc and quality (in [0, 1], 1 for a perfect match), dice_before, dice.
 
         The Dice is the mean over the labels, with dice_before_ID and dice_ID for each; all are missing without a label
         to score. After a refinement also ncc_unrefined and dice_unrefined. The transform's own metrics are added.
@@ -92,6 +98,7 @@ class Registration:
         yield "njd_percent", self.folds.percent
         yield "ncc_before", ncc(self.pair.fixed, self.pair.moving)
         yield "ncc", ncc(self.pair.fixed, self.warped)
+        yield "quality", self.quality
         for name, score in (("dice_before", self.dice_before), ("dice", self.dice)):
             if score is not None:
                 yield name, score.mean

@@ -67,14 +67,17 @@ def test_evaluation_compares_each_image_with_its_own(pairs: Path, checkpoint: Pa
 def test_two_folders_are_registered_pair_by_pair(pairs: Path, checkpoint: Path, tmp_path: Path) -> None:
     out, folders = tmp_path / "out", [f"--fixed={pairs}/fixed", f"--moving={pairs}/moving"]
     labels = [f"--fixed_seg={pairs}/fixed_seg", f"--moving_seg={pairs}/moving_seg"]
-    run("register", "--device", "cpu", "--checkpoint", checkpoint, *folders, *labels, "--out", out)
+    output = run("register", "--device", "cpu", "--checkpoint", checkpoint, *folders, *labels, "--out", out)
     for name in ("p1", "p2"):
         warped, fixed = (
             read_image(path).array for path in (out / f"{name}_warped.png", pairs / "fixed" / f"{name}.png")
         )
         np.testing.assert_allclose(warped[:-2], fixed[:-2], atol=1)
     with (out / "metrics.csv").open(newline="") as table:
-        assert [float(row["dice"]) for row in csv.DictReader(table)] == pytest.approx([expected_dice()] * 2)
+        rows = list(csv.DictReader(table))
+    assert [float(row["dice"]) for row in rows] == pytest.approx([expected_dice()] * 2)
+    quality, worst = min((float(row["quality"]), row["id"]) for row in rows)
+    assert f"Look at these first, the lowest quality (0 to 1): {worst} ({quality:.2f})" in output.output
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ def test_a_perfect_registration_is_perfect_in_every_score(pair: Pair) -> None:
     scores = scored(pair, Transform(flow=SHIFT, seconds=0.25))
     expected = {"dice": 1, "hd95": 0, "assd": 0, "ncc": ncc(pair.fixed, pair.fixed), "ssim": 1}
     folds = {"njd": 0, "njd_percent": 0, "njd_one_sided": 0, "njd_one_sided_percent": 0, "nda": 0, "nda_percent": 0}
-    expected |= {**folds, "sdlogj": 0, "jacobian_min": 1, "seconds": 0.25}
+    expected |= {**folds, "sdlogj": 0, "jacobian_min": 1, "quality": 1, "seconds": 0.25}
     after = {name: value for name, value in scores.values.items() if not name.endswith("_before")}
     assert after == pytest.approx(expected, abs=1e-9)
     assert scores.unit == "pixels"

@@ -32,7 +32,7 @@ def test_constant_flow_is_a_shift(shift: NetworkMethod, image: np.ndarray, label
     assert (result.warped.dtype, result.flow.dtype, result.warped_label.dtype) == (np.float32, np.float32, np.int16)
     # Label 1 is 10 x 12 pixels, of which 8 x 9 overlap once moved; label 300 is 8 x 8 with 6 x 5.
     before = {1: 72 / 120, 300: 30 / 64}
-    expected = {"dice": 1, "dice_1": 1, "dice_300": 1, "njd": 0, "njd_percent": 0}
+    expected = {"dice": 1, "dice_1": 1, "dice_300": 1, "njd": 0, "njd_percent": 0, "quality": 1}
     expected |= {"ncc_before": ncc(shifted(image), image), "ncc": ncc(shifted(image), shifted(image))}
     expected |= {"dice_before": sum(before.values()) / 2, "dice_before_1": before[1], "dice_before_300": before[300]}
     assert result.metrics == pytest.approx(expected, abs=1e-5)
@@ -47,7 +47,7 @@ def test_a_fresh_network_returns_the_image(image: np.ndarray, label: np.ndarray)
     # Neighbouring pixels differ by at most 1, so a flow below 0.01 along both axes changes the image by less than 0.02.
     np.testing.assert_allclose(result.warped, image, atol=0.02)
     np.testing.assert_array_equal(result.warped_label, label)
-    assert set(result.metrics) == {"njd", "njd_percent", "ncc_before", "ncc"}
+    assert set(result.metrics) == {"njd", "njd_percent", "ncc_before", "ncc", "quality"}
 
 
 def test_metrics_are_those_of_the_arrays(image: np.ndarray, label: np.ndarray) -> None:

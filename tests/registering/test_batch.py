@@ -18,7 +18,8 @@ from regstudio.errors import DataError
 from regstudio.methods.network import NetworkMethod, load_method
 from regstudio.networks.checkpoint import Checkpoint
 from regstudio.networks.corrmlp import CorrMLP
-from regstudio.registering.batch import find_moving, register_files
+from regstudio.registering.batch import doubtful, find_moving, register_files
+from regstudio.registering.pipeline import FileResult
 from regstudio.registering.two_images import register
 from tests.known_flows import constant_flow, shifted
 
@@ -262,6 +263,25 @@ def test_a_job_that_was_cut_off_goes_on(folder: Path, shift: NetworkMethod) -> N
     assert registered(folder, shift) == {name: name != cut_off for name in ("a2", "a10", "b")}
     assert [row["id"] for row in table(folder / "out")] == ["a2", "a10", "b"]
     assert len(journal.read_text().splitlines()) == 3
+
+
+def test_a_journal_from_before_there_was_a_quality_is_still_good(folder: Path, shift: NetworkMethod) -> None:
+    registered(folder, shift)
+    journal = folder / "out" / "registered.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert all(0 < line["metrics"].pop("quality") <= 1 for line in lines)
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert registered(folder, shift) == {"a2": True, "a10": True, "b": True}
+    assert "quality" not in table(folder / "out")[0]
+
+
+@pytest.mark.parametrize(("count", "expected"), [(0, 0), (1, 0), (2, 1), (10, 1), (11, 2), (90, 5)])
+def test_a_tenth_of_the_results_is_to_be_looked_at_first(count: int, expected: int) -> None:
+    values = np.random.default_rng(0).permutation(count) / 100
+    results = [FileResult(case=Case(id=str(value), image=Path()), metrics={"quality": value}) for value in values]
+    results.insert(0, FileResult(case=Case(id="old", image=Path()), metrics={"ncc": 0.1}))
+    results.append(FileResult(case=Case(id="broken", image=Path()), error="cannot be read"))
+    assert [result.metrics["quality"] for result in doubtful(results)] == [rank / 100 for rank in range(expected)]
 
 
 def test_what_failed_is_tried_again(folder: Path, shift: NetworkMethod, image: np.ndarray) -> None:
