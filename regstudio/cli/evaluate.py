@@ -10,6 +10,7 @@ import click
 
 from regstudio.cli.options import (
     AffineChoice,
+    RefineChoice,
     affine_option,
     distributed,
     given,
@@ -73,7 +74,7 @@ def evaluate(
     device: str,
     precision: "Precision",
     affine: AffineChoice,
-    refine: int,
+    refine: RefineChoice,
     **values: Any,
 ) -> None:
     """Measure a checkpoint on the validation images of a data folder, or on all pairs of a folder of pairs.
@@ -95,7 +96,8 @@ def evaluate(
     config = build_config(given(values), read_config(recorded) if recorded else None)
     # Build all methods before the first one runs, so that a missing package is reported at once.
     own = values["normalise"]
-    methods = [checkpoint_method(path, group.device(device), affine, refine, precision, own) for path in checkpoints]
+    how = affine, refine or 0, precision, own
+    methods = [checkpoint_method(path, group.device(device), *how) for path in checkpoints]
     methods += [baseline(name) for name in baselines]
     index, reference = group.broadcast_from_first(lambda: _usable_data(config))
     read = pair_reader(config.reading, reference, with_points=True)
@@ -131,7 +133,7 @@ def _evaluate(method: "Method", index: "DataIndex", read: "PairReader", group: "
     return measure(method, index, read, bar, group)
 
 
-def _refinement_gain(steps: int, refinements: "Sequence[Mapping[str, float]]") -> str:
+def _refinement_gain(refine: RefineChoice, refinements: "Sequence[Mapping[str, float]]") -> str:
     """Return a line with the mean gain and cost of the refinement."""
 
     def mean(name: str) -> float:
@@ -142,7 +144,8 @@ def _refinement_gain(steps: int, refinements: "Sequence[Mapping[str, float]]") -
         for title, name in (("Dice", "dice"), ("NCC", "ncc"))
         if any(name in metrics for metrics in refinements)
     ]
-    return f"Refined by {steps} steps: {', '.join(gains)}, for {mean('refine_seconds'):.2f} s a pair"
+    how = "" if refine == "auto" else f" by {refine} steps"
+    return f"Refined{how}: {', '.join(gains)}, for {mean('refine_seconds'):.2f} s a pair"
 
 
 def _usable_data(config: Any) -> "tuple[DataIndex, Case]":

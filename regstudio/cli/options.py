@@ -15,18 +15,21 @@ from regstudio.methods import SIMILARITIES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 AffineChoice = Literal["none", "auto"] | None
+RefineChoice = int | Literal["auto"] | None
 
 affine_option = click.option(
     "--affine",
     type=click.Choice(["none", "auto"]),
     help="auto: align the images by an affine map first  [default: as the network was trained]",
 )
+
 refine_option = click.option(
     "--refine",
-    type=click.IntRange(0),
-    default=0,
-    metavar="N",
-    help="optimise each flow for its pair, N steps from the network's on; 20 to 100 are usual  [default: 0]",
+    callback=lambda context, option, value: _steps(value, context, option),
+    metavar="auto|N",
+    help="optimise each flow for its pair: by N steps on the loss that the network was trained with, 20 to 100 are "
+    "usual; auto: briefly, keeping what the network knows, for networks with --transform svf alone  "
+    "[default: auto to register, 0 to evaluate]",
 )
 similarity_option = click.option(
     "--similarity",
@@ -72,11 +75,18 @@ def refuse_both(checkpoint: object, method: str | None) -> None:
         raise click.UsageError(f"--checkpoint and --method {method} exclude each other: leave one of them out.")
 
 
-def refuse_of_networks(affine: AffineChoice, refine: int, precision: str) -> None:
+def refuse_of_networks(affine: AffineChoice, refine: RefineChoice, precision: str) -> None:
     """Raise a usage error where a flag is given that means something for checkpoints alone."""
     for flag, is_given in (("affine", affine), ("refine", refine), ("precision", precision != "float32")):
         if is_given:
             raise click.UsageError(f"--{flag} is for networks: name one with --checkpoint, or leave it out.")
+
+
+def _steps(value: str | None, context: click.Context, option: click.Parameter) -> RefineChoice:
+    """The value of --refine: a number of at least 0, "auto", or None where it is not given."""
+    if value is None:
+        return None
+    return "auto" if value == "auto" else click.IntRange(0)(value, option, context)
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import click
 
 from regstudio.cli.options import (
     AffineChoice,
+    RefineChoice,
     affine_option,
     distributed,
     given,
@@ -71,7 +72,7 @@ def register(
     device: str,
     precision: "Precision",
     affine: AffineChoice,
-    refine: int,
+    refine: RefineChoice,
     overwrite: bool,
     **values: Any,
 ) -> None:
@@ -101,6 +102,7 @@ def register(
     else:
         from regstudio.methods.network import load_method
 
+        refine = "auto" if refine is None else refine
         chosen = network = load_method(
             checkpoint,
             target_device,

@@ -18,13 +18,14 @@ from regstudio.errors import CheckpointError, ConfigError, DataError, DeviceErro
 from regstudio.losses import Objective
 from regstudio.methods.affine import Matrix, affine_flow, affine_matrix
 from regstudio.methods.affine_cache import cached_affine
-from regstudio.methods.refine import refine
+from regstudio.methods.refine import refine, refine_nearby
 from regstudio.networks.base import Precision, RegistrationNetwork
 from regstudio.networks.checkpoint import Checkpoint, load_checkpoint
 from regstudio.networks.device import find_device, keep_freed_memory
 from regstudio.transforms.transform import Transform
 
 AffineSearch = Callable[[Pair], Matrix]
+Refine = int | Literal["auto"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,8 +34,8 @@ class NetworkMethod:
 
     `normalise` is how the network's images were scaled in training; pairs are scaled so before anything else.
     `find_affine` finds the affine map that is applied before the network; None for no alignment. `refine` is the number
-    of steps that optimise the predicted field for the pair by the loss `objective`. Raises ConfigError if `refine` is
-    set and the loss compares no images.
+    of steps that optimise the predicted field for the pair by the loss `objective`; "auto" is `refine_nearby` for
+    networks of velocity fields, and 0 for others. Raises ConfigError for steps by a loss that compares no images.
     """
 
     model: RegistrationNetwork
@@ -43,12 +44,12 @@ class NetworkMethod:
     normalise: Normalise = "minmax"
     find_affine: AffineSearch | None = None
     objective: Objective | None = None
-    refine: int = 0
+    refine: Refine = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise ConfigError if the loss cannot refine a pair."""
-        if self.refine and (self.objective is None or not self.objective.compares_images):
+        if self.refine not in (0, "auto") and (self.objective is None or not self.objective.compares_images):
             raise ConfigError(
                 "refine: this network was trained by its labels alone, and its loss says nothing of a pair without. "
                 "Leave it out, or train with --ncc_weight 1."
@@ -77,11 +78,9 @@ class NetworkMethod:
         affine = None if matrix is None else torch.from_numpy(matrix.astype(np.float32))[None].to(self.device)
         predicted = final = self.model.predict(fixed, moving, affine)
         refine_start = self._now()
-        if self.refine and self.objective is not None:
-            refined_field = refine(
-                self.model, self.objective, fixed, moving, predicted.field, affine=affine, steps=self.refine
-            )
-            final = self.model.follow(refined_field, moving, affine)
+        refined = self._refined(fixed, moving, predicted.field, affine)
+        if refined is not None:
+            final = self.model.follow(refined, moving, affine)
         end = self._now()
         inverse = self.model.inverse(final.field, affine)
         flow = _to_array(final.flow)
@@ -95,9 +94,19 @@ class NetworkMethod:
             seconds=end - start,
             affine_flow=None if matrix is None else affine_flow(matrix, pair.fixed.shape),
             inverse_flow=None if inverse is None else _to_array(inverse),
-            unrefined_flow=_to_array(predicted.flow) if self.refine else None,
-            metrics={"refine_seconds": end - refine_start} if self.refine else {},
+            unrefined_flow=None if refined is None else _to_array(predicted.flow),
+            metrics={} if refined is None else {"refine_seconds": end - refine_start},
         )
+
+    def _refined(self, fixed: Tensor, moving: Tensor, field: Tensor, affine: Tensor | None) -> Tensor | None:
+        """Return the refined field; None where nothing is to be refined, or can be."""
+        if not torch.isfinite(field).all():
+            return None
+        if self.refine == "auto":
+            return refine_nearby(fixed, moving, field, affine=affine) if self.model.transform == "svf" else None
+        if not self.refine or self.objective is None:
+            return None
+        return refine(self.model, self.objective, fixed, moving, field, affine=affine, steps=self.refine)
 
     def _now(self) -> float:
         # CUDA calls are asynchronous.
@@ -114,14 +123,14 @@ def load_method(
     normalise: Normalise | None = None,
     cache_affine: bool = True,
     precision: Precision = "float32",
-    refine: int = 0,
+    refine: Refine = 0,
 ) -> NetworkMethod:
     """Load a checkpoint, or the file at a path, as a registration method.
 
     `device` is "auto", "cpu", "cuda" or "cuda:N". `affine` is "auto" or "none", `normalise` "minmax" or "percentile";
     the defaults are how the network was trained. `cache_affine` caches affine maps on disk. `precision` is the
-    network's: "float32" or, faster on a GPU, "bfloat16". `refine` is the number of optimisation steps for each pair.
-    Raises CheckpointError, DeviceError or ConfigError.
+    network's: "float32" or, faster on a GPU, "bfloat16". `refine` is the number of optimisation steps for each pair, or
+    "auto" (see NetworkMethod). Raises CheckpointError, DeviceError or ConfigError.
 
         method = load_method("runs/brains/checkpoints/best_model.pt", device="cpu")
         result = register(method, "atlas.png", "moving.png")
@@ -134,7 +143,8 @@ def load_method(
     model.precision = precision
     alignment, rule = affine or loaded.affine, normalise or loaded.normalise
     name = "network" if isinstance(checkpoint, Checkpoint) else checkpoint_name(Path(checkpoint))
-    name += f" in {precision}" * (precision != "float32") + f" refined by {refine}" * bool(refine)
+    name += f" in {precision}" * (precision != "float32")
+    name += " refined" if refine == "auto" else f" refined by {refine}" * bool(refine)
     facts = {} if isinstance(checkpoint, Checkpoint) else _checkpoint_facts(Path(checkpoint), loaded)
     return NetworkMethod(
         model=model,

@@ -1,4 +1,10 @@
-"""Refinement: descend from the field that a network predicted for a pair, on the network's own loss, coarse to fine."""
+"""Refinement: descend from the field that a network predicted for a pair, coarse to fine.
+
+`refine` descends on the network's own loss, for as many steps as it is told. `refine_nearby` does on the energy of the
+pair optimiser, by a rule of its own, and holds on to what the network predicted.
+"""
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -6,12 +12,21 @@ from torch.nn import functional as F
 
 from regstudio.losses import Objective
 from regstudio.methods.descent import Energy, Level, descend_levels, working_sizes
+from regstudio.methods.energy import PairEnergy, Weights, measure
+from regstudio.methods.optimiser import settings_for
+from regstudio.methods.similarity_choice import choose_similarity
 from regstudio.networks.base import RegistrationNetwork
-from regstudio.networks.warp import affine_after
+from regstudio.networks.warp import SpatialTransformer, affine_after, integrate, resize_flow
 
 STEP_SIZE = 0.25  # pixels that an Adam step changes the field by, roughly
 COARSEST = 24  # pixels of the shorter side
 MAX_COARSER = 2  # sizes below the full one: at a half and a quarter, where a step costs little and reaches far
+
+# `refine_nearby` holds on to the network's field by PULL * log(1 + (distance / NEAR)^2), NEAR as a share of the shorter
+# side. A network is a little wrong in most places and far off in a few: the pull is firm nearby, and gives way far off.
+PULL, NEAR = 0.2, 0.01
+NEARBY_WEIGHTS = Weights(smoothness=1.0, deviation_smoothness=2.0)
+NEARBY_STEPS, NEARBY_COARSEST = (25, 15), 48  # the most steps at each size; pixels of the shorter side
 
 
 def refine(
@@ -45,6 +60,50 @@ def refine(
             levels.append(Level(energy=_energy(model, objective, *small), grid=size, steps=share))
         levels.append(Level(energy=_energy(model, objective, fixed, moving, affine), grid=sizes[-1], steps=shares[-1]))
         return descend_levels(levels, field, step_size=step_size, min_gain=0).field
+
+
+@torch.no_grad()
+def refine_nearby(fixed: Tensor, moving: Tensor, velocity: Tensor, *, affine: Tensor | None = None) -> Tensor:
+    """Optimise the `velocity` (1, 2, H, W) of a network by the pair optimiser's energy, near to where it is.
+
+    The energy at the finest size is never above that of `velocity`. The similarity is chosen by the images as they lie
+    after the network, where those of one kind are told from others far better than before. Between two kinds a network
+    can be worse than nothing: the start is then no deformation, where that has less energy. The images are
+    (1, 1, H, W), `affine` is as in RegistrationNetwork.predict.
+    """
+    warp = SpatialTransformer("bilinear")
+    if affine is not None:
+        moving = warp(moving, affine_after(affine, torch.zeros_like(velocity)))
+    settings = settings_for(choose_similarity(fixed, warp(moving, integrate(velocity)))[0])
+    sizes = working_sizes(moving.shape[2:], settings.finest, max(settings.coarsest, NEARBY_COARSEST))
+    small = [[F.interpolate(image, size, mode="area") for image in (fixed, moving)] for size in sizes]
+    grids = [(max(8, -(-height // 2)), max(8, -(-width // 2))) for height, width in sizes]
+    compare, of_one_kind = measure(settings.similarity), settings.similarity == "ncc"
+    start = velocity
+    if not of_one_kind:
+        plain = PairEnergy(*small[-1], measure=compare, weights=replace(settings.weights, deviation=0.0))
+        nothing = torch.zeros_like(velocity)
+        of_nothing, of_network = (plain(resize_flow(field, grids[-1])) for field in (nothing, velocity))
+        start = velocity if of_network < of_nothing else nothing
+    levels = []
+    for number, (images, grid) in enumerate(zip(small, grids, strict=True)):
+        near = resize_flow(start, grid)
+        weights = NEARBY_WEIGHTS if of_one_kind else settings.weights
+        energy = PairEnergy(*images, measure=compare, weights=weights, expected=near)
+        steps = NEARBY_STEPS[max(number - len(sizes), -len(NEARBY_STEPS))]  # the last are for the finest size
+        levels.append(Level(energy=_pulled(energy, near) if of_one_kind else energy, grid=grid, steps=steps))
+    return descend_levels(levels, start, step_size=settings.step_size, smoothing=settings.smoothing).field
+
+
+def _pulled(energy: Energy, expected: Tensor) -> Energy:
+    """An energy with the pull of an expected field, of one grid with the fields."""
+    near = NEAR * min(expected.shape[2:])
+
+    def pulled(field: Tensor) -> Tensor:
+        distance = ((field - expected) / near).square().sum(dim=1)
+        return energy(field) + PULL * distance.log1p().mean(dim=(1, 2))
+
+    return pulled
 
 
 def _energy(

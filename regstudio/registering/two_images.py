@@ -9,7 +9,7 @@ import numpy.typing as npt
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.pairs import pair_of_arrays
 from regstudio.methods.method import Method, axes_of
-from regstudio.methods.network import NetworkMethod, load_method
+from regstudio.methods.network import NetworkMethod, Refine, load_method
 from regstudio.networks.checkpoint import Checkpoint
 from regstudio.transforms.registration import Registration
 
@@ -24,13 +24,14 @@ def register(
     fixed_label: Array | Path | str | None = None,
     moving_label: Array | Path | str | None = None,
     device: str = "auto",
-    refine: int | None = None,
+    refine: Refine | None = None,
 ) -> Registration:
     """Register `moving` to `fixed`: each an (H, W) array of any real numbers, or the path of a file.
 
     `method` is a Method, a Checkpoint, or the path of a checkpoint, which is loaded at each call; for several pairs,
     call `load_method` once. `device` applies to checkpoints. `refine` applies to networks: the number of optimisation
-    steps for this pair. Labels are (H, W) integer arrays or paths. Raises DataError for images that cannot be
+    steps for this pair, or "auto" (see NetworkMethod).
+    Labels are (H, W) integer arrays or paths. Raises DataError for images that cannot be
     registered, and CheckpointError, DeviceError or ConfigError like `load_method`.
 
         result = register("runs/brains/checkpoints/best_model.pt", "atlas.png", "moving.png")

@@ -89,7 +89,8 @@ class Registration:
         """njd (pixels), njd_percent, ncc_before, ncc and quality (in [0, 1], 1 for a perfect match), dice_before, dice.
 
         The Dice is the mean over the labels, with dice_before_ID and dice_ID for each; all are missing without a label
-        to score. After a refinement also ncc_unrefined and dice_unrefined. The transform's own metrics are added.
+        to score. After a refinement also ncc_unrefined, quality_unrefined and dice_unrefined. Then the transform's own
+        metrics.
         """
         return dict(self._metrics())
 
@@ -105,7 +106,9 @@ class Registration:
                 yield from ((f"{name}_{int(label)}", value) for label, value in score.per_label.items())
         unrefined = self.transform.unrefined_flow
         if unrefined is not None:
-            yield "ncc_unrefined", ncc(self.pair.fixed, self._warp_image(unrefined))
+            warped = self._warp_image(unrefined)
+            yield "ncc_unrefined", ncc(self.pair.fixed, warped)
+            yield "quality_unrefined", quality(self.pair.fixed, warped, unrefined)
             if self.scored_labels and self.pair.moving_label is not None:
                 score = self._dice(warp(self.pair.moving_label, unrefined, "nearest"))
                 yield from () if score is None else (("dice_unrefined", score.mean),)

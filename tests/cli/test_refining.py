@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,20 @@ def test_register_repeats_cases_done_with_other_settings(checkpoint: Path, demo:
     assert "of them before" not in register(checkpoint, demo, out, "--refine", 2, "--affine", "auto").output
 
 
+def test_register_refines_velocity_fields_unless_told_otherwise(demo: Path, tmp_path: Path) -> None:
+    svf = tmp_path / "svf.pt"
+    still = constant_flow(0, 0)
+    save_checkpoint(svf, replace(still, network={**still.network, "transform": "svf"}))
+    for name, arguments in (("auto", ()), ("none", ("--refine", 0))):
+        register(svf, demo, tmp_path / name, *arguments)
+    for before, after in zip(table(tmp_path / "none"), table(tmp_path / "auto"), strict=True):
+        assert not any("refine" in name for name in before)
+        assert [after[f"{name}_unrefined"] for name in ("dice", "ncc")] == [before[name] for name in ("dice", "ncc")]
+        assert float(after["ncc"]) > float(before["ncc"]) + 0.02
+    result = regstudio("evaluate", "--checkpoint", svf, "--data_base_dir", demo, "--refine", "auto")
+    assert re.search(r"Refined: Dice 0\.\d+ -> 0\.\d+, NCC", result.stdout), result.output
+
+
 @pytest.mark.parametrize("affine", ["auto", "none"])
 def test_register_aligns_if_asked(checkpoint: Path, demo: Path, tmp_path: Path, affine: str) -> None:
     register(checkpoint, demo, tmp_path / "out", "--affine", affine)
@@ -106,7 +121,10 @@ def test_evaluate_measures_the_affine_stage_too(checkpoint: Path, demo: Path, tm
     assert record["provenance"]["method"]["affine"] == "auto"
 
 
-@pytest.mark.parametrize(("arguments", "message"), [(["--refine", -1], "-1"), (["--affine", "maybe"], "'maybe'")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--refine", -1], "-1"), (["--refine", "much"], "much"), (["--affine", "maybe"], "'maybe'")],
+)
 @pytest.mark.parametrize("command", ["register", "evaluate"])
 def test_mistakes_are_named(command: str, arguments: list[object], message: str) -> None:
     result = regstudio(command, *arguments)

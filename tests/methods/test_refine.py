@@ -1,5 +1,6 @@
 """What a method does beside the network: affine maps first, inverse flows, and refinement for one pair."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,15 +9,17 @@ import torch
 from scipy.ndimage import gaussian_filter, map_coordinates, rotate
 
 from regstudio.data.loaders import rescale
-from regstudio.errors import CheckpointError, ConfigError
+from regstudio.errors import CheckpointError, ConfigError, DataError
 from regstudio.losses import Objective
 from regstudio.methods.affine import affine_flow
 from regstudio.methods.affine_cache import cached_affine
+from regstudio.methods.energy import PairEnergy, measure
 from regstudio.methods.network import load_method
-from regstudio.methods.refine import refine
+from regstudio.methods.refine import NEARBY_WEIGHTS, refine, refine_nearby
 from regstudio.metrics import dice, inverse_consistency, ncc
 from regstudio.networks.checkpoint import Checkpoint
 from regstudio.networks.corrmlp import CorrMLP
+from regstudio.networks.warp import SpatialTransformer, integrate, resize_flow
 from regstudio.registering.two_images import register
 from tests.known_flows import constant_flow
 
@@ -188,3 +191,91 @@ def test_labels_follow_the_refined_flow(pair: tuple[np.ndarray, np.ndarray]) -> 
     within = (y >= 0) & (y < SIZE[0]) & (x >= 0) & (x < SIZE[1])
     near = np.where(within, 3 * y, 0)
     assert (found.warped_label == near).mean() > 0.99
+
+
+def waves(pixels: float, phase: float = 0.0, size: tuple[int, int] = SIZE) -> torch.Tensor:
+    """A smooth velocity field (1, 2, H, W)."""
+    y, x = (torch.arange(side) / 12 for side in size)
+    rows, columns = torch.sin(y[:, None] + phase) * torch.cos(x), torch.cos(y[:, None]) * torch.sin(x - phase)
+    return pixels * torch.stack((rows, columns))[None]
+
+
+@pytest.fixture
+def known(pair: tuple[np.ndarray, np.ndarray]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A fixed image, a moving one, and the velocity that takes one to the other."""
+    moving = torch.from_numpy(pair[1])[None, None]
+    velocity = waves(2.5)
+    return SpatialTransformer()(moving, integrate(velocity)), moving, velocity
+
+
+def error(velocity: torch.Tensor, known: torch.Tensor) -> float:
+    inside = (integrate(velocity) - integrate(known))[:, :, 10:-10, 10:-10]
+    return inside.norm(dim=1).mean().item()
+
+
+def test_refining_nearby_finds_what_a_network_left_over(known: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
+    fixed, moving, velocity = known
+    start = velocity + waves(1.5, phase=2)
+    assert error(start, velocity) > 0.8
+    found = refine_nearby(fixed, moving, start)
+    assert error(found, velocity) < 0.4 * error(start, velocity)
+    small = [resize_flow(field, (36, 32)) for field in (start, found)]
+    energy = PairEnergy(fixed, moving, measure=measure("ncc"), weights=NEARBY_WEIGHTS, expected=small[0])
+    assert energy(small[1]) < energy(small[0])
+
+
+def test_refining_nearby_stays_where_images_say_nothing() -> None:
+    """The left half is blank: what a network knows of it is kept, though the images are equal and need no flow."""
+    size = (96, 160)
+    texture = gaussian_filter(np.random.default_rng(0).random(size), 2)
+    texture[:, :80] = texture.mean()
+    image = torch.from_numpy(rescale(texture))[None, None]
+    start = waves(1.5, size=size)
+    moved = (refine_nearby(image, image, start) - start).norm(dim=1)[0]
+    assert moved[:, 80:].mean() > 0.5
+    assert moved[:, :64].mean() < 0.1
+
+
+def test_between_images_of_two_kinds_a_network_that_is_far_off_is_left(
+    known: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+) -> None:
+    """What is bright in one is dark in the other here, and bright there."""
+    fixed, moving, velocity = known
+    sign = torch.where(torch.arange(SIZE[1]) % 16 < 8, 1.0, -1.0)
+    other = 0.5 + sign * (fixed - 0.5)
+    near, far = (refine_nearby(other, moving, start) for start in (velocity, velocity + waves(14, phase=1)))
+    assert error(near, velocity) < 0.6
+    assert error(far, velocity) < error(torch.zeros_like(velocity), velocity) + 0.3
+
+
+def test_auto_refines_velocity_fields_alone(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    fixed = pair[0]
+    moving = rescale(rotate(pair[1], 12, reshape=False, order=1))
+    by_transform = {}
+    for transform in ("svf", "displacement"):
+        method = load_method(checkpoint_of(transform), "cpu", affine="auto", refine="auto")
+        assert (method.name, method.provenance["refine"]) == ("network refined", "auto")
+        plain, found = register(method, fixed, moving, refine=0), register(method, fixed, moving)
+        by_transform[transform] = found.metrics["ncc"] - plain.metrics["ncc"]
+        np.testing.assert_array_equal(plain.affine_flow, found.affine_flow)
+    assert found.transform.unrefined_flow is None
+    assert "refine_seconds" not in found.metrics
+    assert by_transform["displacement"] == 0
+    assert by_transform["svf"] > 0.05
+
+
+def test_auto_needs_no_loss_of_images(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    checkpoint = checkpoint_of("svf", loss={"ncc_weight": 0.0, "dice_weight": 1.0})
+    metrics = register(load_method(checkpoint, "cpu", refine="auto"), *pair).metrics
+    assert metrics["ncc"] > metrics["ncc_unrefined"]
+    assert metrics["quality"] > metrics["quality_unrefined"]
+
+
+def test_a_broken_network_is_not_hidden_by_refining(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    checkpoint = checkpoint_of("svf")
+    broken = {name: value * np.nan if name.endswith("weight") else value for name, value in checkpoint.weights.items()}
+    model = checkpoint.model()
+    model.load_state_dict(broken)
+    method = replace(load_method(checkpoint, "cpu", refine="auto"), model=model.eval())
+    with pytest.raises(DataError, match="is not made of finite numbers"):
+        register(method, *pair)

@@ -12,7 +12,7 @@ from regstudio.drawing.overlay import Comparison, comparison
 from regstudio.evaluation.evaluate import CaseResult, Evaluation, collect, data_provenance, evaluate
 from regstudio.evaluation.report.page import worst_and_best, write_report
 from regstudio.methods.method import Method, WarmedUp
-from regstudio.methods.network import load_method
+from regstudio.methods.network import Refine, load_method
 from regstudio.networks.base import Precision
 
 
@@ -20,7 +20,7 @@ def checkpoint_method(
     path: Path,
     device: str = "auto",
     affine: Literal["none", "auto"] | None = None,
-    refine: int = 0,
+    refine: Refine = 0,
     precision: Precision = "float32",
     normalise: Normalise | None = None,
 ) -> Method:
