@@ -1,4 +1,4 @@
-"""`regstudio evaluate`: scores of checkpoints and baselines on labelled images."""
+"""`regstudio evaluate`: scores of networks and of the methods that need none, on labelled images."""
 
 import json
 from functools import partial
@@ -16,10 +16,12 @@ from regstudio.cli.options import (
     given,
     precision_option,
     refine_option,
+    refuse_of_networks,
     setting_options,
+    similarity_option,
 )
 from regstudio.config import build_config, read_config
-from regstudio.methods import BASELINES
+from regstudio.methods import BASELINES, NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from regstudio.data.pairs import PairReader
     from regstudio.distributed import Group
     from regstudio.evaluation.evaluate import Evaluation
+    from regstudio.methods import SimilarityChoice
     from regstudio.methods.method import Method
     from regstudio.networks.base import Precision
 
@@ -40,10 +43,17 @@ SHOWN_CASES = 3
     "--checkpoint",
     "checkpoints",
     type=FILE,
-    required=True,
     multiple=True,
     help="a .pt file, such as RUN/checkpoints/best_model.pt; further ones are compared with the first",
 )
+@click.option(
+    "--method",
+    "names",
+    type=click.Choice(NAMES),
+    multiple=True,
+    help="a method that needs no checkpoint; may be given several times  [default: general, without a checkpoint]",
+)
+@similarity_option
 @click.option("--json", "json_path", type=FILE, help="write the scores of every case to this file")
 @click.option("--csv", "csv_dir", type=FILE, help="write cases.csv, labels.csv and summary.csv to this folder")
 @click.option("--report", "report_dir", type=FILE, help="write one HTML page and the tables to this folder")
@@ -52,7 +62,7 @@ SHOWN_CASES = 3
     "baselines",
     type=click.Choice(list(BASELINES)),
     multiple=True,
-    help="run this method on the same images, too; may be given several times",
+    help="a method to compare with, after all others; may be given several times",
 )
 @click.option("--compare", type=FILE, help="test against an earlier evaluation: a file that --json wrote")
 @click.option("--figure", type=FILE, help=f"write a picture of {SHOWN_CASES} cases before and after to this file")
@@ -65,6 +75,8 @@ SHOWN_CASES = 3
 def evaluate(
     group: "Group",
     checkpoints: tuple[Path, ...],
+    names: tuple[str, ...],
+    similarity: "SimilarityChoice",
     json_path: Path | None,
     csv_dir: Path | None,
     report_dir: Path | None,
@@ -77,28 +89,31 @@ def evaluate(
     refine: RefineChoice,
     **values: Any,
 ) -> None:
-    """Measure a checkpoint on the validation images of a data folder, or on all pairs of a folder of pairs.
+    """Measure methods on the validation images of a data folder, or on all pairs of a folder of pairs.
 
-    Dice and distances of outlines before and after, landmarks if there are any, image similarity, folds and time. The
-    first checkpoint gives the data layout and reading settings, unless a flag overrides them.
+    Dice and distances of outlines before and after, landmarks if there are any, image similarity, folds and time.
+    Checkpoints come first, then each --method and each --baseline; the report, tables and tests are about the first.
+    The first checkpoint, if there is one, gives the data layout and reading settings, unless a flag overrides them.
     """
     from regstudio.evaluation import tables
     from regstudio.evaluation.earlier import read_evaluation
     from regstudio.evaluation.evaluate import compare as paired_tests
-    from regstudio.evaluation.report.compose import checkpoint_method, compose
+    from regstudio.evaluation.report.compose import checkpoint_method, compose, method_by_name
     from regstudio.files import write_text
-    from regstudio.methods.baselines import baseline
     from regstudio.networks.checkpoint import load_checkpoint
     from regstudio.training.setup import pair_reader
 
     earlier = None if compare is None else read_evaluation(compare)
-    recorded = load_checkpoint(checkpoints[0]).config
+    if not checkpoints:
+        refuse_of_networks(affine=affine, refine=refine, precision=precision)
+        names = names or ("general",)
+    recorded = load_checkpoint(checkpoints[0]).config if checkpoints else None
     config = build_config(given(values), read_config(recorded) if recorded else None)
     # Build all methods before the first one runs, so that a missing package is reported at once.
     own = values["normalise"]
     how = affine, refine or 0, precision, own
     methods = [checkpoint_method(path, group.device(device), *how) for path in checkpoints]
-    methods += [baseline(name) for name in baselines]
+    methods += [method_by_name(name, group.device(device), similarity) for name in dict.fromkeys((*names, *baselines))]
     index, reference = group.broadcast_from_first(lambda: _usable_data(config))
     read = pair_reader(config.reading, reference, with_points=True)
     evaluations = []

@@ -112,12 +112,17 @@ def collect(
 
 
 def data_provenance(index: DataIndex) -> dict[str, Any]:
-    """Describe a data set, JSON-ready: folder, atlas, and the case ids of the training and validation split."""
+    """Describe a data set, JSON-ready: folder, atlas, and the case ids of the training and validation split.
+
+    Where no pairs are set apart for validation, all are evaluated on: they are listed as "pairs".
+    """
+    split = {"train": index.train, "validation": index.validation}
+    if not index.atlas and not index.validation:
+        split = {"pairs": index.train}
     return {
         "root": str(index.root),
         "atlas": None if index.atlas is None else str(index.atlas.image),
-        "train": [case.id for case in index.train],
-        "validation": [case.id for case in index.validation],
+        **{name: [case.id for case in cases] for name, cases in split.items()},
     }
 
 

@@ -72,14 +72,17 @@ def to_text(evaluation: Evaluation) -> str:
     if not evaluation.cases:
         return "0 cases: there is nothing to evaluate."
     count = len(evaluation.cases)
-    lines = [f"{count} cases: mean ± sample standard deviation" if count > 1 else "1 case", ""]
+    lines = [
+        f"{evaluation.method}, " + (f"{count} cases: mean ± sample standard deviation" if count > 1 else "1 case"),
+        "",
+    ]
     lines += [*aligned_columns(_staged_rows(evaluation)), "", *aligned_columns(_single_rows(evaluation))]
     if evaluation.labels:
         lines += ["", *wrap(LABEL_RULE, WIDTH), *_left_out(evaluation)]
     elif not any(case.left_out for case in evaluation.cases):
-        lines += ["", "No Dice: the atlas or the cases have no labels to score."]
+        lines += ["", "No Dice: the fixed images or the cases have no labels to score."]
     else:
-        lines += ["", "No Dice: the atlas and the cases have no label in common.", *wrap(LABEL_RULE, WIDTH)]
+        lines += ["", "No Dice: the fixed images and the cases have no label in common.", *wrap(LABEL_RULE, WIDTH)]
     if worst := _lowest(evaluation, "dice"):
         lines += ["", *aligned_columns([("Lowest Dice", "before", "after", "folded"), *map(_worst_row, worst)])]
     elif doubtful := _lowest(evaluation, "quality"):

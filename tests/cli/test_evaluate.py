@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from regstudio.cli import main
+from regstudio.data.formats import stem
 from regstudio.networks.checkpoint import save_checkpoint
 from tests.known_flows import constant_flow
 
@@ -41,6 +42,66 @@ def test_scores_tables_and_where_they_come_from(checkpoint: Path, demo: Path, tm
         assert [row["id"] for row in csv.DictReader(file)] == data["validation"]
     for word in ("Dice", "HD95 (pixels)", "ASSD (pixels)", "NJD, one-sided (%)", "SSIM", "SDlogJ", "as in Learn2Reg"):
         assert word in result.stdout
+
+
+def test_without_a_checkpoint_the_general_method_is_measured(demo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.json"
+    result = evaluate("--data_base_dir", demo, "--baseline", "none", "--json", out)
+    assert result.exit_code == 0, result.output
+    record = json.loads(out.read_text())
+    assert record["method"] == "general"
+    assert record["mean"]["dice"] > record["mean"]["dice_before"] + 0.1
+    assert "general, 2 cases" in result.stdout
+    assert "none, 2 cases" in result.stdout
+    assert "general against none" in result.stdout
+
+
+def test_methods_come_in_the_order_given_after_checkpoints_and_before_baselines(
+    checkpoint: Path, demo: Path, tmp_path: Path
+) -> None:
+    data = ("--data_base_dir", demo, "--csv", tmp_path)
+
+    def measured(*arguments: object) -> list[str]:
+        result = evaluate(*data, *arguments)
+        assert result.exit_code == 0, result.output
+        with (tmp_path / "summary.csv").open(newline="") as file:
+            return list(dict.fromkeys(row["method"] for row in csv.DictReader(file)))
+
+    both = ("--baseline", "none", "--method", "affine", "--checkpoint", checkpoint)
+    assert measured(*both) == ["brains/best_model", "affine", "none"]
+    assert measured("--checkpoint", checkpoint) == ["brains/best_model"]
+    assert measured("--method", "none", "--baseline", "none") == ["none"]
+
+
+def test_a_method_is_compared_with_an_earlier_evaluation(demo: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first.json"
+    assert evaluate("--data_base_dir", demo, "--method", "none", "--json", first).exit_code == 0
+    result = evaluate("--data_base_dir", demo, "--method", "affine", "--compare", first)
+    assert result.exit_code == 0, result.output
+    assert "affine against none" in result.stdout
+
+
+def test_the_report_of_pairs_names_no_atlas_and_no_training(demo: Path, tmp_path: Path) -> None:
+    for image in (demo / "validation_moving").iterdir():
+        for folder, source in (("moving", image), ("fixed", next((demo / "fixed").iterdir()))):
+            (tmp_path / "pairs" / folder).mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, tmp_path / "pairs" / folder / f"{stem(image)}{''.join(source.suffixes)}")
+    files = ("--report", tmp_path / "report", "--figure", tmp_path / "cases.png")
+    result = evaluate("--data_base_dir", tmp_path / "pairs", "--method", "none", *files)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "cases.png").is_file()
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Registration report: none" in page
+    assert "each registered to a fixed image of its own" in page
+    assert "pairs: 2 cases" in page
+    assert "train:" not in page
+
+
+@pytest.mark.parametrize("flags", [("--affine", "auto"), ("--refine", "5"), ("--precision", "bfloat16")])
+def test_flags_of_networks_are_refused_without_one(demo: Path, flags: tuple[str, str]) -> None:
+    result = evaluate("--data_base_dir", demo, "--method", "none", *flags)
+    assert result.exit_code == 2
+    assert f"{flags[0]} is for networks" in result.output
 
 
 def test_landmarks_beside_the_images_are_scored(checkpoint: Path, demo: Path, tmp_path: Path) -> None:

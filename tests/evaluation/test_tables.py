@@ -74,7 +74,7 @@ def test_json_has_no_nan_and_comes_back(cases: tuple[CaseScores, ...], tmp_path:
 
 def test_a_summary_reads_well() -> None:
     assert to_text(EVALUATION).splitlines() == [
-        "3 cases: mean ± sample standard deviation",
+        "brains/best_model, 3 cases: mean ± sample standard deviation",
         "",
         "                   before          after  median  worst 30 %",
         "Dice        0.600 ± 0.141  0.700 ± 0.141   0.700       0.600",
@@ -116,7 +116,7 @@ def test_of_many_labels_a_terminal_shows_dice_alone() -> None:
 
 def test_cases_without_labels_say_so() -> None:
     text = to_text(Evaluation(method="m", cases=CASES[2:]))
-    assert "No Dice: the atlas or the cases have no labels to score." in text
+    assert "No Dice: the fixed images or the cases have no labels to score." in text
     assert "Lowest" not in text
     assert to_text(Evaluation(method="m", cases=())) == "0 cases: there is nothing to evaluate."
     apart = CaseScores(id="a", unit="mm", values={"ncc": 0.5}, labels={}, left_out=(3,))

@@ -1,4 +1,4 @@
-"""From a checkpoint and labelled images to a report, for the command line and the page alike."""
+"""From a method and labelled images to a report, for the command line and the page alike."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
@@ -11,9 +11,12 @@ from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.drawing.overlay import Comparison, comparison
 from regstudio.evaluation.evaluate import CaseResult, Evaluation, collect, data_provenance, evaluate
 from regstudio.evaluation.report.page import worst_and_best, write_report
+from regstudio.methods import SimilarityChoice
 from regstudio.methods.method import Method, WarmedUp
+from regstudio.methods.named import named_method
 from regstudio.methods.network import Refine, load_method
 from regstudio.networks.base import Precision
+from regstudio.networks.device import find_device
 
 
 def checkpoint_method(
@@ -29,6 +32,11 @@ def checkpoint_method(
         path, device, affine=affine, normalise=normalise, cache_affine=False, precision=precision, refine=refine
     )
     return WarmedUp(method)
+
+
+def method_by_name(name: str, device: str = "auto", similarity: SimilarityChoice = "auto") -> Method:
+    """Return a method that needs no checkpoint (see `named_method`), warmed up as well."""
+    return WarmedUp(named_method(name, similarity=similarity, device=find_device(device)))
 
 
 def measure(

@@ -18,6 +18,7 @@ from regstudio.files import read_asset, write_text
 
 SHOWN_CASES = 6
 PAGE = "report.html"
+SPLIT = ("train", "validation", "pairs")  # of data_provenance
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # allow no request to a server
 
 
@@ -63,7 +64,8 @@ def _page(evaluations: Sequence[Evaluation], worst: Sequence[Comparison], best: 
     )
     data = first.provenance.get("data", {})
     root, atlas = data.get("root", "unnamed data"), data.get("atlas", "one atlas")
-    facts = f"{len(first.cases)} cases of {root}, registered to {atlas}"
+    target = f"registered to {atlas}" if atlas else "each registered to a fixed image of its own"
+    facts = f"{len(first.cases)} cases of {root}, {target}"
     body = tag(
         "body",
         tag("h1", name),
@@ -166,7 +168,7 @@ def _origin(evaluations: Sequence[Evaluation]) -> Html:
     data, conventions = provenance.get("data", {}), provenance.get("conventions", {})
     split = [
         tag("details", tag("summary", f"{name}: {len(data[name])} cases"), tag("p", ", ".join(map(str, data[name]))))
-        for name in ("train", "validation")
+        for name in SPLIT
         if name in data
     ]
     methods = [tag("div", tag("h3", e.method), _facts(e.provenance.get("method", {}))) for e in evaluations]
@@ -175,7 +177,7 @@ def _origin(evaluations: Sequence[Evaluation]) -> Html:
         tag("h2", "Conventions"),
         _facts(conventions),
         tag("h2", "Data"),
-        _facts({key: value for key, value in data.items() if key not in ("train", "validation")}),
+        _facts({key: value for key, value in data.items() if key not in SPLIT}),
         split,
         tag("h2", "Methods"),
         tag("p", f"RegStudio {provenance.get('regstudio', '')}", class_="soft"),
