@@ -52,7 +52,7 @@ class NetworkMethod:
         if self.refine not in (0, "auto") and (self.objective is None or not self.objective.compares_images):
             raise ConfigError(
                 "refine: this network was trained by its labels alone, and its loss says nothing of a pair without. "
-                "Leave it out, or train with --ncc_weight 1."
+                "Leave it out, take auto, or train with --ncc_weight 1."
             )
 
     def __call__(self, pair: Pair) -> Transform:

@@ -22,11 +22,14 @@ STEP_SIZE = 0.25  # pixels that an Adam step changes the field by, roughly
 COARSEST = 24  # pixels of the shorter side
 MAX_COARSER = 2  # sizes below the full one: at a half and a quarter, where a step costs little and reaches far
 
-# `refine_nearby` holds on to the network's field by PULL * log(1 + (distance / NEAR)^2), NEAR as a share of the shorter
+# `refine_nearby` holds on to the network's field by pull * log(1 + (distance / NEAR)^2), NEAR as a share of the shorter
 # side. A network is a little wrong in most places and far off in a few: the pull is firm nearby, and gives way far off.
-PULL, NEAR = 0.2, 0.01
+NEAR = 0.01
 NEARBY_WEIGHTS = Weights(smoothness=1.0, deviation_smoothness=2.0)
-NEARBY_STEPS, NEARBY_COARSEST = (25, 15), 48  # the most steps at each size; pixels of the shorter side
+# The most steps and the pull at each size of the images, coarse to fine. On the smallest a network that lost its way is
+# led back.
+NEARBY = ((25, 0.1), (20, 0.2), (10, 0.2))
+NEARBY_OF_TWO_KINDS = ((15, 0.0),)
 
 
 def refine(
@@ -75,7 +78,7 @@ def refine_nearby(fixed: Tensor, moving: Tensor, velocity: Tensor, *, affine: Te
     if affine is not None:
         moving = warp(moving, affine_after(affine, torch.zeros_like(velocity)))
     settings = settings_for(choose_similarity(fixed, warp(moving, integrate(velocity)))[0])
-    sizes = working_sizes(moving.shape[2:], settings.finest, max(settings.coarsest, NEARBY_COARSEST))
+    sizes = working_sizes(moving.shape[2:], settings.finest, settings.coarsest)
     small = [[F.interpolate(image, size, mode="area") for image in (fixed, moving)] for size in sizes]
     grids = [(max(8, -(-height // 2)), max(8, -(-width // 2))) for height, width in sizes]
     compare, of_one_kind = measure(settings.similarity), settings.similarity == "ncc"
@@ -88,20 +91,20 @@ def refine_nearby(fixed: Tensor, moving: Tensor, velocity: Tensor, *, affine: Te
     levels = []
     for number, (images, grid) in enumerate(zip(small, grids, strict=True)):
         near = resize_flow(start, grid)
-        weights = NEARBY_WEIGHTS if of_one_kind else settings.weights
+        weights, plan = (NEARBY_WEIGHTS, NEARBY) if of_one_kind else (settings.weights, NEARBY_OF_TWO_KINDS)
+        steps, pull = plan[max(number - len(sizes), -len(plan))]  # the last are for the finest size
         energy = PairEnergy(*images, measure=compare, weights=weights, expected=near)
-        steps = NEARBY_STEPS[max(number - len(sizes), -len(NEARBY_STEPS))]  # the last are for the finest size
-        levels.append(Level(energy=_pulled(energy, near) if of_one_kind else energy, grid=grid, steps=steps))
+        levels.append(Level(energy=_pulled(energy, near, pull) if pull else energy, grid=grid, steps=steps))
     return descend_levels(levels, start, step_size=settings.step_size, smoothing=settings.smoothing).field
 
 
-def _pulled(energy: Energy, expected: Tensor) -> Energy:
-    """An energy with the pull of an expected field, of one grid with the fields."""
+def _pulled(energy: Energy, expected: Tensor, pull: float) -> Energy:
+    """An energy with the pull of an expected field, which is of one grid with the others."""
     near = NEAR * min(expected.shape[2:])
 
     def pulled(field: Tensor) -> Tensor:
         distance = ((field - expected) / near).square().sum(dim=1)
-        return energy(field) + PULL * distance.log1p().mean(dim=(1, 2))
+        return energy(field) + pull * distance.log1p().mean(dim=(1, 2))
 
     return pulled
 

@@ -233,7 +233,7 @@ def test_refining_nearby_stays_where_images_say_nothing() -> None:
     start = waves(1.5, size=size)
     moved = (refine_nearby(image, image, start) - start).norm(dim=1)[0]
     assert moved[:, 80:].mean() > 0.5
-    assert moved[:, :64].mean() < 0.1
+    assert moved[:, :64].mean() < 0.15
 
 
 def test_between_images_of_two_kinds_a_network_that_is_far_off_is_left(
