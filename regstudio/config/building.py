@@ -143,7 +143,7 @@ def _field_type(annotation: Any) -> tuple[type, tuple[str, ...], bool]:
 
 
 def _bounds(metadata: list[Any]) -> str:
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "a multiple of"}
     return ", ".join(
         f"{sign} {getattr(item, name)}" for item in metadata for name, sign in signs.items() if hasattr(item, name)
     )

@@ -1,5 +1,6 @@
 """What every registration network has in common: the transform that it predicts, and how images are warped with it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -7,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from regstudio.networks.passes import MIN_SIDE as MIN_SIDE
+from regstudio.networks.passes import fields_at
 from regstudio.networks.warp import SpatialTransformer, affine_after, integrate, inverse_affine_after
 
-MIN_SIDE = 32
 Transform = Literal["displacement", "svf"]
 Precision = Literal["float32", "bfloat16"]
 
@@ -34,12 +36,18 @@ class RegistrationNetwork(nn.Module):
 
     `transform` is "displacement", where the network predicts the flow, or "svf", where it predicts a stationary
     velocity field: the flow then has an inverse and practically no folds. Raises ValueError for another.
+
+    `working_side` is the shorter side in pixels of what the network is shown: it sees every image smaller or larger
+    than it is, and its field is taken to the size of the whole. None shows images as they are. `passes`, with an "svf"
+    and a `working_side`, is how often it looks, at half the size each time before (see regstudio.networks.passes).
     """
 
     # Images are padded to a multiple of this, for the network alone.
     multiple = 1
     # Of what the network computes; its field, the warping and the losses are always as precise as the images.
     precision: Precision = "float32"
+    working_side: int | None = None
+    passes = 1
 
     def __init__(self, transform: Transform = "displacement") -> None:
         super().__init__()
@@ -63,11 +71,16 @@ class RegistrationNetwork(nn.Module):
         `affine` (B, 2, 3) maps a pixel (y, x, 1) of the fixed grid to the moving image: the network then sees the
         moving image through it, and its flow comes first in `Prediction.flow`.
         """
+        *_, field = self.fields(fixed, moving, affine)
+        return self.follow(field, moving, affine)
+
+    def fields(self, fixed: Tensor, moving: Tensor, affine: Tensor | None = None) -> Iterator[Tensor]:
+        """Yield the network's output after each of its passes, (B, 2, H, W); the last is what counts."""
         check_shapes(fixed, moving)
         seen = moving
         if affine is not None:
             seen = self.warp(moving, affine_after(affine, moving.new_zeros(len(moving), 2, *moving.shape[2:])))
-        return self.follow(self.field(fixed, seen), moving, affine)
+        yield from fields_at(self, fixed, seen, self.working_side, self.passes)
 
     def follow(self, field: Tensor, moving: Tensor, affine: Tensor | None = None) -> Prediction:
         """Return where `field` (B, 2, H, W), the network's own or a better one, leads `moving`."""
@@ -82,8 +95,8 @@ class RegistrationNetwork(nn.Module):
         inverse = integrate(-field)
         return inverse if affine is None else inverse_affine_after(affine, inverse)
 
-    def field(self, fixed: Tensor, moving: Tensor) -> Tensor:
-        """Return the network's own output for a pair of any size: (B, 2, H, W)."""
+    def one_pass(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        """Return the output for a pair of any size, seen once and as it is: (B, 2, H, W)."""
         height, width = moving.shape[2:]
         padding = (0, -width % self.multiple, 0, -height % self.multiple)
         with torch.autocast(moving.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):

@@ -14,15 +14,20 @@ def build_network(
     encoder_channels: int = 8,
     decoder_channels: int = 16,
     gradient_checkpointing: bool = False,
+    working_side: int | None = None,
+    passes: int = 1,
 ) -> RegistrationNetwork:
     """Return a fresh network; the arguments are the settings of the configuration's network section.
 
     The widths and the checkpointing are CorrMLP's. Raises ValueError for a name or transform that there is not.
     """
     if network == "voxelmorph":
-        return VoxelMorph(transform=transform)
-    if network != "corrmlp":
+        model: RegistrationNetwork = VoxelMorph(transform=transform)
+    elif network == "corrmlp":
+        model = CorrMLP(
+            encoder_channels, decoder_channels, transform=transform, gradient_checkpointing=gradient_checkpointing
+        )
+    else:
         raise ValueError(f"network is {network!r}; it must be 'corrmlp' or 'voxelmorph'")
-    return CorrMLP(
-        encoder_channels, decoder_channels, transform=transform, gradient_checkpointing=gradient_checkpointing
-    )
+    model.working_side, model.passes = working_side, passes
+    return model

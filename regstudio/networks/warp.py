@@ -52,6 +52,29 @@ def resize_flow(flow: Tensor, size: Sequence[int]) -> Tensor:
     return resized * flow.new_tensor(ratio)[:, None, None]
 
 
+def resampled(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Return images or channels (B, C, H, W) on a grid of `size` (h, w) with the same outer edges: (B, C, h, w).
+
+    Along each side, means of the pixels that a larger one overlaps, or linear interpolation between those of a smaller
+    one: what F.interpolate does with "area" and "bilinear". As matrices, it can be exported to ONNX for any size.
+    """
+    height, width = maps.shape[2:]
+    if (height, width) == tuple(size):
+        return maps
+    rows, columns = (_resampling(before, after, maps) for before, after in ((height, size[0]), (width, size[1])))
+    return rows @ maps @ columns.T
+
+
+def _resampling(before: int, after: int, like: Tensor) -> Tensor:
+    """The matrix (after, before) that resamples one side."""
+    new, old = (torch.arange(length, device=like.device)[:, None] for length in (after, before))
+    first, end = new * before // after, ((new + 1) * before + after - 1) // after
+    means = ((first <= old.T) & (end > old.T)).to(like.dtype) / (end - first)
+    centres = ((new.to(like.dtype) + 0.5) * (before / after) - 0.5).clamp(min=0)
+    linear = (1 - (torch.minimum(centres, old[-1:].to(like.dtype)) - old.T).abs()).clamp(min=0)
+    return torch.where(new[-1:] < old[-1:], means, linear)
+
+
 def integrate(velocity: Tensor, steps: int = 7) -> Tensor:
     """Return the flow of a stationary velocity field after unit time, by scaling and squaring: (B, 2, H, W), pixels.
 

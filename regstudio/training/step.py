@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -10,14 +10,14 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.losses import Objective, SoftLabels, one_hot, scored_labels
-from regstudio.networks.base import MIN_SIDE, Prediction, RegistrationNetwork
+from regstudio.networks.base import MIN_SIDE, RegistrationNetwork
 from regstudio.networks.checkpoint import load_weights
-from regstudio.networks.warp import SpatialTransformer
+from regstudio.networks.passes import working_size
+from regstudio.networks.warp import SpatialTransformer, resampled
 from regstudio.training.augmentation import Augmentation
 from regstudio.training.saved_state import load_optimizer
 from regstudio.training.schedule import Schedule
@@ -71,9 +71,9 @@ class Learner:
         if ema:
             average = get_ema_multi_avg_fn(ema)  # type: ignore[no-untyped-call]
             self._ema_model = AveragedModel(model, multi_avg_fn=average)
-        self._predict = model.predict
+        self._fields: Callable[..., Sequence[Tensor]] = _FieldsModule(model)
         if group.size > 1:
-            self._predict = group.parallel(_PredictModule(model))
+            self._fields = group.parallel(_FieldsModule(model))
         self._weights = list(model.parameters())
         self._warp = SpatialTransformer("bilinear")
 
@@ -92,16 +92,10 @@ class Learner:
         if not self.model.training:
             self.model.train()
         pair = self._network_input(batch, number)
-        prediction = self._predict(pair.fixed, pair.moving, pair.affine)
-        losses = self.objective(
-            pair.fixed,
-            prediction.warped,
-            prediction.field,
-            prediction.deformation,
-            self._soft_labels(pair, prediction.flow),
-        )
+        passes = [self._losses(pair, field) for field in self._fields(pair.fixed, pair.moving, pair.affine)]
+        losses = {name: torch.stack([terms[name] for terms in passes]).mean() for name in passes[0]}
         self.optimizer.zero_grad()
-        losses["loss"].backward()
+        losses["loss"].backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.get_total_norm([p.grad for p in self._weights if p.grad is not None])
         self._group.barrier()  # else the GPU would hang on a process that ran out of memory
         # One transfer for all numbers: each would make the CPU wait for the GPU.
@@ -154,13 +148,20 @@ class Learner:
             self._ema_model.n_averaged.fill_(state["averaged_steps"])
 
     def _network_input(self, batch: Mapping[str, Tensor], number: int) -> StepBatch:
-        """Return the batch augmented, perhaps with fixed and moving swapped, and downsampled as the schedule says."""
+        """Return the batch augmented, perhaps with fixed and moving swapped, at the size that the loss is taken at.
+
+        That is the network's working size or, without one, what the schedule says. Roughness is in pixels per pixel,
+        and weighs the same at any size.
+        """
         random = np.random.default_rng([self._seed, number])
         pair = self._augmented(self._to_pair(batch), random)
         if self._both_directions and random.random() < 0.5:
             pair = _swapped(pair)
-        scale = self.scale(number, pair.moving.shape[2:])
-        return _downsampled(pair, scale) if scale > 1 else pair
+        full, model = pair.moving.shape[2:], self.model
+        if model.working_side is not None:
+            return _resampled(pair, working_size(full, model.working_side, model.passes))
+        scale = self.scale(number, full)
+        return _resampled(pair, [side // scale for side in full])
 
     def _to_pair(self, batch: Mapping[str, Tensor]) -> StepBatch:
         labels = {}
@@ -175,6 +176,14 @@ class Learner:
             label = None if label is None else self._warp(label, flow)
         return replace(pair, moving=self._augmentation.contrast(moving, random), moving_label=label)
 
+    def _losses(self, pair: StepBatch, field: Tensor) -> dict[str, Tensor]:
+        """Return the named losses of the field after one of the network's passes."""
+        made = self.model.follow(field, pair.moving, pair.affine)
+        losses: dict[str, Tensor] = self.objective(
+            pair.fixed, made.warped, made.field, made.deformation, self._soft_labels(pair, made.flow)
+        )
+        return losses
+
     def _soft_labels(self, pair: StepBatch, flow: Tensor) -> SoftLabels | None:
         if pair.fixed_label is None or pair.moving_label is None:
             return None
@@ -185,15 +194,15 @@ class Learner:
         )
 
 
-class _PredictModule(nn.Module):
-    """Makes `predict` the forward call, the only one that DistributedDataParallel wraps."""
+class _FieldsModule(nn.Module):
+    """Makes `fields` the forward call, the only one that DistributedDataParallel wraps."""
 
     def __init__(self, model: RegistrationNetwork) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, fixed: Tensor, moving: Tensor, affine: Tensor | None) -> Prediction:
-        return self.model.predict(fixed, moving, affine)
+    def forward(self, fixed: Tensor, moving: Tensor, affine: Tensor | None) -> list[Tensor]:
+        return list(self.model.fields(fixed, moving, affine))
 
 
 def _swapped(pair: StepBatch) -> StepBatch:
@@ -214,16 +223,20 @@ def _swapped(pair: StepBatch) -> StepBatch:
     )
 
 
-def _downsampled(pair: StepBatch, scale: int) -> StepBatch:
-    """Return the pair at 1 / `scale` of its size; one-hot labels become fractions of each pixel."""
+def _resampled(pair: StepBatch, size: Sequence[int]) -> StepBatch:
+    """Return the pair at another size (h, w); one-hot labels become fractions of each pixel."""
+    full = pair.moving.shape[2:]
+    if tuple(size) == tuple(full):
+        return pair
     affine = pair.affine
     if affine is not None:
-        # The centre of pixel i of the small grid is at scale * i + (scale - 1) / 2 of the large one.
-        centre = affine.new_full((2, 1), (scale - 1) / 2)
+        # The centre of pixel i of the new grid is at scale * i + (scale - 1) / 2 of the old one.
+        scale = affine.new_tensor([before / after for before, after in zip(full, size, strict=True)])[:, None]
+        centre = (scale - 1) / 2
         shift = (affine[:, :, :2] @ centre + affine[:, :, 2:] - centre) / scale
-        affine = torch.cat((affine[:, :, :2], shift), dim=2)
+        affine = torch.cat((affine[:, :, :2] * scale.T / scale, shift), dim=2)
     fixed, moving, fixed_label, moving_label = (
-        None if maps is None else F.avg_pool2d(maps, scale)
+        None if maps is None else resampled(maps, size)
         for maps in (pair.fixed, pair.moving, pair.fixed_label, pair.moving_label)
     )
     assert fixed is not None

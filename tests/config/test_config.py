@@ -29,7 +29,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
 def test_classes_used_without_a_config_have_the_same_defaults() -> None:
     config = TrainConfig()
     assert defaults(build_network) == config.network.model_dump()
-    assert defaults(CorrMLP) == config.network.model_dump(exclude={"network"})
+    assert defaults(CorrMLP) == config.network.model_dump(exclude={"network", "working_side", "passes"})
     assert defaults(VoxelMorph) == config.network.model_dump(include={"transform"})
     assert Objective().weights == Objective(**config.loss.model_dump()).weights
     assert defaults(NCC) == {"win": config.loss.ncc_win}
@@ -138,3 +138,17 @@ def test_fewer_epochs_keep_the_steps_on_smaller_images_too() -> None:
     before = build_config({"epochs": 10, "total_steps": 1000, "start_scale": 4, "coarse_share": 0.5})
     assert extend_epochs(before, 8).optimisation.coarse_share * 800 == pytest.approx(500)
     assert extend_epochs(before, 4).optimisation.coarse_share == 1  # never at full size
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"passes": 2, "working_side": 64}, "give --transform svf, or --passes 1"),
+        ({"passes": 2, "transform": "svf"}, "2 passes need a --working_side of at least 64"),
+        ({"working_side": 60}, "multiple of 8"),
+        ({"working_side": 64, "start_scale": 2}, "give --start_scale 1, or leave the working_side out"),
+    ],
+)
+def test_a_working_size_that_does_not_go_with_the_rest_says_what_to_do(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_config(values)

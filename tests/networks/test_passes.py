@@ -3,10 +3,12 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.build import build_network
-from regstudio.networks.passes import coarse_to_fine, register
+from regstudio.networks.passes import coarse_to_fine, full_velocity, register, working_size
+from regstudio.networks.warp import resize_flow
 
 
 class Constant(RegistrationNetwork):
@@ -71,3 +73,57 @@ def test_a_network_without_a_velocity_field_is_refused() -> None:
     network = build_network(encoder_channels=2, decoder_channels=4)
     with pytest.raises(ValueError, match="displacement"):
         next(coarse_to_fine(network, *images()))
+
+
+@pytest.mark.parametrize("size", [(256, 320), (201, 333), (96, 70)])
+def test_a_network_with_a_working_side_and_passes_is_what_the_general_method_does(size: tuple[int, int]) -> None:
+    """Found by hand at 128 pixels, in three passes; small images are enlarged."""
+    torch.manual_seed(0)
+    network = build_network(transform="svf", encoder_channels=2, decoder_channels=4, working_side=128, passes=3)
+    heads(network.double())  # noise makes much of rounding
+    fixed, moving = (image.double() for image in images(*size))
+    shorter = min(size)
+    small = [round(side * 128 / shorter / 4) * 4 for side in size]
+    mode = {"mode": "area"} if shorter > 128 else {"mode": "bilinear", "align_corners": False}
+    *_, velocity = coarse_to_fine(network, *(F.interpolate(image, small, **mode) for image in (fixed, moving)))
+    prediction = network.predict(fixed, moving)
+    assert prediction.field.abs().max() > 0.05
+    torch.testing.assert_close(prediction.field, resize_flow(velocity, size))
+    assert torch.equal(prediction.field, full_velocity(network, fixed, moving))
+    assert len(list(network.fields(fixed, moving))) == 3
+
+
+def test_each_pass_of_a_network_has_its_own_gradient() -> None:
+    network = Constant()
+    network.working_side, network.passes = 64, 2
+    gradients = []
+    for field in network.fields(*images(128, 160)):
+        network.weight.grad = None
+        field[0, 0, 3, 3].backward()
+        assert network.weight.grad is not None
+        gradients.append(network.weight.grad.item())
+    assert gradients == [pytest.approx(4), pytest.approx(2)]  # a pixel of a pass is 4 and 2 of the whole
+
+
+def test_a_single_look_at_a_smaller_size_serves_displacements_too() -> None:
+    network = Constant()
+    network.transform, network.working_side = "displacement", 64
+    flow = network.predict(*images(128, 160)).flow
+    torch.testing.assert_close(flow[0, :, 50, 50], torch.tensor([2.0, -4.0]))
+
+
+@pytest.mark.parametrize("passes", [1, 2, 3, 4])
+def test_what_has_the_working_size_stays_as_it_is(passes: int) -> None:
+    """So a training may make its pairs smaller before the network does."""
+    for height in range(32, 700, 13):
+        for width in (height, height + 5, 3 * height // 2):
+            size = working_size((height, width), 64 * 2 ** (passes - 1), passes)
+            assert working_size(size, 64 * 2 ** (passes - 1), passes) == size
+            assert min(size) == 64 * 2 ** (passes - 1)
+
+
+def heads(network: RegistrationNetwork) -> None:
+    """Make the fields of a fresh network large enough to be compared."""
+    for name, weight in network.named_parameters():
+        if name.startswith("heads.") and name.endswith("weight"):
+            torch.nn.init.normal_(weight, std=0.01)

@@ -4,7 +4,7 @@ import SimpleITK as sitk  # noqa: N813
 import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from regstudio.networks.warp import SpatialTransformer, integrate, resize_flow, upsample_flow
+from regstudio.networks.warp import SpatialTransformer, integrate, resampled, resize_flow, upsample_flow
 
 HEIGHT, WIDTH = 37, 52
 
@@ -132,3 +132,13 @@ def test_a_resized_flow_is_the_same_in_other_pixels() -> None:
         expected = torch.stack((3 * y[:, None] * size[0] + 0 * x, 0 * y[:, None] - 2 * x * 32 / 24 * size[1]))[None]
         torch.testing.assert_close(resized[..., 2:-2, 2:-2], expected[..., 2:-2, 2:-2], rtol=0, atol=0.5)
     assert resize_flow(flow, (32, 24)) is flow
+
+
+@pytest.mark.parametrize("size", [(16, 12), (20, 15), (32, 24), (33, 25), (64, 48), (75, 61)])
+def test_images_are_resampled_as_torch_does(size: tuple[int, int]) -> None:
+    maps = torch.rand(2, 3, 32, 24, generator=torch.manual_seed(0))
+    if size[0] < 32:
+        expected = torch.nn.functional.interpolate(maps, size, mode="area")
+    else:
+        expected = torch.nn.functional.interpolate(maps, size, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(resampled(maps, size), expected)

@@ -41,12 +41,15 @@ EVERYTHING = {
     "fold_weight": 1.0,
     "total_steps": 15,
 }
+IN_PASSES = {"start_scale": 1, "working_side": 64, "passes": 2}
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
-@pytest.mark.parametrize("after", [2, 9])
-def test_a_run_with_all_settings_resumes_exactly(quick_config: Configs, tmp_path: Path, after: int) -> None:
+@pytest.mark.parametrize(("after", "size"), [(2, {}), (9, {}), (9, IN_PASSES)])
+def test_a_run_with_all_settings_resumes_exactly(
+    quick_config: Configs, tmp_path: Path, after: int, size: dict[str, int]
+) -> None:
     """EMA weights, cosine schedule, coarse to fine, all augmentations, Dice loss and affine maps, at 64 x 64."""
     make_demo(tmp_path / "data", size=64, train=3, validation=1)
 
@@ -60,7 +63,7 @@ def test_a_run_with_all_settings_resumes_exactly(quick_config: Configs, tmp_path
         assert events[-1].reason == "stopped"
         return run_of(events)
 
-    values = {**EVERYTHING, "data_base_dir": tmp_path / "data"}
+    values = {**EVERYTHING, **size, "data_base_dir": tmp_path / "data"}
     straight, first, resumed, second = straight_and_interrupted(quick_config, stop, **values)
     assert len(steps(straight)) == 15
     assert_same_training(straight, first, resumed, second)

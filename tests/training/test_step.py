@@ -1,5 +1,6 @@
 """One optimisation step: what the network is shown, and how its weights change."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,11 @@ class Watched(VoxelMorph):
         self.given: list[tuple[Tensor, ...]] = []
         self.predicted: list[Prediction] = []
 
-    def predict(self, fixed: Tensor, moving: Tensor, affine: Tensor | None = None) -> Prediction:
+    def fields(self, fixed: Tensor, moving: Tensor, affine: Tensor | None = None) -> Iterator[Tensor]:
         self.given.append((fixed, moving) if affine is None else (fixed, moving, affine))
-        self.predicted.append(super().predict(fixed, moving, affine))
-        return self.predicted[-1]
+        for field in super().fields(fixed, moving, affine):
+            self.predicted.append(self.follow(field, moving, affine))
+            yield field
 
 
 def build_learner(
@@ -251,3 +253,20 @@ def test_a_learner_goes_on_from_its_state(batch: dict[str, Tensor]) -> None:
     assert got == wanted
     for name, tensor in straight.averaged.state_dict().items():
         assert torch.equal(second.averaged.state_dict()[name], tensor)
+
+
+def test_a_network_with_a_working_size_learns_at_it(batch: dict[str, Tensor]) -> None:
+    """The pair is shrunk once, before the network; its affine map leads to the same places, at unequal scales too."""
+    learner, model = build_learner()
+    model.working_side = 32
+    wide = {name: maps[..., : SIZE - 10] for name, maps in batch.items()}
+    learner.step({**plain(wide), "affine": MATRIX.repeat(2, 1, 1)}, 0)
+    _, moving, small = model.given[0]
+    assert moving.shape[2:] == (38, 32)
+    expected = F.interpolate(wide["moving_image"], (38, 32), mode="area")
+    torch.testing.assert_close(moving, expected)
+    assert model.predicted[0].field.shape[2:] == (38, 32)
+    # The outer corner of the images, (63.5, 53.5), is (37.5, 31.5) of the small ones.
+    to_small = torch.tensor([38 / 64, 32 / 54])
+    large = MATRIX[0] @ torch.tensor([63.5, 53.5, 1.0])
+    torch.testing.assert_close(small[0] @ torch.tensor([37.5, 31.5, 1.0]), (large + 0.5) * to_small - 0.5)
