@@ -1,4 +1,4 @@
-"""`regstudio bench`: speed of training, registration and reading, compared with the machine's matrix products."""
+"""`regstudio bench`: speed of training, registration and reading, or the accuracy of all methods."""
 
 import json
 import multiprocessing
@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from regstudio.cli.accuracy import measure_accuracy
 from regstudio.cli.options import Command, choices
 from regstudio.files import temporary_folder, write_text
 
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 
 NETWORKS, PRECISIONS = choices("network"), choices("precision")
 MAX_MEMORY_SHARE = 0.8  # of the device's memory; a measurement that needs more is skipped
+FILE = click.Path(dir_okay=False, path_type=Path)
 READING_IMAGES, WAITING_IMAGES = 32, 16
+OF_SPEED = ("sizes", "batch_sizes", "networks", "precisions", "seconds")
+OF_ACCURACY = ("folders", "methods", "cases", "markdown", "figure")
 HEADER = "network     precision  size batch    step ms   GFLOP share   registration ms   GFLOP share   peak MB"
 
 
@@ -38,7 +43,13 @@ def _repeatable(name: str, kind: Any, default: tuple[Any, ...], what: str) -> Ca
 @_repeatable("precision", click.Choice(PRECISIONS), PRECISIONS[:1], "what the networks and the products compute in")
 @click.option("--seconds", type=click.FloatRange(0), default=4.0, show_default=True, help="for each line, at least")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
-@click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="write everything here, too")
+@click.option("--json", "file", type=FILE, help="write everything here, too")
+@click.option("--accuracy", is_flag=True, help="measure how accurate all methods are on the data folders DIR")
+@click.argument("folders", nargs=-1, type=click.Path(path_type=Path), metavar="[DIR]...")
+@click.option("--methods", metavar="A,B", help="with --accuracy: these methods alone")
+@click.option("--cases", type=click.IntRange(1), help="with --accuracy: the first so many of each folder")
+@click.option("--markdown", type=FILE, help="with --accuracy: write tables to this file, to be pasted")
+@click.option("--figure", type=FILE, help="with --accuracy: write a picture to this file")
 def bench(
     sizes: tuple[int, ...],
     batch_sizes: tuple[int, ...],
@@ -47,17 +58,56 @@ def bench(
     seconds: float,
     device: str,
     file: Path | None,
+    accuracy: bool,
+    folders: tuple[Path, ...],
+    methods: str | None,
+    cases: int | None,
+    markdown: Path | None,
+    figure: Path | None,
 ) -> None:
     """Time training steps, registrations and reading, and compare them with the machine's matrix products.
 
     All take turns, and the fastest round of each counts, as other load only adds time. Each line is measured in a new
     process, so that its peak memory is its own.
+
+    With --accuracy, measure all methods on data folders instead: on their validation images, or on all pairs of a
+    folder of pairs. Labels are compared by Dice, landmarks by their distance (TRE). The preset `fast` is trained on
+    each folder that has images to train on beside those.
     """
-    from regstudio.bench.steps import machine, measure_waiting
+    _refuse_flags(OF_SPEED if accuracy else OF_ACCURACY, accuracy)
+    if accuracy and not folders:
+        raise click.UsageError("--accuracy needs data folders: regstudio bench --accuracy DIR...")
+    from regstudio.bench.steps import machine
 
     facts = machine(device)
-    click.echo(_describe_machine(facts))
-    click.echo(f"\n{HEADER}")
+    click.echo(_describe_machine(facts) + "\n")
+    if accuracy:
+        content = measure_accuracy(
+            folders,
+            names=tuple(name.strip() for name in methods.split(",")) if methods else (),
+            cases=cases,
+            device=device,
+            markdown=markdown,
+            figure=figure,
+        )
+    else:
+        content = _measure_times(sizes, batch_sizes, networks, precisions, device, seconds)
+    if file is not None:
+        write_text(file, json.dumps({"machine": facts, **content}, indent=1, allow_nan=False) + "\n")
+
+
+def _measure_times(
+    sizes: tuple[int, ...],
+    batch_sizes: tuple[int, ...],
+    networks: tuple[str, ...],
+    precisions: tuple[str, ...],
+    device: str,
+    seconds: float,
+) -> dict[str, Any]:
+    """Print the times of steps, registrations and reading as they are measured; return them, JSON-ready."""
+    from regstudio.bench.steps import measure_waiting
+
+    click.echo(HEADER)
     speeds = []
     for combination in product(networks, precisions):
         for speed in _measure_speeds(*combination, sorted(sizes), sorted(batch_sizes), device, seconds):
@@ -72,14 +122,22 @@ def bench(
     with temporary_folder() as folder:
         waiting = measure_waiting(folder, usual, WAITING_IMAGES, device)
     click.echo(f"\nWaiting for images, from the second epoch on: {waiting:.2%} of the time")
-    if file is not None:
-        content = {
-            "machine": facts,
-            "networks": [asdict(speed) for speed in speeds],
-            "reading": [asdict(read) for read in reading],
-            "waiting_share": waiting,
-        }
-        write_text(file, json.dumps(content, indent=1) + "\n")
+    return {
+        "networks": [asdict(speed) for speed in speeds],
+        "reading": [asdict(read) for read in reading],
+        "waiting_share": waiting,
+    }
+
+
+def _refuse_flags(names: tuple[str, ...], accuracy: bool) -> None:
+    """Raise a usage error where one of these parameters is given."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE and context.params[name] != ()
+        if given and name in names:
+            flag = parameter.opts[0] if isinstance(parameter, click.Option) else "a data folder"
+            raise click.UsageError(f"{flag} goes {'without' if accuracy else 'with'} --accuracy.")
 
 
 def _measure_speeds(
