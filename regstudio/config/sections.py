@@ -106,12 +106,7 @@ class NetworkSection(Section):
         multiple_of=8,
         description="shorter side, in pixels, of what the network is shown of every image; its own if not given",
     )
-    passes: int = Field(
-        1,
-        ge=1,
-        le=4,
-        description="times that the network looks at a pair, coarse to fine; needs svf and a working_side",
-    )
+    passes: int = Field(1, ge=1, le=4, description="looks at a pair, coarse to fine; needs svf and a working_side")
 
     @model_validator(mode="after")
     def _check_passes(self) -> Self:
@@ -152,6 +147,7 @@ class LossSection(Section):
     grad_weight: float = Field(1.0, ge=0, description="weight of the flow's smoothness")
     grad_penalty: Literal["l1", "l2"] = Field("l2", description="norm of the flow's gradient")
     fold_weight: float = Field(0.0, ge=0, description="weight of the penalty on folds; 10 leaves practically none")
+    teacher_weight: float = Field(0.0, ge=0, description="weight of staying near what load_model predicts; try 0.1")
 
     @model_validator(mode="after")
     def _check_similarity(self) -> Self:
@@ -221,8 +217,14 @@ class OptimisationSection(Section):
         json_schema_extra=RESUMABLE,
     )
     load_model: Path | None = Field(
-        None, description="checkpoint or plain state_dict to start from; general: the network that comes along"
+        None,
+        description="checkpoint or state_dict to start from; general: the one that comes along; none: random weights",
     )
+
+    @field_validator("load_model")
+    @classmethod
+    def _none_by_name(cls, value: Path | None) -> Path | None:
+        return None if str(value) == "none" and not Path("none").exists() else value
 
     @field_validator("start_scale")
     @classmethod
@@ -237,6 +239,11 @@ class ValidationSection(Section):
 
     run_validation: bool | None = Field(None, description="validate; if not given, when there are labels")
     validation_freq: int = Field(1, ge=1, description="epochs from one validation to the next")
+    compare: bool = Field(
+        True,
+        description="at the end, say so where the method that needs no training registers them better",
+        json_schema_extra=RESUMABLE,
+    )
 
 
 class RunSection(Section):

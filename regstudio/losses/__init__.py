@@ -3,7 +3,7 @@
 from regstudio.losses.mind import MIND, mind_descriptors
 from regstudio.losses.objective import Objective, SoftLabels
 from regstudio.losses.overlap import SoftDice, one_hot, scored_labels
-from regstudio.losses.regularity import Folding, Grad
+from regstudio.losses.regularity import Folding, Grad, Nearness
 from regstudio.losses.scales import AtScales
 from regstudio.losses.similarity import MSE, NCC, GlobalNCC, MutualInformation
 
@@ -16,6 +16,7 @@ __all__ = [
     "GlobalNCC",
     "Grad",
     "MutualInformation",
+    "Nearness",
     "Objective",
     "SoftDice",
     "SoftLabels",

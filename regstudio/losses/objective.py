@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from regstudio.losses.mind import MIND
 from regstudio.losses.overlap import SoftDice
-from regstudio.losses.regularity import Folding, Grad
+from regstudio.losses.regularity import Folding, Grad, Nearness
 from regstudio.losses.scales import AtScales
 from regstudio.losses.similarity import MSE, NCC, GlobalNCC, MutualInformation
 
@@ -48,11 +48,11 @@ class Objective(nn.Module):
         arguments = {"ncc": (ncc_win,)}
         self.similarities = nn.ModuleDict({name: kind(*arguments.get(name, ())) for name, kind in SIMILARITIES.items()})
         self.similarities["ncc"] = AtScales(self.similarities["ncc"], ncc_scales)
-        self.dice, self.grad, self.fold = SoftDice(), Grad(grad_penalty), Folding()
+        self.dice, self.grad, self.fold, self.teacher = SoftDice(), Grad(grad_penalty), Folding(), Nearness()
         given = {"ncc_weight": 1.0, "grad_weight": 1.0, **weights}
         self.weights = {name: given.pop(f"{name}_weight", 0.0) for name in SIMILARITIES}
         self.weights["dice_loss"] = given.pop("dice_weight", 0.0)
-        self.weights |= {name: given.pop(f"{name}_weight", 0.0) for name in ("grad", "fold")}
+        self.weights |= {name: given.pop(f"{name}_weight", 0.0) for name in ("grad", "fold", "teacher")}
         if given:
             raise TypeError(f"there is no term of the loss for {', '.join(given)}")
 
@@ -62,12 +62,19 @@ class Objective(nn.Module):
         return any(self.weights[name] for name in self.similarities)
 
     def forward(
-        self, fixed: Tensor, warped: Tensor, field: Tensor, flow: Tensor, labels: SoftLabels | None = None
+        self,
+        fixed: Tensor,
+        warped: Tensor,
+        field: Tensor,
+        flow: Tensor,
+        labels: SoftLabels | None = None,
+        expected: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return the terms and, as "loss", their weighted sum: scalars.
 
         `fixed` (B or 1, 1, H, W), `warped` (B, 1, H, W). `field` (B, 2, H, W) shall be smooth: the velocity field or,
-        without one, the flow. `flow` (B, 2, H, W) shall not fold.
+        without one, the flow. `flow` (B, 2, H, W) shall not fold. `expected`
+        is the field that a teacher gives.
         """
         terms = {
             name: similarity(fixed, warped) for name, similarity in self.similarities.items() if self.weights[name]
@@ -78,5 +85,7 @@ class Objective(nn.Module):
             terms["grad"] = self.grad(field)
         if self.weights["fold"]:
             terms["fold"] = self.fold(flow)
+        if expected is not None and self.weights["teacher"]:
+            terms["teacher"] = self.teacher(field, expected)
         weighted = [self.weights[name] * term for name, term in terms.items()]
         return {"loss": torch.stack(weighted).sum(), **terms}

@@ -30,6 +30,24 @@ class Grad(nn.Module):
         return (rows + columns) / 2
 
 
+class Nearness(nn.Module):
+    """Distance of a field from the one that a teacher gives: mean(log(1 + (d / near)^2)), d in pixels at each place.
+
+    `near` is a share of the shorter side. A teacher is a little wrong in most places and far off in a few: nearby, the
+    penalty is that of squares; far off, it gives way. Computed in float32.
+    """
+
+    def __init__(self, near: float = 0.01) -> None:
+        super().__init__()
+        self.near = near
+
+    def forward(self, field: Tensor, expected: Tensor) -> Tensor:
+        """Compare two fields (B, 2, H, W), in pixels; return a scalar of at least 0."""
+        _check_flow(field)
+        distance = (field.float() - expected.float()) / (self.near * min(field.shape[2:]))
+        return distance.square().sum(dim=1).log1p().mean()
+
+
 class Folding(nn.Module):
     """Penalty on folds: mean(relu(margin - determinant)) over the flow's one-sided Jacobian determinants.
 

@@ -183,7 +183,8 @@ def check_fit(model: RegistrationNetwork, given: Mapping[str, Tensor], source: P
         more = f"; and {len(problems) - LISTED_LAYERS} more" if len(problems) > LISTED_LAYERS else ""
         raise CheckpointError(
             f"{source}: its weights do not fit the network: {listed}{more}. "
-            "Set network, encoder_channels and decoder_channels to those it was trained with."
+            "Set network, encoder_channels and decoder_channels to those it was trained with, or start from random "
+            "weights with --load_model none."
         )
 
 

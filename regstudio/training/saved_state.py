@@ -49,7 +49,7 @@ class SavedTraining:
     """The part `training` of a checkpoint.
 
     `cases` is a digest of the training images; `weights` and `averaged_steps` are there where the checkpoint's own
-    weights are a running mean.
+    weights are a running mean, `teacher` where the training has one.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)
@@ -59,6 +59,7 @@ class SavedTraining:
     cases: Text = ""
     steps_per_epoch: Annotated[Count, Field(ge=1)] | None = None
     weights: Mapping[Name, Tensor] | None = None
+    teacher: Mapping[Name, Tensor] | None = None
     averaged_steps: Count = 0
 
 
@@ -72,6 +73,7 @@ def saved_training(checkpoint: Checkpoint, source: Path) -> SavedTraining:
     try:
         saved = validate(checkpoint.training, _SAVED_TRAINING)
         check_weights(saved.weights or {})
+        check_weights(saved.teacher or {})
     except SchemaError as error:
         raise CheckpointError(f"{source}: cannot be gone on with ({error}). {_remedy(source)}") from None
     return saved

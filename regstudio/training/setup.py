@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,7 @@ def build_learner(
     optimisation, augmentation = config.optimisation, config.augmentation
     model = model.to(device)
     model.precision = optimisation.precision
+    teacher = deepcopy(model) if config.loss.teacher_weight else None
     return Learner(
         model,
         torch.optim.Adam(model.parameters(), lr=optimisation.lr, fused=True),
@@ -198,6 +200,7 @@ def build_learner(
         both_directions=augmentation.both_directions,
         ema=optimisation.ema,
         label_ids=label_ids,
+        teacher=teacher,
         seed=optimisation.seed,
         group=group,
     )

@@ -46,7 +46,8 @@ class Learner:
     """Trains a network step by step; a step depends only on the seed, its number, the batch and the current state.
 
     With `ema` above 0, `averaged` is the exponential moving average (EMA) of the weights, otherwise the network itself.
-    `label_ids` are the labels in the Dice loss. The processes of a `group` take each step together: gradients and
+    `label_ids` are the labels in the Dice loss; `teacher` is the network whose fields the objective's teacher term
+    compares with, and never changes. The processes of a `group` take each step together: gradients and
     losses are averaged over them, and weights and state are the same in all.
     """
 
@@ -61,12 +62,14 @@ class Learner:
         both_directions: bool = False,
         ema: float = 0.0,
         label_ids: Sequence[int] = (),
+        teacher: RegistrationNetwork | None = None,
         seed: int = 0,
         group: Group = SINGLE_PROCESS,
     ) -> None:
         self.model, self.optimizer, self.objective, self.schedule = model, optimizer, objective, schedule
         self._augmentation, self._both_directions = augmentation or Augmentation(), both_directions
         self._label_ids, self._seed, self._group = tuple(label_ids), seed, group
+        self._teacher = None if teacher is None else teacher.eval().requires_grad_(False)
         self._ema_model: AveragedModel | None = None
         if ema:
             average = get_ema_multi_avg_fn(ema)  # type: ignore[no-untyped-call]
@@ -92,7 +95,8 @@ class Learner:
         if not self.model.training:
             self.model.train()
         pair = self._network_input(batch, number)
-        passes = [self._losses(pair, field) for field in self._fields(pair.fixed, pair.moving, pair.affine)]
+        expected = self._expected(pair)
+        passes = [self._losses(pair, field, expected) for field in self._fields(pair.fixed, pair.moving, pair.affine)]
         losses = {name: torch.stack([terms[name] for terms in passes]).mean() for name in passes[0]}
         self.optimizer.zero_grad()
         losses["loss"].backward()  # type: ignore[no-untyped-call]
@@ -129,13 +133,12 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what an exact resume needs besides the averaged weights."""
-        if self._ema_model is None:
-            return {"optimizer": self.optimizer.state_dict()}
-        return {
-            "optimizer": self.optimizer.state_dict(),
-            "weights": self.model.state_dict(),
-            "averaged_steps": int(self._ema_model.n_averaged),
-        }
+        state: dict[str, Any] = {"optimizer": self.optimizer.state_dict()}
+        if self._ema_model is not None:
+            state |= {"weights": self.model.state_dict(), "averaged_steps": int(self._ema_model.n_averaged)}
+        if self._teacher is not None:
+            state["teacher"] = self._teacher.state_dict()
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any], source: Path | str = "the checkpoint") -> None:
         """Restore a state from `state_dict`; `averaged` must have its weights already.
@@ -146,6 +149,8 @@ class Learner:
         if self._ema_model is not None:
             load_weights(self.model, state.get("weights", {}), source)
             self._ema_model.n_averaged.fill_(state["averaged_steps"])
+        if self._teacher is not None:
+            load_weights(self._teacher, state.get("teacher", {}), source)
 
     def _network_input(self, batch: Mapping[str, Tensor], number: int) -> StepBatch:
         """Return the batch augmented, perhaps with fixed and moving swapped, at the size that the loss is taken at.
@@ -176,11 +181,19 @@ class Learner:
             label = None if label is None else self._warp(label, flow)
         return replace(pair, moving=self._augmentation.contrast(moving, random), moving_label=label)
 
-    def _losses(self, pair: StepBatch, field: Tensor) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def _expected(self, pair: StepBatch) -> Tensor | None:
+        """Return the field that the teacher gives for a pair."""
+        if self._teacher is None:
+            return None
+        *_, field = self._teacher.fields(pair.fixed, pair.moving, pair.affine)
+        return field
+
+    def _losses(self, pair: StepBatch, field: Tensor, expected: Tensor | None) -> dict[str, Tensor]:
         """Return the named losses of the field after one of the network's passes."""
         made = self.model.follow(field, pair.moving, pair.affine)
         losses: dict[str, Tensor] = self.objective(
-            pair.fixed, made.warped, made.field, made.deformation, self._soft_labels(pair, made.flow)
+            pair.fixed, made.warped, made.field, made.deformation, self._soft_labels(pair, made.flow), expected
         )
         return losses
 

@@ -18,7 +18,7 @@ from regstudio.config import TrainConfig, build_config
 from regstudio.data.dataset import Item
 from regstudio.data.layout import DataIndex
 from regstudio.distributed import SINGLE_PROCESS, Group
-from regstudio.errors import DiskFullError, RegStudioError, RunError, TrainingError, WorkerLostError
+from regstudio.errors import ConfigError, DiskFullError, RegStudioError, RunError, TrainingError, WorkerLostError
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.networks.device import release_freed_memory
 from regstudio.runs.events import (
@@ -33,6 +33,7 @@ from regstudio.runs.run import Run, create_run
 from regstudio.threads import limit_cpu_threads
 from regstudio.training.aligning import find_affine_maps
 from regstudio.training.checkpointing import Checkpointer, restore
+from regstudio.training.comparison import advice
 from regstudio.training.messages import (
     describe,
     disk_full,
@@ -70,6 +71,11 @@ def train(
             print(event)
     """
     resumed = run is not None and run.last_path.exists()
+    if config.loss.teacher_weight and not (resumed or config.optimisation.load_model):
+        raise ConfigError(
+            f"teacher_weight is {config.loss.teacher_weight:g}, but there is no network to learn from. Give one with "
+            "--load_model, or set --teacher_weight 0."
+        )
     # The checkpoint that a resumed run started from may be gone by now; the weights are in last.pt.
     started = build_config({"load_model": None}, config) if resumed else config
     axes = load_checkpoint(run.last_path).axes if run is not None and resumed else "itk"
@@ -151,7 +157,7 @@ class _Training:
                     yield self.checkpointer.last(state)
                     yield RunFinished(reason="stopped", message=f"Stopped. {how_to_resume(self.run.path)}")
                     return
-            yield RunFinished(reason="finished", message="Training Finished")
+            yield RunFinished(reason="finished", message=self._end_message())
         except WorkerLostError as error:
             yield RunFinished(reason="failed", message=f"{error}\n{how_to_resume(self.run.path)}")
         except DiskFullError as error:
@@ -162,6 +168,13 @@ class _Training:
             if not is_out_of_memory(error):
                 raise
             yield self.failed(out_of_memory(error))
+
+    def _end_message(self) -> str:
+        """Say that the training is finished and, before, where it was in vain."""
+        found = None
+        if self.config.validation.compare and self.parts.group.is_first:
+            found = advice(self.parts, self.run, self.stop.is_set)
+        return "\n".join(filter(None, (found, "Training Finished")))
 
     def _scale(self, step: int) -> int:
         return self.parts.learner.scale(step, self.parts.size)

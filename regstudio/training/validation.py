@@ -12,7 +12,9 @@ from typing import TypeVar
 from regstudio.data.dataset import load_validation_pair
 from regstudio.data.layout import Case
 from regstudio.data.pairs import pair_of_tensors
+from regstudio.methods.method import Method
 from regstudio.methods.network import NetworkMethod
+from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.device import images_at_once
 from regstudio.threads import divide_cpu_threads, map_in_order
 from regstudio.training.setup import Parts
@@ -22,17 +24,20 @@ Event = TypeVar("Event")
 T = TypeVar("T")
 
 
-def register_case(parts: Parts, case: Case) -> Registration:
-    """Register a case with the current network, using its affine map if alignment is on."""
+def register_case(parts: Parts, case: Case, method: Method | None = None) -> Registration:
+    """Register a case with a method or, if none is given, with the current network."""
     fixed = case.fixed or parts.reference
     pair = pair_of_tensors(load_validation_pair(case, fixed, parts.image_loader, parts.label_loader))
-    aligned = parts.aligned
-    method = NetworkMethod(
-        model=parts.learner.averaged.eval(),
-        device=parts.device,
-        find_affine=None if aligned is None else lambda _: aligned[case.image],
-    )
+    method = method or network_method(parts, parts.learner.averaged.eval(), case)
     return Registration(pair=pair, transform=method(pair))
+
+
+def network_method(parts: Parts, model: RegistrationNetwork, case: Case) -> NetworkMethod:
+    """Return a network of this training as the method for a case, using its affine map if alignment is on."""
+    aligned = parts.aligned
+    return NetworkMethod(
+        model=model, device=parts.device, find_affine=None if aligned is None else lambda _: aligned[case.image]
+    )
 
 
 def validate_case(parts: Parts, case: Case) -> dict[str, float]:

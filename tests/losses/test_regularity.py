@@ -1,10 +1,12 @@
 """Regularity terms against float64 autograd and closed forms."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
-from regstudio.losses import Folding, Grad
+from regstudio.losses import Folding, Grad, Nearness
 from tests.losses.gradients import with_gradient
 
 
@@ -74,3 +76,14 @@ def test_descending_the_folding_term_unfolds() -> None:
         value, gradient = with_gradient(lambda _, f: Folding()(f), flow, flow)
         flow -= 2 * gradient
     assert value == 0
+
+
+def test_nearness_grows_with_the_square_nearby_and_gives_way_far_off() -> None:
+    """On 200 pixels a hundredth is 2: at that distance, log 2; the direction does not matter."""
+    near = Nearness()
+    zero = torch.zeros(1, 2, 200, 300)
+    assert near(zero, zero) == 0
+    shift = torch.tensor([1.2, -1.6]).view(1, 2, 1, 1).expand_as(zero)
+    assert near(zero, shift).item() == pytest.approx(math.log(2))
+    assert near(shift / 100, zero).item() == pytest.approx(1e-4, rel=1e-3)
+    assert near(100 * shift, zero).item() == pytest.approx(math.log(1 + 1e4), rel=1e-3)

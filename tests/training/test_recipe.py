@@ -1,5 +1,6 @@
 """Settings of a training: Dice loss, number of steps, EMA weights, presets, and exact resume with all of them."""
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,9 @@ from regstudio.data.layout import DataIndex
 from regstudio.data.phantom import make_demo
 from regstudio.data.writing import write_label
 from regstudio.errors import ConfigError
+from regstudio.networks.build import build_network
 from regstudio.networks.checkpoint import load_checkpoint
+from regstudio.networks.passes import full_velocity
 from regstudio.networks.voxelmorph import VoxelMorph
 from regstudio.runs.events import RunFinished, RunStarted
 from regstudio.runs.run import Run
@@ -41,14 +44,14 @@ EVERYTHING = {
     "fold_weight": 1.0,
     "total_steps": 15,
 }
-IN_PASSES = {"start_scale": 1, "working_side": 64, "passes": 2}
+IN_PASSES = {"start_scale": 1, "working_side": 64, "passes": 2, "teacher_weight": 0.2}
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize(("after", "size"), [(2, {}), (9, {}), (9, IN_PASSES)])
 def test_a_run_with_all_settings_resumes_exactly(
-    quick_config: Configs, tmp_path: Path, after: int, size: dict[str, int]
+    quick_config: Configs, tmp_path: Path, after: int, size: dict[str, float]
 ) -> None:
     """EMA weights, cosine schedule, coarse to fine, all augmentations, Dice loss and affine maps, at 64 x 64."""
     make_demo(tmp_path / "data", size=64, train=3, validation=1)
@@ -64,6 +67,11 @@ def test_a_run_with_all_settings_resumes_exactly(
         return run_of(events)
 
     values = {**EVERYTHING, **size, "data_base_dir": tmp_path / "data"}
+    if "teacher_weight" in size:
+        torch.save(
+            build_network(transform="svf", encoder_channels=2, decoder_channels=4).state_dict(), tmp_path / "w.pt"
+        )
+        values |= {"load_model": tmp_path / "w.pt", "network": "corrmlp", "encoder_channels": 2, "decoder_channels": 4}
     straight, first, resumed, second = straight_and_interrupted(quick_config, stop, **values)
     assert len(steps(straight)) == 15
     assert_same_training(straight, first, resumed, second)
@@ -150,13 +158,45 @@ def test_an_atlas_label_without_ids(quick_config: Configs, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", ["fast", "best"])
 def test_the_presets_train(quick_config: Configs, name: str) -> None:
-    values = PRESETS[name].values
+    """With a smaller network than the general one, on smaller images."""
+    values = {**PRESETS[name].values, "working_side": 64, "passes": 2}
+    values |= {"load_model": None, "teacher_weight": 0.0}
     config = quick_config(**{**SMALL, **values, "epochs": 2, "total_steps": 4})
     events = list(train(config, index_of(config)))
     end = events[-1]
     assert isinstance(end, RunFinished)
     assert end.reason == "finished"
-    assert load_checkpoint(run_of(events).best_path).model().transform == values["transform"]
+    model = load_checkpoint(run_of(events).best_path).model()
+    assert (model.transform, model.working_side, model.passes) == ("svf", 64, 2)
+
+
+def test_the_fast_training_starts_where_the_general_network_is(quick_config: Configs) -> None:
+    config = quick_config(**PRESETS["fast"].values, network="corrmlp")
+    learner = build(config, index_of(config)).learner
+    fixed, moving = torch.rand(2, 1, 1, 96, 80).unbind()
+    with torch.no_grad():
+        expected = full_velocity(load_checkpoint("general").model(), fixed, moving)
+        assert torch.equal(learner.averaged.predict(fixed, moving).field, expected)
+
+
+def test_a_teacher_needs_a_network_to_start_from(quick_config: Configs) -> None:
+    config = quick_config(teacher_weight=0.1)
+    with pytest.raises(ConfigError, match=r"Give one with --load_model, or set --teacher_weight 0"):
+        next(train(config, index_of(config)))
+
+
+def test_a_training_in_vain_says_so(quick_config: Configs) -> None:
+    """A network of random weights after one step; without the wish to compare, nothing is said."""
+    config = quick_config(epochs=1, steps_per_epoch=1, lr=1e-6, compare=True)
+    end = list(train(config, index_of(config)))[-1]
+    assert isinstance(end, RunFinished)
+    advice, last = end.message.splitlines()
+    assert last == "Training Finished"
+    pattern = r"On 2 of .* general method, .* reaches a Dice of (0\.\d+); this network reaches (0\.\d+)\."
+    found = re.search(pattern, advice)
+    assert found is not None
+    assert float(found[1]) > float(found[2]) + 0.1
+    assert "--method general" in advice
 
 
 def test_what_voxelmorph_learned_comes_back(quick_config: Configs) -> None:

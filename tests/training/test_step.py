@@ -270,3 +270,20 @@ def test_a_network_with_a_working_size_learns_at_it(batch: dict[str, Tensor]) ->
     to_small = torch.tensor([38 / 64, 32 / 54])
     large = MATRIX[0] @ torch.tensor([63.5, 53.5, 1.0])
     torch.testing.assert_close(small[0] @ torch.tensor([37.5, 31.5, 1.0]), (large + 0.5) * to_small - 0.5)
+
+
+def test_a_teacher_is_followed_and_stays_as_it_is(batch: dict[str, Tensor]) -> None:
+    """Its field is a shift of 3 pixels, which a network that weighs it far above all else comes nearer to."""
+    teacher = Watched()
+    with torch.no_grad():
+        for parameter in teacher.parameters():
+            parameter.zero_()
+        head = [module for module in teacher.modules() if isinstance(module, torch.nn.Conv2d)][-1]
+        assert head.bias is not None
+        head.bias.fill_(3.0)
+    learner, model = build_learner(loss={"teacher_weight": 100.0}, teacher=teacher)
+    losses = [learner.step(plain(batch), number)["teacher"] for number in range(10)]
+    assert losses[-1] < losses[0]
+    assert (model.predicted[-1].field - 3).square().mean() < (model.predicted[0].field - 3).square().mean()
+    assert torch.equal(teacher.predicted[-1].field, torch.full((2, 2, SIZE, SIZE), 3.0))
+    assert "teacher" not in build_learner()[0].step(plain(batch), 0)

@@ -15,7 +15,7 @@ from regstudio.training.setup import check_data
 
 Configs = Callable[..., TrainConfig]
 # CorrMLP, which is many small layers, takes five times as long. A few steps at this rate move the image by pixels.
-QUICK = {"network": "voxelmorph", "lr": 1e-2, "grad_weight": 0.1, "device": "cpu"}
+QUICK = {"network": "voxelmorph", "lr": 1e-2, "grad_weight": 0.1, "device": "cpu", "compare": False}
 
 
 def index_of(config: TrainConfig) -> DataIndex:
