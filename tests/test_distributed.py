@@ -39,11 +39,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def flags(**settings: object) -> list[str]:
-    return [f"--{name}" if value is True else f"--{name}={value}" for name, value in settings.items()]
+    words = {True: "--{}", False: "--no-{}"}
+    return [words[v].format(k) if isinstance(v, bool) else f"--{k}={v}" for k, v in settings.items()]
 
 
 def where(place: Path, name: str) -> dict[str, object]:
-    return {"data_base_dir": place / "data", "runs_dir": place / "runs", "run_name": name, "device": "cpu"}
+    return {
+        "data_base_dir": place / "data",
+        "runs_dir": place / "runs",
+        "run_name": name,
+        "device": "cpu",
+        "compare": False,
+    }
 
 
 @pytest.fixture(scope="module")

@@ -39,10 +39,10 @@ _RECIPE: dict[str, Any] = {
 
 PRESETS: dict[str, Preset] = {
     "paper": Preset(purpose="the settings of the paper, and the defaults", values={}),
-    "fast": Preset(purpose="an accurate network in minutes", values=_RECIPE | {"epochs": 4, "total_steps": 400}),
+    "fast": Preset(purpose="an accurate network in minutes", values=_RECIPE | {"epochs": 3, "total_steps": 300}),
     "best": Preset(
         purpose="much longer, for large and varied data",
-        values=_RECIPE | {"epochs": 10, "total_steps": 3000},
+        values=_RECIPE | {"epochs": 10, "total_steps": 2000},
     ),
 }
 

@@ -15,7 +15,14 @@ pytestmark = pytest.mark.browser
 
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text(encoding="utf-8")
 TABS = ("Data", "Train", "Runs", "Viewer", "Share", "Help")
-QUICK = {"epochs": 1, "encoder_channels": 2, "decoder_channels": 4, "device": "cpu", "run_name": "first"}
+QUICK = {
+    "epochs": 1,
+    "encoder_channels": 2,
+    "decoder_channels": 4,
+    "device": "cpu",
+    "compare": False,
+    "run_name": "first",
+}
 
 
 @pytest.fixture(scope="module")
