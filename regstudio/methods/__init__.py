@@ -24,4 +24,4 @@ SimilarityChoice = Similarity | Literal["auto"]
 SIMILARITIES: tuple[str, ...] = ("auto", *get_args(Similarity))
 
 # The methods that need no checkpoint; `named.named_method` makes them.
-NAMES = ("general", "optimiser", "affine", *BASELINES)
+NAMES = ("general", "general_network", "optimiser", "affine", *BASELINES)

@@ -1,61 +1,72 @@
 """The general network that RegStudio brings along, then the optimiser: what registers a pair where nothing was trained.
 
 The network is trained on random label maps alone (see regstudio.training.synthesis) and sees far in one look; the
-optimiser fits its velocity field to the images at hand. Where no weights are brought along, the optimiser starts from
-nothing.
+optimiser fits its velocity field to the images at hand, and stays near. Where no weights are brought along, the
+optimiser starts from nothing.
 """
 
 import hashlib
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from regstudio.data.pairs import Pair
-from regstudio.errors import CheckpointError
 from regstudio.methods import SimilarityChoice
+from regstudio.methods.general_network import look, velocity_network
 from regstudio.methods.optimiser import (
     Optimiser,
-    chosen_settings,
     images_of,
     optimise,
+    settings_for,
     transform_of,
 )
-from regstudio.networks.checkpoint import general_path, load_checkpoint
+from regstudio.methods.similarity_choice import REGISTERED, choose_similarity
+from regstudio.networks.checkpoint import general_path
 from regstudio.networks.passes import full_velocity
 from regstudio.transforms.transform import Transform
 
+BETWEEN_KINDS = ("mind", "mi")  # the similarities of images of two kinds, of which the network knows too little
 
-def general_method(similarity: SimilarityChoice = "auto", device: str | torch.device = "cpu") -> "General | Optimiser":
+
+def general_method(
+    similarity: SimilarityChoice = "auto", device: str | torch.device = "cpu", *, wide: bool = False
+) -> "General | Optimiser":
     """Return the general network followed by the optimiser or, where no weights are brought along, the optimiser."""
     path = general_path()
     if not path.is_file():
         return Optimiser(similarity=similarity, device=device)
-    return General(path, similarity=similarity, device=device)
+    return General(path, similarity=similarity, device=device, wide=wide)
 
 
 class General:
-    """A network of velocity fields for any images, then the optimiser, as a Method.
+    """A network of velocity fields for any images after an affine map, then the optimiser, as a Method.
 
-    A pair whose images are not of one kind is left to the optimiser alone, which then starts from nothing.
+    `wide` also looks for images that are turned by up to 180 degrees. Without `optimised` the network's field is the
+    result. A pair whose images are not of one kind is left to the optimiser alone, which then starts from nothing.
     Raises CheckpointError for a file that holds no such network.
     """
 
-    name = "general"
-
     def __init__(
-        self, weights: Path, *, similarity: SimilarityChoice = "auto", device: str | torch.device = "cpu"
+        self,
+        weights: Path,
+        *,
+        similarity: SimilarityChoice = "auto",
+        device: str | torch.device = "cpu",
+        wide: bool = False,
+        optimised: bool = True,
     ) -> None:
-        self.similarity, self.device = similarity, torch.device(device)
-        model = load_checkpoint(weights).model(str(weights))
-        if model.transform != "svf":
-            raise CheckpointError(f"{weights}: predicts no velocity field. Name a network with the transform svf.")
-        self._model = model.to(self.device).eval().requires_grad_(False)
+        self.name = "general" if optimised else "general_network"
+        self.similarity, self.device, self.wide, self.optimised = similarity, torch.device(device), wide, optimised
+        self._model = velocity_network(weights).to(self.device)
         self.provenance: Mapping[str, Any] = {
             "device": str(self.device),
             "similarity": similarity,
+            "affine": "wide" if wide else "auto",
             "checkpoint": weights.name,
             "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         }
@@ -64,7 +75,17 @@ class General:
         """Register a pair."""
         start = time.perf_counter()
         fixed, moving = images_of(pair, self.device)
-        settings = chosen_settings(self.similarity, fixed, moving, expected=True)
-        seen = full_velocity(self._model, fixed, moving) if settings.similarity not in ("mind", "mi") else None
-        found = optimise(fixed, moving, settings, velocity=seen)
+        seen = look(self._model, fixed, moving, wide=self.wide)
+        similarity = (
+            self.similarity if self.similarity != "auto" else choose_similarity(fixed, seen.warped, REGISTERED)[0]
+        )
+        settings = settings_for(similarity, expected=True)
+        affine: Tensor | None = seen.affine
+        velocity: Tensor | None = seen.velocity
+        if similarity in BETWEEN_KINDS:
+            # Maps that are judged by the images' correlation mean nothing here.
+            affine, velocity = None, None if self.optimised else full_velocity(self._model, fixed, moving)
+        if not self.optimised:
+            settings = replace(settings, steps=(0,))
+        found = optimise(fixed, moving, settings, affine=affine, velocity=velocity)
         return transform_of(found, time.perf_counter() - start)

@@ -17,7 +17,8 @@ from regstudio.data.pairs import Pair
 from regstudio.methods import Similarity, SimilarityChoice
 from regstudio.methods.descent import Level, descend_levels, working_sizes
 from regstudio.methods.energy import PairEnergy, Points, Weights, measure
-from regstudio.methods.similarity_choice import choose_similarity
+from regstudio.methods.general_network import general_network, look
+from regstudio.methods.similarity_choice import REGISTERED, choose_similarity
 from regstudio.networks.warp import SpatialTransformer, affine_after, integrate, inverse_affine_after, resize_flow
 from regstudio.transforms.transform import Transform
 
@@ -133,11 +134,14 @@ class Optimiser:
         return transform_of(found, time.perf_counter() - start)
 
 
-def chosen_settings(
-    similarity: SimilarityChoice, fixed: Tensor, moving: Tensor, *, expected: bool = False
-) -> OptimiserSettings:
-    """Return the settings for one pair of images (1, 1, H, W), as `settings_for` does."""
-    return settings_for(choose_similarity(fixed, moving)[0] if similarity == "auto" else similarity, expected=expected)
+def chosen_settings(similarity: SimilarityChoice, fixed: Tensor, moving: Tensor) -> OptimiserSettings:
+    """Return the settings for one pair of images (1, 1, H, W); "auto" looks at them, where in doubt registered."""
+    if similarity != "auto":
+        return settings_for(similarity)
+    (chosen,) = choose_similarity(fixed, moving)
+    if chosen != "ncc" and (network := general_network(fixed.device)) is not None:
+        (chosen,) = choose_similarity(fixed, look(network, fixed, moving).warped, REGISTERED)
+    return settings_for(chosen)
 
 
 def images_of(pair: Pair, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -189,10 +193,8 @@ def _through(
     affine: Tensor, moving: Tensor, mask: Tensor | None, points: Sequence[Points | None] | None
 ) -> tuple[Tensor, Tensor | None, Sequence[Points | None] | None]:
     """What belongs to the moving image, as it is seen through an affine map."""
-    warp, flow = (
-        SpatialTransformer("bilinear"),
-        affine_after(affine, moving.new_zeros(len(moving), 2, *moving.shape[2:])),
-    )
+    warp = SpatialTransformer("bilinear")
+    flow = affine_after(affine, moving.new_zeros(len(moving), 2, *moving.shape[2:]))
     if points is not None:
         points = [
             None if some is None else Points(fixed=some.fixed, moving=_solve(matrix, some.moving))

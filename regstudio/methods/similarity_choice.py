@@ -2,7 +2,8 @@
 
 Two images of one kind brighten and darken together nearly everywhere, or, where one is a negative, nowhere: the local
 correlation has one sign. Between kinds, such as CT and MR, bone is bright in one and dark in the other, while other
-borders keep their sign. So the sign's consistency tells the two apart, also before the images lie on each other.
+borders keep their sign. So the sign's consistency tells the two apart: better where the images lie on each other, which
+a network can see to that compares borders, whatever their sign; mostly also before.
 """
 
 import torch
@@ -13,21 +14,22 @@ from regstudio.losses.similarity import box_sum
 from regstudio.methods import Similarity
 
 SIDE, WINDOW = 64, 9  # pixels: the shorter side at which a pair is looked at, and the window of the correlation
-CONSISTENT = 0.75  # radiographs, skulls and hearts: 0.8 and more, with few exceptions; CT and MR: less
+CONSISTENT = 0.75  # radiographs and skulls: 0.8 and more, with few exceptions; CT and MR: less, but hearts too
+REGISTERED = 0.62  # of images that the general network registered: 0.7 and more, hearts too; CT and MR: 0.5 and less
 FEW_VALUES = 16  # so many grey values make areas without texture, as in a drawing or a mask
 
 
-def choose_similarity(fixed: Tensor, moving: Tensor) -> list[Similarity]:
+def choose_similarity(fixed: Tensor, moving: Tensor, consistent: float = CONSISTENT) -> list[Similarity]:
     """Choose for each pair of images (B, 1, H, W) of one size, values in [0, 1].
 
-    "ncc" where the local correlation has one sign nearly everywhere; else "mi" where either image has only a few grey
+    "ncc" where the sign of the local correlation is `consistent`; else "mi" where either image has only a few grey
     values, whose areas hold nothing that MIND could describe; else "mind".
     """
     size = [max(8, round(length * SIDE / min(moving.shape[2:]))) for length in moving.shape[2:]]
     f, m = (F.interpolate(image, size, mode="area") for image in (fixed.expand_as(moving), moving))
     chosen: list[Similarity] = []
     for consistency, *pair in zip(sign_consistency(f, m).tolist(), fixed.expand_as(moving), moving, strict=True):
-        if abs(consistency) >= CONSISTENT:
+        if abs(consistency) >= consistent:
             chosen.append("ncc")
         else:
             chosen.append("mi" if min(len(image.unique()) for image in pair) <= FEW_VALUES else "mind")

@@ -13,7 +13,7 @@ from regstudio.training.synthesis.motion import Motion, draw_motion
 from regstudio.training.synthesis.noise import Size
 from regstudio.training.synthesis.painting import acquire, draw_contrasts, draw_texture, paint
 
-SIDES, SHARES = (64, 96, 128, 160, 192, 256), (0.25, 0.43, 0.24, 0.05, 0.02, 0.01)  # of the shorter side, in pixels
+SIDES, SHARES = (64, 96, 128, 160, 192, 256), (0.15, 0.38, 0.37, 0.06, 0.03, 0.01)  # of the shorter side, in pixels
 MULTIPLE = 8  # of both sides
 MAX_ASPECT = 1.5  # the longer side, in shorter ones
 MARGIN = 8  # the canvas reaches an eighth of the size beyond the field of view, each way
@@ -75,7 +75,7 @@ def synthesise(seed: int, number: int, size: Size | None = None) -> SyntheticPai
 def _motions(random: Generator, canvas: Size, side: int) -> tuple[Motion, Motion]:
     """How the anatomy moves to either image: not at all in some pairs, and in a few by more than can be made good."""
     smooth = 0.0 if random.random() < 0.1 else float(random.random())
-    affine = float(random.choice((0.0, 0.15, 0.4, 1.0), p=(0.3, 0.2, 0.35, 0.15)))
+    affine = float(random.choice((0.0, 0.3, 0.8, 1.8), p=(0.2, 0.25, 0.35, 0.2)))
     # Most pairs have both images moved, so that the middle of the canvas is no place of its own.
     strengths = (smooth, smooth) if random.random() < 0.7 else (0.0, smooth)
     first, second = (draw_motion(random, canvas, side, smooth=strength, affine=affine / 1.4) for strength in strengths)

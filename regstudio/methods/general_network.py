@@ -1,0 +1,55 @@
+"""The network of velocity fields for any images that RegStudio brings along, and what it makes of a pair."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from regstudio.errors import CheckpointError
+from regstudio.methods.initial_affine import initial_affine, seen_through
+from regstudio.networks.base import RegistrationNetwork
+from regstudio.networks.checkpoint import general_path, load_checkpoint
+from regstudio.networks.passes import full_velocity
+from regstudio.networks.warp import integrate
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Look:
+    """How a network registers a pair: the `affine` map (1, 2, 3) that comes after its `velocity` field (1, 2, H, W).
+
+    `warped` (1, 1, H, W) is the moving image so registered.
+    """
+
+    affine: Tensor
+    velocity: Tensor
+    warped: Tensor
+
+
+@torch.no_grad()
+def look(network: RegistrationNetwork, fixed: Tensor, moving: Tensor, *, wide: bool = False) -> Look:
+    """Register two images (1, 1, H, W) of one size; `wide` also looks for a turn by up to 180 degrees."""
+    affine = initial_affine(network, fixed, moving, wide=wide)
+    seen = seen_through(affine, moving)
+    velocity = full_velocity(network, fixed, seen)
+    return Look(affine=affine, velocity=velocity, warped=network.warp(seen, integrate(velocity)))
+
+
+def general_network(device: torch.device | str = "cpu") -> RegistrationNetwork | None:
+    """Return the network that RegStudio brings along, loaded once; None where its weights are not there."""
+    path = general_path()
+    return _loaded(path, path.stat().st_mtime_ns, str(device)) if path.is_file() else None
+
+
+@lru_cache(maxsize=2)
+def _loaded(path: Path, changed: int, device: str) -> RegistrationNetwork:  # another file is loaded anew
+    return velocity_network(path).to(device)
+
+
+def velocity_network(weights: Path) -> RegistrationNetwork:
+    """Load a network of velocity fields, frozen, onto the CPU; raises CheckpointError where the file holds none."""
+    model = load_checkpoint(weights).model(str(weights))
+    if model.transform != "svf":
+        raise CheckpointError(f"{weights}: predicts no velocity field. Name a network with the transform svf.")
+    return model.eval().requires_grad_(False)

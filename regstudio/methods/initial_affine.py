@@ -1,0 +1,116 @@
+"""The affine map that a registration starts from, judged by the deformable result that it leads to.
+
+The best affine map is not the one that makes the images most similar: on hearts of two patients that one aligns the
+chest, and leaves the hearts where no network finds them. So a network of velocity fields registers the pair from many
+starts at once, on images of 32 pixels; what it finds from the best of these, as affine maps, is judged again on
+64 pixels, beside the identity; and the affine part of the best result is the map.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from regstudio.methods.energy import PairEnergy, Weights, measure
+from regstudio.networks.base import RegistrationNetwork
+from regstudio.networks.passes import coarse_to_fine
+from regstudio.networks.warp import SpatialTransformer, affine_after, integrate, pixel_grid
+
+COARSE, FINE = 32, 64  # pixels of the shorter side
+KEPT = 6  # starts that are looked at again
+TURNS, WIDE_TURNS = (-60, 0, 60), (-120, -60, 0, 60, 120, 180)  # degrees
+SCALES = (0.8, 1.25)
+SHIFT = 0.15  # of the shorter side: up, down, left, right, or none
+MAX_SCALE = 2.5  # along any direction; 1 / MAX_SCALE is the smallest
+WEIGHTS = Weights(smoothness=1.0)
+MARGIN = 0.1  # another start than the identity must gain so much: between CT and MR, chance gains a little less
+
+_warp = SpatialTransformer("bilinear")
+
+
+@torch.no_grad()
+def initial_affine(
+    network: RegistrationNetwork,
+    fixed: Tensor,
+    moving: Tensor,
+    *,
+    wide: bool = False,
+    candidates: Tensor | None = None,
+) -> Tensor:
+    """Return the affine map (1, 2, 3), as in `affine_after`, to register two images (1, 1, H, W) of one size from.
+
+    `network` predicts velocity fields of pairs of any kind. `wide` also looks for images that are turned by up to 180
+    degrees. `candidates` (n, 2, 3) are further maps to judge.
+    """
+    full = moving.shape[2:]
+    coarse, fine = (_size(full, side) for side in (COARSE, FINE))
+    found, energies = _judged(network, fixed, moving, coarse, _starts(coarse, WIDE_TURNS if wide else TURNS).to(moving))
+    best = found[energies.argsort()[:KEPT]]
+    others = [torch.eye(2, 3)[None].to(best), *([] if candidates is None else [_rescaled(candidates, full, fine)])]
+    found, energies = _judged(network, fixed, moving, fine, torch.cat([*others, _rescaled(best, coarse, fine)]))
+    best_one = 0 if energies[0] <= energies.min() + MARGIN else energies.argmin()
+    return _rescaled(found[best_one][None], fine, full)
+
+
+def seen_through(affine: Tensor, moving: Tensor) -> Tensor:
+    """Return the moving images (B or 1, 1, H, W) through affine maps (B, 2, 3), on the fixed grid: (B, 1, H, W)."""
+    flow = affine_after(affine, moving.new_zeros(len(affine), 2, *moving.shape[2:]))
+    seen: Tensor = _warp(moving.expand(len(affine), -1, -1, -1), flow)
+    return seen
+
+
+def nearest_affine(flow: Tensor) -> Tensor:
+    """Return the affine map (B, 2, 3) that is nearest to a flow (B, 2, H, W) in the mean square over its pixels."""
+    places = pixel_grid(flow).double().flatten(1).T  # (H W, 2)
+    known = torch.cat((places, torch.ones_like(places[:, :1])), dim=1)
+    led = places + flow.double().flatten(2).transpose(1, 2)
+    solved: Tensor = torch.linalg.solve(known.T @ known, known.T @ led)
+    return solved.transpose(1, 2).to(flow.dtype)
+
+
+def _judged(
+    network: RegistrationNetwork, fixed: Tensor, moving: Tensor, size: Sequence[int], maps: Tensor
+) -> tuple[Tensor, Tensor]:
+    """For each affine map, that of the network's result after it, and the energy of that; inf where implausible."""
+    small, seen = (F.interpolate(image, size, mode="area") for image in (fixed, moving))
+    seen = seen_through(maps, seen)
+    small = small.expand_as(seen).contiguous()
+    scales = (2, 1) if min(size) >= FINE else (1,)
+    *_, velocity = coarse_to_fine(network, small, seen, scales)
+    energy = PairEnergy(small, seen, measure=measure("ncc"), weights=WEIGHTS)(velocity)
+    found = nearest_affine(affine_after(maps, integrate(velocity)))
+    stretch = torch.linalg.svdvals(found[:, :, :2])
+    plausible = (stretch[:, 0] <= MAX_SCALE) & (stretch[:, 1] >= 1 / MAX_SCALE)
+    return found, energy.where(plausible, energy.new_tensor(math.inf))
+
+
+def _starts(size: Sequence[int], turns: Sequence[int]) -> Tensor:
+    """Turns and scales about the centre, each at five shifts: (n, 2, 3) in pixels of images of `size`."""
+    centre = torch.tensor([(length - 1) / 2 for length in size])
+    shift = SHIFT * min(size)
+    shifts = torch.tensor([(0, 0), (-shift, 0), (shift, 0), (0, -shift), (0, shift)])
+    maps = []
+    for degrees in turns:
+        turn = math.radians(degrees)
+        rotation = torch.tensor([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+        for linear in (scale * rotation for scale in SCALES):
+            maps += [torch.column_stack((linear, centre - linear @ centre + by)) for by in shifts]
+    return torch.stack(maps)
+
+
+def _size(full: Sequence[int], side: int) -> tuple[int, int]:
+    """The size whose shorter side has `side` pixels; both are multiples of 2."""
+    height, width = (2 * round(length * side / min(full) / 2) for length in full)
+    return height, width
+
+
+def _rescaled(maps: Tensor, size: Sequence[int], other: Sequence[int]) -> Tensor:
+    """Affine maps (n, 2, 3) between images of `size` as maps between the same images of `other` size."""
+    ratio = maps.new_tensor([to / of for to, of in zip(other, size, strict=True)])
+    linear, shift = maps[:, :, :2], maps[:, :, 2]
+    # Pixels are areas: the place p of the one is (p + 1/2) * ratio - 1/2 of the other.
+    rescaled = ratio[:, None] * linear / ratio
+    moved = ratio * (shift + 0.5 - linear.sum(dim=2) / 2) - 0.5 + rescaled.sum(dim=2) / 2
+    return torch.cat((rescaled, moved[:, :, None]), dim=2)
