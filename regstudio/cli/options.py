@@ -14,13 +14,14 @@ from regstudio.errors import RegStudioError
 from regstudio.methods import SIMILARITIES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-AffineChoice = Literal["none", "auto"] | None
+AffineChoice = Literal["none", "auto", "wide"] | None
 RefineChoice = int | Literal["auto"] | None
 
 affine_option = click.option(
     "--affine",
-    type=click.Choice(["none", "auto"]),
-    help="auto: align the images by an affine map first  [default: as the network was trained]",
+    type=click.Choice(["none", "auto", "wide"]),
+    help="auto: align the images by an affine map first; wide: also where they are turned by up to 180 degrees, "
+    "which the general method takes, too  [default: as the network was trained]",
 )
 
 refine_option = click.option(

@@ -95,8 +95,10 @@ def register(
         from regstudio.methods.named import named_method
         from regstudio.networks.device import find_device
 
-        refuse_of_networks(affine=affine, refine=refine, precision=precision)
-        chosen = named_method(method or "general", similarity=similarity, device=find_device(target_device))
+        method = method or "general"
+        wide = affine == "wide" and method.startswith("general")
+        refuse_of_networks(affine=None if wide else affine, refine=refine, precision=precision)
+        chosen = named_method(method, similarity=similarity, device=find_device(target_device), wide=wide)
         normalise = "minmax"
         recipe = json.dumps(dict(chosen.provenance), default=str) + chosen.name
     else:

@@ -82,8 +82,9 @@ class ReadingSection(Section):
 class AlignmentSection(Section):
     """What is done before the network sees a pair."""
 
-    affine: Literal["none", "auto"] = Field(
-        "none", description="auto: align each moving image to the atlas by an affine map first"
+    affine: Literal["none", "auto", "wide"] = Field(
+        "none",
+        description="auto: align each moving image to the atlas by an affine map first; wide: by up to 180 degrees",
     )
 
 

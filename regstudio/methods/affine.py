@@ -4,17 +4,13 @@ A matrix M (2, 3) is a pull-back on the fixed grid, in pixels and in the order (
 corresponds to M @ (y, x, 1) in the moving image. `affine_flow` converts a matrix to a flow.
 """
 
-import time
-from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.codecs.itk import simpleitk
-from regstudio.data.pairs import Pair
 from regstudio.transforms.resampling import affine_after
-from regstudio.transforms.transform import Transform
 
 Array = npt.NDArray[Any]
 Matrix = npt.NDArray[np.float64]
@@ -79,22 +75,6 @@ def register_affine(fixed: Array, moving: Array) -> Affine:
 def affine_flow(matrix: Array, size: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Return M @ (y, x, 1) - (y, x) as a flow (2, H, W) in pixels on a fixed grid of `size` (H, W)."""
     return affine_after(matrix, np.zeros((2, *size))).astype(np.float32)
-
-
-class AffineMethod:
-    """Affine registration alone, as a Method."""
-
-    name = "affine"
-    provenance: Mapping[str, Any] = {}
-
-    def __call__(self, pair: Pair) -> Transform:
-        """Register a pair: flow, affine part and inverse are the affine map."""
-        start = time.perf_counter()
-        matrix = affine_matrix(pair.fixed, pair.moving)
-        seconds = time.perf_counter() - start
-        flow, size = affine_flow(matrix, pair.fixed.shape), pair.moving.shape
-        inverse = np.linalg.inv(np.vstack((matrix, (0, 0, 1))))[:2]
-        return Transform(flow=flow, seconds=seconds, affine_flow=flow, inverse_flow=affine_flow(inverse, size))
 
 
 class _Candidate(NamedTuple):

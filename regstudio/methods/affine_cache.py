@@ -19,7 +19,8 @@ from pydantic import TypeAdapter
 
 from regstudio.errors import DataError
 from regstudio.files import cache_folder, write_text
-from regstudio.methods.affine import CACHE_KEY_VERSION, Affine, register_affine
+from regstudio.methods.affine import Affine
+from regstudio.methods.alignment import Aligner
 from regstudio.schema import Name, Number, SchemaError, Text, parse, read_bytes
 from regstudio.threads import map_in_order
 
@@ -46,14 +47,18 @@ def cached_affine(
     moving: Array,
     cache: Path | None = None,
     *,
-    search: Search = register_affine,
-    version: str = CACHE_KEY_VERSION,
+    search: Search | None = None,
+    version: str = "",
 ) -> Affine:
     """Return the affine map of two images (H, W) from the folder `cache`; on a cache miss, find and store it.
 
-    `cache` defaults to regstudio/affine in the user's cache folder. `search` finds a map, and `version` names it in the
-    cache key. A damaged entry is a cache miss, and a folder that cannot be written to is ignored.
+    `cache` defaults to regstudio/affine in the user's cache folder. `search` finds a map, an Aligner if not given, and
+    `version` names another one in the cache key. A damaged entry is a cache miss, and a folder that cannot be written
+    to is ignored.
     """
+    search = search or Aligner()
+    if isinstance(search, Aligner):
+        version = search.version
     path = (cache or cache_folder("affine")) / f"{_cache_key(version, fixed, moving)}.json"
     cached = _read_entry(path)
     if cached is not None:
@@ -73,27 +78,27 @@ def affine_matrices(
     *,
     cache: Path | None = None,
     workers: int | None = None,
-    search: Search = register_affine,
+    search: Search | None = None,
 ) -> Generator[tuple[Path, Affine | DataError], None, None]:
     """Register each image to `fixed` (H, W) in `workers` threads (default: one a core); yield the results in order.
 
     `fixed` may be a function that returns the fixed image of an image file.
     `load` reads an image file as (H, W) or (1, H, W). If it raises a DataError, that is the image's result. The results
-    do not depend on `workers`.
+    do not depend on `workers`. `search` is that of `cached_affine`.
     """
-    register = partial(_load_and_register, fixed, load, cache, search)
+    register = partial(_load_and_register, fixed, load, partial(cached_affine, cache=cache, search=search or Aligner()))
     with closing(map_in_order(register, images, workers=workers)) as results:
         yield from zip(images, results, strict=True)
 
 
 def _load_and_register(
-    fixed: Array | Callable[[Path], Array], load: Load, cache: Path | None, search: Search, path: Path
+    fixed: Array | Callable[[Path], Array], load: Load, search: Search, path: Path
 ) -> Affine | DataError:
     try:
         moving, own = load(path), fixed(path) if callable(fixed) else fixed
     except DataError as error:
         return error
-    return cached_affine(own, moving.reshape(moving.shape[-2:]), cache, search=search)
+    return search(own, moving.reshape(moving.shape[-2:]))
 
 
 def _cache_key(version: str, fixed: Array, moving: Array) -> str:

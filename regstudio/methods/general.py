@@ -19,6 +19,7 @@ from regstudio.data.pairs import Pair
 from regstudio.methods import SimilarityChoice
 from regstudio.methods.general_network import look, velocity_network
 from regstudio.methods.optimiser import (
+    BETWEEN_KINDS,
     Optimiser,
     images_of,
     optimise,
@@ -29,8 +30,6 @@ from regstudio.methods.similarity_choice import REGISTERED, choose_similarity
 from regstudio.networks.checkpoint import general_path
 from regstudio.networks.passes import full_velocity
 from regstudio.transforms.transform import Transform
-
-BETWEEN_KINDS = ("mind", "mi")  # the similarities of images of two kinds, of which the network knows too little
 
 
 def general_method(
@@ -83,7 +82,7 @@ class General:
         affine: Tensor | None = seen.affine
         velocity: Tensor | None = seen.velocity
         if similarity in BETWEEN_KINDS:
-            # Maps that are judged by the images' correlation mean nothing here.
+            # Maps that were judged by the images' correlation mean nothing here, and the network knows too little.
             affine, velocity = None, None if self.optimised else full_velocity(self._model, fixed, moving)
         if not self.optimised:
             settings = replace(settings, steps=(0,))

@@ -4,7 +4,7 @@ import torch
 
 from regstudio.errors import ConfigError
 from regstudio.methods import NAMES, SimilarityChoice
-from regstudio.methods.affine import AffineMethod
+from regstudio.methods.alignment import AffineMethod
 from regstudio.methods.baselines import baseline
 from regstudio.methods.general import General, general_method
 from regstudio.methods.method import Method

@@ -16,8 +16,9 @@ from regstudio.data.loaders import Normalise, normalised
 from regstudio.data.pairs import Pair
 from regstudio.errors import CheckpointError, ConfigError, DataError, DeviceError
 from regstudio.losses import Objective
-from regstudio.methods.affine import Matrix, affine_flow, affine_matrix
+from regstudio.methods.affine import Matrix, affine_flow
 from regstudio.methods.affine_cache import cached_affine
+from regstudio.methods.alignment import Aligner, Alignment
 from regstudio.methods.refine import refine, refine_nearby
 from regstudio.networks.base import Precision, RegistrationNetwork
 from regstudio.networks.checkpoint import Checkpoint, load_checkpoint
@@ -119,7 +120,7 @@ def load_method(
     checkpoint: Checkpoint | Path | str,
     device: str = "auto",
     *,
-    affine: Literal["none", "auto"] | None = None,
+    affine: Alignment | None = None,
     normalise: Normalise | None = None,
     cache_affine: bool = True,
     precision: Precision = "float32",
@@ -127,10 +128,10 @@ def load_method(
 ) -> NetworkMethod:
     """Load a checkpoint, or the file at a path, as a registration method.
 
-    `device` is "auto", "cpu", "cuda" or "cuda:N". `affine` is "auto" or "none", `normalise` "minmax" or "percentile";
-    the defaults are how the network was trained. `cache_affine` caches affine maps on disk. `precision` is the
-    network's: "float32" or, faster on a GPU, "bfloat16". `refine` is the number of optimisation steps for each pair, or
-    "auto" (see NetworkMethod). Raises CheckpointError, DeviceError or ConfigError.
+    `device` is "auto", "cpu", "cuda" or "cuda:N". `affine` is "none", "auto" or "wide", `normalise` "minmax" or
+    "percentile"; the defaults are how the network was trained. `cache_affine` caches affine maps on disk. `precision`
+    is the network's: "float32" or, faster on a GPU, "bfloat16". `refine` is the number of optimisation steps for each
+    pair, or "auto" (see NetworkMethod). Raises CheckpointError, DeviceError or ConfigError.
 
         method = load_method("runs/brains/checkpoints/best_model.pt", device="cpu")
         result = register(method, "atlas.png", "moving.png")
@@ -151,7 +152,7 @@ def load_method(
         device=target,
         name=name,
         normalise=rule,
-        find_affine=(_cached_affine_search if cache_affine else _affine_search) if alignment == "auto" else None,
+        find_affine=_affine_search(alignment, cached=cache_affine),
         objective=_objective(loaded, source),
         refine=refine,
         provenance={
@@ -190,12 +191,13 @@ def _objective(checkpoint: Checkpoint, source: str) -> Objective:
         raise CheckpointError(f"{source}: describes no loss that this version knows ({error}).") from None
 
 
-def _affine_search(pair: Pair) -> Matrix:
-    return affine_matrix(pair.fixed, pair.moving)
-
-
-def _cached_affine_search(pair: Pair) -> Matrix:
-    return cached_affine(pair.fixed, pair.moving).matrix
+def _affine_search(alignment: str, *, cached: bool) -> AffineSearch | None:
+    if alignment == "none":
+        return None
+    search = Aligner(wide=alignment == "wide")
+    if not cached:
+        return lambda pair: search(pair.fixed, pair.moving).matrix
+    return lambda pair: cached_affine(pair.fixed, pair.moving, search=search).matrix
 
 
 def _to_array(flow: Tensor) -> npt.NDArray[np.float32]:

@@ -22,6 +22,8 @@ from regstudio.methods.similarity_choice import REGISTERED, choose_similarity
 from regstudio.networks.warp import SpatialTransformer, affine_after, integrate, inverse_affine_after, resize_flow
 from regstudio.transforms.transform import Transform
 
+BETWEEN_KINDS = ("mind", "mi")  # the similarities of images of two kinds
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserSettings:
@@ -52,7 +54,7 @@ def settings_for(similarity: Similarity, *, expected: bool = False) -> Optimiser
     Between images of two kinds much is there that no field explains, and the more so the smaller they are: the field is
     held stiff and short, and looked for on the largest images alone.
     """
-    if similarity in ("mind", "mi"):
+    if similarity in BETWEEN_KINDS:
         near = Weights(smoothness=12.0, deviation=0.5)
         return OptimiserSettings(similarity=similarity, weights=near, coarsest=100, step_size=0.3, smoothing=1.0)
     if expected:

@@ -8,12 +8,15 @@ from regstudio.data.layout import Case
 from regstudio.errors import DataError
 from regstudio.methods.affine import Matrix
 from regstudio.methods.affine_cache import affine_matrices
+from regstudio.methods.alignment import Aligner
 from regstudio.runs.events import ImageAligned
 from regstudio.training.setup import Parts
 
 
-def find_affine_maps(parts: Parts, stop_requested: Callable[[], bool]) -> Iterator[ImageAligned]:
+def find_affine_maps(parts: Parts, stop_requested: Callable[[], bool], *, wide: bool = False) -> Iterator[ImageAligned]:
     """Find the affine map of every moving image, if alignment is on, and put it into `parts.aligned`.
+
+    `wide` also finds images that are turned by up to 180 degrees.
 
     The processes of a group share the images, and each gets all maps. `stop_requested` is asked after each image.
     Raises DataError for an image that cannot be read.
@@ -21,7 +24,7 @@ def find_affine_maps(parts: Parts, stop_requested: Callable[[], bool]) -> Iterat
     if parts.aligned is None:
         return
     cases = list(dict.fromkeys((*parts.training, *parts.validation, parts.preview)))
-    with closing(parts.group.gather_in_order(_affine_maps(parts, cases[parts.group.shard]))) as maps:
+    with closing(parts.group.gather_in_order(_affine_maps(parts, cases[parts.group.shard], wide))) as maps:
         for number, (path, matrix) in enumerate(maps, 1):
             parts.aligned[path] = matrix
             yield ImageAligned(number=number, total=len(cases), image=path.name)
@@ -29,12 +32,17 @@ def find_affine_maps(parts: Parts, stop_requested: Callable[[], bool]) -> Iterat
                 return
 
 
-def _affine_maps(parts: Parts, cases: Sequence[Case]) -> Generator[tuple[Path, Matrix], None, None]:
+def _affine_maps(parts: Parts, cases: Sequence[Case], wide: bool) -> Generator[tuple[Path, Matrix], None, None]:
     load, images = parts.image_loader, [case.image for case in cases]
     fixed = {case.image: (case.fixed or parts.reference).image for case in cases}
-    with closing(
-        affine_matrices(lambda path: load(fixed[path])[0], images, load, workers=parts.group.cores)
-    ) as results:
+    found = affine_matrices(
+        lambda path: load(fixed[path])[0],
+        images,
+        load,
+        workers=parts.group.cores,
+        search=Aligner(wide=wide),
+    )
+    with closing(found) as results:
         for path, affine in results:
             if isinstance(affine, DataError):
                 raise affine

@@ -119,7 +119,7 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, 
     device = find_device(group.device(config.optimisation.device))
     image_loader, label_loader = loaders(config.reading, reference, axes)
     label_ids = _label_ids(config, index, label_loader)
-    aligned: dict[Path, Matrix] | None = {} if config.alignment.affine == "auto" else None
+    aligned: dict[Path, Matrix] | None = {} if config.alignment.affine != "none" else None
     loader = TrainingLoader(
         RegistrationDataset(
             index.train,

@@ -150,7 +150,7 @@ class _Training:
             ),
         )
         try:
-            yield from find_affine_maps(self.parts, self._stop_requested)
+            yield from find_affine_maps(self.parts, self._stop_requested, wide=self.config.alignment.affine == "wide")
             while state.epoch < self.config.optimisation.epochs:
                 state = yield from self._epoch(state)
                 if self._stop_requested() and state.epoch < self.config.optimisation.epochs:

@@ -14,8 +14,9 @@ from regstudio.data.pairs import Pair
 from regstudio.data.phantom import make_demo
 from regstudio.data.problems import FileError
 from regstudio.files import cache_folder
-from regstudio.methods.affine import Affine, AffineMethod, affine_flow, affine_matrix, register_affine
+from regstudio.methods.affine import Affine, affine_flow, affine_matrix, register_affine
 from regstudio.methods.affine_cache import affine_matrices, cached_affine
+from regstudio.methods.alignment import AffineMethod, Aligner
 from regstudio.metrics import inverse_consistency
 
 Array = np.ndarray[Any, Any]
@@ -221,7 +222,7 @@ def test_in_parallel_as_one_after_the_other(phantom: tuple[Array, Array], tmp_pa
     assert list(one) == list(three) == list(images)
     for path in images:
         np.testing.assert_array_equal(one[path].matrix, three[path].matrix)
-        np.testing.assert_array_equal(one[path].matrix, affine_matrix(fixed, images[path]))
+        np.testing.assert_array_equal(one[path].matrix, Aligner()(fixed, images[path]).matrix)
 
 
 def test_a_file_that_cannot_be_read_has_its_error_as_the_result(tmp_path: Path, search: CountedSearch) -> None:

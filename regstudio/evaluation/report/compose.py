@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Literal
 
 from regstudio.data.layout import DataIndex
 from regstudio.data.loaders import Normalise
@@ -12,6 +11,7 @@ from regstudio.drawing.overlay import Comparison, comparison
 from regstudio.evaluation.evaluate import CaseResult, Evaluation, collect, data_provenance, evaluate
 from regstudio.evaluation.report.page import worst_and_best, write_report
 from regstudio.methods import SimilarityChoice
+from regstudio.methods.alignment import Alignment
 from regstudio.methods.method import Method, WarmedUp
 from regstudio.methods.named import named_method
 from regstudio.methods.network import Refine, load_method
@@ -22,7 +22,7 @@ from regstudio.networks.device import find_device
 def checkpoint_method(
     path: Path,
     device: str = "auto",
-    affine: Literal["none", "auto"] | None = None,
+    affine: Alignment | None = None,
     refine: Refine = 0,
     precision: Precision = "float32",
     normalise: Normalise | None = None,

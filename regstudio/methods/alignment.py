@@ -1,0 +1,94 @@
+"""The affine map before a network, `--affine auto` or `wide`: one that never harms what comes after it.
+
+Our own search finds the map that makes the images most similar. It is one of the candidates, with the identity and
+those of the general network; they are judged by what a deformable registration makes of them.
+"""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from regstudio.data.pairs import Pair
+from regstudio.methods.affine import CACHE_KEY_VERSION, Affine, affine_flow, register_affine
+from regstudio.methods.general_network import general_network, look
+from regstudio.methods.initial_affine import MARGIN
+from regstudio.methods.optimiser import BETWEEN_KINDS, optimise, settings_for
+from regstudio.methods.similarity_choice import REGISTERED, choose_similarity
+from regstudio.networks.checkpoint import general_path
+from regstudio.transforms.transform import Transform
+
+Array = npt.NDArray[Any]
+Alignment = Literal["none", "auto", "wide"]
+
+
+class Aligner:
+    """A search for affine maps, as `affine_matrices` takes one: aligner(fixed, moving) -> Affine.
+
+    `wide` also finds images that are turned by up to 180 degrees. `version` names the search in the keys of caches.
+    Where no general network is brought along, it is `register_affine` alone.
+    """
+
+    def __init__(self, *, wide: bool = False) -> None:
+        self.wide = wide
+        self.version = f"judged-1, {CACHE_KEY_VERSION}, {_weights_digest()}" + ", wide" * wide
+
+    def __call__(self, fixed: Array, moving: Array) -> Affine:
+        """Return the map (2, 3) that the best deformable registration of two images (H, W) starts from."""
+        found = register_affine(fixed, moving)
+        network = general_network()
+        if network is None or fixed.shape != moving.shape or not (np.ptp(fixed) and np.ptp(moving)):
+            return found
+        images = _image(fixed), _image(moving)
+        own = torch.from_numpy(found.matrix.astype(np.float32))[None]
+        seen = look(network, *images, wide=self.wide, candidates=own)
+        (similarity,) = choose_similarity(images[0], seen.warped, REGISTERED)
+        if similarity not in BETWEEN_KINDS:
+            return Affine(seen.affine[0].double().numpy())
+        both = torch.cat((torch.eye(2, 3)[None], own))
+        twice = [image.expand(2, -1, -1, -1) for image in images]
+        without, after = optimise(twice[0], twice[1], settings_for(similarity), affine=both).energy.tolist()
+        if after < without - MARGIN:
+            return found
+        return Affine(np.eye(2, 3), found.reason or "no affine map brings a deformable registration further")
+
+
+class AffineMethod:
+    """Affine registration alone, as a Method."""
+
+    name = "affine"
+
+    def __init__(self) -> None:
+        self._align = Aligner()
+        self.provenance: Mapping[str, Any] = {"search": self._align.version}
+
+    def __call__(self, pair: Pair) -> Transform:
+        """Register a pair: flow, affine part and inverse are the affine map."""
+        start = time.perf_counter()
+        matrix = self._align(pair.fixed, pair.moving).matrix
+        seconds = time.perf_counter() - start
+        flow, size = affine_flow(matrix, pair.fixed.shape), pair.moving.shape
+        inverse = np.linalg.inv(np.vstack((matrix, (0, 0, 1))))[:2]
+        return Transform(flow=flow, seconds=seconds, affine_flow=flow, inverse_flow=affine_flow(inverse, size))
+
+
+def _image(array: Array) -> Tensor:
+    image = torch.from_numpy(np.ascontiguousarray(array, np.float32))[None, None]
+    return (image - image.min()) / (image.max() - image.min())
+
+
+def _weights_digest() -> str:
+    path = general_path()
+    return _digest(path, path.stat().st_mtime_ns) if path.is_file() else "no network"
+
+
+@lru_cache(maxsize=2)
+def _digest(path: Path, changed: int) -> str:  # another file has another digest
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -1,0 +1,145 @@
+"""The affine map that a registration starts from: closed forms, made pairs, and that it never harms."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from regstudio.data.pairs import Pair, pair_of_arrays
+from regstudio.methods import general_network as module
+from regstudio.methods.affine import register_affine
+from regstudio.methods.alignment import Aligner
+from regstudio.methods.general import General, general_method
+from regstudio.methods.general_network import general_network, look
+from regstudio.methods.initial_affine import initial_affine, nearest_affine, seen_through
+from regstudio.networks.base import RegistrationNetwork
+from regstudio.networks.warp import affine_after
+from regstudio.training.synthesis import synthesise
+from regstudio.transforms.registration import Registration
+
+SIDE = 96
+TRUE = torch.tensor([[[0.9, 0.2, 3.0], [-0.25, 1.1, -4.0]]])
+
+
+@pytest.fixture(scope="module")
+def network() -> RegistrationNetwork:
+    brought = general_network()
+    assert brought is not None
+    return brought
+
+
+@pytest.fixture(scope="module")
+def image() -> Tensor:
+    return synthesise(11, 2, (SIDE, SIDE)).fixed
+
+
+def turned(degrees: float, scale: float = 1.0) -> Tensor:
+    """A turn about the centre: (1, 2, 3)."""
+    turn, centre = np.deg2rad(degrees), np.full(2, (SIDE - 1) / 2)
+    linear = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    return torch.from_numpy(np.column_stack((linear, centre - linear @ centre)).astype(np.float32))[None]
+
+
+def distance(found: Tensor, true: Tensor) -> float:
+    """Mean distance in pixels between where two maps lead from the middle of the image."""
+    flows = [affine_after(matrix, torch.zeros(1, 2, SIDE, SIDE))[..., 24:-24, 24:-24] for matrix in (found, true)]
+    return float((flows[0] - flows[1]).norm(dim=1).mean())
+
+
+def test_the_nearest_affine_map_of_an_affine_flow_is_it() -> None:
+    flow = affine_after(TRUE, torch.zeros(1, 2, 40, 30))
+    assert torch.allclose(nearest_affine(flow), TRUE, atol=1e-4)
+
+
+def test_the_nearest_affine_map_is_least_squares() -> None:
+    """A map of another kind is approximated with a residual that no affine map changes."""
+    flow = torch.randn(1, 2, 12, 9, generator=torch.Generator().manual_seed(0))
+    rest = flow - affine_after(nearest_affine(flow), torch.zeros_like(flow))
+    assert nearest_affine(rest)[0].numpy() == pytest.approx(np.eye(2, 3), abs=1e-4)
+
+
+@pytest.mark.parametrize("true", [turned(0, 1.25), turned(50), turned(-45, 0.85)])
+def test_images_that_lie_askew_are_brought_together(network: RegistrationNetwork, image: Tensor, true: Tensor) -> None:
+    """The fixed image is the moving one through the map."""
+    found = initial_affine(network, seen_through(true, image), image)
+    assert distance(found, true) < 4 < distance(turned(0), true)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("degrees", [100, 150, 180])
+def test_wide_finds_images_that_lie_upside_down(network: RegistrationNetwork, image: Tensor, degrees: float) -> None:
+    fixed = seen_through(turned(degrees), image)
+    assert distance(initial_affine(network, fixed, image, wide=True), turned(degrees)) < 4
+
+
+def test_a_right_candidate_is_taken(network: RegistrationNetwork, image: Tensor) -> None:
+    true = turned(170)
+    found = initial_affine(network, seen_through(true, image), image, candidates=true)
+    assert distance(found, true) < 2
+
+
+def test_images_that_lie_right_stay(network: RegistrationNetwork, image: Tensor) -> None:
+    assert distance(initial_affine(network, image, image), turned(0)) < 0.5
+
+
+def test_the_maps_are_those_of_the_whole_images(network: RegistrationNetwork, image: Tensor) -> None:
+    """Of images twice as large, the same map in their pixels."""
+    true = turned(40)
+    fixed = seen_through(true, image)
+    large = [torch.nn.functional.interpolate(i, scale_factor=2, mode="nearest") for i in (fixed, image)]
+    small, found = initial_affine(network, fixed, image), initial_affine(network, large[0], large[1])
+    assert torch.allclose(found[:, :, :2], small[:, :, :2], atol=1e-2)
+    centre = torch.tensor([47.5, 47.5, 1.0]), torch.tensor([95.5, 95.5, 1.0])
+    assert torch.allclose(found @ centre[1] + 0.5, 2 * (small @ centre[0] + 0.5), atol=0.5)
+
+
+@pytest.fixture(scope="module")
+def askew(image: Tensor) -> Pair:
+    """The image and itself, turned by 50 degrees."""
+    return pair_of_arrays(seen_through(turned(50), image)[0, 0].numpy(), image[0, 0].numpy(), name="askew")
+
+
+def test_the_general_method_starts_from_it(askew: Pair) -> None:
+    transform = general_method("ncc")(askew)
+    registration = Registration(pair=askew, transform=transform)
+    inner = slice(24, -24), slice(24, -24)
+    difference = np.abs(registration.warped - askew.fixed)[inner].mean()
+    assert difference < 0.25 * np.abs(askew.moving - askew.fixed)[inner].mean()
+    assert transform.inverse_flow is not None
+
+
+def test_the_network_alone_is_a_method_of_its_own(askew: Pair) -> None:
+    from regstudio.methods.named import named_method
+
+    method = named_method("general_network", similarity="ncc")
+    assert isinstance(method, General)
+    network = general_network()
+    assert network is not None
+    fixed, moving = (torch.from_numpy(image)[None, None] for image in (askew.fixed, askew.moving))
+    seen = look(network, fixed, moving)
+    warped = Registration(pair=askew, transform=method(askew)).warped
+    assert np.abs(warped - seen.warped[0, 0].numpy()).mean() < 0.02
+
+
+def test_an_aligner_finds_what_our_search_does_not(askew: Pair) -> None:
+    found = Aligner()(askew.fixed, askew.moving)
+    assert distance(torch.from_numpy(found.matrix).float()[None], turned(50)) < 4
+
+
+def test_images_of_one_value_keep_their_reason() -> None:
+    found = Aligner()(np.zeros((64, 64), np.float32), np.ones((64, 64), np.float32))
+    assert found.reason == "every pixel of the fixed image has the same value"
+
+
+def test_without_the_network_it_is_our_search(askew: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_network = Aligner().version
+    for place in ("regstudio.methods.alignment", module.__name__):
+        monkeypatch.setattr(f"{place}.general_path", lambda: module.Path("nowhere.pt"))
+    assert Aligner().version != with_network
+    np.testing.assert_array_equal(
+        Aligner()(askew.fixed, askew.moving).matrix, register_affine(askew.fixed, askew.moving).matrix
+    )
+
+
+def test_another_way_of_aligning_has_another_key() -> None:
+    assert Aligner(wide=True).version != Aligner().version
