@@ -10,6 +10,7 @@ import torch
 
 from regstudio.config import TrainConfig
 from regstudio.data.disk_cache import DiskCache, file_state
+from regstudio.methods.affine import register_affine
 from regstudio.methods.affine_cache import cached_affine
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.runs.events import EpochDone, RunFinished, StepDone, TrainEvent
@@ -73,5 +74,6 @@ def test_a_full_disk_of_caches_stops_nothing(tmp_path: Path, image: np.ndarray) 
     with largest_file(10):
         for _ in range(2):
             assert np.array_equal(cache.get("reader", tmp_path / "a.npy", state, np.load), image)
-            assert cached_affine(image, image, tmp_path / "affine").matrix == pytest.approx(np.eye(2, 3), abs=1e-3)
+            found = cached_affine(image, image, tmp_path / "affine", search=register_affine)
+            assert found.matrix == pytest.approx(np.eye(2, 3), abs=1e-3)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "a.npy"]
