@@ -73,7 +73,7 @@ def test_values_replace_those_of_a_base() -> None:
         ({"ema": 1.0}, "ema is 1.0: input should be less than 1."),
         ({"transform": "rigid"}, "transform is rigid: input should be 'displacement' or 'svf'."),
         ({"network": "unet"}, "network is unet: input should be 'corrmlp' or 'voxelmorph'."),
-        ({"affine": "yes"}, "affine is yes: input should be 'none' or 'auto'."),
+        ({"affine": "yes"}, "affine is yes: input should be 'none', 'auto' or 'wide'."),
         ({"ncc_weight": 0}, "No term compares the images: give one of the similarities a weight, --ncc_weight 1."),
         ({"ncc_weight": 0, "fold_weight": 10}, "No term compares the images"),
         ({"seed": -1, "batch_size": 0}, "batch_size is 0"),
