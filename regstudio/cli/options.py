@@ -24,9 +24,17 @@ affine_option = click.option(
     "which the general method takes, too  [default: as the network was trained]",
 )
 
+
+def _steps(context: click.Context, option: click.Parameter, value: str | None) -> RefineChoice:
+    """The value of --refine: a number of at least 0, "auto", or None where it is not given."""
+    if value is None:
+        return None
+    return "auto" if value == "auto" else click.IntRange(0)(value, option, context)
+
+
 refine_option = click.option(
     "--refine",
-    callback=lambda context, option, value: _steps(value, context, option),
+    callback=_steps,
     metavar="auto|N",
     help="optimise each flow for its pair: by N steps on the loss that the network was trained with, 20 to 100 are "
     "usual; auto: briefly, keeping what the network knows, for networks with --transform svf alone  "
@@ -81,13 +89,6 @@ def refuse_of_networks(affine: AffineChoice, refine: RefineChoice, precision: st
     for flag, is_given in (("affine", affine), ("refine", refine), ("precision", precision != "float32")):
         if is_given:
             raise click.UsageError(f"--{flag} is for networks: name one with --checkpoint, or leave it out.")
-
-
-def _steps(value: str | None, context: click.Context, option: click.Parameter) -> RefineChoice:
-    """The value of --refine: a number of at least 0, "auto", or None where it is not given."""
-    if value is None:
-        return None
-    return "auto" if value == "auto" else click.IntRange(0)(value, option, context)
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:

@@ -120,6 +120,12 @@ def working_sizes(size: Sequence[int], finest: int, coarsest: int) -> list[tuple
     return [(round(height * side / min(size)), round(width * side / min(size))) for side in sides]
 
 
+def field_grid(size: Sequence[int]) -> tuple[int, int]:
+    """Return the grid (h, w) of the field for images of `size` (H, W): half of it, and at least 8 pixels each way."""
+    height, width = size
+    return max(8, -(-height // 2)), max(8, -(-width // 2))
+
+
 def smoothed(field: Tensor, sigma: float) -> Tensor:
     """Return a field (B, C, h, w) convolved with a Gaussian of `sigma` pixels; beyond the border it goes on."""
     if sigma <= 0:

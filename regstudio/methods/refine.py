@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regstudio.losses import Objective
-from regstudio.methods.descent import Energy, Level, descend_levels, working_sizes
+from regstudio.methods.descent import Energy, Level, descend_levels, field_grid, working_sizes
 from regstudio.methods.energy import PairEnergy, Weights, measure
 from regstudio.methods.optimiser import settings_for
 from regstudio.methods.similarity_choice import choose_similarity
@@ -80,7 +80,7 @@ def refine_nearby(fixed: Tensor, moving: Tensor, velocity: Tensor, *, affine: Te
     settings = settings_for(choose_similarity(fixed, warp(moving, integrate(velocity)))[0])
     sizes = working_sizes(moving.shape[2:], settings.finest, settings.coarsest)
     small = [[F.interpolate(image, size, mode="area") for image in (fixed, moving)] for size in sizes]
-    grids = [(max(8, -(-height // 2)), max(8, -(-width // 2))) for height, width in sizes]
+    grids = [field_grid(size) for size in sizes]
     compare, of_one_kind = measure(settings.similarity), settings.similarity == "ncc"
     start = velocity
     if not of_one_kind:
