@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from regstudio.errors import CheckpointError
-from regstudio.methods.initial_affine import initial_affine, seen_through
+from regstudio.methods.initial_affine import initial_affine
 from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.checkpoint import general_path, load_checkpoint
 from regstudio.networks.passes import full_velocity
-from regstudio.networks.warp import integrate
+from regstudio.networks.warp import integrate, seen_through
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from regstudio.methods.energy import PairEnergy, Weights, measure
 from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.passes import coarse_to_fine
-from regstudio.networks.warp import SpatialTransformer, affine_after, integrate, pixel_grid
+from regstudio.networks.warp import affine_after, integrate, pixel_grid, seen_through
 
 COARSE, FINE = 32, 64  # pixels of the shorter side
 KEPT = 6  # starts that are looked at again
@@ -26,8 +26,6 @@ SHIFT = 0.15  # of the shorter side: up, down, left, right, or none
 MAX_SCALE = 2.5  # along any direction; 1 / MAX_SCALE is the smallest
 WEIGHTS = Weights(smoothness=1.0)
 MARGIN = 0.1  # another start than the identity must gain so much: between CT and MR, chance gains a little less
-
-_warp = SpatialTransformer("bilinear")
 
 
 @torch.no_grad()
@@ -52,13 +50,6 @@ def initial_affine(
     found, energies = _judged(network, fixed, moving, fine, torch.cat([*others, _rescaled(best, coarse, fine)]))
     best_one = 0 if energies[0] <= energies.min() + MARGIN else energies.argmin()
     return _rescaled(found[best_one][None], fine, full)
-
-
-def seen_through(affine: Tensor, moving: Tensor) -> Tensor:
-    """Return the moving images (B or 1, 1, H, W) through affine maps (B, 2, 3), on the fixed grid: (B, 1, H, W)."""
-    flow = affine_after(affine, moving.new_zeros(len(affine), 2, *moving.shape[2:]))
-    seen: Tensor = _warp(moving.expand(len(affine), -1, -1, -1), flow)
-    return seen
 
 
 def nearest_affine(flow: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from regstudio.methods.descent import Level, descend_levels, field_grid, working
 from regstudio.methods.energy import PairEnergy, Points, Weights, measure
 from regstudio.methods.general_network import general_network, look
 from regstudio.methods.similarity_choice import REGISTERED, choose_similarity
-from regstudio.networks.warp import SpatialTransformer, affine_after, integrate, inverse_affine_after, resize_flow
+from regstudio.networks.warp import affine_after, integrate, inverse_affine_after, resize_flow, seen_through
 from regstudio.transforms.transform import Transform
 
 BETWEEN_KINDS = ("mind", "mi")  # the similarities of images of two kinds
@@ -195,14 +195,12 @@ def _through(
     affine: Tensor, moving: Tensor, mask: Tensor | None, points: Sequence[Points | None] | None
 ) -> tuple[Tensor, Tensor | None, Sequence[Points | None] | None]:
     """What belongs to the moving image, as it is seen through an affine map."""
-    warp = SpatialTransformer("bilinear")
-    flow = affine_after(affine, moving.new_zeros(len(moving), 2, *moving.shape[2:]))
     if points is not None:
         points = [
             None if some is None else Points(fixed=some.fixed, moving=_solve(matrix, some.moving))
             for matrix, some in zip(affine, points, strict=True)
         ]
-    return warp(moving, flow), None if mask is None else warp(mask, flow), points
+    return seen_through(affine, moving), None if mask is None else seen_through(affine, mask), points
 
 
 def _solve(matrix: Tensor, points: Tensor) -> Tensor:

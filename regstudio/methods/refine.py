@@ -16,7 +16,7 @@ from regstudio.methods.energy import PairEnergy, Weights, measure
 from regstudio.methods.optimiser import settings_for
 from regstudio.methods.similarity_choice import choose_similarity
 from regstudio.networks.base import RegistrationNetwork
-from regstudio.networks.warp import SpatialTransformer, affine_after, integrate, resize_flow
+from regstudio.networks.warp import SpatialTransformer, integrate, resize_flow, seen_through
 
 STEP_SIZE = 0.25  # pixels that an Adam step changes the field by, roughly
 COARSEST = 24  # pixels of the shorter side
@@ -54,7 +54,7 @@ def refine(
     with torch.no_grad():
         seen = moving
         if affine is not None:
-            seen = model.warp(moving, affine_after(affine, torch.zeros_like(field)))
+            seen = seen_through(affine, moving)
         sizes = working_sizes(moving.shape[2:], min(moving.shape[2:]), COARSEST)[-1 - MAX_COARSER :]
         shares = _shares(steps, len(sizes))
         levels = []
@@ -76,7 +76,7 @@ def refine_nearby(fixed: Tensor, moving: Tensor, velocity: Tensor, *, affine: Te
     """
     warp = SpatialTransformer("bilinear")
     if affine is not None:
-        moving = warp(moving, affine_after(affine, torch.zeros_like(velocity)))
+        moving = seen_through(affine, moving)
     settings = settings_for(choose_similarity(fixed, warp(moving, integrate(velocity)))[0])
     sizes = working_sizes(moving.shape[2:], settings.finest, settings.coarsest)
     small = [[F.interpolate(image, size, mode="area") for image in (fixed, moving)] for size in sizes]

@@ -97,6 +97,13 @@ def affine_after(matrix: Tensor, flow: Tensor) -> Tensor:
     return moved + matrix[:, :, 2, None, None] - grid
 
 
+def seen_through(affine: Tensor, moving: Tensor) -> Tensor:
+    """Return the moving images (B or 1, 1, H, W) through affine maps (B, 2, 3), on the fixed grid: (B, 1, H, W)."""
+    flow = affine_after(affine, moving.new_zeros(len(affine), 2, *moving.shape[2:]))
+    seen: Tensor = SpatialTransformer("bilinear")(moving.expand(len(affine), -1, -1, -1), flow)
+    return seen
+
+
 def inverse_affine_after(matrix: Tensor, inverse: Tensor) -> Tensor:
     """Return the inverse of `affine_after(matrix, flow)`, given the inverse of `flow`, in the same shapes."""
     linear = torch.linalg.inv(matrix[:, :, :2])

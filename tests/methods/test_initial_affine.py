@@ -11,9 +11,9 @@ from regstudio.methods.affine import register_affine
 from regstudio.methods.alignment import Aligner
 from regstudio.methods.general import General, general_method
 from regstudio.methods.general_network import general_network, look
-from regstudio.methods.initial_affine import initial_affine, nearest_affine, seen_through
+from regstudio.methods.initial_affine import initial_affine, nearest_affine
 from regstudio.networks.base import RegistrationNetwork
-from regstudio.networks.warp import affine_after
+from regstudio.networks.warp import affine_after, seen_through
 from regstudio.training.synthesis import synthesise
 from regstudio.transforms.registration import Registration
 
