@@ -22,6 +22,9 @@ from regstudio.networks import ops
 from regstudio.networks.warp import integrate, resize_flow
 
 NCC_WINDOW, NCC_SCALES = 9, 3
+# A share of the shorter side: to deviate is dear within, and cheap beyond. A network is a little wrong in most places
+# and far off in a few.
+NEAR = 0.01
 LEAST = 1e-6  # keeps the logarithm finite where images are equal
 MIN_SIDE = 24  # pixels of the shorter side at which the NCC is taken, at least
 
@@ -31,7 +34,7 @@ class Weights:
     """What the terms beside the similarity weigh.
 
     - `smoothness`: the roughness of the velocity field
-    - `deviation`: the mean square, in pixels of its grid, of what it differs by from the expected one
+    - `deviation`: what it differs by from the expected one, as the mean of log(1 + (distance / NEAR)^2)
     - `deviation_smoothness`: the roughness of that difference
     - `landmarks`: the mean squared distance of the landmarks in pixels of the whole image
     """
@@ -88,51 +91,53 @@ class PairEnergy:
         points: Sequence[Points | None] | None = None,
         full: Sequence[int] | None = None,
     ) -> None:
-        self._fixed, self._moving = (
+        fixed, moving = (
             measure.describe(image) if mask is None else measure.describe(image) * mask
             for image, mask in ((fixed, fixed_mask), (moving, moving_mask))
         )
+        # Both ways as one batch: the fixed image against the warped moving one, then the other way round.
+        self._still, self._warped = torch.cat((fixed, moving)), torch.cat((moving, fixed))
+        self._still_mask: Tensor | None = None
+        self._warped_mask: Tensor | None = None
+        if fixed_mask is not None or moving_mask is not None:
+            masks = [torch.ones_like(fixed[:, :1]) if mask is None else mask for mask in (fixed_mask, moving_mask)]
+            self._still_mask, self._warped_mask = torch.cat(masks), torch.cat(masks[::-1])
         self._unexplained = measure.unexplained
         self._weights, self._expected, self._steps = weights, expected, integration_steps
-        self._masks = fixed_mask, moving_mask
         self._points = points
         self._size = fixed.shape[2:]
         self._full = full or self._size
 
     def __call__(self, velocity: Tensor) -> Tensor:
         """Return the energy of each pair, (B,)."""
-        forward, backward = (integrate(sign * velocity, self._steps) for sign in (1, -1))
-        there, back = resize_flow(forward, self._size), resize_flow(backward, self._size)
-        fixed_mask, moving_mask = self._masks
-        unexplained = (
-            self._one_way(self._fixed, self._moving, there, fixed_mask, moving_mask)
-            + self._one_way(self._moving, self._fixed, back, moving_mask, fixed_mask)
-        ) / 2
+        flows = integrate(torch.cat((velocity, -velocity)), self._steps)
+        unexplained = self._left_by(resize_flow(flows, self._size)).view(2, -1).mean(dim=0)
         weights = self._weights
         energy = (unexplained + LEAST).log() + weights.smoothness * roughness(velocity)
         if weights.deviation or weights.deviation_smoothness:
             energy = energy + self._deviation(velocity)
         if self._points is not None and weights.landmarks:
             distances = [
-                _distance(flow, points, self._full) for flow, points in zip(forward[:, None], self._points, strict=True)
+                _distance(flow, points, self._full)
+                for flow, points in zip(flows[: len(velocity), None], self._points, strict=True)
             ]
             energy = energy + weights.landmarks * torch.stack(distances)
         return energy
 
     def _deviation(self, velocity: Tensor) -> Tensor:
         difference = velocity if self._expected is None else velocity - self._expected
-        amount: Tensor = self._weights.deviation * difference.square().mean(dim=(1, 2, 3))
+        distance = difference / (NEAR * min(velocity.shape[2:]))
+        amount: Tensor = self._weights.deviation * distance.square().sum(dim=1).log1p().mean(dim=(1, 2))
         return amount + self._weights.deviation_smoothness * roughness(difference)
 
-    def _one_way(
-        self, still: Tensor, warped: Tensor, flow: Tensor, still_mask: Tensor | None, warped_mask: Tensor | None
-    ) -> Tensor:
-        warped = ops.warp(warped, flow, "bilinear", "border")
+    def _left_by(self, flows: Tensor) -> Tensor:
+        """What the flows (2B, 2, H, W) of both ways leave unexplained, (2B,)."""
+        warped, still = ops.warp(self._warped, flows, "bilinear", "border"), self._still
         # Masks have no gradient: a field must not gain by moving what does not match out of sight.
-        if still_mask is not None:
-            warped = warped * still_mask
-        if warped_mask is not None:
-            still = still * ops.warp(warped_mask, flow.detach(), "bilinear", "border")
+        if self._still_mask is not None:
+            warped = warped * self._still_mask
+        if self._warped_mask is not None:
+            still = still * ops.warp(self._warped_mask, flows.detach(), "bilinear", "border")
         return self._unexplained(still, warped)
 
 

@@ -19,7 +19,7 @@ from regstudio.networks.passes import coarse_to_fine
 from regstudio.networks.warp import affine_after, integrate, pixel_grid, seen_through
 
 COARSE, FINE = 32, 64  # pixels of the shorter side
-KEPT = 6  # starts that are looked at again
+KEPT = 3  # starts that are looked at again
 TURNS, WIDE_TURNS = (-60, 0, 60), (-120, -60, 0, 60, 120, 180)  # degrees
 SCALES = (0.8, 1.25)
 SHIFT = 0.15  # of the shorter side: up, down, left, right, or none

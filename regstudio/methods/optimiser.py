@@ -45,7 +45,7 @@ class OptimiserSettings:
 
 # On radiographs the least energy is not where the organs meet, and a network of shapes knows better; on hearts it is.
 # These leave each what it does best. A start so near needs few steps, and none on small images.
-_NEAR_A_NETWORK = Weights(smoothness=1.0, deviation=0.5, deviation_smoothness=2.0)
+_NEAR_A_NETWORK = Weights(smoothness=1.0, deviation=0.1, deviation_smoothness=2.0)
 
 
 def settings_for(similarity: Similarity, *, expected: bool = False) -> OptimiserSettings:
@@ -55,10 +55,12 @@ def settings_for(similarity: Similarity, *, expected: bool = False) -> Optimiser
     held stiff and short, and looked for on the largest images alone.
     """
     if similarity in BETWEEN_KINDS:
-        near = Weights(smoothness=12.0, deviation=0.5)
+        near = Weights(smoothness=12.0, deviation=0.3)
         return OptimiserSettings(similarity=similarity, weights=near, coarsest=100, step_size=0.3, smoothing=1.0)
     if expected:
-        return OptimiserSettings(similarity=similarity, weights=_NEAR_A_NETWORK, coarsest=48, steps=(25, 15))
+        return OptimiserSettings(
+            similarity=similarity, weights=_NEAR_A_NETWORK, coarsest=48, steps=(10, 12), smoothing=1.0
+        )
     return OptimiserSettings(similarity=similarity)
 
 

@@ -15,7 +15,8 @@ from regstudio.methods.affine import affine_flow
 from regstudio.methods.affine_cache import cached_affine
 from regstudio.methods.energy import PairEnergy, measure
 from regstudio.methods.network import load_method
-from regstudio.methods.refine import NEARBY_WEIGHTS, refine, refine_nearby
+from regstudio.methods.optimiser import settings_for
+from regstudio.methods.refine import refine, refine_nearby
 from regstudio.metrics import dice, inverse_consistency, ncc
 from regstudio.networks.checkpoint import Checkpoint
 from regstudio.networks.corrmlp import CorrMLP
@@ -220,7 +221,9 @@ def test_refining_nearby_finds_what_a_network_left_over(known: tuple[torch.Tenso
     found = refine_nearby(fixed, moving, start)
     assert error(found, velocity) < 0.4 * error(start, velocity)
     small = [resize_flow(field, (36, 32)) for field in (start, found)]
-    energy = PairEnergy(fixed, moving, measure=measure("ncc"), weights=NEARBY_WEIGHTS, expected=small[0])
+    energy = PairEnergy(
+        fixed, moving, measure=measure("ncc"), weights=settings_for("ncc", expected=True).weights, expected=small[0]
+    )
     assert energy(small[1]) < energy(small[0])
 
 
