@@ -10,6 +10,7 @@ import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
 from PIL import Image
 
 from regstudio.data.layout import Case, DataIndex, Layout, index_folder
+from regstudio.data.working_grid import WorkingGrid
 from regstudio.data.writing import write_label
 
 HEIGHT, WIDTH = 40, 56  # not square, so that swapped axes are noticed
@@ -82,3 +83,8 @@ def gzip_header_only(path: Path, shape: tuple[int, ...], start: float = 352) -> 
     content = bytearray(header.binaryblock + bytes(4))
     struct.pack_into("<f", content, 108, start)
     path.write_bytes(gzip.compress(bytes(content)))
+
+
+def stretched(size: tuple[int, int] | None) -> WorkingGrid | None:
+    """A grid that every picture fills."""
+    return None if size is None else WorkingGrid(size=size, fit="stretch")

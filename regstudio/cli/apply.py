@@ -78,11 +78,12 @@ def _move(saved: "SavedFlow", points: Path, out: Path, *, inverse: bool) -> Path
     refuse_input(target, [points])
     # Points in pixels are in those of the files, which may have been turned for the flow; points in mm are on its grid.
     before, after = (saved.image_turn, saved.on_turn) if inverse else (saved.on_turn, saved.image_turn)
-    shape = saved.flow.shape[1:]
+    on, image = saved.field.size, saved.field.image_size
+    from_size, to_size = (image, on) if inverse else (on, image)
     on_grid = landmarks.world is not None and grid is not None
-    turned = landmarks.places if on_grid else before.points(landmarks.places, before.shape(shape))
-    places, residuals = move_points(saved.flow, turned, inverse=inverse)
-    places = after.points(places, after.shape(shape), back=True)
+    turned = landmarks.places if on_grid else before.points(landmarks.places, before.shape(from_size))
+    places, residuals = move_points(saved.field, turned, inverse=inverse)
+    places = after.points(places, after.shape(to_size), back=True)
     write_points(target, landmarks, places)
     direction = (
         "moving image to the fixed image, by inverting the flow" if inverse else "fixed image to the moving image"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from regstudio.methods import SimilarityChoice
     from regstudio.methods.method import Method
     from regstudio.networks.base import Precision
+    from regstudio.transforms.result_files import OutputSize
 
 FILE = click.Path(path_type=Path)
 
@@ -52,6 +53,15 @@ FILE = click.Path(path_type=Path)
 @click.option("--out", type=FILE, required=True, help="folder for the results")
 @click.option("--fixed_seg", type=FILE, help="label of the fixed image, or a folder of NAME_seg files")
 @click.option("--moving_seg", type=FILE, help="label of the moving image, or a folder of NAME_seg files")
+@click.option("--fixed_points", type=FILE, help="landmarks of the fixed image, where it is one file")
+@click.option("--moving_points", type=FILE, help="landmarks of the moving image, where it is one file")
+@click.option(
+    "--output_size",
+    type=click.Choice(["fixed", "moving", "working"]),
+    default="fixed",
+    show_default=True,
+    help="size of the results: the fixed image's, with pixels as large as the moving image's, or the working grid's",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
 @precision_option
 @affine_option
@@ -69,6 +79,9 @@ def register(
     out: Path,
     fixed_seg: Path | None,
     moving_seg: Path | None,
+    fixed_points: Path | None,
+    moving_points: Path | None,
+    output_size: "OutputSize",
     device: str,
     precision: "Precision",
     affine: AffineChoice,
@@ -78,9 +91,9 @@ def register(
 ) -> None:
     """Warp images onto a fixed image: without any training, or with a trained network.
 
-    Writes for each the warped image and label, in its own format, the flow in pixels and as an ITK displacement field,
-    and a table of metrics. A folder resumes where an earlier call stopped, if checkpoint, settings and files are the
-    same.
+    Images may differ in size. Writes for each the warped image and label, in its own format and colours and at the
+    fixed image's full size, the flow in pixels and as an ITK displacement field, and a table of metrics. A folder
+    resumes where an earlier call stopped, if checkpoint, settings and files are the same.
     """
     from tqdm import tqdm
 
@@ -99,10 +112,11 @@ def register(
         wide = affine == "wide" and method.startswith("general")
         refuse_of_networks(affine=None if wide else affine, refine=refine, precision=precision)
         chosen = named_method(method, similarity=similarity, device=find_device(target_device), wide=wide)
-        normalise = "minmax"
+        own: dict[str, Any] = {"normalise": "minmax"}
         recipe = json.dumps(dict(chosen.provenance), default=str) + chosen.name
     else:
         from regstudio.methods.network import load_method
+        from regstudio.networks.checkpoint import load_checkpoint
 
         refine = "auto" if refine is None else refine
         chosen = network = load_method(
@@ -113,20 +127,21 @@ def register(
             precision=precision,
             refine=refine,
         )
-        normalise = network.normalise
+        own = {**load_checkpoint(checkpoint).reading, "normalise": network.normalise}
         recipe = f"{file_digest(checkpoint)}\n{affine=}\n{refine=}\n{precision=}"
-    reading = build_config({"normalise": normalise, **given(values)}).reading
-    cases, problems = group.broadcast_from_first(lambda: find_moving(moving, moving_seg))
-    target, cases, more = group.broadcast_from_first(lambda: find_fixed(fixed, fixed_seg, cases))
+    reading = build_config({**own, **given(values)}).reading
+    cases, problems = group.broadcast_from_first(lambda: find_moving(moving, moving_seg, moving_points))
+    target, cases, more = group.broadcast_from_first(lambda: find_fixed(fixed, fixed_seg, cases, fixed_points))
     for problem in (*problems, *more):
         click.echo(f"{problem.severity.capitalize()}: {problem}", err=True)
     results = register_files(
         chosen,
-        pair_reader(reading, target),
+        pair_reader(reading, target, with_points=True),
         cases,
         out,
         recipe=f"{recipe}\n{reading.normalise=}",
         overwrite=overwrite,
+        output_size=output_size,
         group=group,
     )
     failures, reused, finished = [], 0, []

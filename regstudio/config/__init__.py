@@ -1,12 +1,21 @@
 """All settings of a training: declared in sections, preset in presets, built and validated in building."""
 
-from regstudio.config.building import Setting, build_config, extend_epochs, read_config, read_network, settings
+from regstudio.config.building import (
+    READING_OF_0_1,
+    Setting,
+    build_config,
+    extend_epochs,
+    read_config,
+    read_network,
+    settings,
+)
 from regstudio.config.presets import PRESETS, Preset, preset_values
 from regstudio.config.sections import GENERAL, RESUMABLE, LayoutSection, ReadingSection, TrainConfig
 
 __all__ = [
     "GENERAL",
     "PRESETS",
+    "READING_OF_0_1",
     "RESUMABLE",
     "LayoutSection",
     "Preset",

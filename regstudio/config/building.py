@@ -14,6 +14,7 @@ from regstudio.config.sections import RESUMABLE, TrainConfig
 from regstudio.errors import ConfigError
 from regstudio.schema import shortened
 
+READING_OF_0_1 = {"working_size": "own", "background": "black"}
 MAX_LISTED = 20  # wrong settings in one message
 MAX_SHOWN = 200  # letters of one value
 
@@ -86,7 +87,13 @@ def extend_epochs(config: TrainConfig, epochs: int) -> TrainConfig:
 
 
 def read_config(record: Mapping[str, Any]) -> TrainConfig:
-    """Return the TrainConfig of a `record` (model_dump); raises ConfigError as `build_config` does."""
+    """Return the TrainConfig of a `record` (model_dump); raises ConfigError as `build_config` does.
+
+    Version 0.1 registered images at their own size and left them as they are; its records do not say so.
+    """
+    reading = record.get("reading")
+    if isinstance(reading, Mapping) and "resize_to_atlas" in reading:
+        record = {**record, "reading": {**READING_OF_0_1, **reading}}
     return _validate(record)
 
 

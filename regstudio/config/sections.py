@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 RESUMABLE: dict[str, Any] = {"resumable": True}
 GENERAL = "general"  # as load_model, where no file has that name: the network that RegStudio brings along
 MAX_NUMBER = 2**63
+MIN_WORKING, MAX_WORKING = 32, 4096  # pixels along a side of the working grid
 MAX_LETTERS = 4096  # of a path; Linux takes no longer ones
 MAX_NAME_BYTES = 200  # of a run; file systems take 255, and backups and archives add to them
 
@@ -61,7 +62,24 @@ class ReadingSection(Section):
         None, ge=0, le=2, description="axis of the slices in 3-D files: x, y, z in NIfTI, else z, y, x"
     )
     slice_index: int | None = Field(None, ge=0, description="index of that slice")
-    resize_to_atlas: bool = Field(False, description="resample images and labels of another size to the atlas's")
+    working_size: str = Field(
+        "auto",
+        pattern=r"^(auto|own|[1-9]\d*|[1-9]\d*x[1-9]\d*)$",
+        description="pixels that pairs are registered on: N along the longer side, HxW, or own: the fixed image's; "
+        "auto: own up to 512, else 256; results have full size",
+    )
+    fit: Literal["pad", "stretch"] = Field(
+        "pad", description="images of another shape: pad: whole and undistorted, with 0 around; stretch: distorted"
+    )
+    resize_to_atlas: bool = Field(False, description="the same as --fit stretch, as version 0.1 called it")
+    grey: str = Field(
+        "luminance",
+        pattern=r"^(luminance|hematoxylin|eosin|saturation|channel:\d)$",
+        description="what of a colour image is registered: luminance, hematoxylin, eosin, saturation, or channel:N",
+    )
+    background: Literal["auto", "black", "white"] = Field(
+        "auto", description="white: images are turned over, so that their background is 0; auto: where it is bright"
+    )
     normalise: Literal["minmax", "percentile"] = Field(
         "minmax", description="what becomes 0 and 1: minmax: the extremes; percentile: the 0.5 and 99.5 percentiles"
     )
@@ -77,6 +95,14 @@ class ReadingSection(Section):
     num_workers: int = Field(
         0, ge=0, le=64, description="processes that read ahead; 0 reads in the trainer", json_schema_extra=RESUMABLE
     )
+
+    @field_validator("working_size")
+    @classmethod
+    def _check_working_size(cls, value: str) -> str:
+        sides = [int(side) for side in value.split("x")] if value not in ("auto", "own") else []
+        if any(not MIN_WORKING <= side <= MAX_WORKING for side in sides):
+            raise ValueError(f"each side must have {MIN_WORKING} to {MAX_WORKING} pixels")
+        return value
 
 
 class AlignmentSection(Section):

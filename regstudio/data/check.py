@@ -15,10 +15,11 @@ import numpy.typing as npt
 from regstudio.data.check_report import CheckReport, SetSummary
 from regstudio.data.check_sets import compare_sets
 from regstudio.data.checked_case import EXPORT_UPRIGHT, CheckedCase, Role
+from regstudio.data.colour import Background
 from regstudio.data.formats import MIN_SIDE, extension, label_on_image, read_image, read_label
 from regstudio.data.geometry import MAX_ANGLE, turn_to
 from regstudio.data.layout import Case, DataIndex
-from regstudio.data.loaders import Normalise, clip_outliers, rescale
+from regstudio.data.loaders import Normalise, clip_outliers, grey_picture, rescale
 from regstudio.data.orientation import (
     explained,
     likeness,
@@ -29,6 +30,7 @@ from regstudio.data.orientation import (
 )
 from regstudio.data.picture import Picture
 from regstudio.data.problems import FileError
+from regstudio.data.working_grid import GridRule
 from regstudio.threads import map_in_order
 
 _SQUEEZED = 1 / 3  # of the range of values: less for nearly all pixels is worth a warning
@@ -36,14 +38,16 @@ _SQUEEZED = 1 / 3  # of the range of values: less for nearly all pixels is worth
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """How files are read: the options of the loaders, and whether other sizes are resampled to the atlas's."""
+    """How files are read: the options of the loaders, and the rule of the working grid."""
 
     image_key: str = "img"
     label_key: str = "label"
     slice_axis: int | None = None
     slice_index: int | None = None
-    resize_to_atlas: bool = False
+    rule: GridRule = GridRule()  # noqa: RUF009  frozen
     normalise: Normalise = "minmax"
+    grey: str = "luminance"
+    background: Background = "auto"
 
 
 def check(
@@ -105,26 +109,48 @@ def _check_case(file: tuple[Role, Case], options: ReadOptions, atlas: CheckedCas
 def _check_image(checked: CheckedCase, options: ReadOptions, atlas: CheckedCase | None) -> None:
     path = checked.case.image
     try:
-        stored = read_image(path, key=options.image_key, slice_axis=options.slice_axis, slice_index=options.slice_index)
+        where: dict[str, Any] = {"slice_axis": options.slice_axis, "slice_index": options.slice_index}
+        stored = grey_picture(read_image(path, key=options.image_key, colour=True, **where), options.grey)
     except FileError as error:
         checked.mark_unusable(path, error.what, error.remedy)
         return
-    array = stored.turned_to(atlas.facing if atlas else None).array
+    turned = stored.turned_to(atlas.facing if atlas else None)
+    array = turned.array
     checked.size, checked.geometry, checked.facing = array.shape, stored.geometry, stored.facing
     _check_orientation(checked, stored, array, atlas)
     pixels = rescale(array)
     if min(array.shape) < MIN_SIDE:
         what = f"is {_size_text(array.shape)} pixels, and less than {MIN_SIDE} is too few"
         checked.add("error", path, what, "Save it in a higher resolution, or remove it.")
-    elif atlas and atlas.size not in (None, array.shape) and not options.resize_to_atlas:
-        what = f"is {_size_text(array.shape)} pixels, unlike {atlas.title} with {_size_text(atlas.size)}"
-        checked.add("error", path, what, "Resize it, or let --resize_to_atlas do so.")
+    else:
+        _note_size(checked, turned, options.rule, atlas)
     if pixels.any():
         checked.digest = hashlib.blake2b(pixels.tobytes() + _size_text(array.shape).encode()).digest()
     else:
         checked.mark_unusable(path, "every pixel has the same value", "Export it again.")
     if options.normalise == "minmax":
         _warn_of_outliers(checked, path, array)
+
+
+def _note_size(checked: CheckedCase, picture: Picture, rule: GridRule, atlas: CheckedCase | None) -> None:
+    """Say what is done with an image that is registered in another size than its own."""
+    checked.grid = rule.grid(picture.size, picture.spacing) if atlas is None else atlas.grid
+    if checked.grid is None:  # the atlas could not be read
+        return
+    place = checked.grid.place(picture.size, picture.spacing)
+    if place.is_identity or (atlas and place == atlas.place):
+        checked.place = place
+        return
+    checked.place, grid = place, _size_text(place.grid)
+    remedy = "Results have the fixed image's full size; --working_size and --fit change the grid."
+    if atlas is None:
+        checked.add("note", checked.case.image, f"is registered on a grid of {grid} pixels", remedy)
+        return
+    rows, columns = place.covered
+    whole = (rows.stop - rows.start, columns.stop - columns.start) == place.grid
+    how = "filling it" if whole else "whole, with 0 around it"
+    what = f"differs from {atlas.title} in size or shape: it is brought onto the grid of {grid} pixels, {how}"
+    checked.add("note", checked.case.image, what, remedy)
 
 
 def _warn_of_outliers(checked: CheckedCase, path: Path, array: npt.NDArray[Any]) -> None:
@@ -193,10 +219,7 @@ def _check_label(checked: CheckedCase, options: ReadOptions, atlas: CheckedCase 
         checked.add("note", path, "JPEG changes label ids", "Save labels as PNG.")
     if checked.size not in (None, array.shape):
         what = f"is {_size_text(array.shape)} pixels, unlike its image with {_size_text(checked.size)}"
-        if options.resize_to_atlas:
-            checked.mark_unusable(path, what, "Export it again from the image.")
-        else:
-            checked.add("error", path, what, "Export it again from the image.")
+        checked.mark_unusable(path, what, "Export it again from the image.")
     unknown = sorted(checked.pixels.keys() - atlas.pixels.keys() - {0}) if atlas and atlas.pixels else []
     if atlas and unknown:
         what = f"has label ids that {atlas.title} lacks: {', '.join(map(str, unknown))}"

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from regstudio.data.geometry import Facing, Geometry
 from regstudio.data.layout import Case
 from regstudio.data.problems import Problem, Severity
+from regstudio.data.working_grid import Placement, WorkingGrid
 
 Role = Literal["atlas", "fixed", "training", "validation"]
 EXPORT_UPRIGHT = "Look at both, and export it again the right way round."
@@ -26,6 +27,8 @@ class CheckedCase:
     problems: list[Problem] = field(default_factory=list)
     size: tuple[int, ...] | None = None
     geometry: Geometry | None = None  # as it is stored
+    grid: WorkingGrid | None = None
+    place: Placement | None = None  # on that grid
     facing: Facing | None = None
     small: npt.NDArray[np.float64] | None = None
     sampled: npt.NDArray[np.float32] | None = None

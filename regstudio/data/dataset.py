@@ -156,4 +156,4 @@ def refuse_other_size(path: Path | None, shape: tuple[int, ...], reference: Path
     if path is not None and shape[-2:] != wanted[-2:]:
         own, other = (f"{height} x {width}" for *_, height, width in (shape, wanted))
         what = f"its size is {own} pixels, but that of {reference.name} is {other}"
-        raise FileError(path, what, "Resize it, or let --resize_to_atlas do so.")
+        raise FileError(path, what, "Resize it, or give the loaders a grid.")

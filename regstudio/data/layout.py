@@ -44,13 +44,15 @@ class Layout:
 class Case:
     """An image and its label, if it has one; `id` is the stem of the image's file name.
 
-    `fixed` is the case that it is registered to, where it has one of its own; else that is the atlas.
+    `fixed` is the case that it is registered to, where it has one of its own; else that is the atlas. `points` is its
+    file of landmarks, where that is not the one beside it.
     """
 
     id: str
     image: Path
     label: Path | None = None
     fixed: "Case | None" = None
+    points: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

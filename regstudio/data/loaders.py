@@ -1,7 +1,6 @@
 """Loaders: from a path to the array that a network sees, normalised, resampled if asked, and cached.
 
-Resampling keeps the outer edges of the picture in place (pixel centres at i + 1/2). Images are resampled linearly,
-without smoothing before they shrink; labels with nearest neighbour.
+How files of other sizes come onto one grid says regstudio.data.working_grid; how colours become grey, colour.
 """
 
 import warnings
@@ -12,13 +11,14 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.nn import functional as F
 
 from regstudio.data.cache import Cache
+from regstudio.data.colour import Background, dark_background, grey_image
 from regstudio.data.formats import geometry_of, label_on_image, read_image, read_label
-from regstudio.data.geometry import AxisRule, Facing, Geometry
+from regstudio.data.geometry import AxisRule, Facing, Geometry, turn_to
 from regstudio.data.picture import Picture
+from regstudio.data.problems import FileError
+from regstudio.data.working_grid import Placement, Spacing, WorkingGrid, nearest, padded, resampled
 
 Normalise = Literal["minmax", "percentile"]
 _PERCENTILES = (0.5, 99.5)
@@ -33,8 +33,9 @@ class ImageLoader:
     """Load an image as float32 (1, H, W), scaled to [0, 1] as `normalise` says, see `normalised`.
 
     A constant image becomes zeros, with a DataWarning. `key`, `slice_axis`, `slice_index` and `axes` are
-    those of `read_image`. An image that knows its place is turned to `facing`, and one of another size than `size`
-    (H, W) is resampled. Raises DataError, which names the file, if it cannot be used.
+    those of `read_image`. An image that knows its place is turned to `facing`, then brought onto the `grid`, if there
+    is one; beyond the image that is 0. `grey` and `background` are the settings of these names, see
+    regstudio.data.colour. Raises DataError, which names the file, if it cannot be used.
 
     >>> image = ImageLoader()("data/moving/phantom_01.png")
     >>> image.shape, float(image.min()), float(image.max())
@@ -46,7 +47,9 @@ class ImageLoader:
     slice_index: int | None = None
     axes: AxisRule = "itk"
     facing: Facing | None = None
-    size: tuple[int, int] | None = None
+    grid: WorkingGrid | None = None
+    grey: str = "luminance"
+    background: Background = "black"
     normalise: Normalise = "minmax"
     cache: Cache | None = field(default=None, compare=False, repr=False)
 
@@ -65,20 +68,27 @@ class ImageLoader:
 
     def of_picture(self, picture: Picture) -> npt.NDArray[np.float32]:
         """Return the image of a file that `picture` has read."""
-        return self._normalised(self._compact(picture.grey), picture.path)
+        return self._normalised(self._compact(picture), picture.path)
+
+    def place(self, picture: Picture) -> Placement | None:
+        """Return where a picture lies on the grid; None where there is no grid."""
+        return None if self.grid is None else self.grid.place(picture.size, picture.spacing)
 
     def picture(self, path: Path) -> Picture:
         """Return the image of a file in its own numbers and colours, turned to `facing`."""
         return read_image(path, **self.reading, colour=True).turned_to(self.facing)
 
     def _load(self, path: Path) -> npt.NDArray[Any]:
-        return self._compact(self.picture(path).grey)
+        return self._compact(self.picture(path))
 
-    def _compact(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        if self.size is not None and array.shape != self.size:
-            array = _resize_linear(array, self.size)
+    def _compact(self, picture: Picture) -> npt.NDArray[Any]:
+        place = self.place(picture)
+        reduced = picture if place is None else replace(picture, array=resampled(picture.array, place))
+        array = dark_background(grey_picture(reduced, self.grey, picture.array.dtype).array, self.background, self.grey)
         if self.normalise == "percentile":
             array = clip_outliers(array)
+        if place is not None:
+            array = padded(array, place, array.min())
         return array if _fits_16_bits(array) else rescale(array)
 
     def _normalised(self, array: npt.NDArray[Any], path: str | Path) -> npt.NDArray[np.float32]:
@@ -94,7 +104,7 @@ class ImageLoader:
 class LabelLoader:
     """Load a label map as integers (1, H, W) in type `dtype`; use a floating type to warp it.
 
-    The other arguments and the errors are those of ImageLoader; resampling is by nearest neighbour.
+    The other arguments and the errors are those of ImageLoader; beyond the label, the grid is 0.
     """
 
     key: str = "label"
@@ -102,7 +112,7 @@ class LabelLoader:
     slice_index: int | None = None
     axes: AxisRule = "itk"
     facing: Facing | None = None
-    size: tuple[int, int] | None = None
+    grid: WorkingGrid | None = None
     dtype: type[np.number[Any]] = np.int64
     cache: Cache | None = field(default=None, compare=False, repr=False)
 
@@ -119,12 +129,16 @@ class LabelLoader:
         """Return the label map of a file, on the grid of the file `image`, to which it belongs."""
         geometry = self._image_geometry(image)
         key = self, None if geometry is None else (geometry.affine.tobytes(), geometry.placed, geometry.dimension)
-        loaded = _load_cached(key, path, lambda path: self._compact(self._on_image(path, geometry).array), self.cache)
-        return loaded.astype(self.dtype)[None]
 
-    def of_picture(self, picture: Picture) -> npt.NDArray[Any]:
-        """Return the label map of a file that `picture` has read."""
-        return self._compact(picture.array).astype(self.dtype)[None]
+        def load(path: Path) -> npt.NDArray[Any]:
+            label = self._on_image(path, geometry)
+            return self._compact(label.array, label.spacing if image is None else self._spacing(geometry))
+
+        return _load_cached(key, path, load, self.cache).astype(self.dtype)[None]
+
+    def of_picture(self, picture: Picture, spacing: Spacing | None) -> npt.NDArray[Any]:
+        """Return the label map of a file that `picture` has read; `spacing` is that of its image."""
+        return self._compact(picture.array, spacing).astype(self.dtype)[None]
 
     def picture(self, path: Path, image: Path | None = None) -> Picture:
         """Return the label map of a file, on the grid of the file `image`, to which it belongs."""
@@ -137,10 +151,28 @@ class LabelLoader:
         label = read_label(path, **self.reading)
         return label if image is None else label_on_image(label, image, self.facing)
 
-    def _compact(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        if self.size is not None and array.shape != self.size:
-            array = _resize_nearest(array, self.size)
+    def _spacing(self, image: Geometry | None) -> Spacing | None:
+        """Return the spacing of an image once it is turned to `facing`."""
+        if image is None or image.facing is None or self.facing is None:
+            return None if image is None else image.spacing
+        return image.spacing[::-1] if turn_to(image.facing, self.facing)[0].swap else image.spacing
+
+    def _compact(self, array: npt.NDArray[Any], spacing: Spacing | None) -> npt.NDArray[Any]:
+        if self.grid is not None:
+            height, width = array.shape
+            array = nearest(array, self.grid.place((height, width), spacing))
         return array.astype(np.result_type(np.min_scalar_type(array.min()), np.min_scalar_type(array.max())))
+
+
+def grey_picture(picture: Picture, rule: str, dtype: np.dtype[Any] | None = None) -> Picture:
+    """Return a picture with one value for each pixel by the setting `grey`; raises FileError where it cannot be.
+
+    `dtype` is that of the file, if the array has another.
+    """
+    try:
+        return replace(picture, array=grey_image(picture.array, rule, dtype or picture.array.dtype))
+    except ValueError as error:
+        raise FileError(picture.path, str(error), "Choose another --grey.") from None
 
 
 def normalised(array: npt.NDArray[Any], rule: Normalise) -> npt.NDArray[np.float32]:
@@ -195,16 +227,3 @@ def _load_cached(
 ) -> npt.NDArray[Any]:
     path = path if isinstance(path, Path) else Path(path)
     return load(path) if cache is None else cache.get(loader, path, load)
-
-
-def _resize_linear(array: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
-    tensor = torch.from_numpy(array.astype(np.float64))[None, None]
-    resized: npt.NDArray[Any] = F.interpolate(tensor, size, mode="bilinear", align_corners=False)[0, 0].numpy()
-    return resized
-
-
-def _resize_nearest(array: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
-    rows, columns = (
-        ((np.arange(after) + 0.5) * before / after).astype(int) for before, after in zip(array.shape, size, strict=True)
-    )
-    return array[np.ix_(rows, columns)]

@@ -2,44 +2,50 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.dataset import ValidationPair, refuse_other_size
-from regstudio.data.formats import MIN_SIDE, NIFTI, extension
+from regstudio.data.formats import MIN_SIDE
 from regstudio.data.geometry import AxisRule
 from regstudio.data.layout import Case
 from regstudio.data.loaders import ImageLoader, LabelLoader, rescale
 from regstudio.data.picture import Picture
-from regstudio.data.points import Landmarks, check_pair, check_within, find_landmarks, read_landmarks
+from regstudio.data.points import Landmarks, check_within, corresponding, find_landmarks, read_landmarks
 from regstudio.data.problems import FileError
+from regstudio.data.working_grid import GridRule, Placement, Spacing, spanning
 from regstudio.errors import DataError
 
 Array = npt.NDArray[Any]
-Spacing = tuple[float, float]
+Points = npt.NDArray[np.float64]
 PIXELS: Spacing = (1.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pictures:
-    """The files of a pair, turned as the fixed one lies: each in its own numbers and size."""
+    """The files of a pair, turned as the fixed one lies: each in its own numbers, colours and size.
+
+    `fixed_place` and `moving_place` say where they lie on the pair's grid; None where their outer edges are its own.
+    """
 
     fixed: Picture
     moving: Picture
+    fixed_label: Picture | None = None
     moving_label: Picture | None = None
+    fixed_place: Placement | None = None
+    moving_place: Placement | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pair:
     """Two images to register, (H, W) float32 in [0, 1], on one grid; labels (H, W) and points (n, 2), if there are any.
 
-    Labels are integers. Points are y and x in pixels of this grid. `spacing` (rows, columns) is the fixed image's in
-    mm; it is None where the file has none, and all distances are then in pixels. `moving_spacing` is the moving
-    image's, or the fixed image's where the moving file has none. `pictures` are the files, for a pair that was read
-    from files.
+    Labels are integers. Points are y and x in pixels of this grid. `spacing` (rows, columns) is that of the grid's
+    pixels in mm, by the fixed file; it is None where the file has none, and all distances are then in pixels of the
+    fixed file. `moving_spacing` is by the moving file, or the same where that has none. `pictures` are the files, for a
+    pair that was read from files.
     """
 
     id: str
@@ -57,6 +63,23 @@ class Pair:
     def unit(self) -> str:
         """The unit of distances: "mm" or "pixels"."""
         return "pixels" if self.spacing is None else "mm"
+
+    @property
+    def distance_scale(self) -> Spacing:
+        """The height and width of a pixel of the moving image on this grid, in the unit of distances."""
+        return self.places[0].step if self.spacing is None else self.moving_spacing or self.spacing
+
+    @property
+    def places(self) -> tuple[Placement, Placement]:
+        """Where the fixed and the moving file lie on the grid; the grid itself, where there are no files."""
+        height, width = self.fixed.shape
+        size, files = (height, width), self.pictures
+        if files is None:
+            return spanning(size, size), spanning(size, size)
+        return (
+            files.fixed_place or spanning(files.fixed.size, size),
+            files.moving_place or spanning(files.moving.size, size),
+        )
 
 
 def pair_of_arrays(
@@ -99,6 +122,7 @@ class _Side:
 
     picture: Picture
     image: npt.NDArray[np.float32]
+    place: Placement
     label_picture: Picture | None = None
     label: Array | None = None
 
@@ -109,55 +133,50 @@ class PairReader:
 
     `with_points` reads landmarks, too (see regstudio.data.points). The loaders say how files are read. Where files know
     their place, axes are exchanged and reversed until all lie as the fixed image does, and each label as its image.
-    Images of another size than the fixed one need loaders that have a `size`. Raises DataError, naming the file, for
-    what cannot be used.
+    `rule` says on which grid pairs are read; without one it is the loaders' own or, if they have none, that of the
+    files, which must then have one size. Raises DataError, naming the file, for what cannot be used.
     """
 
     fixed: Case
     image_loader: ImageLoader
     label_loader: LabelLoader
     with_points: bool = False
+    rule: GridRule | None = None
 
     def __call__(self, case: Case) -> Pair:
         """Return the pair of a case and its fixed image."""
         if case.fixed is not None and case.fixed != self.fixed:
-            return self._for(case.fixed)(case)
+            return replace(self, fixed=case.fixed)(case)
         fixed, moving = self._fixed_side, self._read(case)
         refuse_other_size(case.image, moving.image.shape, self.fixed.image, fixed.image.shape)
-        # An image of another size than the fixed one was resampled, its outer edges kept in place.
-        pixel = np.array(moving.picture.size) / moving.image.shape
-        points = self._moving_points(case, moving.picture, pixel)
+        fixed_points, moving_points = self._points(case, fixed, moving)
+        spacing = _scaled(fixed.picture.spacing, fixed.place)
         return Pair(
             id=case.id,
             fixed=fixed.image,
             moving=moving.image,
             fixed_label=fixed.label,
             moving_label=moving.label,
-            fixed_points=self._landmarks.places if points is not None and self._landmarks is not None else None,
-            moving_points=points,
-            spacing=fixed.picture.spacing,
-            moving_spacing=_scaled(moving.picture.spacing, pixel) or fixed.picture.spacing,
-            pictures=Pictures(fixed=fixed.picture, moving=moving.picture, moving_label=moving.label_picture),
+            fixed_points=fixed_points,
+            moving_points=moving_points,
+            spacing=spacing,
+            moving_spacing=_scaled(moving.picture.spacing, moving.place) or spacing,
+            pictures=Pictures(
+                fixed=fixed.picture,
+                moving=moving.picture,
+                fixed_label=fixed.label_picture,
+                moving_label=moving.label_picture,
+                fixed_place=fixed.place,
+                moving_place=moving.place,
+            ),
         )
 
     def read_by(self, axes: AxisRule) -> "PairReader":
         """Return this reader, reading NIfTI files by the rule `axes`."""
-        images, size = self.image_loader, self.image_loader.size
-        if axes == images.axes:
+        if axes == self.image_loader.axes:
             return self
-        if size is not None and extension(self.fixed.image) in NIFTI:
-            size = size[1], size[0]
-        labels = replace(self.label_loader, axes=axes, size=size)
-        return replace(self, image_loader=replace(images, axes=axes, size=size), label_loader=labels)
-
-    def _for(self, fixed: Case) -> "PairReader":
-        """Return this reader for another fixed image, whose size others are resampled to if this one's is."""
-        if self.image_loader.size is None:
-            return replace(self, fixed=fixed)
-        images, labels = replace(self.image_loader, size=None), replace(self.label_loader, size=None)
-        size = PairReader(fixed=fixed, image_loader=images, label_loader=labels).fixed_image.shape
-        images, labels = replace(images, size=size), replace(labels, size=size)
-        return replace(self, fixed=fixed, image_loader=images, label_loader=labels)
+        images, labels = replace(self.image_loader, axes=axes), replace(self.label_loader, axes=axes)
+        return replace(self, image_loader=images, label_loader=labels)
 
     @property
     def fixed_image(self) -> npt.NDArray[np.float32]:
@@ -166,42 +185,57 @@ class PairReader:
 
     @cached_property
     def _fixed_side(self) -> _Side:
-        return self._read(self.fixed)
+        return self._read(self.fixed, self._fixed_picture)
 
-    def _read(self, case: Case) -> _Side:
-        images = self.image_loader.facing_as(self.fixed.image)
-        labels = replace(self.label_loader, dtype=np.int64).facing_as(self.fixed.image)
+    @cached_property
+    def _fixed_picture(self) -> Picture:
+        return self._picture(self.fixed, self.image_loader.facing_as(self.fixed.image))
+
+    @cached_property
+    def _loaders(self) -> tuple[ImageLoader, LabelLoader]:
+        """The loaders, which turn all files until they lie as the fixed one, and bring them onto the grid."""
+        images, labels = self.image_loader, replace(self.label_loader, dtype=np.int64)
+        images, labels = images.facing_as(self.fixed.image), labels.facing_as(self.fixed.image)
+        if self.rule is None:
+            return images, labels
+        grid = self.rule.grid(self._fixed_picture.size, self._fixed_picture.spacing)
+        return replace(images, grid=grid), replace(labels, grid=grid)
+
+    def _picture(self, case: Case, images: ImageLoader) -> Picture:
         picture = images.picture(case.image)
         if min(picture.size) < MIN_SIDE:
             what = f"is {_size(picture.array)} pixels, and less than {MIN_SIDE} is too few"
             raise FileError(case.image, what, "Save it in a higher resolution.")
+        return picture
+
+    def _read(self, case: Case, picture: Picture | None = None) -> _Side:
+        images, labels = self._loaders
+        picture = picture or self._picture(case, images)
+        image, place = images.of_picture(picture)[0], images.place(picture) or spanning(picture.size, picture.size)
         if case.label is None:
-            return _Side(picture=picture, image=images.of_picture(picture)[0])
+            return _Side(picture=picture, image=image, place=place)
         label_picture = labels.picture(case.label, case.image)
         if label_picture.size != picture.size:
             what = f"is {_size(label_picture.array)} pixels, unlike its image with {_size(picture.array)}"
             raise FileError(case.label, what, "Export it again from the image.")
-        return _Side(
-            picture=picture,
-            image=images.of_picture(picture)[0],
-            label_picture=label_picture,
-            label=labels.of_picture(label_picture)[0],
-        )
+        label = labels.of_picture(label_picture, picture.spacing)[0]
+        return _Side(picture=picture, image=image, place=place, label_picture=label_picture, label=label)
 
-    def _moving_points(self, case: Case, picture: Picture, pixel: Array) -> npt.NDArray[np.float64] | None:
-        path = find_landmarks(case.image) if self._landmarks is not None else None
+    def _points(self, case: Case, fixed: _Side, moving: _Side) -> tuple[Points | None, Points | None]:
+        """Return the landmarks of a pair, in pixels of the grid, or nothing where one of the two has none."""
+        path = case.points or find_landmarks(case.image) if self._landmarks is not None else None
         if path is None or self._landmarks is None:
-            return None
+            return None, None
+        picture = moving.picture
         landmarks = read_landmarks(path, "moving").on(picture.stored_affine)
-        check_pair(self._landmarks, landmarks)
         check_within(landmarks, picture.stored_shape)  # landmarks are in pixels of the file
-        turned = picture.turn.points(landmarks.places, picture.stored_shape)
-        places: npt.NDArray[np.float64] = (turned + 0.5) / pixel - 0.5
-        return places
+        own, others = corresponding(self._landmarks, landmarks)
+        turned = picture.turn.points(others.places, picture.stored_shape)
+        return fixed.place.to_grid(own.places), moving.place.to_grid(turned)
 
     @cached_property
     def _landmarks(self) -> Landmarks | None:
-        path: Path | None = find_landmarks(self.fixed.image) if self.with_points else None
+        path = self.fixed.points or find_landmarks(self.fixed.image) if self.with_points else None
         landmarks = None if path is None else read_landmarks(path).on(self._fixed_side.picture.affine)
         if landmarks is not None:
             check_within(landmarks, self._fixed_side.picture.size)
@@ -226,5 +260,5 @@ def _size(array: Array) -> str:
     return f"{array.shape[0]} x {array.shape[1]}"
 
 
-def _scaled(spacing: Spacing | None, pixel: Array) -> Spacing | None:
-    return None if spacing is None else (float(spacing[0] * pixel[0]), float(spacing[1] * pixel[1]))
+def _scaled(spacing: Spacing | None, place: Placement) -> Spacing | None:
+    return None if spacing is None else (spacing[0] * place.step[0], spacing[1] * place.step[1])

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from regstudio.data.colour import brightness
 from regstudio.data.geometry import Facing, Geometry, Turn, turn_to
-
-_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's own conversion to grey
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +35,7 @@ class Picture:
     @property
     def grey(self) -> npt.NDArray[Any]:
         """The array (H, W) of its brightness, without opacity, in its own dtype."""
-        array = self.array
-        if array.ndim == 2:
-            return array
-        if array.shape[-1] == 2:
-            return np.ascontiguousarray(array[..., 0])
-        brightness: npt.NDArray[Any] = array[..., :3] @ _LUMINANCE
-        return brightness if array.dtype.kind == "f" else np.rint(brightness).astype(array.dtype)
+        return brightness(self.array)
 
     @property
     def affine(self) -> npt.NDArray[np.float64] | None:

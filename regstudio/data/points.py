@@ -28,7 +28,7 @@ from regstudio.schema import SchemaError, read_bytes
 MAX_ROWS, MAX_BYTES = 100_000, 2**25  # of a table
 MAX_PLACE = 1e9  # in pixels or mm
 _REMEDY = "Give it a first line `y,x` and a line of two numbers, in pixels, for each landmark."
-_NAMES = ("name", "label")
+_NAMES = ("name", "label", "")  # ImageJ's numbers have no title
 _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 _NO_GEOMETRY = np.eye(4)[[1, 0, 2, 3]] * np.array([[-1.0], [-1.0], [1.0], [1.0]])  # columns along L, rows along P, 1 mm
 
@@ -177,6 +177,29 @@ def _from_slicer(path: Path, lines: list[str]) -> Landmarks:
 def _to_pixels(world: npt.NDArray[np.float64], affine: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     pixels: npt.NDArray[np.float64] = (world - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T
     return pixels[:, :2]
+
+
+def corresponding(fixed: Landmarks, moving: Landmarks) -> tuple[Landmarks, Landmarks]:
+    """Return the landmarks that two images share: row by row or, where one has more of them, those of the same name.
+
+    Raises FileError where rows do not correspond, and neither do names.
+    """
+    own, others = ({name: row for row, name in enumerate(side.names) if name} for side in (fixed, moving))
+    shared = [name for name in own if name in others]
+    if len(fixed.names) != len(moving.names) and shared and len(own) == len(fixed.names):
+        return _rows(fixed, [own[name] for name in shared]), _rows(moving, [others[name] for name in shared])
+    check_pair(fixed, moving)
+    return fixed, moving
+
+
+def _rows(landmarks: Landmarks, rows: list[int]) -> Landmarks:
+    return replace(
+        landmarks,
+        places=landmarks.places[rows],
+        names=tuple(landmarks.names[row] for row in rows),
+        lines=tuple(landmarks.lines[row] for row in rows),
+        world=None if landmarks.world is None else landmarks.world[rows],
+    )
 
 
 def check_pair(fixed: Landmarks, moving: Landmarks) -> None:

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from regstudio.data.pairs import PIXELS, Pair, Spacing
+from regstudio.data.pairs import PIXELS, Pair
+from regstudio.data.working_grid import Spacing
 from regstudio.metrics import (
     dice,
     inverse_consistency,
@@ -116,7 +117,7 @@ def score(registration: Registration) -> CaseScores:
     labels: dict[int, dict[str, float]] = {label: {} for label in registration.scored_labels}
     values: dict[str, float] = {}
     for stage, flow, image, label_map in _stages(registration):
-        for label, name, value in _label_scores(pair, label_map, list(labels)):
+        for label, name, value in _label_scores(registration, label_map, list(labels)):
             labels[label][COLUMNS[name].column(stage)] = value
         values |= {COLUMNS[name].column(stage): value for name, value in _image_scores(pair, flow, image).items()}
     for column in dict.fromkeys(name for own in labels.values() for name in own):
@@ -141,31 +142,34 @@ def _refinement_metrics(registration: Registration) -> dict[str, float]:
 
 
 def _stages(registration: Registration) -> Iterator[tuple[Stage, Array | None, Array, Array | None]]:
-    """Yield each stage with its flow and the moving image and label warped by it."""
-    pair, affine_flow = registration.pair, registration.affine_flow
-    yield "before", None, pair.moving, pair.moving_label
+    """Yield each stage with its flow, the moving image, and at the fixed file's resolution the label, warped by it."""
+    pair, affine_flow, label_by = registration.pair, registration.affine_flow, registration.label_by
+    yield "before", None, pair.moving, label_by(None)
     if affine_flow is not None:
-        label = None if pair.moving_label is None else warp(pair.moving_label, affine_flow, "nearest")
-        yield "affine", affine_flow, warp(pair.moving, affine_flow, "bilinear"), label
-    yield "after", registration.flow, registration.warped, registration.warped_label
+        yield "affine", affine_flow, warp(pair.moving, affine_flow, "bilinear"), label_by(affine_flow)
+    yield "after", registration.flow, registration.warped, label_by(registration.flow)
 
 
 def _left_out(registration: Registration) -> tuple[int, ...]:
-    pair = registration.pair
-    if pair.fixed_label is None or pair.moving_label is None:
+    pair, fixed = registration.pair, registration.fixed_label
+    if fixed is None or pair.moving_label is None:
         return ()
-    present = set(np.unique(pair.fixed_label).tolist()) | set(np.unique(pair.moving_label).tolist())
+    present = set(np.unique(fixed).tolist()) | set(np.unique(pair.moving_label).tolist())
     return tuple(sorted(present - {0} - set(registration.scored_labels)))
 
 
-def _label_scores(pair: Pair, warped: Array | None, labels: list[int]) -> Iterator[tuple[int, str, float]]:
+def _label_scores(
+    registration: Registration, warped: Array | None, labels: list[int]
+) -> Iterator[tuple[int, str, float]]:
     """Yield (label, metric name, value) for every scored label."""
-    if pair.fixed_label is None or warped is None:
+    fixed, pair = registration.fixed_label, registration.pair
+    if fixed is None or warped is None:
         return
-    overlap = dice(pair.fixed_label, warped, labels).per_label
+    overlap = dice(fixed, warped, labels).per_label
+    spacing = PIXELS if pair.spacing is None else _own_spacing(pair)
     for label in labels:
         yield label, "dice", overlap[label]
-        distance = surface_distance(pair.fixed_label, warped, label, pair.spacing or PIXELS)
+        distance = surface_distance(fixed, warped, label, spacing)
         if distance is not None:
             yield label, "hd95", distance.hd95
             yield label, "assd", distance.assd
@@ -174,13 +178,16 @@ def _label_scores(pair: Pair, warped: Array | None, labels: list[int]) -> Iterat
 def _image_scores(pair: Pair, flow: Array | None, warped: Array) -> dict[str, float]:
     values = {"ncc": ncc(pair.fixed, warped), "ssim": ssim(pair.fixed, warped)}
     if pair.fixed_points is not None and pair.moving_points is not None:
-        errors = target_registration_error(pair.fixed_points, pair.moving_points, flow, _moving_spacing(pair))
+        errors = target_registration_error(pair.fixed_points, pair.moving_points, flow, pair.distance_scale)
         values["tre"] = float(errors.mean())
     return values
 
 
-def _moving_spacing(pair: Pair) -> Spacing:
-    return PIXELS if pair.spacing is None else pair.moving_spacing or pair.spacing
+def _own_spacing(pair: Pair) -> Spacing:
+    """The spacing of the fixed file's own pixels."""
+    rows, columns = pair.spacing or PIXELS
+    step = pair.places[0].step
+    return rows / step[0], columns / step[1]
 
 
 def _flow_scores(registration: Registration) -> dict[str, float]:
@@ -199,6 +206,6 @@ def _flow_scores(registration: Registration) -> dict[str, float]:
         "seconds": registration.seconds,
     }
     if registration.inverse_flow is not None:
-        spacing = _moving_spacing(registration.pair)
-        values["inverse_error"] = inverse_consistency(flow, registration.inverse_flow, spacing)
+        scale = registration.pair.distance_scale
+        values["inverse_error"] = inverse_consistency(flow, registration.inverse_flow, scale)
     return values

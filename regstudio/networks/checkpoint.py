@@ -9,7 +9,7 @@ import torch
 from pydantic import ConfigDict, Field, Strict, TypeAdapter
 from torch import Tensor
 
-from regstudio.config import GENERAL, read_config, read_network
+from regstudio.config import GENERAL, READING_OF_0_1, read_config, read_network
 from regstudio.errors import CheckpointError, ConfigError
 from regstudio.files import asset, atomic_path
 from regstudio.networks.base import RegistrationNetwork
@@ -19,6 +19,7 @@ from regstudio.schema import Count, Name, SchemaError, shortened, validate
 
 FORMAT_VERSION = 2  # 1, of version 0.1, has no checksum
 LISTED_LAYERS = 6
+READING_OF_NETWORKS = ("working_size", "fit", "resize_to_atlas", "grey", "background")
 REGISTERING = ("reading", "alignment", "network", "loss")  # the settings that matter to who registers
 
 
@@ -64,6 +65,17 @@ class Checkpoint:
     def normalise(self) -> Literal["minmax", "percentile"]:
         """How images were scaled to [0, 1] before this network saw them."""
         return "percentile" if self.config.get("reading", {}).get("normalise") == "percentile" else "minmax"
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The settings by which images were brought onto the working grid, and became grey, before this network.
+
+        Version 0.1 knew of neither: its networks saw images as they are.
+        """
+        recorded = {**READING_OF_0_1, **self.config.get("reading", {})}
+        if self.network.get("working_side"):  # sees every image at that size, whatever its own
+            recorded = {**recorded, "working_size": self.config.get("reading", {}).get("working_size", "auto")}
+        return {name: recorded[name] for name in READING_OF_NETWORKS if name in recorded}
 
     @property
     def loss(self) -> Mapping[str, Any]:

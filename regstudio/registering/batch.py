@@ -18,18 +18,22 @@ from regstudio.files import write_text
 from regstudio.methods.method import Method, axes_of
 from regstudio.registering.journal import Journal
 from regstudio.registering.pipeline import FileResult, RegisteringJob, run_overlapped
+from regstudio.transforms.result_files import OutputSize
 
 MAX_DOUBTFUL = 5  # results that a person is asked to look at
 
 
-def find_moving(moving: Path, labels: Path | None = None) -> tuple[tuple[Case, ...], tuple[Problem, ...]]:
+def find_moving(
+    moving: Path, labels: Path | None = None, points: Path | None = None
+) -> tuple[tuple[Case, ...], tuple[Problem, ...]]:
     """Return the images to register, in natural order, and the problems of the folder.
 
     `moving` is a file or a folder. `labels` is a file (for one image) or a folder of NAME_seg files; labels in the
-    folder of the images are found without it. Raises DataError if there is nothing to register.
+    folder of the images are found without it. `points` is a file of landmarks, for one image; those beside the images
+    are found without it. Raises DataError if there is nothing to register.
     """
     if not moving.is_dir():
-        return (Case(id=stem(moving), image=moving, label=_label_of(moving, labels)),), ()
+        return (Case(id=stem(moving), image=moving, label=_label_of(moving, labels), points=points),), ()
     if labels is not None and not labels.is_dir():
         raise FileError(labels, "is no folder, but the moving images are in one", "Name the folder of their labels.")
     listing = FolderListing()
@@ -48,7 +52,7 @@ def find_moving(moving: Path, labels: Path | None = None) -> tuple[tuple[Case, .
 
 
 def find_fixed(
-    fixed: Path, labels: Path | None, cases: tuple[Case, ...]
+    fixed: Path, labels: Path | None, cases: tuple[Case, ...], points: Path | None = None
 ) -> tuple[Case, tuple[Case, ...], tuple[Problem, ...]]:
     """Return a fixed image, the cases, and the problems of the folder.
 
@@ -56,7 +60,7 @@ def find_fixed(
     `labels` is the file or the folder of their labels, as in `find_moving`. Raises DataError where no names meet.
     """
     if not fixed.is_dir():
-        return Case(id=stem(fixed), image=fixed, label=_label_of(fixed, labels)), cases, ()
+        return Case(id=stem(fixed), image=fixed, label=_label_of(fixed, labels), points=points), cases, ()
     listing = FolderListing()
     partners = {case.id: case for case in find_cases(listing, fixed, labels or fixed, "*")}
     paired = with_partners(listing, cases, partners)
@@ -74,6 +78,7 @@ def register_files(
     *,
     recipe: str | None = None,
     overwrite: bool = False,
+    output_size: OutputSize = "fixed",
     group: Group = SINGLE_PROCESS,
 ) -> Iterator[FileResult]:
     """Register each case to its fixed image, save its results to the folder `out`, and yield them in order.
@@ -84,7 +89,8 @@ def register_files(
 
     `recipe` names everything the results depend on besides the files: the checkpoint's digest and the settings. With a
     recipe, several cases resume where an earlier call stopped: complete cases with the same recipe and files are
-    yielded from the journal (see `journal`). `overwrite` registers all of them again.
+    yielded from the journal (see `journal`). `overwrite` registers all of them again. `output_size` is that of
+    `save_registration`.
 
     The processes of a `group` share the cases; each yields all results, and only the first writes journal and table.
     """
@@ -104,7 +110,8 @@ def register_files(
             out=out,
             is_single=len(cases) == 1,
             journal=journal,
-            recipe=f"{recipe}\n{reader.image_loader.reading}\n{reader.label_loader.reading}",
+            recipe=f"{recipe}\n{reader.image_loader}\n{reader.label_loader.reading}\n{reader.rule}\n{output_size}",
+            output_size=output_size,
             results=results,
         )
         try:

@@ -13,6 +13,7 @@ import torch
 
 from regstudio.data.layout import Case
 from regstudio.data.pairs import PairReader
+from regstudio.data.points import find_landmarks
 from regstudio.errors import DataError
 from regstudio.methods.method import Method
 from regstudio.methods.network import NetworkMethod
@@ -20,7 +21,7 @@ from regstudio.networks.device import images_at_once
 from regstudio.registering.journal import Journal, digest_of
 from regstudio.threads import divide_cpu_threads, map_in_order
 from regstudio.transforms.registration import Registration
-from regstudio.transforms.result_files import save_registration
+from regstudio.transforms.result_files import OutputSize, save_registration
 
 IO_WORKERS = 2  # threads that read and write while others register
 
@@ -54,6 +55,7 @@ class RegisteringJob:
     is_single: bool
     journal: Journal | None
     recipe: str
+    output_size: OutputSize
     results: dict[str, FileResult]
 
     def run(self, case: Case, register_slot: Semaphore) -> FileResult:
@@ -83,7 +85,8 @@ class RegisteringJob:
         if self.journal is None or not case.image.is_file():
             return ""
         fixed = case.fixed or self.reader.fixed
-        return digest_of(self.recipe, (fixed.image, fixed.label, case.image, case.label))
+        points = [one.points or find_landmarks(one.image) for one in (fixed, case)] if self.reader.with_points else []
+        return digest_of(self.recipe, (fixed.image, fixed.label, case.image, case.label, *points))
 
     def _reused(self, case: Case, digest: str) -> FileResult | None:
         """Return the result of an earlier call from the journal, if the case is complete."""
@@ -102,6 +105,7 @@ class RegisteringJob:
                 case.id,
                 image_key=self.reader.image_loader.key,
                 label_key=self.reader.label_loader.key,
+                output_size=self.output_size,
             ),
             metrics=registration.metrics,
             seconds=registration.seconds,

@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy.typing as npt
 
+from regstudio.data.formats import stem
+from regstudio.data.layout import Case
 from regstudio.data.loaders import ImageLoader, LabelLoader
-from regstudio.data.pairs import pair_of_arrays
+from regstudio.data.pairs import Pair, PairReader, pair_of_arrays
+from regstudio.data.working_grid import GridRule
 from regstudio.methods.method import Method, axes_of
 from regstudio.methods.network import NetworkMethod, Refine, load_method
 from regstudio.networks.checkpoint import Checkpoint
@@ -31,8 +34,9 @@ def register(
     `method` is a Method, a Checkpoint, or the path of a checkpoint, which is loaded at each call; for several pairs,
     call `load_method` once. `device` applies to checkpoints. `refine` applies to networks: the number of optimisation
     steps for this pair, or "auto" (see NetworkMethod).
-    Labels are (H, W) integer arrays or paths. Raises DataError for images that cannot be
-    registered, and CheckpointError, DeviceError or ConfigError like `load_method`.
+    Labels are (H, W) integer arrays or paths. Arrays have one size; files of any size come onto one grid, and
+    `save_registration` writes the results at their own. Raises DataError for images that cannot be registered, and
+    CheckpointError, DeviceError or ConfigError like `load_method`.
 
         result = register("runs/brains/checkpoints/best_model.pt", "atlas.png", "moving.png")
         result.warped, result.flow, result.metrics
@@ -41,6 +45,10 @@ def register(
         method = load_method(method, device)
     if refine is not None and isinstance(method, NetworkMethod):
         method = replace(method, refine=refine)
+    sources = (fixed, moving, fixed_label, moving_label)
+    if all(source is None or isinstance(source, Path | str) for source in sources):
+        pair = _pair_of_files(method, *(None if source is None else Path(str(source)) for source in sources))
+        return Registration(pair=pair, transform=method(pair))
     images, labels = ImageLoader(axes=axes_of(method)), LabelLoader(axes=axes_of(method))
     if isinstance(fixed, Path | str):  # files that know their place are turned until they lie as the fixed one does
         images, labels = images.facing_as(Path(fixed)), labels.facing_as(Path(fixed))
@@ -51,6 +59,20 @@ def register(
         moving_label=_label(labels, moving_label, moving),
     )
     return Registration(pair=pair, transform=method(pair))
+
+
+def _pair_of_files(
+    method: Method, fixed: Path | None, moving: Path | None, fixed_label: Path | None, moving_label: Path | None
+) -> Pair:
+    """Return a pair of files of any sizes, read as `regstudio register` does, without landmarks."""
+    assert fixed is not None and moving is not None
+    reader = PairReader(
+        fixed=Case(id=stem(fixed), image=fixed, label=fixed_label),
+        image_loader=ImageLoader(axes=axes_of(method)),
+        label_loader=LabelLoader(axes=axes_of(method)),
+        rule=GridRule(),
+    )
+    return reader(Case(id=stem(moving), image=moving, label=moving_label))
 
 
 def _label(labels: LabelLoader, source: Array | Path | str | None, image: Array | Path | str) -> Array | None:

@@ -14,7 +14,6 @@ _RESUME = re.compile(r"(?:, or go on with it: |Go on with: |Go on with )(?:regst
 _FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:|~)?[/\\](?:[^\s/\\:'\"<>|,;()]+[/\\])*(?=[^\s/\\])")
 # In place of a remedy of which the Viewer has no field: it reads files as the run's data were read.
 _OWN_REMEDIES = {
-    "resize_to_atlas": "Tick “Resample to the fixed image's size”.",
     "slice_axis": "Drop in a file that holds one slice.",
     "image_key": "Drop in a file that holds one array.",
 }

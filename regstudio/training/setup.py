@@ -22,6 +22,7 @@ from regstudio.data.geometry import AxisRule
 from regstudio.data.layout import Case, DataIndex, Layout, index_folder
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.pairs import PairReader
+from regstudio.data.working_grid import GridRule
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.errors import ConfigError, DataError
 from regstudio.files import cache_folder
@@ -76,7 +77,12 @@ def check_data(
     if the folder cannot be read.
     """
     index = index_folder(Layout(**config.layout.model_dump()))
-    reading = ReadOptions(**config.reading.model_dump(exclude={"cache_gb", "disk_cache_gb", "num_workers"}))
+    reading = ReadOptions(
+        rule=grid_rule(config.reading),
+        **config.reading.model_dump(
+            include={"image_key", "label_key", "slice_axis", "slice_index", "normalise", "grey", "background"}
+        ),
+    )
     opened = replace(index, train=index.train[:most], validation=index.validation[:most_validation])
     report = check(opened, reading, progress=progress)
     train = report.index.train + index.train[len(opened.train) :]
@@ -87,25 +93,43 @@ def check_data(
 def loaders(reading: ReadingSection, atlas: Case | None, axes: AxisRule = "itk") -> tuple[ImageLoader, LabelLoader]:
     """Return the image and label loaders, which share one cache.
 
-    Files that know their place are turned until they lie as `atlas` does; `resize_to_atlas` takes its size.
+    Files that know their place are turned until they lie as `atlas` does, and all come onto the grid that it makes.
     """
+    images, labels = _plain_loaders(reading, axes)
+    if atlas is None:
+        return images, labels
+    images, labels = images.facing_as(atlas.image), labels.facing_as(atlas.image)
+    picture = images.picture(atlas.image)
+    grid = grid_rule(reading).grid(picture.size, picture.spacing)
+    return replace(images, grid=grid), replace(labels, grid=grid)
+
+
+def grid_rule(reading: ReadingSection) -> GridRule:
+    """Return how the working grid follows from the fixed image."""
+    return GridRule(working_size=reading.working_size, fit="stretch" if reading.resize_to_atlas else reading.fit)
+
+
+def _plain_loaders(reading: ReadingSection, axes: AxisRule = "itk") -> tuple[ImageLoader, LabelLoader]:
     disk = DiskCache(cache_folder("decoded"), reading.disk_cache_gb) if reading.disk_cache_gb else None
     cache = Cache(reading.cache_gb, disk)
     where: dict[str, Any] = {"slice_axis": reading.slice_axis, "slice_index": reading.slice_index, "axes": axes}
-    images = ImageLoader(key=reading.image_key, normalise=reading.normalise, **where, cache=cache)
-    labels = LabelLoader(key=reading.label_key, **where, cache=cache)
-    if atlas is not None:
-        images, labels = images.facing_as(atlas.image), labels.facing_as(atlas.image)
-    if not reading.resize_to_atlas or atlas is None:
-        return images, labels
-    _, height, width = images(atlas.image).shape
-    return replace(images, size=(height, width)), replace(labels, size=(height, width))
+    images = ImageLoader(
+        key=reading.image_key,
+        normalise=reading.normalise,
+        grey=reading.grey,
+        background=reading.background,
+        **where,
+        cache=cache,
+    )
+    return images, LabelLoader(key=reading.label_key, **where, cache=cache)
 
 
 def pair_reader(reading: ReadingSection, fixed: Case, *, with_points: bool = False) -> PairReader:
     """Return a PairReader: it reads cases as pairs with the image of `fixed`."""
-    images, labels = loaders(reading, fixed)
-    return PairReader(fixed=fixed, image_loader=images, label_loader=labels, with_points=with_points)
+    images, labels = _plain_loaders(reading)
+    return PairReader(
+        fixed=fixed, image_loader=images, label_loader=labels, with_points=with_points, rule=grid_rule(reading)
+    )
 
 
 def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, *, axes: AxisRule = "itk") -> Parts:

@@ -18,9 +18,9 @@ from regstudio.data.problems import FileError
 from regstudio.data.writing import write_image, write_label
 from regstudio.files import write_text
 from regstudio.metrics import sample_flow
+from regstudio.transforms.file_field import FileField
 from regstudio.transforms.flow_record import read_flow_record
 from regstudio.transforms.itk_field import read_field
-from regstudio.transforms.resampling import points_into, sample_linear, sample_nearest
 from regstudio.transforms.result_files import refuse_input, result_extension, with_geometry_of
 
 Array = npt.NDArray[Any]
@@ -31,17 +31,16 @@ PRECISION = 1e-3  # pixels; a larger residual means that a point could not be in
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SavedFlow:
-    """A flow (2, H, W) from a file, in pixels of the image that it pulls back.
+    """A flow from a file, which pulls back an image.
 
-    `geometry` is that of its reference grid, if the file has one; `image_size` is the size (H', W') of the image it was
-    computed for. Pictures are read by the rule `axes` and turned as those of the registration were: the image by
-    `image_turn`, or to `facing` if it knows its place, and what lies on the reference grid by `on_turn`.
+    `field` has its numbers. `geometry` is that of the picture that it lies on, if it is known. Pictures are read by the
+    rule `axes` and turned as those of the registration were: the image by `image_turn`, or to `facing` if it knows its
+    place, and what lies on the reference grid by `on_turn`.
     """
 
     path: Path
-    flow: Array
+    field: FileField
     geometry: Geometry | None = None
-    image_size: tuple[int, ...] | None = None
     axes: AxisRule = "itk"
     facing: Facing | None = None
     on_turn: Turn = Turn()  # noqa: RUF009  frozen
@@ -64,7 +63,7 @@ def load_flow(path: Path, image: Picture | None = None) -> SavedFlow:
     if image is None:
         raise FileError(path, "is in mm, and only an image says what its pixels are", "Give --image, or the .npy flow.")
     flow, affine = read_field(path, image)
-    return SavedFlow(path=path, flow=flow, geometry=Geometry(affine=affine), image_size=image.size)
+    return SavedFlow(path=path, field=_spanned(flow, None, image.size), geometry=Geometry(affine=affine))
 
 
 def apply_flow(saved: SavedFlow, picture: Picture, out: Path, *, label: bool, key: str) -> Path:
@@ -75,14 +74,11 @@ def apply_flow(saved: SavedFlow, picture: Picture, out: Path, *, label: bool, ke
     the size that the flow was computed for.
     """
     picture = saved.turned(picture)
-    sizes = {saved.flow.shape[1:], saved.image_size or saved.flow.shape[1:]}
-    if picture.size not in sizes:
-        wanted = " or ".join(f"{height} x {width}" for height, width in sorted(sizes))
+    if picture.size != saved.field.image_size:
+        wanted = " x ".join(map(str, saved.field.image_size))
         what = f"is {picture.size[0]} x {picture.size[1]} pixels, but the flow {saved.path.name} is for {wanted}"
         raise FileError(picture.path, what, "Give an image that lies pixel for pixel on the moving one.")
-    from_field = saved.path.suffix.lower() != ".npy"
-    points = np.indices(saved.flow.shape[1:]) + saved.flow if from_field else points_into(picture.size, saved.flow)
-    warped = (sample_nearest if label else sample_linear)(picture.array, points)
+    warped = saved.field.warped(picture.array, label=label)
     target = out / f"{stem(picture.path)}_warped{result_extension(picture)}"
     refuse_input(target, [picture.path, saved.path])
     like = with_geometry_of(picture, Picture(array=warped, path=saved.path, geometry=saved.geometry))
@@ -90,24 +86,28 @@ def apply_flow(saved: SavedFlow, picture: Picture, out: Path, *, label: bool, ke
     return target
 
 
-def move_points(flow: Array, places: Array, *, inverse: bool = False) -> tuple[Array, Array]:
-    """Map points (n, 2), (y, x) in pixels, by a flow (2, H, W): fixed image to moving image, p -> p + flow(p).
+def move_points(field: FileField, places: Array, *, inverse: bool = False) -> tuple[Array, Array]:
+    """Map points (n, 2), (y, x) in pixels, by a field: fixed image to moving image, p -> p + flow(p).
 
-    The flow is interpolated linearly and extended constantly outside its grid. With `inverse`, maps moving image to
+    The flow is interpolated linearly and extended constantly outside its nodes. With `inverse`, maps moving image to
     fixed image: solves q = p + flow(p) for p by fixed-point iteration, which converges where the flow changes by less
     than a pixel between neighbouring pixels. Returns the points and the residuals (n,) in pixels; a residual above
     `PRECISION` means no solution, as in folds.
     """
+
+    def flow(points: Array) -> Array:
+        return sample_flow(field.flow, (points / field.step).T).T
+
     if not inverse:
-        return places + sample_flow(flow, places.T).T, np.zeros(len(places))
-    points = places - sample_flow(flow, places.T).T
+        return places + flow(places), np.zeros(len(places))
+    points = places - flow(places)
     for _ in range(MAX_ITERATIONS):
-        updated = places - sample_flow(flow, points.T).T
+        updated = places - flow(points)
         converged = np.abs(updated - points).max(initial=0) < PRECISION / 100
         points = updated
         if converged:
             break
-    return points, np.linalg.norm(points + sample_flow(flow, points.T).T - places, axis=1)
+    return points, np.linalg.norm(points + flow(points) - places, axis=1)
 
 
 def write_points(path: Path, landmarks: Landmarks, places: Array) -> None:
@@ -135,16 +135,26 @@ def _load_npy(path: Path) -> SavedFlow:
         raise FileError(path, "holds NaN or infinity", "Register the images again.")
     sidecar = path.with_suffix(".json")
     if not sidecar.is_file():
-        return SavedFlow(path=path, flow=flow.astype(np.float64))
+        return SavedFlow(path=path, field=_spanned(flow, flow.shape[1:], flow.shape[1:]))
     record = read_flow_record(sidecar)
     on_turn, image_turn = record.turns
     return SavedFlow(
         path=path,
-        flow=flow.astype(np.float64),
+        field=_spanned(flow, flow.shape[1:], record.image_size)
+        if record.size is None
+        else FileField(flow=flow, size=record.size, image_size=record.image_size),
         geometry=record.geometry,
-        image_size=record.image_size,
         axes=record.axes,
         facing=record.facing,
         on_turn=on_turn,
         image_turn=image_turn,
     )
+
+
+def _spanned(flow: Array, spanned: tuple[int, ...] | None, image_size: tuple[int, int]) -> FileField:
+    """Return a flow (2, H, W) as a field: in pixels of the image already, or of a grid `spanned` by the image, too."""
+    height, width = flow.shape[1:]
+    if spanned is not None and spanned != image_size:
+        grid, scale = np.indices((height, width)), np.reshape(np.divide(image_size, spanned), (2, 1, 1))
+        flow = (grid + flow + 0.5) * scale - 0.5 - grid
+    return FileField(flow=flow.astype(np.float64), size=(height, width), image_size=image_size)

@@ -28,9 +28,14 @@ def _check_affine(rows: tuple[_Row, ...]) -> tuple[_Row, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class FlowRecord:
-    """What is known of a flow besides its numbers; flows of version 0.1 say nothing of axes, and turned no picture."""
+    """What is known of a flow besides its numbers; flows of version 0.1 say nothing of axes, and turned no picture.
+
+    A flow with a `size` is in pixels of the files, see FileField; one without is in pixels of its own grid, which both
+    files span.
+    """
 
     image_size: tuple[_Side, _Side]
+    size: tuple[_Side, _Side] | None = None
     affine: Annotated[tuple[_Row, _Row, _Row, _Row], AfterValidator(_check_affine)] | None
     axes: Literal["itk", "nibabel"] = "nibabel"
     facing: tuple[_Axis, _Axis] | None = None

@@ -8,7 +8,7 @@ these files: the difference of the two geometries is part of the displacement.
 import struct
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from regstudio.data.geometry import LPS_TO_RAS
 from regstudio.data.loaders import DataWarning
 from regstudio.data.picture import Picture
 from regstudio.data.problems import FileError
-from regstudio.data.writing import resize_matrix
 from regstudio.files import atomic_path, temporary_folder
 
 Array = npt.NDArray[Any]
@@ -66,29 +65,36 @@ class ItkGeometry:
         return pixels if dimension == 2 else np.where(np.abs(index[2]) <= 0.5, pixels, np.nan)
 
 
-def itk_geometry(picture: Picture, shape: tuple[int, ...] | None = None) -> ItkGeometry:
-    """Return the geometry of a picture, resized to `shape` (H, W) over the same field of view if given."""
+def itk_geometry(picture: Picture) -> ItkGeometry:
+    """Return the geometry of a picture."""
     geometry = picture.geometry
     matrix = _NO_GEOMETRY if geometry is None else LPS_TO_RAS @ geometry.affine  # its own inverse
     return ItkGeometry(
         path=picture.path,
-        matrix=matrix @ resize_matrix(picture.size, shape or picture.size),
+        matrix=matrix,
         dimension=2 if geometry is None else geometry.dimension,
         rows_first=geometry is not None and geometry.rows_first and extension(picture.path) in NIFTI,
     )
 
 
-def write_field(path: Path, flow: Array, reference: ItkGeometry, moving: ItkGeometry) -> bool:
-    """Write a flow (2, H, W) in pixels as an ITK displacement field in mm (LPS): a NIfTI with intent vector.
+def node_geometry(picture: ItkGeometry, step: tuple[float, float]) -> ItkGeometry:
+    """Return the geometry of nodes that are `step` pixels of a picture apart, from its first pixel on."""
+    return replace(picture, matrix=picture.matrix @ np.diag([*step, 1, 1]))
 
-    `reference` is the geometry of the grid that the field is defined on, `moving` that of the image it pulls back, each
-    at the flow's size. The field is 2-D if ITK reads the moving file as 2-D and both lie in the x-y plane; otherwise
+
+def write_field(
+    path: Path, flow: Array, reference: ItkGeometry, moving: ItkGeometry, *, step: tuple[float, float] = (1.0, 1.0)
+) -> bool:
+    """Write a flow (2, H, W) between two files as an ITK displacement field in mm (LPS): a NIfTI with intent vector.
+
+    `reference` is the geometry of the flow's nodes, which are `step` pixels of their file apart, `moving` that of the
+    image it pulls back. The field is 2-D if ITK reads the moving file as 2-D and both lie in the x-y plane; otherwise
     3-D, with the slice twice. Writes nothing, warns and returns False if the grid's axes are not orthogonal, which ITK
     cannot express.
     """
     dimension = 2 if moving.dimension == 2 and moving.in_xy_plane and reference.in_xy_plane else 3
     grid = np.indices(flow.shape[1:])
-    targets = moving.to_physical(grid + flow.astype(np.float64))
+    targets = moving.to_physical(grid * np.reshape(step, (2, 1, 1)) + flow)
     vectors = np.moveaxis(targets - reference.to_physical(grid), 0, -1)[..., :dimension]
     axes = reference.matrix[:dimension, [0, 1, 2] if reference.rows_first else [1, 0, 2]][:, :dimension]
     spacing = np.linalg.norm(axes, axis=0)

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.pairs import Pair
-from regstudio.metrics import DiceScore, FoldCount, dice, ncc, njd, shared_labels
+from regstudio.metrics import DiceScore, FoldCount, dice, ncc, njd, shared_labels, target_registration_error
+from regstudio.transforms.file_field import FileField, field_between
 from regstudio.transforms.quality import quality
 from regstudio.transforms.resampling import warp
 from regstudio.transforms.transform import Transform
@@ -19,7 +20,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Registration:
-    """A pair and its transform. All images lie on the fixed image's grid.
+    """A pair and its transform. All images lie on the pair's grid; labels are scored at the fixed file's resolution.
 
     Properties are computed on first access. Pixels from outside the moving image are 0, in the label too.
     """
@@ -58,11 +59,35 @@ class Registration:
         return None if self.pair.moving_label is None else warp(self.pair.moving_label, self.flow, "nearest")
 
     @cached_property
+    def file_field(self) -> FileField:
+        """The flow between the pair's files, in their pixels."""
+        return field_between(self.flow, *self.pair.places)
+
+    @cached_property
+    def inverse_file_field(self) -> FileField | None:
+        """The inverse flow between the pair's files, from the moving one; None if the method has none."""
+        return None if self.inverse_flow is None else field_between(self.inverse_flow, *self.pair.places[::-1])
+
+    @cached_property
+    def fixed_label(self) -> Array | None:
+        """The fixed label at its file's own resolution."""
+        files = self.pair.pictures
+        return self.pair.fixed_label if files is None or files.fixed_label is None else files.fixed_label.array
+
+    def label_by(self, flow: Array | None) -> Array | None:
+        """Return the moving label as a flow of the grid, or none at all, brings it to the fixed file's resolution."""
+        files, ids = self.pair.pictures, self.pair.moving_label
+        if all(place.is_identity for place in self.pair.places) or files is None or files.moving_label is None:
+            return ids if ids is None or flow is None else warp(ids, flow, "nearest")
+        flow = np.zeros_like(self.flow) if flow is None else flow
+        return field_between(flow, *self.pair.places).warped(files.moving_label.array, label=True)
+
+    @cached_property
     def scored_labels(self) -> list[int]:
         """The ids in both labels; only these are scored."""
-        if self.pair.fixed_label is None or self.pair.moving_label is None:
-            return []
-        return shared_labels(self.pair.fixed_label, self.pair.moving_label)
+        files = self.pair.pictures
+        moving = self.pair.moving_label if files is None or files.moving_label is None else files.moving_label.array
+        return [] if self.fixed_label is None or moving is None else shared_labels(self.fixed_label, moving)
 
     @cached_property
     def folds(self) -> FoldCount:
@@ -77,20 +102,20 @@ class Registration:
     @cached_property
     def dice_before(self) -> DiceScore | None:
         """The Dice before registration; None if there is no label to score."""
-        return self._dice(self.pair.moving_label)
+        return self._dice(self.label_by(None))
 
     @cached_property
     def dice(self) -> DiceScore | None:
         """The Dice of the warped label; None if there is no label to score."""
-        return self._dice(self.warped_label)
+        return self._dice(self.label_by(self.flow))
 
     @cached_property
     def metrics(self) -> dict[str, float]:
         """njd (pixels), njd_percent, ncc_before, ncc and quality (in [0, 1], 1 for a perfect match), dice_before, dice.
 
         The Dice is the mean over the labels, with dice_before_ID and dice_ID for each; all are missing without a label
-        to score. After a refinement also ncc_unrefined, quality_unrefined and dice_unrefined. Then the transform's own
-        metrics.
+        to score. With landmarks tre_before and tre, their mean distances in the pair's unit. After a refinement also
+        ncc_unrefined, quality_unrefined and dice_unrefined. Then the transform's own metrics.
         """
         return dict(self._metrics())
 
@@ -104,20 +129,28 @@ class Registration:
             if score is not None:
                 yield name, score.mean
                 yield from ((f"{name}_{int(label)}", value) for label, value in score.per_label.items())
+        yield from self._errors_at_points()
         unrefined = self.transform.unrefined_flow
         if unrefined is not None:
             warped = self._warp_image(unrefined)
             yield "ncc_unrefined", ncc(self.pair.fixed, warped)
             yield "quality_unrefined", quality(self.pair.fixed, warped, unrefined)
             if self.scored_labels and self.pair.moving_label is not None:
-                score = self._dice(warp(self.pair.moving_label, unrefined, "nearest"))
+                score = self._dice(self.label_by(unrefined))
                 yield from () if score is None else (("dice_unrefined", score.mean),)
         yield from self.transform.metrics.items()
+
+    def _errors_at_points(self) -> Iterator[tuple[str, float]]:
+        """Mean distances of the landmarks, in the pair's unit."""
+        fixed, moving, scale = self.pair.fixed_points, self.pair.moving_points, self.pair.distance_scale
+        if fixed is not None and moving is not None:
+            yield "tre_before", float(target_registration_error(fixed, moving, None, scale).mean())
+            yield "tre", float(target_registration_error(fixed, moving, self.flow, scale).mean())
 
     def _warp_image(self, flow: Array) -> npt.NDArray[np.float32]:
         return warp(self.pair.moving, flow, "bilinear").astype(np.float32)
 
     def _dice(self, label: Array | None) -> DiceScore | None:
-        if self.pair.fixed_label is None or label is None or not self.scored_labels:
+        if self.fixed_label is None or label is None or not self.scored_labels:
             return None
-        return dice(self.pair.fixed_label, label, self.scored_labels)
+        return dice(self.fixed_label, label, self.scored_labels)

@@ -48,22 +48,31 @@ def points_into(shape: tuple[int, ...], flow: Array) -> Array:
     return points if (scale == 1).all() else (points + 0.5) * scale - 0.5
 
 
-def sample_linear(array: Array, points: Array) -> Array:
+def sample_linear(array: Array, points: Array, fill: Array | None = None) -> Array:
     """Sample `array` (H', W'[, C]) at `points` (2, H, W) by bilinear interpolation: (H, W[, C]) in the array's dtype.
 
-    Interpolates in float64, each channel for itself, and rounds for integer dtypes. Points outside get the image's
-    minimum, which is 0 after normalisation: air in a CT, where 0 would be water.
+    Interpolates in float64, each channel for itself, and rounds for integer dtypes. Points outside, and NaN, get `fill`
+    (see `fill_value`).
     """
-    if array.ndim == 3:
-        return np.stack([sample_linear(channel, points) for channel in np.moveaxis(array, -1, 0)], axis=-1)
-    inside = _inside(array.shape, points)
-    lowest = array.min()
-    clamped = np.clip(np.where(inside, points, 0), 0, np.reshape(array.shape, (2, 1, 1)) - 1)
+    fill = fill_value(array) if fill is None else fill
+    inside = _inside(array.shape[:2], points)
+    clamped = np.clip(np.where(inside, points, 0), 0, np.reshape(array.shape[:2], (2, 1, 1)) - 1)
     flow = torch.from_numpy(clamped - np.indices(points.shape[1:]))[None]
-    values = SpatialTransformer("bilinear")(torch.from_numpy(array.astype(np.float64))[None, None], flow)[0, 0].numpy()
-    is_integer = array.dtype.kind in "bui"
-    sampled: Array = np.where(inside, (np.rint(values) if is_integer else values).astype(array.dtype), lowest)
-    return sampled
+    channels = np.ascontiguousarray(np.moveaxis(np.atleast_3d(array), 2, 0), np.float64)
+    values = SpatialTransformer("bilinear")(torch.from_numpy(channels)[None], flow)[0].numpy()
+    whole = np.rint(values) if array.dtype.kind in "bui" else values
+    sampled: Array = np.where(inside[..., None], np.moveaxis(whole, 0, -1).astype(array.dtype), fill)
+    return sampled if array.ndim == 3 else sampled[..., 0]
+
+
+def fill_value(array: Array) -> Array:
+    """Return what lies outside a picture (H, W) or (H, W, C), for each channel: its minimum, (1,) or (C,).
+
+    That is 0 after normalisation: air in a CT, where 0 would be water.
+    """
+    return (
+        np.array([array.min()]) if array.ndim == 2 else np.array([array[..., c].min() for c in range(array.shape[2])])
+    )
 
 
 def sample_nearest(array: Array, points: Array) -> Array:

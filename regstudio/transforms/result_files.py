@@ -1,7 +1,8 @@
 """Write the results of a registration: warped image and label in the inputs' formats, the flow, an ITK field.
 
-All lie on the fixed image's grid and have its geometry if the fixed file has one; an inverse flow lies on the moving
-image's grid. An existing result is replaced atomically; an input file never is.
+Pictures are sampled once, from the files, at the fixed image's own resolution, and have its geometry if the fixed file
+has one. The flow leads from the fixed file's pixels to the moving file's, an inverse flow back. An existing result is
+replaced atomically; an input file never is.
 """
 
 import json
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,54 +18,82 @@ import numpy.typing as npt
 from regstudio.data.formats import NIFTI, extension
 from regstudio.data.picture import Picture
 from regstudio.data.problems import FileError
-from regstudio.data.writing import output_extension, resized_geometry, write_image, write_label
+from regstudio.data.working_grid import Size
+from regstudio.data.writing import output_extension, write_image, write_label
 from regstudio.files import atomic_path, write_text
-from regstudio.transforms.itk_field import FIELD_EXTENSION, itk_geometry, write_field
+from regstudio.transforms.file_field import FileField
+from regstudio.transforms.itk_field import FIELD_EXTENSION, itk_geometry, node_geometry, write_field
 from regstudio.transforms.registration import Registration
-from regstudio.transforms.resampling import points_into, sample_linear
 
 Array = npt.NDArray[Any]
 
 _SIXTEEN_BITS = (".png", ".bmp")  # at most, and unsigned integers alone
-CONVENTION = "(2, H, W) in pixels, (dy, dx), on the grid of 'on'; pull-back: warped(p) = image(p + flow(p))"
+OutputSize = Literal["working", "fixed", "moving"]
+CONVENTION = "(2, h, w), (dy, dx) in pixels of the files; pull-back: warped(p) = image(p + flow(p)), p a pixel of 'on'"
 
 
 def save_registration(
-    registration: Registration, out: Path, name: str, *, image_key: str = "img", label_key: str = "label"
+    registration: Registration,
+    out: Path,
+    name: str,
+    *,
+    image_key: str = "img",
+    label_key: str = "label",
+    output_size: OutputSize = "fixed",
 ) -> tuple[Path, ...]:
     """Write the warped image, the flow and, with a label, the warped label to the folder `out`; return the paths.
 
     - NAME_warped, and with a label NAME_warped_seg: with the format, type and header of the moving files, and the
       geometry of the fixed file if it has one. JPEG becomes PNG, DICOM becomes MHA. The image keeps its
       channels and intensities, see `sample_linear`.
-    - NAME_flow.npy: (2, H, W) float32, pixels, (dy, dx); NAME_flow.json states the convention.
+    - NAME_flow.npy: (2, h, w) float32, in pixels of the files, (dy, dx); NAME_flow.json states the convention. It has
+      the fixed file's pixels, or for a very large one nodes that are farther apart (see FileField).
     - NAME_displacement.nii.gz: the same for ITK and ANTs, see `write_field`.
     - NAME_inverse_flow.npy, .json and NAME_inverse_displacement.nii.gz, if the transform has an inverse.
 
-    `image_key` and `label_key` name the arrays in .npz files. Raises FileError if a result would replace an input or
-    its format cannot hold the values; ValueError if the pair was not read from files.
+    `image_key` and `label_key` name the arrays in .npz files. `output_size` is that of the warped image and label: the
+    fixed image's, that of the working grid, or such that pixels are as large as the moving image's. Raises FileError if
+    a result would replace an input or its format cannot hold the values; ValueError if the pair has no files.
     """
     pictures = registration.pair.pictures
     if pictures is None:
         raise ValueError("the pair was not read from files")
-    fixed, moving, label, ids = pictures.fixed, pictures.moving, pictures.moving_label, registration.warped_label
+    fixed, moving, label = pictures.fixed, pictures.moving, pictures.moving_label
+    size = _output_size(registration, output_size)
     warped = out / f"{name}_warped{result_extension(moving)}"
-    seg = None if label is None or ids is None else out / f"{name}_warped_seg{result_extension(label)}"
-    flows = [(out / f"{name}_", registration.flow, fixed, moving)]
-    if registration.inverse_flow is not None:
-        flows.append((out / f"{name}_inverse_", registration.inverse_flow, moving, fixed))
+    seg = None if label is None else out / f"{name}_warped_seg{result_extension(label)}"
+    field, inverse = registration.file_field, registration.inverse_file_field
+    flows = [(out / f"{name}_", field, fixed, moving)]
+    if inverse is not None:
+        flows.append((out / f"{name}_inverse_", inverse, moving, fixed))
     targets = [warped, *(path for prefix, *_ in flows for path in _flow_paths(prefix)), *([seg] if seg else [])]
     inputs = [picture.path for picture in (fixed, moving, label) if picture is not None]
     for target in targets:
         refuse_input(target, inputs)
-    points = points_into(moving.size, registration.flow)
     with _all_or_none(targets):
-        write_image(warped, sample_linear(moving.array, points), like=with_geometry_of(moving, fixed), key=image_key)
+        like = with_geometry_of(moving, fixed)
+        write_image(warped, field.warped(moving.array, size), like=like, key=image_key)
         for prefix, flow, reference, image in flows:
             _write_flow(prefix, flow, reference, image)
-        if label is not None and ids is not None and seg is not None:
+        if label is not None and seg is not None:
+            ids = field.warped(label.array, size, label=True)
             write_label(seg, ids, like=with_geometry_of(label, fixed), key=label_key)
     return tuple(path for path in targets if path.exists())
+
+
+def _output_size(registration: Registration, wanted: OutputSize) -> Size:
+    """Return the numbers of rows and columns of the results."""
+    files, (on, image) = registration.pair.pictures, registration.pair.places
+    if wanted == "fixed" or files is None:
+        return on.size
+    pixel = on.step  # of the result, in pixels of the fixed file
+    if wanted == "moving":
+        own, other = files.fixed.spacing, files.moving.spacing
+        if own is None or other is None:
+            own, other = image.step, on.step
+        pixel = other[0] / own[0], other[1] / own[1]
+    rows, columns = (max(1, round(length / step)) for length, step in zip(on.size, pixel, strict=True))
+    return rows, columns
 
 
 @contextmanager
@@ -123,19 +152,19 @@ def _as_0_1_read_it(picture: Picture) -> bool:
     return picture.geometry is not None and picture.geometry.rows_first != picture.turn.swap
 
 
-def _write_flow(prefix: Path, flow: Array, reference: Picture, image: Picture) -> None:
-    """Write a flow on the grid of `reference` that pulls `image` back: as .npy, .json sidecar and ITK field."""
-    npy, sidecar, field = _flow_paths(prefix)
+def _write_flow(prefix: Path, field: FileField, reference: Picture, image: Picture) -> None:
+    """Write a field on `reference` that pulls `image` back: as .npy, .json sidecar and ITK field."""
+    npy, sidecar, itk_path = _flow_paths(prefix)
     with atomic_path(npy) as temporary:
-        np.save(temporary, flow)
-    shape = flow.shape[1:]
-    geometry = resized_geometry(reference, shape)
+        np.save(temporary, field.flow)
     record = {
         "convention": CONVENTION,
         "on": reference.path.name,
+        "size": list(field.size),
+        "size_convention": "of 'on'; the flow's nodes are spread evenly from its first pixel to its last",
         "image": image.path.name,
-        "image_size": list(image.size),
-        "affine": None if geometry is None else geometry.affine.tolist(),
+        "image_size": list(field.image_size),
+        "affine": None if reference.affine is None else reference.affine.tolist(),
         "affine_convention": "(row, column, slice, 1) of 'on' to RAS+ in mm; null where the file knows no place",
         "axes": "nibabel" if any(map(_as_0_1_read_it, (reference, image))) else "itk",
         "facing": None if image.facing is None else [list(axis) for axis in image.facing],
@@ -144,5 +173,6 @@ def _write_flow(prefix: Path, flow: Array, reference: Picture, image: Picture) -
         "turn_convention": "[swap rows and columns, then reverse rows, reverse columns]: from the file to this flow",
     }
     write_text(sidecar, json.dumps(record, indent=2) + "\n")
-    if not write_field(field, flow, itk_geometry(reference, shape), itk_geometry(image, shape)):
-        field.unlink(missing_ok=True)  # remove the one of an earlier registration
+    nodes = node_geometry(itk_geometry(reference), field.step)
+    if not write_field(itk_path, field.flow, nodes, itk_geometry(image), step=field.step):
+        itk_path.unlink(missing_ok=True)  # remove the one of an earlier registration

@@ -15,6 +15,7 @@ from regstudio.data.geometry import Geometry
 from regstudio.data.picture import Picture
 from regstudio.data.writing import write_image, write_label
 from regstudio.transforms.apply import move_points
+from regstudio.transforms.file_field import FileField
 from regstudio.transforms.result_files import save_registration
 from tests.known_flows import registered_by
 from tests.transforms.test_itk_field import OTHER, ROTATED, flow_of, smooth, write_2d
@@ -121,7 +122,8 @@ def test_points_that_nothing_leads_to_are_told(tmp_path: Path) -> None:
     """Rows above 20 go up by 5 and those below go down by 5: the ten in between are torn apart."""
     flow = np.zeros((2, 40, 36))
     flow[0] = np.where(np.arange(40) < 20, -5, 5)[:, None]
-    places, left = move_points(flow, np.array([[10.0, 5.0], [20.0, 5.0]]), inverse=True)
+    field = FileField(flow=flow, size=(40, 36), image_size=(40, 36))
+    places, left = move_points(field, np.array([[10.0, 5.0], [20.0, 5.0]]), inverse=True)
     np.testing.assert_allclose(places[0], (15, 5))
     assert left[0] == 0
     assert left[1] > 1

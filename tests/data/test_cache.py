@@ -16,7 +16,7 @@ from regstudio.data.formats import read_image
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.writing import write_image, write_label
 from regstudio.errors import DataError
-from tests.pictures import HEIGHT, WIDTH, ids, ramp
+from tests.pictures import HEIGHT, WIDTH, ids, ramp, stretched
 
 ENTRY_BYTES = HEIGHT * WIDTH + 148  # pixels, header of .npy, checksum
 EXTENSIONS = (".png", ".tif", ".npy", ".npz", ".nii.gz", ".mha")
@@ -119,7 +119,7 @@ def test_a_renamed_file_is_a_hit(tmp_path: Path, folder: Path, reads: list[str])
 def test_other_options_of_reading_are_other_entries(tmp_path: Path, folder: Path) -> None:
     np.savez(tmp_path / "a.npz", img=ids(), label=ids() + 1)
     cache = on_disk(folder).cache
-    assert ImageLoader(size=(64, 32), cache=cache)(tmp_path / "a.npz").shape == (1, 64, 32)
+    assert ImageLoader(grid=stretched((64, 32)), cache=cache)(tmp_path / "a.npz").shape == (1, 64, 32)
     assert ImageLoader(cache=cache)(tmp_path / "a.npz").shape == (1, HEIGHT, WIDTH)
     np.testing.assert_array_equal(LabelLoader(cache=cache)(tmp_path / "a.npz")[0], ids() + 1)
     np.testing.assert_array_equal(LabelLoader(key="img", cache=cache)(tmp_path / "a.npz")[0], ids())

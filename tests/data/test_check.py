@@ -8,6 +8,7 @@ from PIL import Image
 from regstudio.data.check import ReadOptions, check
 from regstudio.data.check_report import CheckReport
 from regstudio.data.geometry import TURNS
+from regstudio.data.working_grid import GridRule
 from regstudio.data.writing import write_image, write_label
 from tests.data.writers import by_nibabel, in_the_world, written
 from tests.pictures import BYTES, HEIGHT, ids, index, ramp, save_palette
@@ -124,26 +125,31 @@ def test_an_unreadable_atlas_stops_the_training(root: Path, name: str) -> None:
     assert report.to_text().startswith(f"{root}: Cannot train before the errors below are mended.\n")
 
 
-def test_sizes_unlike_the_atlas_are_errors_unless_resized(root: Path) -> None:
+def test_what_is_done_with_sizes_unlike_the_atlas_is_said(root: Path) -> None:
     write_image(root / "moving" / "t1.png", ramp(56, 40))
     write_image(root / "validation_moving" / "v1.png", ramp(48, 64))
     write_label(root / "validation_moving_seg" / "v1_seg.npy", ids(48, 64))
     report = check(index(root))
-    assert not report.can_train
-    remedy = "Resize it, or let --resize_to_atlas do so."
-    assert messages(report, "error") == [
-        f"moving/t1.png: is 56 x 40 pixels, unlike the atlas with 40 x 56. {remedy}",
-        f"validation_moving/v1.png: is 48 x 64 pixels, unlike the atlas with 40 x 56. {remedy}",
+    assert (report.can_train, names(report)) == (True, FULL)
+    remedy = "Results have the fixed image's full size; --working_size and --fit change the grid."
+    what = "differs from the atlas in size or shape: it is brought onto the grid of 40 x 56 pixels,"
+    assert messages(report, "note") == [
+        f"moving/t1.png: {what} whole, with 0 around it. {remedy}",
+        f"validation_moving/v1.png: {what} whole, with 0 around it. {remedy}",
     ]
     assert report.sets["training"].sizes == {"40 x 56": 3, "56 x 40": 1}
-    resized = check(index(root), ReadOptions(resize_to_atlas=True))
-    assert resized.index.problems == ()
-    assert names(resized) == FULL
+    stretched = check(index(root), ReadOptions(rule=GridRule(working_size="48", fit="stretch")))
+    on_grid = what.replace("40 x 56", "34 x 48")
+    assert messages(stretched, "note") == [
+        f"fixed/atlas.png: is registered on a grid of 34 x 48 pixels. {remedy}",
+        f"moving/t1.png: {on_grid} filling it. {remedy}",
+        f"validation_moving/v1.png: {on_grid} filling it. {remedy}",
+    ]
 
 
 def test_pictures_that_are_too_small_are_errors(root: Path) -> None:
     write_image(root / "moving" / "t1.png", ramp(31, 56))
-    for reading in (ReadOptions(), ReadOptions(resize_to_atlas=True)):
+    for reading in (ReadOptions(), ReadOptions(rule=GridRule(fit="stretch"))):
         assert messages(check(index(root), reading), "error") == [
             "moving/t1.png: is 31 x 56 pixels, and less than 32 is too few. "
             "Save it in a higher resolution, or remove it."
@@ -156,10 +162,9 @@ def test_a_label_of_another_size_than_its_image_is_reported(root: Path) -> None:
         "validation_moving_seg/v1_seg.npy: is 56 x 40 pixels, unlike its image with 40 x 56. "
         "Export it again from the image."
     ]
-    assert messages(check(index(root)), "error") == expected
-    resized = check(index(root), ReadOptions(resize_to_atlas=True))
-    assert (resized.can_train, messages(resized, "warning")) == (True, expected)
-    assert names(resized) == (FULL[0], ["v2"])
+    report = check(index(root))
+    assert (report.can_train, messages(report, "warning")) == (True, expected)
+    assert names(report) == (FULL[0], ["v2"])
 
 
 def test_label_ids_on_one_side_only_are_warnings(root: Path) -> None:
@@ -282,12 +287,12 @@ def test_a_problem_of_many_files_is_reported_once(root: Path) -> None:
 
 def test_many_kinds_of_problem_and_sizes_are_shortened(root: Path) -> None:
     for number in range(30):
-        write_image(root / "moving" / f"odd{number}.npy", ramp(50 + number, 60))
+        write_image(root / "moving" / f"odd{number}.npy", ramp(50 + number, 31))
     text = check(index(root)).to_text()
-    assert "  moving/odd19.npy: is 69 x 60 pixels, unlike the atlas with 40 x 56." in text
+    assert "  moving/odd19.npy: is 69 x 31 pixels, and less than 32 is too few." in text
     assert "odd20.npy" not in text
     assert text.endswith("  and 10 more kinds of problem\n")
-    assert "40 x 56 (4), 50 x 60 (1), 51 x 60 (1) and 28 more" in text
+    assert "40 x 56 (4), 50 x 31 (1), 51 x 31 (1) and 28 more" in text
 
 
 def test_without_an_atlas_the_rest_is_checked(root: Path) -> None:

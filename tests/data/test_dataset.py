@@ -12,7 +12,7 @@ from regstudio.data.layout import Case
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.writing import write_image, write_label
 from regstudio.errors import DataError
-from tests.pictures import HEIGHT, WIDTH, ids, index, ramp, with_labels
+from tests.pictures import HEIGHT, WIDTH, ids, index, ramp, stretched, with_labels
 
 SHAPE = (1, HEIGHT, WIDTH)
 
@@ -122,9 +122,9 @@ def test_another_size_is_refused_and_the_file_named(root: Path, cases: tuple[Cas
             list(RegistrationDataset(cases, atlas=atlas, mode=mode))
         assert str(caught.value) == (
             f"{cases[1].image}: its size is 56 x 40 pixels, but that of {reference} is 40 x 56. "
-            "Resize it, or let --resize_to_atlas do so."
+            "Resize it, or give the loaders a grid."
         )
-    resized = RegistrationDataset(cases, atlas=atlas, image_loader=ImageLoader(size=(HEIGHT, WIDTH)))
+    resized = RegistrationDataset(cases, atlas=atlas, image_loader=ImageLoader(grid=stretched((HEIGHT, WIDTH))))
     assert {item["moving_image"].shape for item in resized} == {SHAPE}
 
 

@@ -10,7 +10,7 @@ from regstudio.data.cache import Cache
 from regstudio.data.loaders import DataWarning, ImageLoader, LabelLoader, normalised, rescale
 from regstudio.data.writing import write_image, write_label
 from regstudio.errors import DataError
-from tests.pictures import HEIGHT, WIDTH, ids, ramp
+from tests.pictures import HEIGHT, WIDTH, ids, ramp, stretched
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32, np.float64, ">i2"])
@@ -85,7 +85,16 @@ def test_keys_and_slices_select_the_array(tmp_path: Path) -> None:
     np.testing.assert_array_equal(label[0], ids() + 1)
 
 
-@pytest.mark.parametrize("size", [(80, 112), (64, 48), (20, 28), (40, 32)])
+@pytest.mark.parametrize("size", [(20, 28), (40, 32), (16, 56)])
+def test_reduced_pixels_are_means_over_their_areas(tmp_path: Path, size: tuple[int, int]) -> None:
+    write_image(tmp_path / "a.npy", ramp())
+    fine = ramp().astype(np.float32).repeat(size[0], axis=0).repeat(size[1], axis=1)
+    means = fine.reshape(size[0], HEIGHT, size[1], WIDTH).mean(axis=(1, 3))
+    image = ImageLoader(grid=stretched(size))(tmp_path / "a.npy")[0]
+    np.testing.assert_allclose(image, rescale(means), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(80, 112), (64, 90), (40, 90)])
 def test_resampling_keeps_the_edges_of_the_picture(tmp_path: Path, size: tuple[int, int]) -> None:
     """Against ITK's resampling onto a grid with the same outer edges."""
     write_image(tmp_path / "a.npy", ramp())
@@ -100,7 +109,7 @@ def test_resampling_keeps_the_edges_of_the_picture(tmp_path: Path, size: tuple[i
 
     expected = resampled(ramp(), sitk.sitkLinear)
     inside = (slice(1, -1), slice(1, -1))  # beyond the centres of the outer pixels, ITK's linear is another one
-    image = ImageLoader(size=size)(tmp_path / "a.npy")[0]
+    image = ImageLoader(grid=stretched(size))(tmp_path / "a.npy")[0]
     assert image.shape == size
     rows, columns = ((np.arange(n) + 0.5) * step - 0.5 for n, step in zip(size, steps, strict=True))
     grid = np.meshgrid(rows, columns, indexing="ij")
@@ -109,7 +118,7 @@ def test_resampling_keeps_the_edges_of_the_picture(tmp_path: Path, size: tuple[i
     np.testing.assert_allclose(image, (by_scipy - lowest) / (highest - lowest), atol=1e-5)
     np.testing.assert_allclose(image[inside], ((expected - lowest) / (highest - lowest))[inside], atol=1e-5)
     assert (image.min(), image.max()) == (0, 1)
-    label = LabelLoader(size=size)(tmp_path / "b.npy")[0]
+    label = LabelLoader(grid=stretched(size))(tmp_path / "b.npy")[0]
     # Where a new centre lies exactly between two old ones, either neighbour is the nearest.
     between = np.isin(np.mod(grid[0], 1).round(6), 0.5) | np.isin(np.mod(grid[1], 1).round(6), 0.5)
     wrong = label != resampled(ids().astype(np.uint8), sitk.sitkNearestNeighbor)
@@ -119,7 +128,7 @@ def test_resampling_keeps_the_edges_of_the_picture(tmp_path: Path, size: tuple[i
 
 def test_pictures_of_the_wanted_size_are_not_resampled(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", ramp())
-    same = ImageLoader(size=(HEIGHT, WIDTH))(tmp_path / "a.png")
+    same = ImageLoader(grid=stretched((HEIGHT, WIDTH)))(tmp_path / "a.png")
     np.testing.assert_array_equal(same, ImageLoader()(tmp_path / "a.png"))
 
 
@@ -142,7 +151,9 @@ def test_a_cached_file_is_read_once_and_gives_the_same(tmp_path: Path, reads: li
 def test_loaders_with_other_options_do_not_share_cache_entries(tmp_path: Path, reads: list[str]) -> None:
     np.savez(tmp_path / "a.npz", img=ids(), label=ids() + 1)
     cache = Cache(1)
-    shapes = [ImageLoader(size=size, cache=cache)(tmp_path / "a.npz").shape for size in (None, (64, 32), None)]
+    shapes = [
+        ImageLoader(grid=stretched(size), cache=cache)(tmp_path / "a.npz").shape for size in (None, (64, 32), None)
+    ]
     assert shapes == [(1, HEIGHT, WIDTH), (1, 64, 32), (1, HEIGHT, WIDTH)]
     np.testing.assert_array_equal(LabelLoader(cache=cache)(tmp_path / "a.npz")[0], ids() + 1)
     assert len(reads) == 3

@@ -9,6 +9,7 @@ from regstudio.data.check import check
 from regstudio.data.dataset import RegistrationDataset
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.pairs import PairReader
+from regstudio.data.working_grid import GridRule
 from regstudio.data.writing import write_image, write_label
 from regstudio.errors import DataError
 from tests.pictures import ids, index, ramp
@@ -84,7 +85,8 @@ def test_a_moving_image_is_resampled_to_its_own_fixed_image(pairs: Path) -> None
     (pairs / "moving_seg" / "p2_seg.png").unlink()
     case, reference = index(pairs).train[1], index(pairs).reference
     assert reference is not None
-    resizing = PairReader(fixed=reference, image_loader=ImageLoader(size=(40, 56)), label_loader=LabelLoader())
+    rule = GridRule(working_size="own", fit="stretch")
+    resizing = PairReader(fixed=reference, image_loader=ImageLoader(), label_loader=LabelLoader(), rule=rule)
     assert resizing(case).moving.shape == resizing(case).fixed.shape == (48, 56)
     with pytest.raises(DataError, match=r"96 x 112 pixels, but that of p2\.png is 48 x 56"):
         reader(pairs)(case)
@@ -99,7 +101,7 @@ def test_check_opens_the_fixed_images_and_compares_each_pair(pairs: Path) -> Non
     said = [str(problem).removeprefix(f"{pairs}/") for problem in report.index.problems]
     assert "fixed/p1.png: every pixel has the same value. Export it again." in said
     assert "moving/p1.png: its fixed image cannot be used. Mend that one." in said
-    assert any("moving/p3.png: is 48 x 56 pixels, unlike its fixed image with 40 x 56" in line for line in said)
+    assert any("moving/p3.png: differs from its fixed image in size or shape" in line for line in said)
 
 
 def test_items_to_train_on_have_their_own_fixed_image(pairs: Path) -> None:

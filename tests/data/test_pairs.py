@@ -12,6 +12,7 @@ from regstudio.data.pairs import PairReader
 from regstudio.data.writing import write_image, write_label
 from regstudio.errors import DataError
 from tests.known_flows import shifted
+from tests.pictures import stretched
 
 
 def nifti(path: Path, array: np.ndarray, spacing: tuple[float, float]) -> Path:
@@ -22,8 +23,8 @@ def nifti(path: Path, array: np.ndarray, spacing: tuple[float, float]) -> Path:
 def reader(atlas: Case, size: tuple[int, int] | None = None) -> PairReader:
     return PairReader(
         fixed=atlas,
-        image_loader=ImageLoader(size=size),
-        label_loader=LabelLoader(size=size, dtype=np.float32),
+        image_loader=ImageLoader(grid=stretched(size)),
+        label_loader=LabelLoader(grid=stretched(size), dtype=np.float32),
         with_points=True,
     )
 

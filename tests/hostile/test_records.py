@@ -89,7 +89,7 @@ def test_a_flow_s_record_is_read(tmp_path: Path) -> None:
     saved = load_flow(write_flow(tmp_path, FLOW)[0])
     assert saved.geometry is not None
     assert saved.geometry.spacing == (2.0, 1.5)
-    assert (saved.image_size, saved.axes, saved.on_turn.reverse_columns) == ((40, 36), "itk", True)
+    assert (saved.field.image_size, saved.axes, saved.on_turn.reverse_columns) == ((40, 36), "itk", True)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from regstudio.registering.batch import doubtful, find_moving, register_files
 from regstudio.registering.pipeline import FileResult
 from regstudio.registering.two_images import register
 from tests.known_flows import constant_flow, shifted
+from tests.pictures import stretched
 
 FLOW_FILES = ("flow.npy", "flow.json", "displacement.nii.gz")
 
@@ -143,7 +144,10 @@ def test_loaders_with_a_size_take_images_and_labels_of_any_size(
     write_image(folder / "fixed.png", image)
     write_label(folder / "fixed_seg.png", label)
     cases, _ = find_moving(folder / "big.npy", folder / "big_seg.png")
-    loaders = {"image_loader": ImageLoader(size=image.shape), "label_loader": LabelLoader(size=image.shape)}
+    loaders = {
+        "image_loader": ImageLoader(grid=stretched(image.shape)),
+        "label_loader": LabelLoader(grid=stretched(image.shape)),
+    }
     (result,) = register_files(identity, reader(fixed_case(folder), **loaders), cases, folder / "out")
     np.testing.assert_allclose(read_image(folder / "out" / "big_warped.npy").array, 100 * image, atol=1e-4)
     np.testing.assert_array_equal(read_label(folder / "out" / "big_warped_seg.png").array, label)

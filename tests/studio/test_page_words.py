@@ -41,10 +41,6 @@ def test_no_flag_of_a_training_is_left(name: str) -> None:
     ("error", "words"),
     [
         (
-            FileError(UPLOAD, "is 3 x 4", "Resize it, or let --resize_to_atlas do so."),
-            "my scan.png: is 3 x 4. Tick “Res",
-        ),
-        (
             FileError(UPLOAD, "has 3 axes", "Take --slice_axis and --slice_index."),
             "Drop in a file that holds one slice.",
         ),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regstudio.config import TrainConfig
+from regstudio.config import TrainConfig, build_config
 from regstudio.data.writing import write_image
 from regstudio.errors import ConfigError, DataError, RunError
 from regstudio.runs.run import Run
@@ -100,20 +100,21 @@ def test_own_images_are_registered_to_the_atlas_if_there_is_no_other(viewer: Vie
         viewer.own_images(viewer.config("first"), {})
 
 
-def test_own_images_of_another_size_are_resampled_only_if_asked(viewer: Viewer, tmp_path: Path) -> None:
+def test_own_images_of_another_size_are_padded_or_stretched_onto_the_grid(viewer: Viewer, tmp_path: Path) -> None:
     moving = tmp_path / "own.png"
     write_image(moving, np.random.default_rng(0).random((60, 64)))
     config, networks = viewer.config("first"), [viewer.network("first")]
-    with pytest.raises(DataError, match="its size is 60 x 64 pixels"):
-        viewer.view(viewer.own_images(config, {"moving": moving}), networks)
-    view = viewer.view(viewer.own_images(config, {"moving": moving}, resize=True), networks)
-    assert view.payload()["height"] == 48
+    for resize, border in ((False, 0), (True, 1)):
+        view = viewer.view(viewer.own_images(config, {"moving": moving}, resize=resize), networks)
+        assert view.payload()["height"] == 48
+        assert view.registrations[0][1].pair.moving[0].any() == border
 
 
 def test_an_image_too_large_to_wait_for_is_refused(viewer: Viewer, tmp_path: Path) -> None:
     large = tmp_path / "large.png"
     write_image(large, np.arange(2049**2, dtype=np.uint8).reshape(2049, 2049))
-    pair = viewer.own_images(viewer.config("first"), {"moving": large, "fixed": large})
+    own_size = build_config({"working_size": "own"}, viewer.config("first"))
+    pair = viewer.own_images(own_size, {"moving": large, "fixed": large})
     with pytest.raises(DataError, match="too many to register"):
         viewer.view(pair, [viewer.network("first")])
 

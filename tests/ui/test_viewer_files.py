@@ -59,9 +59,9 @@ def test_own_images_are_registered_on_the_spot(opened: Any, demo: Path, tmp_path
 def test_own_images_that_cannot_be_registered_are_named_as_they_are(opened: Any, tmp_path: Path) -> None:
     unfold(opened)
     clear(opened)
-    write_image(tmp_path / "too large.png", np.arange(60 * 64).reshape(60, 64) % 251)
+    write_image(tmp_path / "too small.png", np.arange(30 * 64).reshape(30, 64) % 251)
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    for name, words in (("too large.png", "Tick “Resample to the fixed image's size”"), ("broken.png", "broken.png: ")):
+    for name, words in (("too small.png", "less than 32 is too few"), ("broken.png", "broken.png: ")):
         opened.set_input_files("#viewer-moving input[type=file]", tmp_path / name)
         opened.locator("#viewer-moving").get_by_text(".png").first.wait_for()
         opened.click("#viewer-register")

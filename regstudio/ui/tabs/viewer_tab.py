@@ -99,6 +99,6 @@ def _own_inputs(read_only: bool) -> tuple[gr.Textbox, list[gr.File], gr.Checkbox
             for name in OWN
         ]
     with gr.Row(visible=visible):
-        resize = gr.Checkbox(False, label="Resample to the fixed image's size", elem_id="viewer-resize")
+        resize = gr.Checkbox(False, label="Stretch it to the fixed image's shape", elem_id="viewer-resize")
         register = gr.Button("Register", variant="primary", elem_id="viewer-register")
     return path, files, resize, register
