@@ -36,11 +36,11 @@ def grey_image(array: Array, rule: str, dtype: np.dtype[Any]) -> Array:
     `dtype` is that of the file, whose largest whole number is white; floats are white at 1. Grey pictures are as they
     are, and have no stains. Raises ValueError for a channel that is not there.
     """
-    if rule.startswith("channel:"):
-        number, channels = int(rule.removeprefix("channel:")), array.shape[2] if array.ndim == 3 else 1
-        if number >= channels:
-            raise ValueError(f"has {channels} {'channel' if channels == 1 else 'channels'}, and no channel {number}")
-        return array if array.ndim == 2 else np.ascontiguousarray(array[..., number])
+    if rule.startswith("channel:") and array.ndim == 3:
+        number = int(rule.removeprefix("channel:"))
+        if number >= array.shape[2]:
+            raise ValueError(f"has {array.shape[2]} channels, counted from 0, and no channel {number}")
+        return np.ascontiguousarray(array[..., number])
     if rule == "luminance" or array.ndim == 2 or array.shape[-1] == 2:
         return brightness(array)
     light = array[..., :3] / (np.iinfo(dtype).max if dtype.kind in "ui" else 1.0)
