@@ -112,7 +112,7 @@ def read_image(
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = int(np.count_nonzero(~np.isfinite(array)))
             raise FileError(path, f"holds NaN or infinity in {bad} pixels", "Replace them, for instance by 0.")
-        picture = Picture(array=array, path=path, geometry=geometry, header=plane.header)
+        picture = Picture(array=array, path=path, geometry=geometry, header=plane.header, tags=plane.tags)
         return picture if colour else replace(picture, array=picture.grey)
 
 
@@ -141,7 +141,7 @@ def read_label(
                     "Save it with a palette, or with one channel that holds the ids 0, 1, 2, ...",
                 )
             array = np.ascontiguousarray(array[..., 0])
-        return Picture(array=as_ids(path, array), path=path, geometry=geometry, header=plane.header)
+        return Picture(array=as_ids(path, array), path=path, geometry=geometry, header=plane.header, tags=plane.tags)
 
 
 def geometry_of(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from regstudio.data.codecs.decoded_file import RasterTags
 from regstudio.data.colour import brightness
 from regstudio.data.geometry import Facing, Geometry, Turn, turn_to
 
@@ -17,13 +18,14 @@ class Picture:
 
     Channels are grey and opacity, or red, green, blue and perhaps opacity. `geometry` is None where the format knows
     none. `header` lets a writer of the same format keep the rest of the header. `turn` says how the array was turned
-    since it was read.
+    since it was read. `tags` are those of a TIFF or JPEG.
     """
 
     array: npt.NDArray[Any]
     path: Path
     geometry: Geometry | None = None
     header: Any = None
+    tags: RasterTags | None = None
     turn: Turn = Turn()  # noqa: RUF009  frozen
 
     @property

@@ -12,6 +12,7 @@ in _points (`validation_moving_points/` for `validation_moving/`). Row i in both
 
 import csv
 import math
+import os
 import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,7 +57,8 @@ class Landmarks:
 
 def find_landmarks(image: Path) -> Path | None:
     """Return the landmark file of an image, or None if there is none."""
-    sibling = image.parent.with_name(image.parent.name + POINTS_SUFFIX)
+    parent = Path(os.path.abspath(image.parent))  # noqa: PTH100  "." has no name, and links are not to be followed
+    sibling = parent.parent / f"{parent.name}{POINTS_SUFFIX}"
     names = dict.fromkeys(unicodedata.normalize(form, stem(image)) for form in ("NFC", "NFD"))
     found = (
         path

@@ -108,7 +108,8 @@ def _write(
         array = array.swapaxes(0, 1) if x_first else array
         affine = geometry.affine if x_first else geometry.affine[:, [1, 0, 2, 3]]
     header = None if like is None else like.header
-    content = DecodedFile(array=array, colour=colour, palette=palette, affine=affine, header=header)
+    tags = None if like is None or like.tags is None else like.tags.resized(like.size, array.shape[:2])
+    content = DecodedFile(array=array, colour=colour, palette=palette, affine=affine, header=header, tags=tags)
     with atomic_path(path) as temporary:
         encode(temporary, key, content)
 

@@ -66,9 +66,11 @@ class ItkGeometry:
 
 
 def itk_geometry(picture: Picture) -> ItkGeometry:
-    """Return the geometry of a picture."""
+    """Return the geometry of a picture: without one of its own, the resolution of a TIFF or JPEG is ITK's spacing."""
     geometry = picture.geometry
-    matrix = _NO_GEOMETRY if geometry is None else LPS_TO_RAS @ geometry.affine  # its own inverse
+    matrix = LPS_TO_RAS @ geometry.affine if geometry is not None else _NO_GEOMETRY  # LPS_TO_RAS is its own inverse
+    if geometry is None and picture.tags is not None and picture.tags.spacing is not None:
+        matrix = matrix @ np.diag([*picture.tags.spacing, 1, 1])
     return ItkGeometry(
         path=picture.path,
         matrix=matrix,

@@ -111,8 +111,11 @@ def _all_or_none(targets: Sequence[Path]) -> Iterator[None]:
 
 def with_geometry_of(picture: Picture, fixed: Picture) -> Picture:
     """Return `picture` with the fixed image's grid and geometry, as a template for the header of a result."""
+    size = np.broadcast_to(picture.array.dtype.type(0), fixed.size)
+    if fixed.tags is not None and fixed.tags.resolution is not None:
+        picture = replace(picture, tags=fixed.tags.with_profile_of(picture.tags))
     if fixed.geometry is None:
-        return picture
+        return replace(picture, array=size)
     header = picture.header
     if extension(picture.path) in NIFTI and header is not None:
         header = header.copy()
@@ -125,7 +128,6 @@ def with_geometry_of(picture: Picture, fixed: Picture) -> Picture:
         if len(header.get_data_shape()) == 2 and not itk_geometry(fixed).in_xy_plane:
             header.set_data_shape((*header.get_data_shape(), 1))  # a 2-D header cannot express this geometry in ITK
     geometry = replace(fixed.geometry, axes=(0, 1) if _as_0_1_read_it(picture) else (1, 0))
-    size = np.broadcast_to(picture.array.dtype.type(0), fixed.size)
     return replace(picture, array=size, geometry=geometry, header=header)
 
 

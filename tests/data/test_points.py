@@ -6,7 +6,7 @@ import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
 
 from regstudio.data.formats import read_image
 from regstudio.data.listing import FolderListing
-from regstudio.data.points import check_pair, check_within, find_landmarks, read_landmarks
+from regstudio.data.points import check_pair, check_within, corresponding, find_landmarks, read_landmarks
 from regstudio.errors import DataError
 
 
@@ -154,3 +154,23 @@ def test_landmark_files_are_no_pictures_and_no_problem(tmp_path: Path) -> None:
         write(tmp_path / name, "y,x\n")
     listing = FolderListing()
     assert (listing.pictures(tmp_path), listing.problems) == ([], [])
+
+
+def test_landmarks_of_an_image_in_the_working_folder_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "moving").mkdir()
+    monkeypatch.chdir(tmp_path / "moving")
+    assert find_landmarks(Path("a.png")) is None
+    (tmp_path / "moving_points").mkdir()
+    (tmp_path / "moving_points" / "a_points.csv").touch()
+    assert find_landmarks(Path("a.png")) == tmp_path / "moving_points" / "a_points.csv"
+
+
+def test_numbered_landmarks_belong_together_where_one_image_has_more(tmp_path: Path) -> None:
+    for name, rows in (("a", "1,10,11\n2,20,21\n3,30,31\n"), ("b", "3,33,34\n1,13,14\n")):
+        (tmp_path / f"{name}.csv").write_text(f",X,Y\n{rows}")
+    fixed, moving = corresponding(*(read_landmarks(tmp_path / f"{name}.csv") for name in "ab"))
+    np.testing.assert_array_equal(fixed.places, [[11, 10], [31, 30]])
+    np.testing.assert_array_equal(moving.places, [[14, 13], [34, 33]])
+    (tmp_path / "c.csv").write_text("x,y\n1,2\n")
+    with pytest.raises(DataError, match="holds 1 landmarks, but"):
+        corresponding(*(read_landmarks(tmp_path / f"{name}.csv") for name in "ac"))

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
+import tifffile
+from PIL import ImageCms
 
 from regstudio.data.formats import read_image
 from regstudio.data.pairs import Pair, Pictures
@@ -67,6 +69,41 @@ def test_simpleitk_makes_the_same_of_the_originals(
     assert 0.02 < outside.mean() < 0.6
     assert (np.abs(ours.array.astype(int) - theirs) <= 1).mean() > 0.999
     assert np.allclose(read_image(tmp_path / "out" / "a_warped.mha").spacing, (1.5, 1.0))
+
+
+def test_a_tiff_keeps_its_tags_and_itk_reads_its_resolution_as_spacing(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    values = np.random.default_rng(0)
+    for name, size, resolution in (("fixed", FIXED, (100, 50)), ("moving", MOVING, (25, 80))):
+        tifffile.imwrite(
+            tmp_path / f"{name}.tif",
+            values.integers(0, 255, (*size, 3)).astype(np.uint8),
+            photometric="rgb",
+            resolution=resolution,
+            resolutionunit="CENTIMETER",
+            iccprofile=profile if name == "moving" else None,
+        )
+    fixed, moving = (read_image(tmp_path / f"{name}.tif", colour=True) for name in ("fixed", "moving"))
+    blank = np.zeros((45, 65), np.float32)
+    pair = Pair(id="x", fixed=blank, moving=blank, pictures=Pictures(fixed=fixed, moving=moving))
+    registration = Registration(pair=pair, transform=Transform(flow=smooth((45, 65), 4.0), seconds=0.0))
+    save_registration(registration, tmp_path / "out", "a")
+    with tifffile.TiffFile(tmp_path / "out" / "a_warped.tif") as written:
+        tags = written.pages[0].tags
+        assert tags.valueof(34675) == profile
+        assert tags.valueof(296) == 3
+        assert [tags.valueof(tag)[0] / tags.valueof(tag)[1] for tag in (282, 283)] == [100, 50]
+        ours = written.asarray()
+    originals = [sitk.ReadImage(tmp_path / f"{name}.tif") for name in ("fixed", "moving")]
+    field = sitk.ReadImage(tmp_path / "out" / "a_displacement.nii.gz", sitk.sitkVectorFloat64)
+    np.testing.assert_allclose(originals[0].GetSpacing(), (0.1, 0.2))
+    theirs = sitk.Resample(originals[1], originals[0], sitk.DisplacementFieldTransform(field), sitk.sitkLinear)
+    differences = np.abs(sitk.GetArrayFromImage(theirs).astype(int) - ours)
+    assert (differences <= 1).mean() > 0.999
+    save_registration(registration, tmp_path / "out", "b", output_size="working")
+    small = read_image(tmp_path / "out" / "b_warped.tif")
+    assert small.tags is not None
+    assert small.tags.resolution == (25, 50)
 
 
 def test_the_flow_between_files_follows_from_where_they_lie(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ before it decodes, and never unpickles. It may raise anything on a damaged file;
 Arrays are in the order of SimpleITK's GetArrayFromImage, [(z,) y, x], whatever order the format's library has.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,52 @@ import numpy.typing as npt
 from regstudio.data.problems import FileError
 
 MAX_PIXELS = 80_000_000  # of one picture; Pillow itself starts to warn at 89 million
+MIN_RESOLUTION, MAX_RESOLUTION, MAX_PROFILE_BYTES = 1e-6, 1e9, 2**22
 MAX_BYTES = 2**30  # of one decoded file, which may be a volume of which one slice is read
+
+
+@dataclass(frozen=True, kw_only=True)
+class RasterTags:
+    """What a TIFF or JPEG says beside its pixels: `resolution`, pixels a `unit` down and across, and colour profile.
+
+    The unit is TIFF's: 1 is none, 2 an inch, 3 a centimetre.
+    """
+
+    resolution: tuple[float, float] | None = None
+    unit: int = 1
+    profile: bytes | None = None
+
+    @property
+    def spacing(self) -> tuple[float, float] | None:
+        """The distance of rows and columns in mm that ITK takes from the resolution: that of print, often."""
+        length = {2: 25.4, 3: 10.0}.get(self.unit)
+        return (
+            None
+            if length is None or self.resolution is None
+            else (length / self.resolution[0], length / self.resolution[1])
+        )
+
+    def with_profile_of(self, other: "RasterTags | None") -> "RasterTags":
+        """Return these tags with the profile of others."""
+        return replace(self, profile=None if other is None else other.profile)
+
+    def resized(self, before: tuple[int, int], after: tuple[int, int]) -> "RasterTags":
+        """Return the tags of the same picture with other numbers of rows and columns."""
+        if self.resolution is None or before == after:
+            return self
+        down, across = (has * b / a for has, b, a in zip(self.resolution, after, before, strict=True))
+        return replace(self, resolution=(down, across))
+
+
+def raster_tags(across: Any, down: Any, unit: Any, profile: Any) -> RasterTags | None:
+    """Return what a file says of its resolution and profile; None where that is nothing, or cannot be."""
+    numbers = [float(n) for n in (down, across) if isinstance(n, int | float) and MIN_RESOLUTION < n < MAX_RESOLUTION]
+    known = len(numbers) == 2 and unit in (1, 2, 3)
+    if not (isinstance(profile, bytes) and 0 < len(profile) <= MAX_PROFILE_BYTES):
+        profile = None
+    if known:
+        return RasterTags(resolution=(numbers[0], numbers[1]), unit=unit, profile=profile)
+    return None if profile is None else RasterTags(profile=profile)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +81,7 @@ class DecodedFile:
     affine: npt.NDArray[np.float64] | None = None
     placed: bool = True
     dimension: int = 3
+    tags: RasterTags | None = None
     header: Any = None  # lets the same codec write the rest of the header again
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image
 
 from regstudio.data.codecs import tiff
-from regstudio.data.codecs.decoded_file import DecodedFile, refuse_huge, upright
+from regstudio.data.codecs.decoded_file import DecodedFile, RasterTags, raster_tags, refuse_huge, upright
 from regstudio.data.codecs.itk import read_as, write_deep_colours
 from regstudio.data.problems import FileError
 
@@ -38,13 +38,18 @@ def decode(path: Path, key: str) -> DecodedFile:
             if head[:8] == _PNG and not np.any(picture.array[-1]):
                 _refuse_missing_rows(path, image.size, head)
             turn = _orientation(image)
+            tags = _tags(image, turn)
     except FileError:
         raise
     except Exception:
         _refuse_rare_jpeg(path)
         raise
     return DecodedFile(
-        array=upright(picture.array, turn), colour=picture.colour, palette=picture.palette, header=picture.header
+        array=upright(picture.array, turn),
+        colour=picture.colour,
+        palette=picture.palette,
+        header=picture.header,
+        tags=tags,
     )
 
 
@@ -120,6 +125,14 @@ def _check_png(path: Path) -> None:
                 stream.seek(4, os.SEEK_CUR)
 
 
+def _tags(image: Image.Image, turn: int) -> RasterTags | None:
+    """The colour profile and, of a JPEG, the resolution; ITK looks at that of no PNG or BMP."""
+    across, down = image.info.get("jfif_density", (None, None))
+    unit = {1: 2, 2: 3}.get(image.info.get("jfif_unit", 0), 1)
+    profile = image.info.get("icc_profile") if image.mode in ("L", "RGB", "RGBA") else None
+    return raster_tags(*((down, across) if turn in (5, 6, 7, 8) else (across, down)), unit, profile)
+
+
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
@@ -150,6 +163,7 @@ def encode(path: Path, key: str, content: DecodedFile) -> None:
     image = Image.fromarray(content.array)
     if content.palette is not None and image.mode == "L":
         image.putpalette(content.palette.tobytes())
+    profile = None if content.tags is None else content.tags.profile
     image.save(
-        path, quality=95, compress_level=1
+        path, quality=95, compress_level=1, icc_profile=profile
     )  # of JPEG and PNG; such a PNG is a fifth larger in a fifth of the time

@@ -10,6 +10,7 @@ import lzma
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import accumulate
 from math import ceil, prod
 from pathlib import Path
@@ -21,7 +22,7 @@ import tifffile
 from PIL import Image
 
 from regstudio.data.codecs.bounds import count_pages
-from regstudio.data.codecs.decoded_file import MAX_BYTES, DecodedFile, refuse_huge, upright
+from regstudio.data.codecs.decoded_file import MAX_BYTES, DecodedFile, RasterTags, raster_tags, refuse_huge, upright
 from regstudio.data.codecs.silence import silence_stderr
 from regstudio.data.problems import FileError
 
@@ -29,6 +30,7 @@ Array = npt.NDArray[Any]
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB = 0, 1, 2, 3, 5, 6, 8
 _NONE, _LZW, _DEFLATE, _PACKBITS, _LZMA, _ZSTD = 1, 5, (8, 32946), 32773, 34925, 50000
+_ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT, _PROFILE = 274, 282, 283, 296, 34675
 _LIBTIFF_BYTES = 2**26  # decompressed at once
 _WHOLE_PAGES = (2, 3, 4, 6, 7)  # fax and JPEG, which Pillow decodes by the page
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u", 6: "c"}  # by SampleFormat
@@ -52,8 +54,9 @@ def decode(path: Path, key: str) -> DecodedFile:
         bits = max(first.bitspersample) if isinstance(first.bitspersample, tuple) else first.bitspersample
         refuse_huge(path, (max(images, len(pages)), *first.shape), ceil(bits / 8))
         volume = [_decode_page(path, page, number) for page in pages for number in range(images)]
+        tags = _tags(first)
     if len(volume) == 1:
-        return volume[0]
+        return replace(volume[0], tags=tags)
     first_page = volume[0]
     return DecodedFile(
         array=np.stack([page.array for page in volume]),
@@ -61,6 +64,7 @@ def decode(path: Path, key: str) -> DecodedFile:
         palette=first_page.palette,
         white=first_page.white,
         header=first_page.header,
+        tags=tags,
     )
 
 
@@ -73,7 +77,21 @@ def encode(path: Path, key: str, content: DecodedFile) -> None:
         options["extrasamples"] = ["unassalpha"] if channels in (2, 4) else []
     if content.palette is not None and content.array.dtype == np.uint8:
         options = {"photometric": "palette", "colormap": content.palette.T.astype(np.uint16) * 257}
-    tifffile.imwrite(path, content.array, metadata=None, **options)
+    if content.tags is not None and content.tags.resolution is not None:
+        options |= {"resolution": content.tags.resolution[::-1], "resolutionunit": content.tags.unit}
+    profile = None if content.tags is None else content.tags.profile
+    tifffile.imwrite(path, content.array, metadata=None, iccprofile=profile, **options)
+
+
+def _tags(page: Any) -> RasterTags | None:
+    values = [page.tags.valueof(tag) for tag in (_X_RESOLUTION, _Y_RESOLUTION)]
+    across, down = (
+        value[0] / value[1] if isinstance(value, tuple) and len(value) == 2 and value[1] else None for value in values
+    )
+    if page.tags.valueof(_ORIENTATION, 1) in (5, 6, 7, 8):
+        across, down = down, across
+    unit = page.tags.valueof(_UNIT, 2)
+    return raster_tags(across, down, int(unit) if isinstance(unit, int) else 1, page.tags.valueof(_PROFILE))
 
 
 def _images_of_one_page(file: tifffile.TiffFile) -> int:
@@ -90,7 +108,7 @@ def _decode_page(path: Path, page: Any, number: int) -> DecodedFile:
     if page.imagedepth > 1:
         raise FileError(path, "holds a volume in one page", "Save each slice as a page of its own.")
     array = _samples(path, page, number)
-    array = upright(array, int(page.tags.valueof(274, 1)))
+    array = upright(array, int(page.tags.valueof(_ORIENTATION, 1)))
     if colours == _RGB and samples >= 3:
         return DecodedFile(array=array[..., : 4 if samples == 4 else 3], colour=True)
     if samples == 2 and colours == _BLACK_IS_ZERO:  # grey with opacity
