@@ -4,6 +4,7 @@ import gzip
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
@@ -34,8 +35,8 @@ GREY = (ramp() * 60000).astype(np.uint16)
 BYTES = (ramp() * 250).astype(np.uint8)
 
 
-def layout(root: Path, **names: str) -> Layout:
-    defaults = {
+def layout(root: Path, **names: Any) -> Layout:
+    defaults: dict[str, Any] = {
         "fixed_subdir": "fixed",
         "atlas_name": "atlas.png",
         "fixed_seg_subdir": "fixed_seg",
@@ -49,7 +50,7 @@ def layout(root: Path, **names: str) -> Layout:
     return Layout(data_base_dir=root, **(defaults | names))
 
 
-def index(root: Path, **names: str) -> DataIndex:
+def index(root: Path, **names: Any) -> DataIndex:
     return index_folder(layout(root, **names))
 
 

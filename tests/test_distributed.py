@@ -133,8 +133,8 @@ def test_sharded_validation_gives_the_metrics_of_one_process(
 
     fixed = parts.image_loader(parts.reference.image)[0]
     assert parts.aligned is not None
-    for path, affine in affine_matrices(fixed, [case.image for case in parts.validation], parts.image_loader):
-        parts.aligned[path] = affine.matrix
+    for case, affine in affine_matrices(fixed, parts.validation, lambda case: parts.image_loader(case.image)):
+        parts.aligned[case] = affine.matrix
     measured = [validate_case(parts, case) for case in parts.validation]
     events = run.events()
     last = [event for event in events if isinstance(event, EpochDone)][-1]

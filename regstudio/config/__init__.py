@@ -9,8 +9,10 @@ from regstudio.config.building import (
     read_network,
     settings,
 )
+from regstudio.config.layout_section import LayoutSection
 from regstudio.config.presets import PRESETS, Preset, preset_values
-from regstudio.config.sections import GENERAL, RESUMABLE, LayoutSection, ReadingSection, TrainConfig
+from regstudio.config.section import RESUMABLE
+from regstudio.config.sections import GENERAL, ReadingSection, TrainConfig
 
 __all__ = [
     "GENERAL",

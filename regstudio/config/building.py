@@ -10,7 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
-from regstudio.config.sections import RESUMABLE, TrainConfig
+from regstudio.config.section import RESUMABLE
+from regstudio.config.sections import TrainConfig
 from regstudio.errors import ConfigError
 from regstudio.schema import shortened
 

@@ -1,56 +1,16 @@
 """Every setting, declared once: its default, bounds and help become the flag, the form field and the run's record."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-# Marks the settings that may change when a run is resumed.
-RESUMABLE: dict[str, Any] = {"resumable": True}
+from regstudio.config.layout_section import LayoutSection
+from regstudio.config.section import RESUMABLE, Section
+
 GENERAL = "general"  # as load_model, where no file has that name: the network that RegStudio brings along
-MAX_NUMBER = 2**63
 MIN_WORKING, MAX_WORKING = 32, 4096  # pixels along a side of the working grid
-MAX_LETTERS = 4096  # of a path; Linux takes no longer ones
 MAX_NAME_BYTES = 200  # of a run; file systems take 255, and backups and archives add to them
-
-
-class Section(BaseModel):
-    """Base class of a group of settings, which validates itself."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
-
-    @field_validator("*")
-    @classmethod
-    def _check_size(cls, value: Any) -> Any:
-        if isinstance(value, int | float) and abs(value) >= MAX_NUMBER:
-            raise ValueError(f"must be less than {MAX_NUMBER:.0e}")
-        if isinstance(value, str | Path) and len(str(value)) > MAX_LETTERS:
-            raise ValueError(f"must have less than {MAX_LETTERS} letters")
-        return value
-
-    @field_validator("*")
-    @classmethod
-    def _check_unicode(cls, value: Any) -> Any:
-        if isinstance(value, str | Path) and any("\ud800" <= letter <= "\udfff" for letter in str(value)):
-            raise ValueError("its name is not UTF-8, which the record of a run must be; rename it")
-        return value
-
-
-class LayoutSection(Section):
-    """Where the images and labels lie."""
-
-    data_base_dir: Path = Field(
-        Path("./data/"), description="folder that holds all the folders below", json_schema_extra=RESUMABLE
-    )
-    fixed_subdir: str = Field("fixed", description="folder of the atlas")
-    atlas_name: str = Field("atlas.png", description="file name of the atlas")
-    fixed_seg_subdir: str = Field("fixed_seg", description="folder of the atlas label")
-    atlas_seg_name: str = Field("atlas_seg.png", description="file name of the atlas label")
-    train_moving_subdir: str = Field("moving", description="folder of the images to train on")
-    train_moving_seg_subdir: str = Field("moving_seg", description="folder of their labels, where there are any")
-    valid_moving_subdir: str = Field("validation_moving", description="folder of the images to validate on")
-    valid_moving_seg_subdir: str = Field("validation_moving_seg", description="folder of their labels, NAME_seg.*")
-    file_pattern: str = Field("*", min_length=1, description="only moving images whose name matches this pattern")
 
 
 class ReadingSection(Section):

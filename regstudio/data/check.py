@@ -64,17 +64,16 @@ def check(
     validation label together with its image.
     """
     options = options or ReadOptions()
-    fixed = list({case.fixed.id: case.fixed for case in (*index.train, *index.validation) if case.fixed}.values())
+    fixed = list(dict.fromkeys(case.fixed for case in (*index.train, *index.validation) if case.fixed))
     sets: dict[Role, Sequence[Case]] = {"atlas": [index.atlas] if index.atlas else []}
     sets |= {"fixed": fixed} if fixed else {}
     sets |= {"training": index.train, "validation": index.validation}
     files = iter(progress([(role, case) for role, cases in sets.items() for case in cases]))
     results: dict[Role, list[CheckedCase]] = {role: [] for role in sets}
-    partners: dict[str | None, CheckedCase] = {}
+    partners: dict[Case | None, CheckedCase] = {}
 
     def checked(file: tuple[Role, Case]) -> CheckedCase:
-        own = file[1].fixed
-        return _check_case(file, options, partners.get(own.id if own else None))
+        return _check_case(file, options, partners.get(file[1].fixed))
 
     if index.atlas:  # first, since the others are compared with it
         partners[None] = _check_case(next(files), options, None)
@@ -84,7 +83,7 @@ def check(
             for case in done:
                 results[case.role].append(case)
                 if case.role == "fixed":
-                    partners[case.case.id] = case
+                    partners[case.case] = case
     problems = [problem for cases in results.values() for case in cases for problem in case.problems]
     usable = replace(
         index,

@@ -44,7 +44,7 @@ class RegistrationDataset(Dataset[Item]):
     partner.
 
     With a `label_loader`, every case must have a label; with `partly_labelled`, a missing label is -1 everywhere.
-    `aligned` maps an image to its affine map, and may be filled later. Raises DataError, which names the file, if one
+    `aligned` maps a case to its affine map, and may be filled later. Raises DataError, which names the file, if one
     cannot be used.
 
     >>> dataset = RegistrationDataset(index.train, atlas=index.atlas)
@@ -61,7 +61,7 @@ class RegistrationDataset(Dataset[Item]):
         image_loader: ImageLoader | None = None,
         label_loader: LabelLoader | None = None,
         partly_labelled: bool = False,
-        aligned: Mapping[Path, npt.NDArray[np.float64]] | None = None,
+        aligned: Mapping[Case, npt.NDArray[np.float64]] | None = None,
     ) -> None:
         self._partly_labelled, self._aligned = partly_labelled, aligned
         self.cases, self.mode = tuple(cases), mode
@@ -91,7 +91,7 @@ class RegistrationDataset(Dataset[Item]):
         if self.mode == "atlas":
             pair = _pair(self._fixed(self.cases[index]), self._case(self.cases[index]))
             if self._aligned is not None:
-                pair["affine"] = torch.from_numpy(self._aligned[self.cases[index].image].astype(np.float32))
+                pair["affine"] = torch.from_numpy(self._aligned[self.cases[index]].astype(np.float32))
             return pair
         moving, other = divmod(index, len(self.cases) - 1)
         return _pair(self._case(self.cases[other + (other >= moving)]), self._case(self.cases[moving]))

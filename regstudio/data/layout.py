@@ -6,22 +6,32 @@
       validation_moving/      NAME.ext, to validate on       validation_moving_seg/   NAME_seg.ext (optional)
 
 Where fixed/ holds several images that bear the names of moving ones, there is no atlas: each moving image belongs to
-the fixed image of its name, whose label is fixed_seg/NAME_seg.ext.
+the fixed image of its name, whose label is fixed_seg/NAME_seg.ext. A table, pairs.csv, may say which belong together.
 
-Only names are read here; no file is opened. Image and label may have different formats and the same folder.
+Only names are read here, and that table; no picture is opened. Image and label may have different formats and the same
+folder.
 """
 
 import fnmatch
 import os
 import re
 import unicodedata
-from collections import defaultdict
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from regstudio.data.case_files import Case, find_cases
 from regstudio.data.formats import EXTENSIONS, stem
 from regstudio.data.listing import LABEL_SUFFIX, FolderListing, short_list, split_images_and_labels
+from regstudio.data.pair_table import read_pairs
+from regstudio.data.partners import PairBy, partner_name, with_partners
 from regstudio.data.problems import NOT_UNICODE, Problem, is_unicode
+from regstudio.data.splitting import split_by_subject, subject_of
+
+__all__ = ["Case", "DataIndex", "Layout", "find_cases", "index_folder", "with_partners"]
+
+_Partners = tuple[dict[str, Case], PairBy]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,32 +48,41 @@ class Layout:
     valid_moving_subdir: str
     valid_moving_seg_subdir: str
     file_pattern: str
+    pair_by: Literal["name", "prefix", "csv"] | None = None
+    pairs_file: str = "pairs.csv"
+    validation_share: float = 0.0
+    split_seed: int = 0
 
+    @property
+    def table(self) -> Path | None:
+        """The table of pairs to read; None where there is none, and none is asked for."""
+        path = self.data_base_dir / self.pairs_file
+        return path if self.pair_by == "csv" or (self.pair_by is None and path.is_file()) else None
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """An image and its label, if it has one; `id` is the stem of the image's file name.
-
-    `fixed` is the case that it is registered to, where it has one of its own; else that is the atlas. `points` is its
-    file of landmarks, where that is not the one beside it.
-    """
-
-    id: str
-    image: Path
-    label: Path | None = None
-    fixed: "Case | None" = None
-    points: Path | None = None
+    def wants(self, name: str) -> bool:
+        """Whether the name of a moving image matches the pattern."""
+        pattern = fnmatch.translate(unicodedata.normalize("NFC", self.file_pattern))
+        return re.match(pattern, unicodedata.normalize("NFC", name)) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataIndex:
-    """The cases of a data folder in natural order, and every problem found in it."""
+    """The cases of a data folder in natural order, and every problem found in it; `table` is that of its pairs."""
 
     root: Path
     atlas: Case | None
     train: tuple[Case, ...]
     validation: tuple[Case, ...]
     problems: tuple[Problem, ...]
+    table: Path | None = None
+
+    @property
+    def files(self) -> Iterator[Path]:
+        """Every file that was found, fixed images of pairs included."""
+        sides = dict.fromkeys(case for case in (self.atlas, *self.train, *self.validation) if case)
+        sides |= dict.fromkeys(case.fixed for case in sides if case.fixed)
+        yield from ((self.table,) if self.table else ())
+        yield from (path for case in sides for path in (case.image, case.label, case.points) if path)
 
     @property
     def reference(self) -> Case | None:
@@ -102,6 +121,8 @@ def index_folder(layout: Layout) -> DataIndex:
         listing.add("error", root, "may not be read (permission denied)", "Change its permissions.")
     if listing.problems:
         return DataIndex(root=root, atlas=None, train=(), validation=(), problems=tuple(listing.problems))
+    if layout.table is not None:
+        return _index_table(layout, listing, layout.table)
     train_dir, valid_dir = root / layout.train_moving_subdir, root / layout.valid_moving_subdir
     partners = _find_partners(layout, listing, (train_dir, valid_dir))
     atlas = None if partners else _find_atlas(layout, listing)
@@ -109,41 +130,84 @@ def index_folder(layout: Layout) -> DataIndex:
     if not train:
         _explain_no_images(listing, train_dir, layout)
     validation = find_cases(listing, valid_dir, root / layout.valid_moving_seg_subdir, layout.file_pattern)
-    if listing.pictures(valid_dir) is None:
-        remedy = "Put images (and their labels) there to see how well unseen images are registered."
+    if partners:
+        train, validation = (with_partners(listing, cases, *partners) for cases in (train, validation))
+        if not train:
+            listing.add("error", train_dir, "holds no image of a pair to train on", "Mend what the warnings say.")
+    if layout.validation_share and not validation:
+        train, validation = _set_apart(listing, layout, train, train_dir)
+    elif listing.pictures(valid_dir) is None:
+        remedy = "Put images (and their labels) there, or set some apart with --validation_share 0.2, to see how well "
+        remedy += "unseen images are registered."
         listing.add("note", valid_dir, "there is no such folder, so nothing is validated", remedy)
     elif not validation:
         listing.add("warning", valid_dir, "holds no image to validate on", "Put some there, or remove the folder.")
-    if partners:
-        train, validation = (with_partners(listing, cases, partners) for cases in (train, validation))
     validation = _keep_labelled(listing, validation)
     _add_set_problems(listing, layout, atlas, train, validation)
     return DataIndex(root=root, atlas=atlas, train=train, validation=validation, problems=tuple(listing.problems))
 
 
-def _find_partners(layout: Layout, listing: FolderListing, moving: tuple[Path, ...]) -> dict[str, Case]:
-    """Return the fixed images of a folder of pairs by name; nothing where there is an atlas.
+def _index_table(layout: Layout, listing: FolderListing, table: Path) -> DataIndex:
+    """Index the pairs of a table."""
+    pairs = read_pairs(table, layout.data_base_dir, listing, layout.wants)
+    train, validation = pairs.train, pairs.validation
+    if not train:
+        listing.add("error", table, "holds no pair to train on", "Name a fixed and a moving image in each line.")
+    elif layout.validation_share and not validation:
+        train, validation = _set_apart(listing, layout, train, table)
+    validation = _keep_labelled(listing, validation)
+    return DataIndex(
+        root=layout.data_base_dir,
+        atlas=None,
+        train=train,
+        validation=validation,
+        problems=tuple(listing.problems),
+        table=table,
+    )
+
+
+def _set_apart(
+    listing: FolderListing, layout: Layout, cases: tuple[Case, ...], place: Path
+) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """Split by subject, and say how."""
+    train, validation = split_by_subject(cases, layout.validation_share, layout.split_seed)
+    if cases and not validation:
+        what = f"all images seem to show one subject, {subject_of(cases[0])}, so none can be set apart to validate on"
+        remedy = "Begin each name with a subject's own number, or name the subjects in pairs.csv."
+        listing.add("warning", place, what, remedy)
+    elif cases:
+        counts = [f"{len(side)} images of {len({subject_of(case) for case in side})}" for side in (train, validation)]
+        what = f"{counts[0]} subjects are trained on, and {counts[1]} are set apart to validate on"
+        remedy = "The subject of an image is its name up to its first number; pairs.csv may name others."
+        listing.add("note", place, what, remedy)
+    return train, validation
+
+
+def _find_partners(layout: Layout, listing: FolderListing, moving: tuple[Path, ...]) -> _Partners | None:
+    """Return the fixed images of a folder of pairs by name, and how pairs are found; None where there is an atlas.
 
     A folder is no set of pairs with itself.
     """
     folder = layout.data_base_dir / layout.fixed_subdir
     images, _ = split_images_and_labels(listing.pictures(folder) or [])
     names = {stem(path) for path in images}
-    if len(images) < 2 or folder in moving or (folder / layout.atlas_name).is_file():
-        return {}
-    if names.isdisjoint(stem(path) for moving_folder in moving for path in listing.pictures(moving_folder) or []):
-        return {}
+    asked: PairBy | None = None if layout.pair_by == "csv" else layout.pair_by
+    if folder in moving or not images or (asked is None and (len(images) < 2 or _has_atlas(layout))):
+        return None
+    theirs = [stem(path) for moving_folder in moving for path in listing.pictures(moving_folder) or []]
+    ways: tuple[PairBy, ...] = ("name", "prefix")
+    pair_by = asked or next((way for way in ways if any(partner_name(own, names, way) for own in theirs)), None)
+    if pair_by is None:
+        return None
+    if asked is None and pair_by == "prefix":
+        what = "each moving image belongs to the one here whose name its own begins with"
+        listing.add("note", folder, what, "Say so with --pair_by prefix, or name an atlas with --atlas_name.")
     cases = find_cases(listing, folder, layout.data_base_dir / layout.fixed_seg_subdir, "*")
-    return {case.id: case for case in cases}
+    return {case.id: case for case in cases}, pair_by
 
 
-def with_partners(listing: FolderListing, cases: tuple[Case, ...], partners: dict[str, Case]) -> tuple[Case, ...]:
-    """Return the cases that have a fixed image of their name, with it; the others become problems."""
-    for case in cases:
-        if case.id not in partners:
-            remedy = "Put it into the folder of the fixed images, or remove this one."
-            listing.add("warning", case.image, "has no fixed image of the same name", remedy, left_out=True)
-    return tuple(replace(case, fixed=partners[case.id]) for case in cases if case.id in partners)
+def _has_atlas(layout: Layout) -> bool:
+    return (layout.data_base_dir / layout.fixed_subdir / layout.atlas_name).is_file()
 
 
 def _find_atlas(layout: Layout, listing: FolderListing) -> Case | None:
@@ -183,54 +247,6 @@ def _choose_file(listing: FolderListing, wanted: Path, candidates: list[Path], f
         what = f"is not there, but several others are: {short_list(candidates)}"
         listing.add("error", wanted, what, f"Name one with {flag}.")
     return None
-
-
-def find_cases(listing: FolderListing, folder: Path, label_folder: Path, pattern: str) -> tuple[Case, ...]:
-    """Return the images whose names match `pattern`, each with its label; problems are added to `listing`."""
-    images, stray_labels = split_images_and_labels(listing.pictures(folder) or [])
-    if label_folder != folder:
-        for path in stray_labels:
-            remedy = f"Move it to {label_folder}."
-            listing.add("warning", path, "looks like a label among images", remedy, left_out=True)
-    matches = re.compile(fnmatch.translate(unicodedata.normalize("NFC", pattern))).match
-    matching = [path for path in images if matches(unicodedata.normalize("NFC", path.name))]
-    if len(matching) < len(images):
-        what = f"{len(images) - len(matching)} of {len(images)} images do not match the pattern '{pattern}'"
-        listing.add("note", folder, what, "Change --file_pattern to use them.")
-    labels = _find_labels(listing, label_folder, {stem(path) for path in images}, shared=label_folder == folder)
-    cases: dict[str, Case] = {}
-    for path in matching:
-        name = stem(path)
-        if name in cases:
-            what = f"has the same name as {cases[name].image.name}, which is taken"
-            listing.add("warning", path, what, "Rename it, if it is another picture.", left_out=True)
-        else:
-            cases[name] = Case(id=name, image=path, label=labels.get(name))
-    return tuple(cases.values())
-
-
-def _find_labels(listing: FolderListing, folder: Path, images: set[str], *, shared: bool) -> dict[str, Path]:
-    """Return the label file of each image, by the image's stem; other files become problems."""
-    pictures = listing.pictures(folder)
-    if pictures is not None and not pictures:
-        listing.add("warning", folder, "is empty", "Put the labels there, each named like its image with _seg added.")
-    by_name = defaultdict(list)
-    for path in split_images_and_labels(pictures or [])[1] if shared else pictures or []:
-        name = stem(path)
-        if name.endswith(LABEL_SUFFIX):
-            by_name[name.removesuffix(LABEL_SUFFIX)].append(path)
-        else:
-            remedy = f"Name it like its image with {LABEL_SUFFIX} added, as in NAME{LABEL_SUFFIX}.png for NAME.png."
-            listing.add("warning", path, f"its name does not end in {LABEL_SUFFIX}", remedy, left_out=True)
-    for name, paths in by_name.items():
-        if name not in images:
-            for path in paths:
-                what = "there is no image to this label"
-                listing.add("warning", path, what, "Add it, or remove this.", left_out=True)
-        elif len(paths) > 1:
-            what = f"the image {name} has several labels: {short_list(paths)}"
-            listing.add("warning", paths[0], what, "Keep one of them.", left_out=True)
-    return {name: paths[0] for name, paths in by_name.items() if len(paths) == 1}
 
 
 def _keep_labelled(listing: FolderListing, validation: tuple[Case, ...]) -> tuple[Case, ...]:

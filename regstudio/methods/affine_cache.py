@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from regstudio.schema import Name, Number, SchemaError, Text, parse, read_bytes
 from regstudio.threads import map_in_order
 
 Array = npt.NDArray[Any]
-Load = Callable[[Path], Array]
+Image = TypeVar("Image")
 Search = Callable[[Array, Array], Affine]
 _Row = tuple[Number, Number, Number]
 
@@ -72,18 +72,18 @@ def cached_affine(
 
 
 def affine_matrices(
-    fixed: Array | Callable[[Path], Array],
-    images: Sequence[Path],
-    load: Load,
+    fixed: Array | Callable[[Image], Array],
+    images: Sequence[Image],
+    load: Callable[[Image], Array],
     *,
     cache: Path | None = None,
     workers: int | None = None,
     search: Search | None = None,
-) -> Generator[tuple[Path, Affine | DataError], None, None]:
+) -> Generator[tuple[Image, Affine | DataError], None, None]:
     """Register each image to `fixed` (H, W) in `workers` threads (default: one a core); yield the results in order.
 
-    `fixed` may be a function that returns the fixed image of an image file.
-    `load` reads an image file as (H, W) or (1, H, W). If it raises a DataError, that is the image's result. The results
+    `images` are files or whatever else `load` reads an image from, as (H, W) or (1, H, W). `fixed` may be a function
+    that returns the fixed image of each. If `load` raises a DataError, that is the image's result. The results
     do not depend on `workers`. `search` is that of `cached_affine`.
     """
     register = partial(_load_and_register, fixed, load, partial(cached_affine, cache=cache, search=search or Aligner()))
@@ -92,10 +92,10 @@ def affine_matrices(
 
 
 def _load_and_register(
-    fixed: Array | Callable[[Path], Array], load: Load, search: Search, path: Path
+    fixed: Array | Callable[[Image], Array], load: Callable[[Image], Array], search: Search, image: Image
 ) -> Affine | DataError:
     try:
-        moving, own = load(path), fixed(path) if callable(fixed) else fixed
+        moving, own = load(image), fixed(image) if callable(fixed) else fixed
     except DataError as error:
         return error
     return search(own, moving.reshape(moving.shape[-2:]))

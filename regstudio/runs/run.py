@@ -43,6 +43,11 @@ class Run:
         return self.path / "config.json"
 
     @property
+    def split_path(self) -> Path:
+        """The table of the pairs that were trained and validated on, where the training set some apart itself."""
+        return self.path / "split.csv"
+
+    @property
     def events_path(self) -> Path:
         """All events, one JSON object a line; append-only."""
         return self.path / "events.jsonl"

@@ -138,8 +138,9 @@ def _counts(index: DataIndex) -> str:
 
 
 def _dice(report: CheckReport) -> str:
-    labelled = any(case.label for case in report.index.validation)
-    scored = labelled and report.index.atlas is not None and report.index.atlas.label is not None
+    index = report.index
+    sides = ((case, case.fixed or index.atlas) for case in index.validation)
+    scored = any(case.label and fixed and fixed.label for case, fixed in sides)
     return " Validation will measure Dice." if scored else " There will be no Dice, for lack of labels."
 
 

@@ -66,15 +66,15 @@ class Feed:
             return {"error": str(error)}
 
     def _aspect(self, run: Run) -> float:
-        """Return the aspect of the atlas's pixels; 1 where its file is gone."""
+        """Return the aspect of the fixed image's pixels; 1 where its file is gone."""
         from regstudio.data.formats import geometry_of
         from regstudio.drawing.thumbnails import aspect_of
 
         try:
             config = run.config()
-            atlas, reading = self._studio.index(config).atlas, config.reading
+            fixed, reading = self._studio.index(config).reference, config.reading
             where: dict[str, Any] = {"slice_axis": reading.slice_axis, "slice_index": reading.slice_index}
-            geometry = None if atlas is None else geometry_of(atlas.image, **where)
+            geometry = None if fixed is None else geometry_of(fixed.image, **where)
         except RegStudioError:
             return 1.0
         return aspect_of(None if geometry is None else geometry.spacing)

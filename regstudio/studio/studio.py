@@ -199,9 +199,8 @@ class Studio:
 
     def _strays(self, index: DataIndex) -> Iterator[Path]:
         """Yield the files that lie outside the roots once links are resolved."""
-        cases = (*([index.atlas] if index.atlas else []), *index.train, *index.validation)
         inside: dict[Path, bool] = {}
-        for path in (path for case in cases for path in (case.image, case.label) if path):
+        for path in index.files:
             folder = path.parent
             if folder not in inside:
                 inside[folder] = self._is_inside(folder)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from pathlib import Path
 
 from regstudio.data.layout import Case
 from regstudio.errors import DataError
@@ -25,25 +24,24 @@ def find_affine_maps(parts: Parts, stop_requested: Callable[[], bool], *, wide: 
         return
     cases = list(dict.fromkeys((*parts.training, *parts.validation, parts.preview)))
     with closing(parts.group.gather_in_order(_affine_maps(parts, cases[parts.group.shard], wide))) as maps:
-        for number, (path, matrix) in enumerate(maps, 1):
-            parts.aligned[path] = matrix
-            yield ImageAligned(number=number, total=len(cases), image=path.name)
+        for number, (case, matrix) in enumerate(zip(cases, maps, strict=True), 1):
+            parts.aligned[case] = matrix
+            yield ImageAligned(number=number, total=len(cases), image=case.image.name)
             if stop_requested():
                 return
 
 
-def _affine_maps(parts: Parts, cases: Sequence[Case], wide: bool) -> Generator[tuple[Path, Matrix], None, None]:
-    load, images = parts.image_loader, [case.image for case in cases]
-    fixed = {case.image: (case.fixed or parts.reference).image for case in cases}
+def _affine_maps(parts: Parts, cases: Sequence[Case], wide: bool) -> Generator[Matrix, None, None]:
+    load = parts.image_loader
     found = affine_matrices(
-        lambda path: load(fixed[path])[0],
-        images,
-        load,
+        lambda case: load((case.fixed or parts.reference).image)[0],
+        cases,
+        lambda case: load(case.image),
         workers=parts.group.cores,
         search=Aligner(wide=wide),
     )
     with closing(found) as results:
-        for path, affine in results:
+        for _, affine in results:
             if isinstance(affine, DataError):
                 raise affine
-            yield path, affine.matrix
+            yield affine.matrix

@@ -42,7 +42,7 @@ class Parts:
 
     `reference` is the atlas or, of pairs, the first fixed image. `size` is that of the images, (H, W). `validation` is
     empty if validation is off. `preview` is the case that previews show. `cases_digest` is a hash of the list of
-    training images. `aligned` maps each moving image to its affine matrix, filled before the first step; None without
+    training images. `aligned` maps each case to its affine matrix, filled before the first step; None without
     affine alignment. `group` holds the processes that train together.
     """
 
@@ -59,7 +59,7 @@ class Parts:
     preview: Case
     image_loader: ImageLoader
     label_loader: LabelLoader
-    aligned: dict[Path, Matrix] | None
+    aligned: dict[Case, Matrix] | None
     axes: AxisRule
 
 
@@ -143,7 +143,7 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, 
     device = find_device(group.device(config.optimisation.device))
     image_loader, label_loader = loaders(config.reading, reference, axes)
     label_ids = _label_ids(config, index, label_loader)
-    aligned: dict[Path, Matrix] | None = {} if config.alignment.affine != "none" else None
+    aligned: dict[Case, Matrix] | None = {} if config.alignment.affine != "none" else None
     loader = TrainingLoader(
         RegistrationDataset(
             index.train,

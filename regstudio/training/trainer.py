@@ -17,8 +17,10 @@ import torch
 from regstudio.config import TrainConfig, build_config
 from regstudio.data.dataset import Item
 from regstudio.data.layout import DataIndex
+from regstudio.data.pair_table import pairs_to_csv
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.errors import ConfigError, DiskFullError, RegStudioError, RunError, TrainingError, WorkerLostError
+from regstudio.files import write_text
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.networks.device import release_freed_memory
 from regstudio.runs.events import (
@@ -88,6 +90,9 @@ def train(
         if group.is_first:  # only now, with the run locked and ready to start, may its record change
             run.remove_leftovers()
             run.write_config(config)
+            if config.layout.validation_share:
+                splits = {"train": index.train, "validation": index.validation}
+                write_text(run.split_path, pairs_to_csv(splits, index.root, index.atlas))
         training = _Training(
             config=config,
             parts=parts,

@@ -36,7 +36,7 @@ def network_method(parts: Parts, model: RegistrationNetwork, case: Case) -> Netw
     """Return a network of this training as the method for a case, using its affine map if alignment is on."""
     aligned = parts.aligned
     return NetworkMethod(
-        model=model, device=parts.device, find_affine=None if aligned is None else lambda _: aligned[case.image]
+        model=model, device=parts.device, find_affine=None if aligned is None else lambda _: aligned[case]
     )
 
 

@@ -67,14 +67,14 @@ def test_a_label_of_another_size_is_refused_by_its_own_name(root: Path, cases: t
 
 
 def test_aligned_images_come_with_their_maps(cases: tuple[Case, ...], atlas: Case) -> None:
-    aligned: dict[Path, np.ndarray] = {}
+    aligned: dict[Case, np.ndarray] = {}
     dataset = RegistrationDataset(cases, atlas=atlas, aligned=aligned)
     for number, case in enumerate(cases):  # filled after the dataset was made
-        aligned[case.image] = np.array([[1, 0, number], [0, 1, -number]], float)
+        aligned[case] = np.array([[1, 0, number], [0, 1, -number]], float)
     for number in range(4):
         matrix = dataset[number]["affine"]
         assert matrix.dtype == torch.float32
-        np.testing.assert_array_equal(matrix, aligned[cases[number].image])
+        np.testing.assert_array_equal(matrix, aligned[cases[number]])
     batch = next(TrainingLoader(dataset, batch_size=3, seed=0).epoch(0))
     assert batch["affine"].shape == (3, 2, 3)
     for matrix, image in zip(batch["affine"], batch["moving_image"], strict=True):

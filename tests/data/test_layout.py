@@ -120,7 +120,8 @@ def test_missing_folders_are_named(tmp_path: Path) -> None:
     ]
     assert messages(found, "note") == [
         "validation_moving: there is no such folder, so nothing is validated. "
-        "Put images (and their labels) there to see how well unseen images are registered."
+        "Put images (and their labels) there, or set some apart with --validation_share 0.2, to see how well unseen "
+        "images are registered."
     ]
 
 

@@ -7,6 +7,7 @@ import pytest
 from regstudio.data.check_report import CheckReport
 from regstudio.data.layout import Case, DataIndex
 from regstudio.data.problems import Problem
+from regstudio.data.writing import write_image, write_label
 from regstudio.studio.data_overview import (
     PAGE_SIZE,
     first_look,
@@ -17,7 +18,7 @@ from regstudio.studio.data_overview import (
     sheet_page,
 )
 from tests.data.writers import ORIENTATIONS, written
-from tests.pictures import BYTES, ids
+from tests.pictures import BYTES, ids, ramp
 
 
 @pytest.fixture
@@ -36,6 +37,16 @@ def test_good_data_are_ready(studio):
     assert "4 images to train on and 2 to validate on (2 with labels)" in words["text"]
     assert [row[:4] for row in words["sets"]][1] == ["training", "4", "4", "4"]
     assert [entry["name"] for entry in words["labels"]] == [f"label {number}" for number in range(1, 6)]
+
+
+def test_pairs_set_apart_are_counted_and_measured(studio, tmp_path):
+    for number in (1, 2):
+        for folder in ("fixed", "moving"):
+            write_image(tmp_path / "pairs" / folder / f"p{number}.png", ramp(shift=number))
+            write_label(tmp_path / "pairs" / f"{folder}_seg" / f"p{number}_seg.png", ids())
+    studio.workspace().change_settings({"data_base_dir": tmp_path / "pairs", "validation_share": 0.5})
+    text = overview(studio.workspace().report())["text"]
+    assert "1 image to train on and 1 to validate on (1 with labels). Validation will measure Dice." in text
 
 
 def test_data_with_errors_say_why_training_cannot_start(studio, data):

@@ -90,6 +90,20 @@ def test_images_that_link_out_of_the_roots_are_not_opened(studio, linked, folder
     assert "--root" in report.index.errors[0].remedy
 
 
+def test_a_fixed_image_or_table_that_links_out_of_the_roots_is_not_opened_either(studio, linked):
+    (linked / "fixed" / "atlas.png").rename(linked / "fixed" / "link.png")
+    outside = (linked / "moving" / "link.png").readlink()
+    shutil.copy(outside, linked / "fixed" / "other.png")
+    (linked / "fixed" / "link.png").unlink()
+    (linked / "fixed" / "link.png").symlink_to(outside)
+    (linked / "moving" / "link.png").unlink()
+    shutil.copy(outside, linked / "moving" / "link.png")
+    for settings in ({}, {"pairs_file": str(outside), "pair_by": "csv"}):
+        config = build_config({"data_base_dir": linked, **settings}, studio.workspace().config)
+        (error,) = studio.check(config).index.errors
+        assert f"leads to {outside}, which the page may not read" in error.what
+
+
 def test_links_within_the_roots_are_followed(studio, demo, tmp_path):
     data = shutil.copytree(demo, tmp_path / "linked")
     (data / "moving" / "link.png").symlink_to(demo / "fixed" / "atlas.png")

@@ -105,7 +105,7 @@ def test_validation_preview_and_inference_use_the_same_map(quick_config: Configs
         np.testing.assert_array_equal(preview["warped_label"], found.warped_label)
     parts = build(config, index)
     assert parts.aligned is not None
-    parts.aligned[case.image] = matrix
+    parts.aligned[case] = matrix
     np.testing.assert_allclose(register_case(parts, case).flow, affine_flow(matrix, fixed.shape), atol=0.05)
 
 

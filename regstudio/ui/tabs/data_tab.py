@@ -228,7 +228,7 @@ class DataHandlers:
         cases = index.validation if which == SETS[1] else index.train
         page, shown, words = sheet_page(cases, page)
         reading = workspace.config.reading
-        pictures = [picture(case, reading, colours, size=192, atlas=index.atlas) for case in shown]
+        pictures = [picture(case, reading, colours, size=192, atlas=case.fixed or index.atlas) for case in shown]
         panel = self.panel
         return {
             panel.page: page,
@@ -264,9 +264,10 @@ class DataHandlers:
             panel.which: gr.Radio(value=which),
             **self._sheet(workspace, index, colours, which, 0),
         }
-        if index.atlas:
-            image, name = picture(index.atlas, workspace.config.reading, colours, size=ATLAS_SIZE)
-            update[panel.atlas] = gr.Image(image, visible=True, label=f"Atlas: {name}")
+        if index.reference:
+            image, name = picture(index.reference, workspace.config.reading, colours, size=ATLAS_SIZE)
+            what = "Atlas" if index.atlas else "The first fixed image"
+            update[panel.atlas] = gr.Image(image, visible=True, label=f"{what}: {name}")
         return update
 
     def _shown_fields(self, config: TrainConfig) -> Update:
