@@ -146,6 +146,7 @@ CONTENDERS: Mapping[str, Contender] = {
     "elastix": ByName("elastix", "elastix"),
     "demons": ByName("demons", "demons"),
     "optimiser": ByName("optimiser", "optimiser"),
+    "general_network": ByName("general network", "general_network"),
     "general": ByName("general network + optimiser", "general"),
     "fast": ByTraining("trained: fast", "fast"),
     "fast-refined": ByTraining("trained: fast + refine", "fast", refine="auto"),

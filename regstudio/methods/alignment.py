@@ -1,7 +1,7 @@
 """The affine map before a network, `--affine auto` or `wide`: one that never harms what comes after it.
 
-Our own search finds the map that makes the images most similar. It is one of the candidates, with the identity and
-those of the general network; they are judged by what a deformable registration makes of them.
+It is the affine part of what the general network makes of the pair. Images of two kinds say little to that network:
+there our own search is judged, beside no map at all, by what the pair optimiser makes of them.
 """
 
 import hashlib
@@ -38,21 +38,20 @@ class Aligner:
 
     def __init__(self, *, wide: bool = False) -> None:
         self.wide = wide
-        self.version = f"judged-1, {CACHE_KEY_VERSION}, {_weights_digest()}" + ", wide" * wide
+        self.version = f"judged-2, {CACHE_KEY_VERSION}, {_weights_digest()}" + ", wide" * wide
 
     def __call__(self, fixed: Array, moving: Array) -> Affine:
         """Return the map (2, 3) that the best deformable registration of two images (H, W) starts from."""
-        found = register_affine(fixed, moving)
         network = general_network()
         if network is None or fixed.shape != moving.shape or not (np.ptp(fixed) and np.ptp(moving)):
-            return found
+            return register_affine(fixed, moving)
         images = _image(fixed), _image(moving)
-        own = torch.from_numpy(found.matrix.astype(np.float32))[None]
-        seen = look(network, *images, wide=self.wide, candidates=own)
+        seen = look(network, *images, wide=self.wide)
         (similarity,) = choose_similarity(images[0], seen.warped, REGISTERED)
         if similarity not in BETWEEN_KINDS:
             return Affine(seen.affine[0].double().numpy())
-        both = torch.cat((torch.eye(2, 3)[None], own))
+        found = register_affine(fixed, moving)
+        both = torch.stack((torch.eye(2, 3), torch.from_numpy(found.matrix.astype(np.float32))))
         twice = [image.expand(2, -1, -1, -1) for image in images]
         without, after = optimise(twice[0], twice[1], settings_for(similarity), affine=both).energy.tolist()
         if after < without - MARGIN:

@@ -28,16 +28,9 @@ class Look:
 
 
 @torch.no_grad()
-def look(
-    network: RegistrationNetwork,
-    fixed: Tensor,
-    moving: Tensor,
-    *,
-    wide: bool = False,
-    candidates: Tensor | None = None,
-) -> Look:
-    """Register two images (1, 1, H, W) of one size; `wide` and `candidates` are those of `initial_affine`."""
-    affine = initial_affine(network, fixed, moving, wide=wide, candidates=candidates)
+def look(network: RegistrationNetwork, fixed: Tensor, moving: Tensor, *, wide: bool = False) -> Look:
+    """Register two images (1, 1, H, W) of one size; `wide` is that of `initial_affine`."""
+    affine = initial_affine(network, fixed, moving, wide=wide)
     seen = seen_through(affine, moving)
     velocity = full_velocity(network, fixed, seen)
     return Look(affine=affine, velocity=velocity, warped=network.warp(seen, integrate(velocity)))

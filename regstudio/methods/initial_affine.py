@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from regstudio.methods.energy import PairEnergy, Weights, measure
 from regstudio.networks.base import RegistrationNetwork
-from regstudio.networks.passes import coarse_to_fine
+from regstudio.networks.passes import coarse_to_fine, working_size
 from regstudio.networks.warp import affine_after, integrate, pixel_grid, seen_through
 
 COARSE, FINE = 32, 64  # pixels of the shorter side
@@ -35,19 +35,18 @@ def initial_affine(
     moving: Tensor,
     *,
     wide: bool = False,
-    candidates: Tensor | None = None,
 ) -> Tensor:
     """Return the affine map (1, 2, 3), as in `affine_after`, to register two images (1, 1, H, W) of one size from.
 
     `network` predicts velocity fields of pairs of any kind. `wide` also looks for images that are turned by up to 180
-    degrees. `candidates` (n, 2, 3) are further maps to judge.
+    degrees.
     """
     full = moving.shape[2:]
-    coarse, fine = (_size(full, side) for side in (COARSE, FINE))
+    coarse, fine = (working_size(full, side, 2) for side in (COARSE, FINE))
     found, energies = _judged(network, fixed, moving, coarse, _starts(coarse, WIDE_TURNS if wide else TURNS).to(moving))
     best = found[energies.argsort()[:KEPT]]
-    others = [torch.eye(2, 3)[None].to(best), *([] if candidates is None else [_rescaled(candidates, full, fine)])]
-    found, energies = _judged(network, fixed, moving, fine, torch.cat([*others, _rescaled(best, coarse, fine)]))
+    again = torch.cat((torch.eye(2, 3)[None].to(best), _rescaled(best, coarse, fine)))
+    found, energies = _judged(network, fixed, moving, fine, again)
     best_one = 0 if energies[0] <= energies.min() + MARGIN else energies.argmin()
     return _rescaled(found[best_one][None], fine, full)
 
@@ -89,12 +88,6 @@ def _starts(size: Sequence[int], turns: Sequence[int]) -> Tensor:
         for linear in (scale * rotation for scale in SCALES):
             maps += [torch.column_stack((linear, centre - linear @ centre + by)) for by in shifts]
     return torch.stack(maps)
-
-
-def _size(full: Sequence[int], side: int) -> tuple[int, int]:
-    """The size whose shorter side has `side` pixels; both are multiples of 2."""
-    height, width = (2 * round(length * side / min(full) / 2) for length in full)
-    return height, width
 
 
 def _rescaled(maps: Tensor, size: Sequence[int], other: Sequence[int]) -> Tensor:
