@@ -45,7 +45,7 @@ class OptimiserSettings:
 
 # On radiographs the least energy is not where the organs meet, and a network of shapes knows better; on hearts it is.
 # These leave each what it does best. A start so near needs few steps, and none on small images.
-_NEAR_A_NETWORK = Weights(smoothness=1.0, deviation=0.1, deviation_smoothness=2.0)
+_NEAR_A_NETWORK = Weights(smoothness=1.0, deviation=0.15, deviation_smoothness=2.0)
 
 
 def settings_for(similarity: Similarity, *, expected: bool = False) -> OptimiserSettings:

@@ -15,7 +15,7 @@ from regstudio.methods import Similarity
 
 SIDE, WINDOW = 64, 9  # pixels: the shorter side at which a pair is looked at, and the window of the correlation
 CONSISTENT = 0.75  # radiographs and skulls: 0.8 and more, with few exceptions; CT and MR: less, but hearts too
-REGISTERED = 0.5  # of images that the general network registered: hearts 0.58 and more; CT and MR: 0.41 and less, but one
+REGISTERED = 0.5  # of images that the general network registered: hearts 0.58 and more; CT and MR: mostly below 0.42
 FEW_VALUES = 16  # so many grey values make areas without texture, as in a drawing or a mask
 
 
