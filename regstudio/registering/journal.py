@@ -38,13 +38,13 @@ _ENTRY = TypeAdapter(Entry)
 
 
 class Journal:
-    """The journal of the folder `out`; thread-safe. `fresh` discards existing entries.
+    """The journal of the folder `out` in the file `name`; thread-safe. `fresh` discards existing entries.
 
     Only one of several processes may have `writes` set.
     """
 
-    def __init__(self, out: Path, *, fresh: bool = False, writes: bool = True) -> None:
-        self._path, self._writes = out / NAME, writes
+    def __init__(self, out: Path, *, fresh: bool = False, writes: bool = True, name: str = NAME) -> None:
+        self._path, self._writes = out / name, writes
         self._lock = threading.Lock()
         self._entries = {} if fresh else {entry.id: entry for entry in _read(self._path)}
         if writes:  # rewrite it without the incomplete line that a crash may have left
