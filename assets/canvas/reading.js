@@ -6,14 +6,21 @@ async function unpack(text, Kind) {
   return new Kind(await new Response(stream).arrayBuffer());
 }
 
-async function picture(uri, width, height) {
+async function drawn(uri, width, height) {
   const image = new Image();
   image.src = uri;
   await image.decode();
-  const surface = new OffscreenCanvas(width, height), into = surface.getContext("2d", { willReadFrequently: true });
-  into.drawImage(image, 0, 0);
-  const grey = into.getImageData(0, 0, width, height).data.filter((_, place) => place % 4 === 0);
-  return { surface, grey };
+  const surface = new OffscreenCanvas(width, height);
+  surface.getContext("2d", { willReadFrequently: true }).drawImage(image, 0, 0);
+  return surface;
+}
+
+// Grey values are compared and read out; what is in colour is shown so.
+async function picture(uri, colours, width, height) {
+  const surface = await drawn(uri, width, height);
+  const pixels = surface.getContext("2d").getImageData(0, 0, width, height).data;
+  const grey = pixels.filter((_, place) => place % 4 === 0);
+  return { surface: colours ? await drawn(colours, width, height) : surface, grey };
 }
 
 async function labelled(text, width, height) {
@@ -24,13 +31,13 @@ async function labelled(text, width, height) {
 
 async function read(payload) {
   const { width, height } = payload;
-  const read_picture = (uri) => picture(uri, width, height), read_label = (text) => labelled(text, width, height);
+  const read_picture = (uri, colours) => picture(uri, colours, width, height), read_label = (text) => labelled(text, width, height);
   const [fixed, moving, fixedLabel, movingLabel] = await Promise.all([
-    read_picture(payload.fixed), read_picture(payload.moving),
+    read_picture(payload.fixed, payload.fixed_colours), read_picture(payload.moving, payload.moving_colours),
     read_label(payload.fixed_label), read_label(payload.moving_label)]);
   const results = await Promise.all(payload.results.map(async (result) => {
     const [warped, label, steps, magnitude, jacobian] = await Promise.all([
-      read_picture(result.warped), read_label(result.warped_label), unpack(result.flow, Int16Array),
+      read_picture(result.warped, result.warped_colours), read_label(result.warped_label), unpack(result.flow, Int16Array),
       unpack(result.magnitude, Uint8Array), unpack(result.jacobian, Uint8Array)]);
     for (let i = 0; i < steps.length; i++) if (i % width) steps[i] += steps[i - 1];
     const flow = Float32Array.from(steps, (step) => step * result.flow_step);

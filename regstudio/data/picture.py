@@ -40,6 +40,14 @@ class Picture:
         return brightness(self.array)
 
     @property
+    def colours(self) -> npt.NDArray[np.float32] | None:
+        """Red, green and blue (H, W, 3) in [0, 1]; None for a grey picture."""
+        if self.array.ndim != 3 or self.array.shape[2] < 3:
+            return None
+        white = np.iinfo(self.array.dtype).max if self.array.dtype.kind in "ui" else 1
+        return self.array[..., :3].astype(np.float32) / np.float32(white)
+
+    @property
     def affine(self) -> npt.NDArray[np.float64] | None:
         """The matrix (4, 4) from (row, column, slice, 1) to RAS+ in mm; None if the file does not say."""
         return None if self.geometry is None else self.geometry.affine

@@ -1,7 +1,8 @@
 """Registered cases as the browser's canvas draws them: arrays in, JSON-ready values out.
 
-Grey images are PNG data URIs. Numbers are planes: bytes, compressed by zlib, in base64. No browser changes those, while
-some change the pixels that a script reads back from a picture.
+Images are PNG data URIs: grey, as they are compared, and in colour, as they are shown. Numbers are planes: bytes,
+compressed by zlib, in base64. No browser changes those, while some change the pixels that a script reads back from a
+picture.
 """
 
 import base64
@@ -56,6 +57,8 @@ def to_payload(shown: Sequence[Shown]) -> dict[str, Any]:
         "colours": [hexadecimal(colour) for colour in label_colours(ids).values()],
         "fixed": grey_png(case.fixed),
         "moving": grey_png(case.moving),
+        "fixed_colours": _colour_png(case.fixed_colours),
+        "moving_colours": _colour_png(case.moving_colours),
         "fixed_label": _label_plane(case.fixed_label, ids),
         "moving_label": _label_plane(case.moving_label, ids),
         "largest": largest,
@@ -68,9 +71,16 @@ def to_payload(shown: Sequence[Shown]) -> dict[str, Any]:
 
 def grey_png(image: Array) -> str:
     """Return an image (H, W) in [0, 1] as the data URI of an 8-bit grey PNG."""
-    grey = np.rint(255 * np.nan_to_num(image).clip(0, 1)).astype(np.uint8)
+    return _png(np.rint(255 * np.nan_to_num(image).clip(0, 1)).astype(np.uint8))
+
+
+def _colour_png(image: Array | None) -> str | None:
+    return None if image is None else _png(image)
+
+
+def _png(pixels: Bytes) -> str:
     stream = io.BytesIO()
-    Image.fromarray(grey).save(stream, "PNG", compress_level=4)
+    Image.fromarray(pixels).save(stream, "PNG", compress_level=4)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
@@ -93,6 +103,7 @@ def _result(shown: Shown, ids: Array, largest: float) -> dict[str, Any]:
     return {
         "title": shown.title,
         "warped": grey_png(shown.case.warped),
+        "warped_colours": _colour_png(shown.case.warped_colours),
         "warped_label": _label_plane(shown.case.warped_label, ids),
         "flow": _plane(_differences(np.rint(flow / step).astype("<i2"))),
         "flow_step": step,

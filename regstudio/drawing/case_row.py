@@ -33,7 +33,7 @@ def case_row(case: Comparison) -> bytes:
     for axes, title in zip(panels, TITLES, strict=True):
         axes.set_title(title, fontsize=9, pad=3)
     fixed, moving, warped, both, grid, jacobian = panels
-    for axes, image in ((fixed, case.fixed), (moving, case.moving), (warped, case.warped)):
+    for axes, image in zip((fixed, moving, warped), case.shown, strict=True):
         axes.imshow(np.nan_to_num(image), cmap="gray", vmin=0, vmax=1)
     both.imshow(overlay(np.nan_to_num(case.fixed), np.nan_to_num(case.warped)))
     draw_outline(fixed, case.fixed_label, FIXED_COLOUR, OUTLINE_WIDTH)

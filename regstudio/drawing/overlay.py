@@ -82,6 +82,10 @@ class Registered(Protocol):
         """The moving image (H, W) on the fixed grid."""
 
     @property
+    def colours(self) -> tuple[Array | None, Array | None, Array | None]:
+        """The fixed, moving and warped image in colour, (H, W, 3) bytes, where their files have colours."""
+
+    @property
     def flow(self) -> Array:
         """The displacement (2, H, W) in pixels."""
 
@@ -102,7 +106,8 @@ class Registered(Protocol):
 class Comparison:
     """One case before and after registration: images (H, W) in [0, 1], `flow` (2, H, W) in pixels (dy, dx).
 
-    Labels (H, W) and Dice are drawn where they are given. An aspect is the height of a pixel over its width.
+    Labels (H, W) and Dice are drawn where they are given, and images in their colours, (H, W, 3) bytes. An aspect is
+    the height of a pixel over its width.
     """
 
     name: str
@@ -117,11 +122,24 @@ class Comparison:
     dice: float | None = None
     aspect: float = 1.0
     moving_aspect: float = 1.0
+    fixed_colours: Array | None = None
+    moving_colours: Array | None = None
+    warped_colours: Array | None = None
+
+    @property
+    def shown(self) -> tuple[Array, Array, Array]:
+        """Fixed, moving and warped image as they are looked at: in colour, where they have some."""
+        return (
+            self.fixed if self.fixed_colours is None else self.fixed_colours,
+            self.moving if self.moving_colours is None else self.moving_colours,
+            self.warped if self.warped_colours is None else self.warped_colours,
+        )
 
 
 def comparison(registration: Registered) -> Comparison:
     """Return a pair before and after its registration, to be drawn."""
     pair, before, after = registration.pair, registration.dice_before, registration.dice
+    fixed_colours, moving_colours, warped_colours = registration.colours
     return Comparison(
         name=pair.id,
         fixed=pair.fixed,
@@ -135,6 +153,9 @@ def comparison(registration: Registered) -> Comparison:
         dice=None if after is None else after.mean,
         aspect=aspect_of(pair.spacing),
         moving_aspect=aspect_of(pair.moving_spacing),
+        fixed_colours=fixed_colours,
+        moving_colours=moving_colours,
+        warped_colours=warped_colours,
     )
 
 
@@ -204,7 +225,7 @@ def before_after(cases: Sequence[Comparison]) -> Figure:
 
 def _draw_row(row: Sequence[Axes], case: Comparison) -> None:
     fixed, moving, warped, before, after, grid = row
-    for axes, image in ((fixed, case.fixed), (moving, case.moving), (warped, case.warped)):
+    for axes, image in zip((fixed, moving, warped), case.shown, strict=True):
         axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
         draw_outline(axes, case.fixed_label, FIXED_COLOUR, OUTLINE_WIDTH)
     draw_outline(moving, case.moving_label, MOVING_COLOUR, OUTLINE_WIDTH)

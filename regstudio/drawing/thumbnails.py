@@ -30,7 +30,7 @@ def thumbnail(
     colours: Mapping[int, Colour] | None = None,
     aspect: float = 1.0,
 ) -> Picture:
-    """Return an image (H, W) in [0, 1] as RGB (h, w, 3) whose longer side is `size`, the label's ids outlined.
+    """Return an image (H, W) or (H, W, 3) in [0, 1] as RGB (h, w, 3), its longer side `size`, the label's ids outlined.
 
     `aspect` is the height of a pixel over its width.
     Shrinking averages, so that nothing flickers; enlarging repeats pixels. The label may have another size than the
@@ -38,8 +38,8 @@ def thumbnail(
     """
     sides = (image.shape[0] * aspect, image.shape[1])
     height, width = (max(1, round(side * size / max(sides))) for side in sides)
-    grey = np.rint(_resample(image, height, width).clip(0, 1) * 255).astype(np.uint8)
-    picture: Picture = np.repeat(grey[..., None], 3, axis=-1)
+    pixels = np.rint(_resample(image, height, width).clip(0, 1) * 255).astype(np.uint8)
+    picture: Picture = np.repeat(pixels[..., None], 3, axis=-1) if pixels.ndim == 2 else pixels
     if label is not None:
         ids = label[np.ix_(_nearest(label.shape[0], height), _nearest(label.shape[1], width))]
         border = _border(ids)
@@ -57,7 +57,8 @@ def _resample(image: Array, height: int, width: int) -> npt.NDArray[np.float32]:
             continue
         starts = np.arange(after) * before // after
         counts = np.diff(np.append(starts, before)).astype(np.float32)
-        shrunk = np.divide(np.add.reduceat(shrunk, starts, axis), np.expand_dims(counts, 1 - axis), dtype=np.float32)
+        shape = [-1 if place == axis else 1 for place in range(shrunk.ndim)]
+        shrunk = np.divide(np.add.reduceat(shrunk, starts, axis), counts.reshape(shape), dtype=np.float32)
     return shrunk
 
 

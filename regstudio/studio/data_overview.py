@@ -95,11 +95,13 @@ def picture(
     where: dict[str, Any] = {"slice_axis": reading.slice_axis, "slice_index": reading.slice_index}
     facing = None if atlas is None else _facing(atlas, where)
     try:
-        read = read_image(case.image, key=reading.image_key, **where)
+        read = read_image(case.image, key=reading.image_key, colour=True, **where)
     except FileError:
         return thumbnail(np.full((size, size), 0.15), size=size), f"{case.id}: cannot be read"
     turned = read.turned_to(facing)
-    image, aspect = normalised(turned.array, reading.normalise), aspect_of(turned.spacing)
+    image, aspect = turned.colours, aspect_of(turned.spacing)
+    if image is None:
+        image = normalised(turned.grey, reading.normalise)
     try:
         label = read_label(case.label, key=reading.label_key, **where) if case.label else None
         ids = None if label is None else label_on_image(label, read.geometry, facing).array

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.pairs import Pair
+from regstudio.data.working_grid import Placement, padded, resampled
 from regstudio.metrics import DiceScore, FoldCount, dice, ncc, njd, shared_labels, target_registration_error
 from regstudio.transforms.file_field import FileField, field_between
 from regstudio.transforms.quality import quality
@@ -83,6 +84,19 @@ class Registration:
         return field_between(flow, *self.pair.places).warped(files.moving_label.array, label=True)
 
     @cached_property
+    def colours(self) -> tuple[Array | None, Array | None, Array | None]:
+        """Fixed, moving and warped image in colour, (H, W, 3) bytes on the pair's grid; None for those in grey."""
+        files, (on, image) = self.pair.pictures, self.pair.places
+        if files is None:
+            return None, None, None
+        moving = _colours(files.moving.array, image)
+        warped = None
+        if moving is not None:
+            channels = [warp(channel, self.flow, "bilinear") for channel in np.moveaxis(moving, -1, 0)]
+            warped = np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+        return _colours(files.fixed.array, on), moving, warped
+
+    @cached_property
     def scored_labels(self) -> list[int]:
         """The ids in both labels; only these are scored."""
         files = self.pair.pictures
@@ -154,3 +168,12 @@ class Registration:
         if self.fixed_label is None or label is None or not self.scored_labels:
             return None
         return dice(self.fixed_label, label, self.scored_labels)
+
+
+def _colours(array: Array, place: Placement) -> Array | None:
+    """Return a picture (H', W', C) as red, green and blue (H, W, 3) bytes on the grid; None if it is grey."""
+    if array.ndim != 3 or array.shape[2] < 3:
+        return None
+    white = np.iinfo(array.dtype).max if array.dtype.kind in "ui" else 1.0
+    seen = resampled(array[..., :3], place).astype(np.float64) * (255 / white)
+    return padded(np.rint(seen.clip(0, 255)).astype(np.uint8), place, 0)

@@ -98,16 +98,26 @@ def test_figures_are_drawn_in_threads_and_leave_no_global_state() -> None:
 
 def test_a_case_and_its_registration_are_put_side_by_side() -> None:
     fixed, moving, warped = np.random.default_rng(0).random((3, 4, 4))
+    colours = np.zeros((4, 4, 3), np.uint8)
     flow, label = np.zeros((2, 4, 4)), np.ones((4, 4), int)
     given = {"fixed_label": label, "moving_label": None, "spacing": (3.0, 2.0), "moving_spacing": None}
     pair = SimpleNamespace(id="a", fixed=fixed, moving=moving, **given)
     after = SimpleNamespace(mean=0.5)
     case = comparison(
-        SimpleNamespace(pair=pair, warped=warped, flow=flow, warped_label=label, dice_before=None, dice=after)
+        SimpleNamespace(
+            pair=pair,
+            warped=warped,
+            colours=(None, colours, None),
+            flow=flow,
+            warped_label=label,
+            dice_before=None,
+            dice=after,
+        )
     )
     assert (case.fixed is fixed, case.warped is warped, case.warped_label is label) == (True, True, True)
     assert (case.moving_label, case.dice_before, case.dice) == (None, None, 0.5)
     assert (case.aspect, case.moving_aspect) == (1.5, 1.0)
+    assert [one is other for one, other in zip(case.shown, (fixed, colours, warped), strict=True)] == [True] * 3
 
 
 @pytest.mark.parametrize(

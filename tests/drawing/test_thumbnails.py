@@ -18,6 +18,12 @@ def test_shrinking_averages():
     assert (picture == 128).all()
 
 
+def test_colours_are_shown():
+    image = np.stack([np.full((8, 8), value) for value in (1.0, 0.0, 0.2)], axis=-1)
+    assert (thumbnail(image, size=4) == (255, 0, 51)).all()
+    assert (thumbnail(image, size=16) == (255, 0, 51)).all()
+
+
 @pytest.mark.parametrize("shape", [(40, 56), (7, 300), (300, 7), (1, 500)])
 @pytest.mark.parametrize("size", [32, 101])
 def test_the_longer_side_is_the_size_and_the_shape_is_kept(shape, size):

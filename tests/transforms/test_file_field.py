@@ -1,17 +1,21 @@
 """Flows of the working grid between the files themselves, against SimpleITK."""
 
+import base64
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
 import tifffile
-from PIL import ImageCms
+from PIL import Image, ImageCms
 
 from regstudio.data.formats import read_image
 from regstudio.data.pairs import Pair, Pictures
 from regstudio.data.picture import Picture
 from regstudio.data.working_grid import GridRule
+from regstudio.drawing.canvas_payload import Shown, to_payload
+from regstudio.drawing.overlay import comparison
 from regstudio.transforms import file_field
 from regstudio.transforms.file_field import FileField, field_between
 from regstudio.transforms.registration import Registration
@@ -170,3 +174,20 @@ def test_a_tile_sees_what_the_whole_picture_shows(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(field.warped(array), whole[0])
     np.testing.assert_array_equal(field.warped(array, label=True), whole[1])
     assert whole[0].any()
+
+
+def test_what_is_shown_is_in_colour_on_the_grid(tmp_path: Path) -> None:
+    registration = registered(tmp_path, GridRule(working_size="40x64"))
+    fixed, moving, warped = registration.colours
+    assert fixed is not None
+    assert moving is not None
+    assert warped is not None
+    assert {(image.shape, image.dtype.name) for image in (fixed, moving, warped)} == {((40, 64, 3), "uint8")}
+    assert len(np.unique(fixed[20, 30])) > 1
+    payload = to_payload([Shown(title="a", case=comparison(registration), metrics={})])
+    for uri, expected in ((payload["fixed_colours"], fixed), (payload["results"][0]["warped_colours"], warped)):
+        png = base64.b64decode(uri.partition(",")[2])
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), expected)
+    grey = registered(tmp_path, GridRule(), colours=False)
+    assert grey.colours == (None, None, None)
+    assert to_payload([Shown(title="a", case=comparison(grey), metrics={})])["fixed_colours"] is None

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from PIL import Image
 
 from regstudio.data.writing import write_image
 from tests.browser import Served
@@ -95,6 +96,30 @@ def test_pixels_have_the_shape_that_they_have_on_the_body(opened: Any, tmp_path:
     for part, place in ((0.02, "row 0, column 1"), (0.98, "row 31, column 62")):
         opened.mouse.move(box["x"] + part * width, box["y"] + 20 + part * width)
         assert opened.inner_text(f"{VIEWER} .readout").startswith(place)
+    clear(opened)
+
+
+def test_colours_are_shown_where_the_files_have_some(opened: Any, tmp_path: Path) -> None:
+    unfold(opened)
+    clear(opened)
+    picture = np.random.default_rng(0).integers(0, 99, (40, 64, 3)).astype(np.uint8)
+    picture[10:30, 10:50, 0] += 150  # red, on what is nearly black
+    for role, size in (("fixed", (64, 40)), ("moving", (96, 60))):
+        Image.fromarray(picture).resize(size).save(tmp_path / f"{role}.png")
+        opened.set_input_files(f"#viewer-{role} input[type=file]", tmp_path / f"{role}.png")
+        opened.locator(f"#viewer-{role}").get_by_text(".png").first.wait_for()
+    opened.click("#viewer-register")
+    opened.wait_for_function(f"document.querySelector('{VIEWER} .name').textContent === 'moving'")
+    opened.wait_for_timeout(200)
+    reds = opened.evaluate(
+        """(canvas) => {
+          const image = document.querySelector(canvas), pixels = image.getContext("2d");
+          return [1, 3, 5].map((sixth) => pixels.getImageData(image.width * sixth / 6, image.height / 2, 1, 1).data)
+            .map(([red, green]) => red - green);
+        }""",
+        CANVAS,
+    )
+    assert min(reds) > 40
     clear(opened)
 
 

@@ -95,7 +95,8 @@ def field(setting: Setting) -> Component:
     if setting.type is bool:
         return gr.Checkbox(**common)
     if setting.choices:
-        return gr.Dropdown(choices=list(setting.choices), **common)
+        none = [("not given", "")] if setting.optional else []
+        return gr.Dropdown(choices=[*none, *setting.choices], **common)
     if setting.type in (int, float):
         return gr.Number(**common)
     return gr.Textbox(placeholder="" if setting.default is None else str(setting.default), max_lines=1, **common)
