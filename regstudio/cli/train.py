@@ -56,16 +56,8 @@ def _prepare(
     run = open_run(resume) if resume else None
     if run and preset:
         raise ConfigError(f"--preset {preset}: a run that is resumed keeps its settings. Leave it out.")
-    config = resumed_config(run, values) if run else build_config(_with_preset(preset, values))
+    config = resumed_config(run, values) if run else build_config(preset_values(preset, values) if preset else values)
     return run, config, _check(config)
-
-
-def _with_preset(name: str | None, values: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a preset, if one is named, overridden by the given flags."""
-    recipe = preset_values(name) if name else {}
-    if "steps_per_epoch" in values:  # the preset's total_steps would override it
-        recipe.pop("total_steps", None)
-    return recipe | values
 
 
 def _check(config: TrainConfig) -> "DataIndex":

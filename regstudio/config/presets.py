@@ -47,8 +47,23 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def preset_values(name: str) -> dict[str, Any]:
-    """Return a copy of a preset's settings, flat: name -> value; raises ConfigError for an unknown preset."""
+# The general network's weights fit no other.
+GENERAL_SHAPE: Mapping[str, Any] = {"network": "corrmlp", "encoder_channels": 8, "decoder_channels": 16}
+
+
+def preset_values(name: str, chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return a copy of a preset's settings, flat: name -> value, under those that the user has `chosen`.
+
+    A preset's start and teacher are left out where the chosen network cannot have them, and its number of steps where
+    that of an epoch is chosen. Raises ConfigError for an unknown preset.
+    """
     if name not in PRESETS:
         raise ConfigError(f"{name}: there is no such preset. Choose one of {', '.join(PRESETS)}.")
-    return dict(PRESETS[name].values)
+    values, chosen = dict(PRESETS[name].values), chosen or {}
+    if any(chosen.get(setting, value) != value for setting, value in GENERAL_SHAPE.items()):
+        values.pop("load_model", None)
+    if (values | dict(chosen)).get("load_model") is None:
+        values.pop("teacher_weight", None)
+    if "steps_per_epoch" in chosen:
+        values.pop("total_steps", None)
+    return values | dict(chosen)

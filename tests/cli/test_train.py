@@ -16,7 +16,6 @@ from regstudio.runs.run import open_run
 from tests.training.whole_training import QUICK
 
 SMALL = ["--encoder_channels", "2", "--decoder_channels", "4", "--device", "cpu", "--lr", "1e-3"]
-ALONE = ["--load_model", "none", "--teacher_weight", "0"]  # without the general network, which is no VoxelMorph
 FLAGS = [f"--no-{name}" if value is False else f"--{name}={value}" for name, value in QUICK.items()]
 
 
@@ -121,7 +120,8 @@ def config_of(tmp_path: Path, name: str) -> TrainConfig:
 
 
 def test_flags_go_over_a_preset_and_that_over_the_defaults(demo: Path, tmp_path: Path) -> None:
-    short = ["--epochs", 1, "--total_steps", 2, "--no-run_validation", *ALONE]
+    """A preset's start and teacher, the general network, are no VoxelMorph: it starts from random weights."""
+    short = ["--epochs", 1, "--total_steps", 2, "--no-run_validation"]
     result = train(demo, tmp_path, "--preset", "fast", *short, "--ema", 0.5, "--run_name", "mine")
     assert result.exit_code == 0, result.output
     config = config_of(tmp_path, "mine")
@@ -130,6 +130,9 @@ def test_flags_go_over_a_preset_and_that_over_the_defaults(demo: Path, tmp_path:
     changed |= {"data_base_dir": demo, "runs_dir": tmp_path / "runs"}
     assert config == build_config({**PRESETS["fast"].values, **changed})
     assert config.network.transform == PRESETS["fast"].values["transform"]
+    chosen = train(demo, tmp_path, "--preset", "fast", *short, "--load_model", "general")
+    assert chosen.exit_code == 1
+    assert "general: its weights do not fit the network" in chosen.output
 
 
 @pytest.mark.slow
@@ -141,7 +144,7 @@ def test_the_paper_is_what_is_done_without_a_preset(demo: Path, tmp_path: Path) 
 
 
 def test_steps_per_epoch_go_over_a_presets_total(demo: Path, tmp_path: Path) -> None:
-    flags = ["--preset", "best", "--epochs", 2, "--steps_per_epoch", 1, *ALONE, "--run_name", "mine"]
+    flags = ["--preset", "best", "--epochs", 2, "--steps_per_epoch", 1, "--run_name", "mine"]
     result = train(demo, tmp_path, *flags)
     assert result.exit_code == 0, result.output
     events = open_run(tmp_path / "runs" / "mine").events()

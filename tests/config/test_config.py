@@ -1,5 +1,7 @@
 import dataclasses
 import inspect
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,6 +122,28 @@ def test_presets_are_valid() -> None:
 def test_preset_values_are_a_copy() -> None:
     preset_values("fast").clear()
     assert preset_values("fast") == dict(PRESETS["fast"].values)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "kept"),
+    [
+        ({}, {"load_model", "teacher_weight"}),
+        ({"network": "corrmlp", "encoder_channels": 8, "lr": 0.1}, {"load_model", "teacher_weight"}),
+        ({"network": "voxelmorph"}, set()),
+        ({"encoder_channels": 4}, set()),
+        ({"load_model": None}, set()),
+        ({"load_model": Path("mine.pt"), "decoder_channels": 4}, {"load_model", "teacher_weight"}),
+        ({"network": "voxelmorph", "teacher_weight": 0.2}, {"teacher_weight"}),  # his own, and an error later on
+    ],
+)
+def test_a_preset_starts_from_the_general_network_where_the_chosen_one_can(
+    chosen: dict[str, Any], kept: set[str]
+) -> None:
+    values = preset_values("fast", chosen)
+    assert {name for name in ("load_model", "teacher_weight") if values.get(name) is not None} == kept
+    assert values.items() >= chosen.items()
+    others = {**PRESETS["fast"].values, **chosen}
+    assert all(values[name] == others[name] for name in others if name not in ("load_model", "teacher_weight"))
 
 
 def test_an_unknown_preset_names_the_choices() -> None:

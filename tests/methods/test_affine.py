@@ -213,7 +213,7 @@ def test_the_cache_lies_in_the_users_cache_folder(own_cache: Path, search: Count
 
 @pytest.mark.slow
 def test_in_parallel_as_one_after_the_other(phantom: tuple[Array, Array], tmp_path: Path) -> None:
-    fixed, _ = phantom
+    fixed = phantom[0][::2, ::2]
     images = {Path(f"{k}.png"): moving_of(fixed, about_centre(fixed.shape, turned(k))) for k in (-4, -2, 2, 4)}
     one, three = (
         dict(affine_matrices(fixed, list(images), images.__getitem__, cache=tmp_path / str(workers), workers=workers))
@@ -222,7 +222,7 @@ def test_in_parallel_as_one_after_the_other(phantom: tuple[Array, Array], tmp_pa
     assert list(one) == list(three) == list(images)
     for path in images:
         np.testing.assert_array_equal(one[path].matrix, three[path].matrix)
-        np.testing.assert_array_equal(one[path].matrix, Aligner()(fixed, images[path]).matrix)
+    np.testing.assert_array_equal(one[path].matrix, Aligner()(fixed, images[path]).matrix)
 
 
 def test_a_file_that_cannot_be_read_has_its_error_as_the_result(tmp_path: Path, search: CountedSearch) -> None:

@@ -90,7 +90,10 @@ def test_the_model_states_its_convention(exported: Path) -> None:
     assert shapes["flow"][1:] == [2, "height", "width"]
 
 
-def test_the_model_of_a_network_trained_with_percentiles_says_so(checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_the_model_of_a_network_trained_with_percentiles_says_so(
+    exported: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "_traced", lambda network: exported.read_bytes())
     export_onnx(replace(checkpoint, config={"reading": {"normalise": "percentile"}}), tmp_path / "net.onnx")
     session = runtime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
     assert "0.5 percentile becomes 0" in session.get_modelmeta().custom_metadata_map["regstudio.normalise"]

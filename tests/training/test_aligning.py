@@ -33,7 +33,7 @@ from regstudio.training.trainer import train
 from regstudio.training.validation import register_case
 from tests.training.whole_training import index_of, run_of, steps
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = pytest.mark.usefixtures("shared_cache")
 Configs = Callable[..., TrainConfig]
 DEGREES = 15
 
@@ -42,7 +42,7 @@ DEGREES = 15
 def askew(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's images and labels, each but the atlas's turned by 15 degrees one way or the other."""
     folder = tmp_path_factory.mktemp("askew")
-    make_demo(folder, size=64, train=4, validation=2)
+    make_demo(folder, size=48, train=3, validation=1)
     for kind in ("moving", "validation_moving"):
         for number, path in enumerate(sorted((folder / kind).iterdir())):
             angle = DEGREES * (-1) ** number
@@ -63,11 +63,11 @@ def test_each_image_is_told_once_before_the_first_step(quick_config: Configs, as
     config = quick_config(data_base_dir=askew, affine="auto", epochs=1)
     events = list(train(config, index_of(config)))
     kinds = [type(event) for event in events]
-    assert kinds[:8] == [RunStarted, *6 * [ImageAligned], StepDone]
+    assert kinds[:6] == [RunStarted, *4 * [ImageAligned], StepDone]
     aligned = [event for event in events if isinstance(event, ImageAligned)]
-    assert [event.number for event in aligned] == [1, 2, 3, 4, 5, 6]
-    assert {event.total for event in aligned} == {6}
-    assert [event.image for event in aligned] == [*(f"i{k}.npy" for k in range(4)), "i0.npy", "i1.npy"]
+    assert [event.number for event in aligned] == [1, 2, 3, 4]
+    assert {event.total for event in aligned} == {4}
+    assert [event.image for event in aligned] == ["i0.npy", "i1.npy", "i2.npy", "i0.npy"]
     assert run_of(events).events() == events
 
 
@@ -75,13 +75,13 @@ def test_each_image_is_told_once_before_the_first_step(quick_config: Configs, as
 def test_what_lies_askew_fails_less_with_it(quick_config: Configs, askew: Path) -> None:
     scores, first = {}, {}
     for affine in ("none", "auto"):
-        config = quick_config(data_base_dir=askew, affine=affine, run_name=affine)
+        config = quick_config(data_base_dir=askew, affine=affine, run_name=affine, epochs=1, lr=1e-3)
         events = list(train(config, index_of(config)))
         first[affine] = steps(events)[0][2]["ncc"]
         scores[affine] = next(event for event in events[::-1] if isinstance(event, EpochDone)).metrics
     assert first["auto"] < first["none"] - 0.1  # since the steps use the map, too
     assert scores["auto"]["dice_before"] == scores["none"]["dice_before"]
-    assert scores["auto"]["dice"] > scores["none"]["dice"] + 0.1
+    assert scores["auto"]["dice"] > scores["none"]["dice"] + 0.04
 
 
 @pytest.mark.slow
@@ -149,4 +149,4 @@ def test_an_image_on_both_lists_is_aligned_once(quick_config: Configs, askew: Pa
     index = index_of(config)
     both = replace(index, validation=(*index.validation, index.train[0]))
     events = list(train(config, both))
-    assert sum(isinstance(event, ImageAligned) for event in events) == 6
+    assert sum(isinstance(event, ImageAligned) for event in events) == 4

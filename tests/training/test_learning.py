@@ -23,7 +23,7 @@ def test_a_known_smooth_deformation_is_recovered_to_under_one_pixel() -> None:
     model, ncc, grad = CorrMLP(), NCC(), Grad()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     images = [torch.from_numpy(image).float()[None, None] for image in (fixed, moving)]
-    for _ in range(120):
+    for _ in range(50):
         warped, flow = model(*images)
         loss = ncc(images[0], warped) + 0.1 * grad(flow)
         optimizer.zero_grad()
@@ -33,5 +33,5 @@ def test_a_known_smooth_deformation_is_recovered_to_under_one_pixel() -> None:
     inside = (slice(6, -6), slice(6, -6))  # what left the image at the border cannot be seen
     error = np.hypot(*(flow[0].detach().numpy() - true_flow))[inside]
     assert np.hypot(*true_flow)[inside].mean() > 1.5
-    assert error.mean() < 0.5
-    assert np.quantile(error, 0.95) < 1
+    assert error.mean() < 0.3
+    assert np.quantile(error, 0.95) < 0.6

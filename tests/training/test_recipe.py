@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from regstudio.config import PRESETS, TrainConfig
+from regstudio.config.presets import GENERAL_SHAPE
 from regstudio.data.layout import DataIndex
 from regstudio.data.phantom import make_demo
 from regstudio.data.writing import write_label
@@ -32,7 +33,7 @@ EVERYTHING = {
     "affine": "auto",
     "transform": "svf",
     "lr_schedule": "cosine",
-    "warmup_steps": 3,
+    "warmup_steps": 2,
     "start_scale": 2,
     "coarse_share": 0.5,
     "ema": 0.9,
@@ -42,19 +43,26 @@ EVERYTHING = {
     "both_directions": True,
     "dice_weight": 1.0,
     "fold_weight": 1.0,
-    "total_steps": 15,
+    "total_steps": 9,
 }
 IN_PASSES = {"start_scale": 1, "working_side": 64, "passes": 2, "teacher_weight": 0.2}
 
 
+@pytest.fixture(scope="module")
+def at_64(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three training images and one to validate on, of 64 x 64."""
+    folder = tmp_path_factory.mktemp("at_64")
+    make_demo(folder, size=64, train=3, validation=1)
+    return folder
+
+
 @pytest.mark.slow
-@pytest.mark.usefixtures("own_cache")
-@pytest.mark.parametrize(("after", "size"), [(2, {}), (9, {}), (9, IN_PASSES)])
+@pytest.mark.usefixtures("shared_cache")
+@pytest.mark.parametrize(("after", "size"), [(2, {}), (5, {}), (5, IN_PASSES)])
 def test_a_run_with_all_settings_resumes_exactly(
-    quick_config: Configs, tmp_path: Path, after: int, size: dict[str, float]
+    quick_config: Configs, at_64: Path, tmp_path: Path, after: int, size: dict[str, float]
 ) -> None:
     """EMA weights, cosine schedule, coarse to fine, all augmentations, Dice loss and affine maps, at 64 x 64."""
-    make_demo(tmp_path / "data", size=64, train=3, validation=1)
 
     def stop(config: TrainConfig, stop: threading.Event) -> Run:
         events = []
@@ -66,14 +74,14 @@ def test_a_run_with_all_settings_resumes_exactly(
         assert events[-1].reason == "stopped"
         return run_of(events)
 
-    values = {**EVERYTHING, **size, "data_base_dir": tmp_path / "data"}
+    values = {**EVERYTHING, **size, "data_base_dir": at_64}
     if "teacher_weight" in size:
         torch.save(
             build_network(transform="svf", encoder_channels=2, decoder_channels=4).state_dict(), tmp_path / "w.pt"
         )
         values |= {"load_model": tmp_path / "w.pt", "network": "corrmlp", "encoder_channels": 2, "decoder_channels": 4}
     straight, first, resumed, second = straight_and_interrupted(quick_config, stop, **values)
-    assert len(steps(straight)) == 15
+    assert len(steps(straight)) == 9
     assert_same_training(straight, first, resumed, second)
 
 
@@ -177,6 +185,7 @@ def test_the_fast_training_starts_where_the_general_network_is(quick_config: Con
     with torch.no_grad():
         expected = full_velocity(load_checkpoint("general").model(), fixed, moving)
         assert torch.equal(learner.averaged.predict(fixed, moving).field, expected)
+    assert load_checkpoint("general").network.items() >= GENERAL_SHAPE.items()
 
 
 def test_a_teacher_needs_a_network_to_start_from(quick_config: Configs) -> None:
