@@ -2,4 +2,6 @@
 
 from regstudio.__main__ import studio
 
-studio()
+# Processes that the page starts, to load images or to run other tools, import this file as well.
+if __name__ == "__main__":
+    studio()

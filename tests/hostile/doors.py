@@ -28,7 +28,7 @@ from tests.hostile.worker import Answer
 from tests.known_flows import constant_flow
 from tests.pictures import ids, ramp
 
-_TINY = {"encoder_channels": 1, "decoder_channels": 4, "device": "cpu"}
+_TINY = {"network": "voxelmorph", "device": "cpu", "compare": False}
 _NONE = "none"  # a folder that there is not
 
 
@@ -139,7 +139,7 @@ class Doors:
         if command == "train":
             shutil.rmtree(self.folder / "trained", ignore_errors=True)
             flags += ["--runs_dir", self.folder / "trained", "--epochs", 1, "--steps_per_epoch", 1]
-            flags += [part for name, value in _TINY.items() for part in (f"--{name}", value)]
+            flags += [f"--no-{name}" if value is False else f"--{name}={value}" for name, value in _TINY.items()]
         return _command(command, *flags)
 
     def _register(self, *flags: object) -> Answer:

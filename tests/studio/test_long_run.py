@@ -36,7 +36,7 @@ def long_run(studio: Studio, quick_config: Configs, steps: int) -> Run:
 
 @pytest.mark.slow
 def test_a_page_has_its_curves_soon_and_another_page_does_not_wait(studio: Studio, quick_config: Configs) -> None:
-    """1.2 s and 0.03 s on a quiet machine. A busy one shall not fail the test: only this thread's own time counts."""
+    """In 0.7 s and at most 0.01 s. A busy machine shall not fail the test: only this thread's own time counts."""
     long_run(studio, quick_config, 300_000)
     feed, waits, done = Feed(studio), [], threading.Event()
 
@@ -58,7 +58,7 @@ def test_a_page_has_its_curves_soon_and_another_page_does_not_wait(studio: Studi
     assert answer["counts"] == {"steps": 300_000, "epochs": 300, "previews": 0, "log": 0}
     assert answer["steps"]["x"][-1] == 300_000
     assert min(answer["steps"]["terms"]["ncc"]) == pytest.approx(-300_000, rel=1e-4)
-    assert seconds < 4, f"{seconds:.2f} s"
+    assert seconds < 2, f"{seconds:.2f} s"
     assert sorted(waits)[len(waits) // 2] < 0.3
 
 

@@ -17,8 +17,7 @@ AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text(encoding="utf-8")
 TABS = ("Data", "Train", "Runs", "Viewer", "Share", "Help")
 QUICK = {
     "epochs": 1,
-    "encoder_channels": 2,
-    "decoder_channels": 4,
+    "network": "voxelmorph",
     "device": "cpu",
     "compare": False,
     "run_name": "first",
@@ -40,7 +39,10 @@ def trained_server(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     page.close()
 
 
-@pytest.fixture(scope="module", params=[("light", 1280), ("dark", 1280), ("light", 390)], ids="{0[0]} {0[1]}".format)
+LOOKS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
+
+
+@pytest.fixture(scope="module", params=LOOKS, ids="{0[0]} {0[1]}".format)
 def themed(request: pytest.FixtureRequest, trained_server: Served, browser: Any) -> Iterator[Any]:
     """The page in one theme and width."""
     theme, width = request.param

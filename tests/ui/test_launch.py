@@ -1,6 +1,8 @@
 import os
 import re
+import runpy
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -76,27 +78,30 @@ def test_the_demo_trains_with_the_quick_setting_and_a_signal_saves_it_and_ends(l
 
 @pytest.mark.slow
 def test_a_port_in_use_gives_way_to_the_next_and_a_signal_ends_at_once_what_does_not_train(launch):
-    first = launch()
-    first.says(r"RegStudio: (http\S+)")
-    second = launch("--port", str(first.port))
-    assert second.says(r"in use; taking (\d+)") != str(first.port)
-    assert httpx.get(second.says(r"RegStudio: (http\S+)")).status_code == 200
-    second.process.send_signal(signal.SIGTERM)
-    assert second.process.wait(PATIENCE) == 143
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        launched = launch("--port", str(port))
+        assert launched.says(r"in use; taking (\d+)") != str(port)
+        assert httpx.get(launched.says(r"RegStudio: (http\S+)")).status_code == 200
+    launched.process.send_signal(signal.SIGTERM)
+    assert launched.process.wait(PATIENCE) == 143
 
 
 @pytest.mark.slow
 def test_the_whole_studio_is_shared_behind_a_password_and_with_a_warning(launch, tmp_path):
+    """And the page does not wait for torch: tabs import it, and what imports it, where they use it."""
     frpc, program = tmp_path / "frpc", tmp_path / "program.py"
     frpc.write_text("#!/bin/sh\necho 'start proxy success: http://fake.example'\nexec sleep 60\n")
     frpc.chmod(0o755)
     program.write_text(
-        "import gradio.networking, gradio.tunneling, regstudio.ui.launch\n"
+        "import sys, gradio.networking, gradio.tunneling, regstudio.ui.app, regstudio.ui.launch\n"
+        "print('loaded too early:', [name for name in ('torch', 'matplotlib') if name in sys.modules], flush=True)\n"
         f"gradio.tunneling.BINARY_PATH = {str(frpc)!r}\n"
         "gradio.networking.GRADIO_SHARE_SERVER_ADDRESS = '127.0.0.1:1'\n"
         "regstudio.ui.launch.main()\n"
     )
     launched = launch("--share-studio", program=program)
+    assert launched.says(r"loaded too early: (.*)") == "[]"
     launched.says(r"whole studio.*(https://fake\.example)")
     url, password = launched.says(r"RegStudio: (http\S+)"), launched.says(r"User regstudio, password (\S+)")
     assert "Warning: whoever has the password can train" in launched.output.read_text()
@@ -108,12 +113,14 @@ def test_the_whole_studio_is_shared_behind_a_password_and_with_a_warning(launch,
     assert launched.process.wait(PATIENCE) == 143
 
 
-@pytest.mark.slow
-def test_the_page_does_not_wait_for_torch():
-    """Tabs import torch, and what imports it, where they use it: inside their handlers."""
-    check = "import sys; import regstudio.ui.app; print(*[m for m in ('torch', 'matplotlib') if m in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == ""
+def test_processes_that_load_images_open_no_second_page(monkeypatch):
+    """A spawned process imports the file that was started, under this name."""
+    opened = []
+    monkeypatch.setattr("regstudio.__main__.studio", lambda: opened.append(1))
+    runpy.run_path(str(LAUNCH), run_name="__mp_main__")
+    assert not opened
+    runpy.run_path(str(LAUNCH), run_name="__main__")
+    assert opened
 
 
 def test_only_requests_that_name_this_machine_are_answered(studio_server):
@@ -127,11 +134,15 @@ def test_the_description_of_the_interface_is_closed(studio_server, path):
 
 
 @pytest.mark.browser
-def test_the_page_opens_with_its_tabs(studio_server, page):
+def test_the_page_opens_with_its_tabs_which_say_what_to_do(studio_server, page):
     page.goto(studio_server.url)
     for name in ("Data", "Train", "Runs", "Viewer", "Share"):
         page.get_by_role("tab", name=name).wait_for()
     page.get_by_text("Nothing is training.").wait_for()
+    page.get_by_role("tab", name="Runs").click()
+    page.get_by_text("There are no runs yet.").wait_for()
+    page.get_by_role("tab", name="Viewer").click()
+    page.get_by_text("Train a run").wait_for()
 
 
 def wait_until(holds) -> None:

@@ -31,17 +31,7 @@ def choose(page, name):
     page.locator("#runs-selected").get_by_text(name, exact=True).wait_for()
 
 
-def test_without_runs_it_says_what_to_do(opened):
-    opened.get_by_text("There are no runs yet.").wait_for()
-
-
-def test_selected_runs_are_compared(trained, opened):
-    choose(opened, "first")
-    choose(opened, "second")
-    opened.wait_for_function("document.querySelectorAll('#runs-curves [data-of=dice] .trace.scatter').length === 2")
-
-
-def test_a_run_is_renamed_and_its_note_is_kept(trained, studio, opened):
+def test_a_run_is_renamed_and_keeps_its_note_and_one_typed_right_after(trained, studio, opened):
     choose(opened, "first")
     opened.get_by_text("Name, note and options").click()
     fill(opened, "#runs-note textarea", "<b>good</b>")
@@ -49,17 +39,9 @@ def test_a_run_is_renamed_and_its_note_is_kept(trained, studio, opened):
     opened.locator("#runs-table [role=gridcell]", has_text="<b>good</b>").wait_for()
     fill(opened, "#runs-name :is(input, textarea)", "renamed")
     opened.locator("#runs-rename").click()
-    opened.locator("#runs-table [role=gridcell]", has_text="renamed").wait_for()
-    assert run_actions.read_note(studio.run("renamed")) == "<b>good</b>"
-
-
-def test_a_note_typed_right_after_a_new_name_stays(trained, studio, opened):
-    choose(opened, "first")
-    opened.get_by_text("Name, note and options").click()
-    fill(opened, "#runs-name :is(input, textarea)", "renamed")
-    opened.locator("#runs-rename").click()
     opened.locator("#runs-note textarea").fill("typed at once")
     opened.locator("#runs-table [role=gridcell]", has_text="renamed").wait_for()
+    assert run_actions.read_note(studio.run("renamed")) == "<b>good</b>"
     opened.wait_for_timeout(4000)  # the next look at the list
     assert opened.locator("#runs-note textarea").input_value() == "typed at once"
     assert not opened.get_by_text("is not in the list of choices").count()
@@ -68,8 +50,13 @@ def test_a_note_typed_right_after_a_new_name_stays(trained, studio, opened):
     assert run_actions.read_note(studio.run("renamed")) == "typed at once"
 
 
-def test_deleting_asks_twice_and_moves_to_the_trash(trained, studio, opened):
+def test_a_run_is_downloaded_whole_and_deleted_to_the_trash_after_a_question(trained, studio, opened, tmp_path):
     choose(opened, "first")
+    with opened.expect_download() as download:
+        opened.locator("#runs-pack").click()
+    download.value.save_as(tmp_path / "run.zip")
+    with zipfile.ZipFile(tmp_path / "run.zip") as file:
+        assert "first/checkpoints/last.pt" in file.namelist()
     opened.locator("#runs-delete").click()
     opened.locator("#runs-cancel").click()
     opened.locator("#runs-really").wait_for(state="hidden")
@@ -78,15 +65,6 @@ def test_deleting_asks_twice_and_moves_to_the_trash(trained, studio, opened):
     opened.locator("#runs-really").click()
     opened.locator("#runs-table [role=gridcell]", has_text="first").wait_for(state="detached")
     assert (studio.runs_dir / run_actions.TRASH / "first" / "config.json").is_file()
-
-
-def test_a_run_is_downloaded_whole(trained, opened, tmp_path):
-    choose(opened, "first")
-    with opened.expect_download() as download:
-        opened.locator("#runs-pack").click()
-    download.value.save_as(tmp_path / "run.zip")
-    with zipfile.ZipFile(tmp_path / "run.zip") as file:
-        assert "first/checkpoints/last.pt" in file.namelist()
 
 
 def test_a_report_is_made_and_offered_and_again_after_a_reload(trained, studio, opened, tmp_path):
@@ -106,13 +84,6 @@ def test_a_report_is_made_and_offered_and_again_after_a_reload(trained, studio, 
     files.locator("a[download='report.html']").wait_for()
 
 
-def test_a_run_is_opened_in_the_viewer(trained, opened):
-    choose(opened, "first")
-    opened.locator("#runs-view").click()
-    opened.locator("#viewer-run").wait_for()
-    opened.wait_for_function("document.querySelector('#viewer-run input')?.value === 'first'")
-
-
 def test_a_finished_run_goes_on_with_more_epochs(trained, studio, opened):
     choose(opened, "first")
     opened.locator("#runs-resume").click()
@@ -125,7 +96,17 @@ def test_a_finished_run_goes_on_with_more_epochs(trained, studio, opened):
     assert summarise_run(studio.run("first")).epochs_done == 3
 
 
-def test_curves_of_different_data_are_said_to_be_so(trained, studio, demo, tmp_path, opened):
+def test_runs_are_compared_in_full_and_those_of_different_data_are_said_to_be_so(
+    trained, studio, demo, tmp_path, opened
+):
+    cell = opened.locator("#runs-table [role=gridcell]", has_text="network=voxelmorph").first
+    cell.wait_for()
+    cut = cell.evaluate(
+        "cell => [cell, ...cell.querySelectorAll('*')].some((part) => "
+        "getComputedStyle(part).textOverflow === 'ellipsis' && part.scrollWidth > part.clientWidth + 1)"
+    )
+    assert not cut
+    assert "network=voxelmorph, grad_weight=0.1, epochs=2, lr=0.01, device=cpu" in cell.inner_text()
     choose(opened, "first")
     choose(opened, "second")
     opened.wait_for_function("document.querySelectorAll('#runs-curves [data-of=dice] .trace.scatter').length === 2")
@@ -142,18 +123,7 @@ def test_curves_of_different_data_are_said_to_be_so(trained, studio, demo, tmp_p
     opened.locator("#runs-curves .legendtext").get_by_text("second (lungs)").first.wait_for()
 
 
-def test_settings_that_differ_can_be_read_in_full(trained, opened):
-    cell = opened.locator("#runs-table [role=gridcell]", has_text="network=voxelmorph").first
-    cell.wait_for()
-    cut = cell.evaluate(
-        "cell => [cell, ...cell.querySelectorAll('*')].some((part) => "
-        "getComputedStyle(part).textOverflow === 'ellipsis' && part.scrollWidth > part.clientWidth + 1)"
-    )
-    assert not cut
-    assert "network=voxelmorph, grad_weight=0.1, epochs=2, lr=0.01, device=cpu" in cell.inner_text()
-
-
-def test_the_address_holds_the_tab_for_a_reload_and_for_back(trained, opened):
+def test_a_run_is_opened_in_the_viewer_and_the_address_holds_the_tab_for_a_reload_and_for_back(trained, opened):
     assert opened.url.endswith("#runs")
     opened.reload()
     opened.get_by_role("tab", name="Runs", selected=True).wait_for()
@@ -161,6 +131,7 @@ def test_the_address_holds_the_tab_for_a_reload_and_for_back(trained, opened):
     choose(opened, "first")
     opened.locator("#runs-view").click()  # leads to another tab
     opened.get_by_role("tab", name="Viewer", selected=True).wait_for()
+    opened.wait_for_function("document.querySelector('#viewer-run input')?.value === 'first'")
     opened.wait_for_function("location.hash === '#viewer'")
     opened.go_back()
     opened.get_by_role("tab", name="Runs", selected=True).wait_for()

@@ -151,12 +151,6 @@ def test_what_is_shown_can_be_kept_as_a_picture_and_all_of_it_as_a_zip(opened: A
     assert {"figure", "warped", "flow"} <= stems
 
 
-def test_without_a_run_it_says_what_to_do(studio_server: Served, page: Any) -> None:
-    page.goto(studio_server.url)
-    page.get_by_role("tab", name="Viewer").click()
-    page.get_by_text("Train a run").wait_for()
-
-
 def test_keys_typed_elsewhere_are_no_orders(opened: Any) -> None:
     unfold(opened)
     opened.focus("#viewer-path textarea")

@@ -24,7 +24,7 @@ CONTRAST = """(selector) => {
 
 
 def drawn(page: Any) -> str:
-    page.wait_for_timeout(60)
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     picture: str = page.evaluate(f"document.querySelector('{CANVAS}').toDataURL()")
     return picture
 
