@@ -1,4 +1,4 @@
-// Loss, Dice and folds by epoch of the selected runs, one colour for each run. The value is the JSON of
+// Loss, Dice, landmarks and folds by epoch of the selected runs, one colour for each run. The value is the JSON of
 // run_actions.curves. The plots are redrawn only when the selection or a run changes.
 const NO_RUNS = "Select runs, in the table or above, to compare their curves.";
 const NO_EPOCHS = "The selected runs have no whole epoch yet: their curves begin with the first.";
@@ -41,9 +41,9 @@ function draw() {
   empty.textContent = runs.length ? NO_EPOCHS : NO_RUNS;
   empty.hidden = drawn;
   const different = explain(drawn ? runs : []);
-  for (const [name, title] of [["loss", "Loss"], ["dice", "Validation Dice"], ["njd", "Folded pixels (NJD), %"]]) {
+  for (const [name, title] of [["loss", "Loss"], ["dice", "Validation Dice"], ["tre", "Landmarks (TRE), pixels"], ["njd", "Folded pixels (NJD), %"]]) {
     const chart = element.querySelector(`.chart[data-of="${name}"]`);
-    chart.hidden = !drawn;
+    chart.hidden = !drawn || (name === "tre" && !runs.some((run) => run.tre.some((value) => value != null)));
     if (chart.hidden) {
       Plotly.purge(chart);
       continue;
@@ -55,7 +55,7 @@ function draw() {
       line: { ...seriesStyle(number), width: 2 },
       marker: { size: 5 },
     }));
-    Plotly.react(chart, traces, layout(title, name === "njd" ? FROM_ZERO : {}), CHART_OPTIONS);
+    Plotly.react(chart, traces, layout(title, name === "njd" || name === "tre" ? FROM_ZERO : {}), CHART_OPTIONS);
   }
 }
 

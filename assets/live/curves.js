@@ -1,4 +1,4 @@
-// The curves of losses, Dice and folds, drawn by Plotly.
+// The curves of losses, Dice, landmarks and folds, drawn by Plotly.
 
 function draw() {
   if (!stale || !window.Plotly || !charts.loss.clientWidth) return;
@@ -133,8 +133,16 @@ function draw_dice() {
     });
     traces.push({ x, y: dice, name: "mean Dice", mode, line: { width: 3, color: text }, hovertemplate: "%{y:.4f}" });
   }
-  if (last.best?.dice != null && !worse_than_before()) {
-    traces.push({ x: [last.best.epoch], y: [last.best.dice], name: "best", mode: "markers", hovertemplate: "epoch %{x}",
+  const tre = of("tre"), by_dice = dice.some((value) => value != null), by_tre = tre.some((value) => value != null);
+  if (by_tre) {
+    const before = of("tre_before"), line = { width: 3, color: text }, axis = { yaxis: "y3", hovertemplate: "%{y:.2f} pixels" };
+    traces.push({ ...axis, x: [0, ...x], y: [before.find((value) => value != null), ...before], name: "TRE before", mode: "lines",
+      line: { width: 1.5, color: text, dash: "dot" }, showlegend: !by_dice });
+    traces.push({ ...axis, x, y: tre, name: "mean TRE", mode, line, showlegend: !by_dice });
+  }
+  if ((last.best?.dice ?? last.best?.tre) != null && !worse_than_before()) {
+    const at = last.best.dice != null ? { y: [last.best.dice] } : { y: [last.best.tre], yaxis: "y3" };
+    traces.push({ x: [last.best.epoch], ...at, name: "best", mode: "markers", hovertemplate: "epoch %{x}",
       marker: { symbol: "star", size: 14, color: text } });
   }
   if (folds.some((value) => value != null)) {
@@ -143,21 +151,23 @@ function draw_dice() {
   const empty = scored.length ? [] : [{ text: validation_hint(), showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 }];
   Plotly.react(charts.dice, traces, layout(`${last.run}`, {
     xaxis: { title: { text: "epoch" }, anchor: "y2", rangemode: "tozero", visible: !empty.length, ...(x.length < 8 ? { dtick: 1 } : {}) },
-    yaxis: { title: { text: "Dice" }, domain: [0.34, 1], visible: !empty.length },
+    yaxis: { title: { text: "Dice" }, domain: by_dice && by_tre ? [0.62, 1] : [0.34, 1], visible: !empty.length && (by_dice || !by_tre) },
+    yaxis3: { title: { text: "TRE, pixels" }, domain: by_dice && by_tre ? [0.3, 0.54] : [0.34, 1], ...FROM_ZERO, visible: by_tre },
     yaxis2: { title: { text: "NJD, %" }, domain: [0, 0.24], ...FROM_ZERO, visible: !empty.length },
     annotations: empty,
   }), CHART_OPTIONS);
 }
 
-// Whether even the best epoch's network makes the overlap worse than it was without one.
+// Whether even the best epoch's network makes the overlap or the landmarks worse than they were without one.
 function worse_than_before() {
-  const before = data.epochs.find((done) => done.epoch === last.best?.epoch)?.metrics.dice_before;
-  return last.best?.dice != null && before != null && last.best.dice < before;
+  const before = data.epochs.find((done) => done.epoch === last.best?.epoch)?.metrics;
+  if (last.best?.dice != null) return last.best.dice < before?.dice_before;
+  return last.best?.tre != null && last.best.tre > before?.tre_before;
 }
 
 function validation_hint() {
-  if (last.progress.pairs === 0 && last.device) return "This run does not validate:<br>Dice needs validation images with labels.";
-  return "Dice and folds appear here<br>after the first validation.";
+  if (last.progress.pairs === 0 && last.device) return "This run does not validate:<br>put images into validation_moving/,<br>or set some apart.";
+  return "Dice, landmarks and folds appear here<br>after the first validation.";
 }
 
 function redraw() { stale = true; if (last.run) draw(); }

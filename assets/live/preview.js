@@ -42,5 +42,10 @@ function show_pictures({ epoch, pictures }) {
     figure.firstChild.src = pictures[name];
     figure.firstChild.alt = figure.lastChild.textContent = PICTURES[name];
   }
-  say(".shown", before.dice == null ? `${epoch}` : `${epoch} (mean Dice of all pairs ${before.dice.toFixed(3)})`);
+  say(".shown", epoch + mean_of_pairs(before));
+}
+
+function mean_of_pairs({ dice, tre }) {
+  if (dice != null) return ` (mean Dice of all pairs ${dice.toFixed(3)})`;
+  return tre != null ? ` (mean TRE of all pairs ${tre.toFixed(2)} pixels)` : "";
 }

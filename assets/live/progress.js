@@ -29,9 +29,15 @@ function show_progress(answer) {
     left: answer.state === "running" && answer.seconds_left != null ? duration(answer.seconds_left) : "–",
     seconds: duration(answer.seconds),
     memory: memory(answer.memory),
-    best: answer.best ? `${answer.best.epoch}` + (answer.best.dice == null ? "" : ` (Dice ${answer.best.dice.toFixed(3)}${worse_than_before() ? ", worse than before" : ""})`) : "–",
+    best: answer.best ? `${answer.best.epoch}` + best_score(answer.best) : "–",
   };
   for (const [name, text] of Object.entries(facts)) say(`[data-fact=${name}]`, text);
+}
+
+function best_score({ dice, tre }) {
+  if (dice == null && tre == null) return "";
+  const score = dice != null ? `Dice ${dice.toFixed(3)}` : `TRE ${tre.toFixed(2)} pixels`;
+  return ` (${score}${worse_than_before() ? ", worse than before" : ""})`;
 }
 
 function bar(name, part, text) {

@@ -224,7 +224,7 @@ class OptimisationSection(Section):
 class ValidationSection(Section):
     """When the network is measured on the validation images."""
 
-    run_validation: bool | None = Field(None, description="validate; if not given, when there are labels")
+    run_validation: bool | None = Field(None, description="validate; if not given, where there are images for it")
     validation_freq: int = Field(1, ge=1, description="epochs from one validation to the next")
     compare: bool = Field(
         True,

@@ -61,6 +61,13 @@ class Objective(nn.Module):
         """Whether any term with a weight compares the images."""
         return any(self.weights[name] for name in self.similarities)
 
+    def similarity(self, fixed: Tensor, warped: Tensor) -> Tensor:
+        """Return how alike images (B, 1, H, W) are: the weighted terms that compare them, such that more is better."""
+        terms = [
+            self.weights[name] * term(fixed, warped) for name, term in self.similarities.items() if self.weights[name]
+        ]
+        return -torch.stack(terms).sum()
+
     def forward(
         self,
         fixed: Tensor,

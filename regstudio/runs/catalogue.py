@@ -36,6 +36,7 @@ class RunSummary:
     epochs: int
     seconds: float
     best_dice: float | None
+    best_tre: float | None = None
     best_epoch: int | None
     njd_percent: float | None
     settings: dict[str, Any]
@@ -47,6 +48,7 @@ def summarise_run(run: Run, milestones: Sequence[TrainEvent] | None = None) -> R
     epochs = [event for event in events if isinstance(event, EpochDone)]
     scored = [event for event in epochs if "dice" in event.metrics]
     best = max(scored, key=lambda event: event.metrics["dice"], default=None)
+    best = best or next((event for event in reversed(epochs) if event.best), None)
     started = any(isinstance(event, RunStarted) for event in events)
     end = events[-1] if events and isinstance(events[-1], RunFinished) else None
     state = "running" if run.is_training() else end.reason if end else "interrupted" if started else "failed"
@@ -59,7 +61,8 @@ def summarise_run(run: Run, milestones: Sequence[TrainEvent] | None = None) -> R
         epochs_done=epochs[-1].epoch if epochs else 0,
         epochs=config.optimisation.epochs,
         seconds=sum(event.seconds for event in epochs),
-        best_dice=best.metrics["dice"] if best else None,
+        best_dice=best.metrics.get("dice") if best else None,
+        best_tre=best.metrics.get("tre") if best else None,
         best_epoch=best.epoch if best else None,
         njd_percent=best.metrics.get("njd_percent") if best else None,
         settings=_changed_settings(config),
@@ -152,6 +155,7 @@ def _unreadable(run: Run, why: str) -> RunSummary:
         epochs=0,
         seconds=0.0,
         best_dice=None,
+        best_tre=None,
         best_epoch=None,
         njd_percent=None,
         settings={},

@@ -205,7 +205,7 @@ class RunCurves:
             "seconds_left": left,
             "seconds": self._seconds() + self._repeated_seconds,
             "device": self.device,
-            "best": best and {"epoch": best["epoch"], "dice": best["metrics"].get("dice")},
+            "best": best and {"epoch": best["epoch"], **{name: best["metrics"].get(name) for name in ("dice", "tre")}},
             "floor": self._floor,
         }
 

@@ -67,7 +67,7 @@ class StepDone:
 
 @dataclass(frozen=True, kw_only=True)
 class PairValidated:
-    """Validation pair `number` of `total` was scored; `dice` is None if it has no labels to score."""
+    """Validation pair `number` of `total` was scored; `dice` is None without labels, `tre` without landmarks."""
 
     epoch: Place
     number: Place
@@ -76,14 +76,16 @@ class PairValidated:
     dice_before: Number | None
     dice: Number | None
     njd_percent: Number
+    tre: Number | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochDone:
     """An epoch ended: mean losses of its steps, mean metrics of the validation pairs (empty without validation).
 
-    The metrics are dice_before, dice, njd, njd_percent and dice_ID for each label. `scale` is that of its first
-    step, the coarsest.
+    The metrics are dice_before, dice, njd, njd_percent and dice_ID for each label; with landmarks tre_before and tre,
+    in pixels, and tre_mm_before and tre_mm; without either, similarity_before and similarity. `best_by` is the metric
+    that decides whether it is the best. `scale` is that of its first step, the coarsest.
     """
 
     epoch: Place
@@ -92,6 +94,7 @@ class EpochDone:
     losses: Losses
     metrics: Metrics = field(default_factory=dict)
     best: Flag = False
+    best_by: Literal["", "dice", "tre", "similarity"] = ""
     scale: Scale = 1
 
 

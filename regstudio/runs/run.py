@@ -59,7 +59,7 @@ class Run:
 
     @property
     def best_path(self) -> Path:
-        """The checkpoint of the highest validation Dice."""
+        """The checkpoint that did best in validation: by Dice, else by landmarks, else by similarity."""
         return self.path / "checkpoints" / "best_model.pt"
 
     @property

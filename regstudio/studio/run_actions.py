@@ -20,7 +20,7 @@ from regstudio.studio.studio import Studio
 TRASH = ".trash"
 MAX_NOTE_LENGTH = 2000
 MAX_COMPARED = 10
-COLUMNS = ("Run", "State", "Epochs", "Best Dice", "NJD %", "Time", "Data", "Settings that differ", "Note")
+COLUMNS = ("Run", "State", "Epochs", "Best Dice", "Best TRE", "NJD %", "Time", "Data", "Settings that differ", "Note")
 
 
 def selected_runs(studio: Studio, names: Sequence[str] | None) -> list[Run]:
@@ -44,13 +44,14 @@ def row(run: RunSummary, step: str = "", seconds: float | None = None) -> list[s
     Within an epoch, `step` says how far it has come and `seconds` how long the run has trained by now.
     """
     if run.state == UNREADABLE:
-        return [run.name, f"cannot be read: {run.message}", "", None, None, "", "", "", ""]
+        return [run.name, f"cannot be read: {run.message}", "", None, None, None, "", "", "", ""]
     settings = ", ".join(f"{name}={value}" for name, value in run.settings.items())
     return [
         run.name,
         run.state,
         f"{run.epochs_done}/{run.epochs}{step and f' ({step})'}",
         None if run.best_dice is None else round(run.best_dice, 4),
+        None if run.best_tre is None else round(run.best_tre, 2),
         None if run.njd_percent is None else round(run.njd_percent, 3),
         duration(run.seconds if seconds is None else seconds),
         run.data.name,
@@ -66,7 +67,7 @@ def duration(seconds: float) -> str:
 
 
 def curves(studio: Studio, runs: Iterable[Run]) -> str:
-    """Return loss, Dice and NJD by epoch of each run, the epochs' image scale, and which data it saw, as JSON."""
+    """Return loss, Dice, TRE and NJD by epoch of each run, the epochs' image scale, and which data it saw, as JSON."""
     compared = []
     for run in runs:
         epochs = [event for event in studio.milestones(run) if isinstance(event, EpochDone)]
@@ -78,6 +79,7 @@ def curves(studio: Studio, runs: Iterable[Run]) -> str:
                 "scale": [event.scale for event in epochs],
                 "loss": [event.losses.get("loss") for event in epochs],
                 "dice": [event.metrics.get("dice") for event in epochs],
+                "tre": [event.metrics.get("tre") for event in epochs],
                 "njd": [event.metrics.get("njd_percent") for event in epochs],
             }
         )

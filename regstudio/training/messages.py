@@ -8,6 +8,7 @@ import torch
 from regstudio.errors import DiskFullError
 from regstudio.runs.events import EpochDone, RunFinished, RunStarted, TrainEvent
 from regstudio.runs.run import Run
+from regstudio.training.criterion import CRITERIA
 from regstudio.training.step import NotFiniteError
 
 
@@ -34,9 +35,15 @@ def _epoch_line(event: EpochDone) -> str:
     metrics = event.metrics
     if "dice" in metrics:
         parts.append(f"Dice {metrics['dice']:.4f} (before {metrics['dice_before']:.4f})")
+    if "tre" in metrics:
+        mm = f", {metrics['tre_mm']:.2f} mm" if "tre_mm" in metrics else ""
+        parts.append(f"TRE {metrics['tre']:.2f} pixels{mm} (before {metrics['tre_before']:.2f})")
+    if "similarity" in metrics:
+        parts.append(f"similarity {metrics['similarity']:.4f} (before {metrics['similarity_before']:.4f})")
     if "njd" in metrics:
         parts.append(f"NJD {metrics['njd']:.1f} ({metrics['njd_percent']:.3f} %)")
-    return "  ".join(parts + ["best so far"] * event.best)
+    title = next((criterion.title for criterion in CRITERIA if criterion.metric == event.best_by), "Dice")
+    return "  ".join(parts + [f"best so far by {title}"] * event.best)
 
 
 def describe(device: torch.device, processes: int) -> str:

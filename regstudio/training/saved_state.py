@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import ConfigDict, Field, Strict, TypeAdapter
@@ -23,7 +23,8 @@ class State:
     """The progress of a training, saved with weights and optimizer so that resuming is exact.
 
     `epoch` whole epochs and `step` steps of the next one are done. `sums` adds up the losses of those steps, `seconds`
-    their duration.
+    their duration. `best_dice` is the highest Dice so far; where another metric decides, `best_by`, `best_score` is its
+    best, such that more is better.
     """
 
     epoch: Count
@@ -31,6 +32,8 @@ class State:
     sums: Mapping[Name, Number] = field(default_factory=dict)
     seconds: Seconds = 0.0
     best_dice: Annotated[float, Strict(), Field(le=1.01)] = -math.inf
+    best_score: Annotated[float, Strict(), Field(le=1e12)] = -math.inf
+    best_by: Literal["", "tre", "similarity"] = ""
 
     def rescaled(self, steps_per_epoch: int, saved_steps_per_epoch: int) -> "State":
         """Return this state for an epoch of another length, as after a change of the number of processes.

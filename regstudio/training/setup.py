@@ -19,6 +19,7 @@ from regstudio.data.check_report import CheckReport
 from regstudio.data.dataset import RegistrationDataset
 from regstudio.data.disk_cache import DiskCache
 from regstudio.data.geometry import AxisRule
+from regstudio.data.landmark_reader import LandmarkReader
 from regstudio.data.layout import Case, DataIndex, Layout, index_folder
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.pairs import PairReader
@@ -59,6 +60,7 @@ class Parts:
     preview: Case
     image_loader: ImageLoader
     label_loader: LabelLoader
+    landmarks: LandmarkReader
     aligned: dict[Case, Matrix] | None
     axes: AxisRule
 
@@ -176,6 +178,7 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, 
         preview=(*index.validation, *index.train)[0],
         image_loader=image_loader,
         label_loader=label_loader,
+        landmarks=LandmarkReader(image_loader, label_loader),
         aligned=aligned,
         axes=axes,
     )
@@ -263,11 +266,10 @@ def _label_ids(config: TrainConfig, index: DataIndex, label_loader: LabelLoader)
 
 
 def _validation_cases(config: TrainConfig, index: DataIndex) -> tuple[Case, ...]:
-    labelled = any(case.label and fixed.label for case in index.validation if (fixed := case.fixed or index.atlas))
     wanted = config.validation.run_validation
     if wanted and not index.validation:
         raise ConfigError(
             f"run_validation is on, but there are no validation images in {index.root}. "
             "Add some, or turn it off with --no-run_validation."
         )
-    return index.validation if (labelled if wanted is None else wanted) else ()
+    return () if wanted is False else index.validation

@@ -4,7 +4,6 @@ State first, event after: the state is saved before the event is yielded. A cons
 for the next event, and ends it by setting `stop`.
 """
 
-import math
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
@@ -36,6 +35,7 @@ from regstudio.threads import limit_cpu_threads
 from regstudio.training.aligning import find_affine_maps
 from regstudio.training.checkpointing import Checkpointer, restore
 from regstudio.training.comparison import advice
+from regstudio.training.criterion import criterion_of, judged
 from regstudio.training.messages import (
     describe,
     disk_full,
@@ -216,9 +216,8 @@ class _Training:
             if self._stop_requested():
                 return state
         losses = {name: total / state.step for name, total in state.sums.items()}
-        best = metrics.get("dice", -math.inf) > state.best_dice
         scale = self._scale(state.epoch * self.parts.steps_per_epoch)
-        state = State(epoch=state.epoch + 1, best_dice=metrics["dice"] if best else state.best_dice)
+        state, best = judged(replace(state, epoch=state.epoch + 1, step=0, sums={}, seconds=0.0), metrics)
         saved = self.checkpointer.epoch(state, {**losses, **metrics}, best=best)
         epochs = self.config.optimisation.epochs
         yield EpochDone(
@@ -228,6 +227,7 @@ class _Training:
             losses=losses,
             metrics=metrics,
             best=best,
+            best_by=criterion.metric if (criterion := criterion_of(metrics)) else "",
             scale=scale,
         )
         yield saved
@@ -291,6 +291,7 @@ class _Training:
                 case=case.id,
                 dice_before=metrics.get("dice_before"),
                 dice=metrics.get("dice"),
+                tre=metrics.get("tre"),
                 njd_percent=metrics["njd_percent"],
             )
             if self._stop_requested():

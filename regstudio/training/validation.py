@@ -3,17 +3,22 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from statistics import fmean
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy.typing as npt
+import torch
 
 from regstudio.data.dataset import load_validation_pair
+from regstudio.data.landmark_reader import PairPoints
 from regstudio.data.layout import Case
 from regstudio.data.pairs import pair_of_tensors
 from regstudio.methods.method import Method
 from regstudio.methods.network import NetworkMethod
+from regstudio.metrics import target_registration_error
 from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.device import images_at_once
 from regstudio.threads import divide_cpu_threads, map_in_order
@@ -43,7 +48,8 @@ def network_method(parts: Parts, model: RegistrationNetwork, case: Case) -> Netw
 def validate_case(parts: Parts, case: Case) -> dict[str, float]:
     """Return njd (pixels), njd_percent and, with labels, dice, dice_before and dice_ID of each label.
 
-    Values that are not finite are left out.
+    With landmarks tre and tre_before in pixels of the fixed file, and tre_mm and tre_mm_before where its spacing is
+    known. Without either, similarity and similarity_before, by the loss. Values that are not finite are left out.
     """
     registration = register_case(parts, case)
     metrics = {"njd": float(registration.folds.count), "njd_percent": registration.folds.percent}
@@ -51,7 +57,28 @@ def validate_case(parts: Parts, case: Case) -> dict[str, float]:
     if before is not None and after is not None:
         metrics |= {"dice": after.mean, "dice_before": before.mean}
         metrics |= {f"dice_{label_id}": value for label_id, value in after.per_label.items()}
+    points = parts.landmarks(case, case.fixed or parts.reference)
+    if points is not None:
+        metrics |= dict(landmark_errors(points, registration.flow))
+    if not {"dice", "tre"} & metrics.keys() and parts.learner.objective.compares_images:
+        metrics |= dict(_similarity(parts, registration))
     return {name: value for name, value in metrics.items() if not math.isnan(value)}
+
+
+def landmark_errors(points: PairPoints, flow: npt.NDArray[Any]) -> Iterator[tuple[str, float]]:
+    """Yield the mean distances of landmarks before registration and after, in pixels and where it can be in mm."""
+    for unit, scale in (("", points.pixel), ("_mm", points.mm)):
+        for stage, by in (("_before", None), ("", flow)) if scale is not None else ():
+            errors = target_registration_error(points.fixed, points.moving, by, scale or points.pixel)
+            yield f"tre{unit}{stage}", float(errors.mean())
+
+
+def _similarity(parts: Parts, registration: Registration) -> Iterator[tuple[str, float]]:
+    pair = registration.pair
+    fixed, *others = (torch.from_numpy(image)[None, None] for image in (pair.fixed, pair.moving, registration.warped))
+    with torch.no_grad():
+        for name, other in zip(("similarity_before", "similarity"), others, strict=True):
+            yield name, float(parts.learner.objective.similarity(fixed, other))
 
 
 def validate(parts: Parts, cases: Sequence[Case]) -> Generator[dict[str, float], None, None]:

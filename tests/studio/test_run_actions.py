@@ -97,6 +97,7 @@ def test_curves_go_by_epoch(studio, recorded):
         "scale": [1, 1, 2],
         "loss": [-0.5, -0.7, -0.8],
         "dice": [0.5, 0.7, None],
+        "tre": [None, None, None],
         "njd": [0.1, 0.1, None],
     }
 

@@ -138,6 +138,22 @@ def test_an_epoch_below_before_gets_no_star(live: Callable[..., Any]) -> None:
     assert "worse than before" in page.inner_text("[data-fact=best]")
 
 
+@pytest.mark.parametrize(("tre", "star"), [(3.0, True), (12.0, False)])
+def test_landmarks_take_the_place_of_dice(live: Callable[..., Any], tre: float, star: bool) -> None:
+    def marked(answer: dict[str, Any]) -> None:
+        for epoch in answer["epochs"]:
+            epoch["metrics"] = {"tre": tre, "tre_before": 10.0, "njd_percent": 0.0}
+        answer["best"] = {"epoch": 1, "dice": None, "tre": tre}
+
+    page = live(marked)
+    drawn = traces(page, "dice")
+    assert ("best" in drawn) is star
+    assert (drawn["TRE before"]["y"], drawn["mean TRE"]["y"][0]) == ([10.0, 10.0], tre)
+    assert page.text_content("[data-chart=dice] .y3title") == "TRE, pixels"
+    assert page.locator("[data-chart=dice] .ytitle").count() == 0
+    assert f"TRE {tre:.2f} pixels" in page.inner_text("[data-fact=best]")
+
+
 def test_the_loss_is_cut_where_the_images_become_larger(live: Callable[..., Any]) -> None:
     def coarse(answer: dict[str, Any]) -> None:
         answer["steps"]["scale"] = [2, 2, 1, 1]

@@ -69,6 +69,8 @@ def test_help_bounds_and_default_are_told(setting: Setting) -> None:
         ("run_name", "  ", None),
         ("run_name", " a ", "a"),
         ("load_model", "", None),
+        ("pair_by", "", None),
+        ("pair_by", "csv", "csv"),
         ("run_validation", "", None),
         ("run_validation", "yes", True),
         ("run_validation", None, None),
@@ -116,3 +118,9 @@ def test_a_new_setting_needs_nothing_here() -> None:
 
 def test_the_cpu_is_always_a_choice() -> None:
     assert {"auto", "cpu"} <= {value for _, value in device_choices()}
+
+
+def test_the_fields_of_the_data_tab_show_the_defaults() -> None:
+    for setting in reading_settings():
+        shown = field(setting).value
+        assert build_config({setting.name: from_field(setting, shown)}) == build_config({}), setting.name

@@ -14,10 +14,10 @@ from regstudio.ui.tabs.runs_handlers import RunsHandlers
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
 
 REFRESH_SECONDS = 3.0
-WIDTHS: list[str | int] = ["160px", "100px", "120px", "100px", "80px", "90px", "110px", "380px", "180px"]
+WIDTHS: list[str | int] = ["160px", "100px", "120px", "100px", "100px", "80px", "90px", "110px", "380px", "180px"]
 CURVES = """<p class="empty"></p><p class="different" role="note"></p><p class="scales" role="note"></p>
 <div class="charts"><div class="chart" data-of="loss"></div><div class="chart" data-of="dice"></div>
-<div class="chart" data-of="njd"></div></div>"""
+<div class="chart" data-of="tre"></div><div class="chart" data-of="njd"></div></div>"""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def build(studio: Studio, feed: Feed) -> RunsTab:
     )
     table = gr.Dataframe(
         headers=list(run_actions.COLUMNS),
-        datatype=["str", "str", "str", "number", "number", "str", "str", "str", "str"],
+        datatype=["str", "str", "str", "number", "number", "number", "str", "str", "str", "str"],
         type="array",
         interactive=False,
         show_label=False,
