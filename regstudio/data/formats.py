@@ -7,12 +7,10 @@ import stat
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-import numpy as np
 from PIL import Image
 
 from regstudio.data.codecs import itk, nifti, npy, pillow
@@ -20,9 +18,9 @@ from regstudio.data.codecs.decoded_file import DecodedFile
 from regstudio.data.codecs.dicom import is_dicom
 from regstudio.data.codecs.signatures import refuse_other_kind
 from regstudio.data.decoder import call, is_uploaded
-from regstudio.data.geometry import AxisRule, Facing, Geometry, Turn, apart, is_plausible, turn_to
-from regstudio.data.label_ids import as_ids
+from regstudio.data.geometry import AxisRule, Facing, Geometry, Turn, apart, turn_to
 from regstudio.data.picture import Picture
+from regstudio.data.planes import find_plane, image_of, label_of, take_plane
 from regstudio.data.problems import NOT_UNICODE, FileError, is_unicode
 
 P = ParamSpec("P")
@@ -48,7 +46,6 @@ _DECODERS: dict[str, Callable[[Path, str], DecodedFile]] = {
     ".ima": itk.decode,
 }
 EXTENSIONS = tuple(_DECODERS)
-NIFTI = (".nii", ".nii.gz")
 _PLACED = tuple(ending for ending, decode in _DECODERS.items() if decode in (nifti.decode, itk.decode))
 
 
@@ -66,7 +63,7 @@ def stem(path: str | Path) -> str:
     return bare if bare.isascii() else unicodedata.normalize("NFC", bare)  # macOS writes them as two
 
 
-def _apart_if_uploaded(read: Callable[P, R]) -> Callable[P, R]:
+def apart_if_uploaded(read: Callable[P, R]) -> Callable[P, R]:
     """Let a function whose first argument is a file's path read uploaded files in a process of their own."""
 
     @wraps(read)
@@ -80,7 +77,7 @@ def _apart_if_uploaded(read: Callable[P, R]) -> Callable[P, R]:
     return reader
 
 
-@_apart_if_uploaded
+@apart_if_uploaded
 def read_image(
     path: str | Path,
     *,
@@ -101,22 +98,11 @@ def read_image(
     (128, 128)
     """
     path = Path(path)
-    with _translate_errors(path):
-        plane, geometry = _read_plane(path, key, slice_axis, slice_index, axes)
-        array = plane.array
-        if plane.palette is not None:
-            is_grey = (plane.palette == plane.palette[:, :1]).all()
-            array = plane.palette[:, 0][array] if is_grey else plane.palette[array]
-        if plane.white is not None:
-            array = (plane.white - array).astype(array.dtype)
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            bad = int(np.count_nonzero(~np.isfinite(array)))
-            raise FileError(path, f"holds NaN or infinity in {bad} pixels", "Replace them, for instance by 0.")
-        picture = Picture(array=array, path=path, geometry=geometry, header=plane.header, tags=plane.tags)
-        return picture if colour else replace(picture, array=picture.grey)
+    with translate_errors(path):
+        return image_of(path, *_read_plane(path, key, slice_axis, slice_index, axes), colour=colour)
 
 
-@_apart_if_uploaded
+@apart_if_uploaded
 def read_label(
     path: str | Path,
     *,
@@ -130,18 +116,8 @@ def read_label(
     Arguments and errors are those of `read_image`; fractions and colours are errors, too.
     """
     path = Path(path)
-    with _translate_errors(path):
-        plane, geometry = _read_plane(path, key, slice_axis, slice_index, axes)
-        array = plane.array
-        if plane.colour:
-            if array.shape[-1] > 2 and (array[..., 1:3] != array[..., :1]).any():
-                raise FileError(
-                    path,
-                    "is a colour picture, and colours are no label ids",
-                    "Save it with a palette, or with one channel that holds the ids 0, 1, 2, ...",
-                )
-            array = np.ascontiguousarray(array[..., 0])
-        return Picture(array=as_ids(path, array), path=path, geometry=geometry, header=plane.header, tags=plane.tags)
+    with translate_errors(path):
+        return label_of(path, *_read_plane(path, key, slice_axis, slice_index, axes))
 
 
 def geometry_of(
@@ -151,17 +127,17 @@ def geometry_of(
     ending = extension(path)
     if ending not in _PLACED and (ending or not is_dicom(path)):
         return None
-    with _translate_errors(path):
+    with translate_errors(path):
         state = path.stat()
         return _cached_geometry(path, (state.st_size, state.st_mtime_ns, state.st_ino), slice_axis, slice_index, axes)
 
 
-@_apart_if_uploaded
+@apart_if_uploaded
 def _read_geometry(
     path: Path, state: tuple[int, ...], slice_axis: int | None, slice_index: int | None, axes: AxisRule
 ) -> Geometry | None:
-    with _translate_errors(path):
-        return _plane(path, _decode(path, ""), slice_axis, slice_index, axes)[1]
+    with translate_errors(path):
+        return find_plane(path, decode_file(path, ""), slice_axis, slice_index, axes)[1]
 
 
 _cached_geometry = lru_cache(maxsize=2**16)(_read_geometry)  # a label asks for its image's at every access
@@ -188,18 +164,11 @@ def _read_plane(
     path: Path, key: str, slice_axis: int | None, slice_index: int | None, rule: AxisRule
 ) -> tuple[DecodedFile, Geometry | None]:
     """Return a file with the array of its picture alone, and where that lies."""
-    content = _decode(path, key)
-    index, geometry = _plane(path, content, slice_axis, slice_index, rule)
-    array = np.asarray(content.array[index])
-    if rule == "nibabel" and extension(path) in NIFTI:
-        array = array.swapaxes(0, 1)
-    if array.dtype.kind not in "buif":
-        raise FileError(path, f"holds {array.dtype} numbers, which are no picture", "Save real numbers.")
-    # torch takes only the machine's own byte order
-    return replace(content, array=np.ascontiguousarray(array, array.dtype.newbyteorder("="))), geometry
+    return take_plane(path, decode_file(path, key), slice_axis, slice_index, rule)
 
 
-def _decode(path: Path, key: str) -> DecodedFile:
+def decode_file(path: Path, key: str) -> DecodedFile:
+    """Return what a file holds; decoders may raise anything, which `translate_errors` puts into words."""
     decode = _DECODERS.get(extension(path)) or (itk.decode if is_dicom(path) else None)
     if decode is None:
         raise FileError(path, "this format is not supported", f"Supported are {', '.join(EXTENSIONS)}.")
@@ -211,63 +180,8 @@ def _decode(path: Path, key: str) -> DecodedFile:
     return decode(path, key)
 
 
-def _plane(
-    path: Path, content: DecodedFile, slice_axis: int | None, slice_index: int | None, rule: AxisRule
-) -> tuple[tuple[Any, ...], Geometry | None]:
-    """Return the index that takes the picture out of a file's array, and the picture's geometry."""
-    shape = content.array.shape[:-1] if content.colour else content.array.shape
-    axes, indices = _choose_plane(path, shape, slice_axis, slice_index)
-    geometry = _plane_geometry(content, axes, indices)
-    if geometry is not None and rule == "nibabel" and extension(path) in NIFTI:
-        geometry = Turn(swap=True).geometry(geometry, (1, 1))
-    return tuple(slice(None) if axis in axes else i for axis, i in enumerate(indices)), geometry
-
-
-def _choose_plane(
-    path: Path, shape: tuple[int, ...], slice_axis: int | None, slice_index: int | None
-) -> tuple[list[int], list[int]]:
-    """Return the axes of rows and columns, and the index along each other axis."""
-    indices = [0] * len(shape)
-    axes = [axis for axis, length in enumerate(shape) if length > 1 or len(shape) == 2]
-    counted = axes[::-1] if extension(path) in NIFTI else axes  # as the format's own library shows them
-    lengths = [shape[axis] for axis in counted]
-    sizes = " x ".join(str(length) for length in lengths or shape)
-    if 0 in shape:
-        raise FileError(path, f"holds no pixels (its size is {' x '.join(map(str, shape))})", "Export it again.")
-    if len(axes) == 3:
-        if slice_axis is None or slice_index is None:
-            raise FileError(
-                path,
-                f"is a volume of {sizes} pixels, not a 2-D picture",
-                "Take a slice with --slice_axis (0, 1 or 2) and --slice_index (counted from 0).",
-            )
-        if not 0 <= slice_axis <= 2 or not 0 <= slice_index < lengths[slice_axis]:
-            raise FileError(
-                path,
-                f"its size is {sizes}, so there is no slice {slice_index} along axis {slice_axis}",
-                "Choose a --slice_axis of 0, 1 or 2 and a --slice_index below the size along it.",
-            )
-        indices[counted[slice_axis]] = slice_index
-        axes.remove(counted[slice_axis])
-    if len(axes) != 2:
-        raise FileError(path, f"has the size {sizes or 1}, which is no 2-D picture", "Save one with rows and columns.")
-    return axes, indices
-
-
-def _plane_geometry(content: DecodedFile, axes: list[int], indices: list[int]) -> Geometry | None:
-    affine = content.affine
-    rows, columns = (len(indices) - 1 - axis for axis in axes)  # of the file: 0 for x, 1 for y, 2 for z
-    if affine is None or max(rows, columns) > 2 or not is_plausible(affine):
-        return None  # the position of these axes in space is unknown
-    across = 3 - rows - columns
-    plane = affine[:, [rows, columns, across, 3]]
-    if across < len(indices):
-        plane[:3, 3] += affine[:3, across] * indices[len(indices) - 1 - across]
-    return Geometry(affine=plane, axes=(rows, columns), placed=content.placed, dimension=content.dimension)
-
-
 @contextmanager
-def _translate_errors(path: Path) -> Iterator[None]:
+def translate_errors(path: Path) -> Iterator[None]:
     """Turn every exception of a decoder into a FileError, which says what is wrong and what to do."""
     if not is_unicode(path):
         raise FileError(path, *NOT_UNICODE)

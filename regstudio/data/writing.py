@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from regstudio.data.codecs import itk, nifti, npy, pillow, tiff
 from regstudio.data.codecs.decoded_file import DecodedFile
-from regstudio.data.formats import NIFTI, extension
+from regstudio.data.formats import extension
 from regstudio.data.geometry import Geometry
 from regstudio.data.picture import Picture
+from regstudio.data.planes import NIFTI
 from regstudio.data.problems import FileError
 from regstudio.files import atomic_path
 

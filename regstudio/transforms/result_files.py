@@ -15,8 +15,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from regstudio.data.formats import NIFTI, extension
+from regstudio.data.formats import extension
 from regstudio.data.picture import Picture
+from regstudio.data.planes import NIFTI
 from regstudio.data.problems import FileError
 from regstudio.data.working_grid import Size
 from regstudio.data.writing import output_extension, write_image, write_label
