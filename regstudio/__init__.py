@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from regstudio.networks.checkpoint import load_checkpoint
     from regstudio.networks.corrmlp import CorrMLP
     from regstudio.networks.warp import SpatialTransformer
+    from regstudio.registering.importing import import_data
     from regstudio.registering.two_images import register
     from regstudio.training.trainer import train
 
@@ -26,6 +27,7 @@ _HOMES = {
     "RegistrationDataset": "regstudio.data.dataset",
     "SpatialTransformer": "regstudio.networks.warp",
     "dice": "regstudio.metrics",
+    "import_data": "regstudio.registering.importing",
     "load_checkpoint": "regstudio.networks.checkpoint",
     "load_validation_pair": "regstudio.data.dataset",
     "njd": "regstudio.metrics",
@@ -42,6 +44,7 @@ __all__ = [
     "RegistrationDataset",
     "SpatialTransformer",
     "dice",
+    "import_data",
     "load_checkpoint",
     "load_validation_pair",
     "njd",

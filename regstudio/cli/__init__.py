@@ -14,6 +14,7 @@ from regstudio.files import system_message
 
 COMMANDS = {
     "studio": "regstudio.ui.launch:main",
+    "import": "regstudio.cli.importing:import_command",
     "check": "regstudio.cli.data:check",
     "make-demo": "regstudio.cli.data:make_demo",
     "train": "regstudio.cli.train:train",

@@ -13,7 +13,7 @@ from regstudio.data.problems import NOT_UNICODE, Problem, Severity, is_unicode, 
 POINTS_SUFFIX = "_points"
 POINTS_ENDINGS = (".csv", ".fcsv")
 LABEL_SUFFIX = "_seg"
-_SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
+SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
 
 
 @dataclass(kw_only=True)
@@ -47,7 +47,7 @@ class FolderListing:
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda entry: natural_key(entry.name)):
                 path = folder / entry.name
-                if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_FILES:
+                if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FILES:
                     continue
                 if is_points_file(entry.name):  # landmarks, which data.points finds
                     continue

@@ -1,5 +1,6 @@
 """The picture in a decoded file: a plane of its array, where that lies, and what its numbers mean."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,13 +75,19 @@ def find_plane(
     return tuple(slice(None) if axis in axes else i for axis, i in enumerate(indices)), geometry
 
 
+def spatial_axes(path: Path, shape: Sequence[int]) -> list[int]:
+    """Return the axes of an array that are longer than 1, in the order in which --slice_axis counts them."""
+    axes = [axis for axis, length in enumerate(shape) if length > 1 or len(shape) == 2]
+    return axes[::-1] if _is_nifti(path) else axes  # as the format's own library shows them
+
+
 def _choose_plane(
     path: Path, shape: tuple[int, ...], slice_axis: int | None, slice_index: int | None
 ) -> tuple[list[int], list[int]]:
     """Return the axes of rows and columns, and the index along each other axis."""
     indices = [0] * len(shape)
     axes = [axis for axis, length in enumerate(shape) if length > 1 or len(shape) == 2]
-    counted = axes[::-1] if _is_nifti(path) else axes  # as the format's own library shows them
+    counted = spatial_axes(path, shape)
     lengths = [shape[axis] for axis in counted]
     sizes = " x ".join(str(length) for length in lengths or shape)
     if 0 in shape:

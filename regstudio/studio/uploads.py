@@ -6,16 +6,23 @@ pictures check those themselves: they look at a header before they decode.
 
 import re
 import shutil
-import stat
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from regstudio.config import LayoutSection, settings
+from regstudio.data.archives import (
+    LIMITS,
+    Limits,
+    copy_bounded,
+    damage_as_data_error,
+    is_noise,
+    path_in,
+    refuse_hostile,
+    refuse_too_much,
+)
 from regstudio.data.decoder import read_apart
 from regstudio.data.formats import EXTENSIONS, extension
 from regstudio.data.listing import POINTS_SUFFIX, is_points_file, short_list
@@ -24,23 +31,7 @@ from regstudio.files import is_full
 from regstudio.studio.studio import UPLOADS, Studio
 from regstudio.temporary import new_folder
 
-MAX_UPLOAD_BYTES = 4 * 2**30
-MAX_NAME_LENGTH = 200  # characters of a file's name
-_CHUNK = 2**20
 _NAME = re.compile(r"[^\W_][\w .()-]{0,99}")
-_SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """The limits of one upload, unpacked, and the bytes that must stay free on the disk."""
-
-    max_files: int = 20_000
-    max_bytes: int = MAX_UPLOAD_BYTES
-    min_free_bytes: int = 2**28
-
-
-LIMITS = Limits()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,18 +83,18 @@ def unpack(archive: Path, target: Path, layout: LayoutSection, limits: Limits = 
     """
     if target.exists():
         raise DataError(f"{target}: is there already. Choose a new name for the data folder.")
-    with _damage_as_data_error(archive), zipfile.ZipFile(archive) as opened:
+    with damage_as_data_error(archive), zipfile.ZipFile(archive) as opened:
         entries = [entry for entry in opened.infolist() if not entry.is_dir()]
-        _refuse_hostile(entries)
+        refuse_hostile(entries)
         places = _place(entries, layout)
-        left_out = [entry.filename for entry in entries if entry.filename not in places and not _is_noise(entry)]
-        _refuse_too_much(len(entries), sum(entry.file_size for entry in entries), target, limits)
+        left_out = [entry.filename for entry in entries if entry.filename not in places and not is_noise(entry)]
+        refuse_too_much(len(entries), sum(entry.file_size for entry in entries), target, limits)
         with _staging(target) as staging:
             room = limits.max_bytes
             for entry in entries:
                 if entry.filename in places:
                     with opened.open(entry) as stream:
-                        room -= _copy(stream, staging / places[entry.filename], room)
+                        room -= copy_bounded(stream, staging / places[entry.filename], room)
             staging.rename(target)
     return Upload(folder=target, files=len(places), left_out=tuple(left_out))
 
@@ -127,12 +118,12 @@ def add_files(files: Sequence[Path], target: Path, subfolder: str, limits: Limit
     if taken or len({path.name for path in files}) < len(files):
         names = short_list(taken) if taken else "Two of the files"
         raise DataError(f"{names}: a file of that name is there already, in {place}. Rename yours, or remove that one.")
-    _refuse_too_much(len(files), sum(path.stat().st_size for path in files), target, limits)
+    refuse_too_much(len(files), sum(path.stat().st_size for path in files), target, limits)
     with _staging(target) as staging:
         room = limits.max_bytes
         for path in files:
             with path.open("rb") as stream:
-                room -= _copy(stream, staging / path.name, room)
+                room -= copy_bounded(stream, staging / path.name, room)
         _move_all([staging / path.name for path in files], place)
     return Upload(folder=target, files=len(files), left_out=())
 
@@ -152,35 +143,6 @@ def _move_all(files: Sequence[Path], place: Path) -> None:
         raise
 
 
-def _refuse_hostile(entries: Sequence[zipfile.ZipInfo]) -> None:
-    for entry in entries:
-        name = entry.filename.replace("\\", "/")
-        parts = name.split("/")
-        if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name) or "\0" in entry.orig_filename:
-            raise DataError(f"{entry.filename!r} in the zip leads out of its folder. Nothing was unpacked.")
-        if stat.S_ISLNK(entry.external_attr >> 16):
-            raise DataError(f"{entry.filename!r} in the zip is a link, not a file. Zip the files themselves.")
-        if entry.flag_bits & 0x1:
-            raise DataError(f"{entry.filename!r} in the zip is protected by a password. Zip the files without one.")
-        if len(parts[-1]) > MAX_NAME_LENGTH or not name.isprintable():
-            raise DataError(f"{name[:MAX_NAME_LENGTH]!r} in the zip is no usable file name. Rename it.")
-    names = [entry.filename.replace("\\", "/") for entry in entries]
-    if len(set(names)) < len(names):
-        raise DataError("The zip holds two files of one name. Zip the folder again.")
-
-
-def _refuse_too_much(files: int, size: int, target: Path, limits: Limits) -> None:
-    if files > limits.max_files or size > limits.max_bytes:
-        raise DataError(
-            f"{files:,} files of {size:,} bytes in all are too much for one upload; the limits are "
-            f"{limits.max_files:,} files and {limits.max_bytes:,} bytes. "
-            "Copy the folder to this computer and choose it instead."
-        )
-    there = next(folder for folder in (target, *target.parents) if folder.exists())
-    if shutil.disk_usage(there).free < size + limits.min_free_bytes:
-        raise DataError(f"There is no room for {size:,} bytes on the disk of {there}. Make some, or choose another.")
-
-
 def _place(entries: Sequence[zipfile.ZipInfo], layout: LayoutSection) -> dict[str, PurePosixPath]:
     """Return the path in the data folder of each entry that is an image in a folder of the layout.
 
@@ -189,21 +151,21 @@ def _place(entries: Sequence[zipfile.ZipInfo], layout: LayoutSection) -> dict[st
     folders = {PurePosixPath(str(getattr(layout, name))) for name in roles()}
     candidates: dict[PurePosixPath, set[PurePosixPath]] = {}  # a place in the zip -> the layout's folders in it
     for entry in entries:
-        folder = _path(entry).parent
+        folder = path_in(entry).parent
         for wanted in folders:
-            if folder.parts[len(folder.parts) - len(wanted.parts) :] == wanted.parts and not _is_noise(entry):
+            if folder.parts[len(folder.parts) - len(wanted.parts) :] == wanted.parts and not is_noise(entry):
                 above = PurePosixPath(*folder.parts[: len(folder.parts) - len(wanted.parts)])
                 candidates.setdefault(above, set()).add(wanted)
     if not candidates:
-        held = sorted({Path(_path(entry).parts[0]) for entry in entries if not _is_noise(entry)})
+        held = sorted({Path(path_in(entry).parts[0]) for entry in entries if not is_noise(entry)})
         wanted_names = ", ".join(sorted(map(str, folders)))
         raise DataError(
             f"The zip holds none of the folders {wanted_names}; it holds {short_list(held) if held else 'nothing'}. "
             "Put the images into folders of those names, or give the names of yours under Advanced."
         )
     top = min(candidates, key=lambda above: (-len(candidates[above]), len(above.parts), str(above)))
-    useful = [entry for entry in entries if _is_useful(entry.filename) and not _is_noise(entry)]
-    inside = {entry.filename: _path(entry) for entry in useful}
+    useful = [entry for entry in entries if _is_useful(entry.filename) and not is_noise(entry)]
+    inside = {entry.filename: path_in(entry) for entry in useful}
     with_points = {*folders, *(folder.with_name(folder.name + POINTS_SUFFIX) for folder in folders)}
     return {
         name: path.relative_to(top)
@@ -213,32 +175,9 @@ def _place(entries: Sequence[zipfile.ZipInfo], layout: LayoutSection) -> dict[st
     }
 
 
-def _path(entry: zipfile.ZipInfo) -> PurePosixPath:
-    return PurePosixPath(entry.filename.replace("\\", "/"))
-
-
 def _is_useful(name: str) -> bool:
     """Whether a file of this name is an image, a label or a table of landmarks."""
     return bool(extension(name)) or is_points_file(name)
-
-
-def _is_noise(entry: zipfile.ZipInfo) -> bool:
-    """Whether an operating system added the entry."""
-    parts = _path(entry).parts
-    return "__MACOSX" in parts or parts[-1].startswith(".") or parts[-1].lower() in _SYSTEM_FILES
-
-
-def _copy(stream: IO[bytes], path: Path, room: int) -> int:
-    """Copy a stream into a new file and return its size; raises DataError once that exceeds `room` bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    size = 0
-    with path.open("xb") as file:
-        while chunk := stream.read(_CHUNK):
-            size += len(chunk)
-            if size > room:
-                raise DataError(f"{path.name}: is larger than the limit of an upload. Nothing was kept.")
-            file.write(chunk)
-    return size
 
 
 @contextmanager
@@ -260,19 +199,6 @@ def _staging(target: Path) -> Iterator[Path]:
         raise DataError(f"{target}: the files cannot be written ({error.strerror}). Nothing was kept.") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-@contextmanager
-def _damage_as_data_error(archive: Path) -> Iterator[None]:
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{archive.name}: {error}") from None
-    except NotImplementedError as error:  # such as Deflate64, which Windows takes for large files
-        what = f"is compressed in a way that is not supported ({error})"
-        raise DataError(f"{archive.name}: {what}. Zip the folder again with ordinary Deflate.") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
-        raise DataError(f"{archive.name}: is damaged, or no zip ({error}). Zip the folder again.") from None
 
 
 def _few(names: Sequence[str]) -> str:

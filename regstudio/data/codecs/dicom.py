@@ -3,7 +3,8 @@
 import struct
 import zlib
 from collections.abc import Iterator
-from math import ceil, inf
+from dataclasses import dataclass
+from math import ceil, inf, isfinite
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
@@ -17,6 +18,7 @@ _TRANSFER_SYNTAXES = {
     _IMPLICIT, "1.2.840.10008.1.2.1", _DEFLATED, _BIG_ENDIAN, "1.2.840.10008.1.2.5",
     *(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91, 92, 93)),
 }  # fmt: skip
+_SERIES, _POSITION, _ORIENTATION = (0x0020, 0x000E), (0x0020, 0x0032), (0x0020, 0x0037)
 _INTERPRETATION, _FRAMES, _PIXELS = (0x0028, 0x0004), (0x0028, 0x0008), (0x7FE0, 0x0010)
 _NUMBERS = {"rows": (0x28, 0x10), "columns": (0x28, 0x11), "samples": (0x28, 0x02), "bits": (0x28, 0x100)}
 _MARKS = ((0xFFFE, 0xE00D), (0xFFFE, 0xE0DD))  # of the end of an item and of a sequence
@@ -41,6 +43,37 @@ def is_dicom(path: Path) -> bool:
             return stream.read(132)[128:] == b"DICM"
     except OSError:
         return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceFacts:
+    """What a file says of its place: its series, its first pixel in mm, and the axes of rows and columns."""
+
+    series: str = ""
+    position: tuple[float, ...] | None = None
+    orientation: tuple[float, ...] | None = None
+
+
+def slice_facts(path: Path) -> SliceFacts:
+    """Return the place of a file in its series; nothing is known of files that are compressed as a whole."""
+    with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
+        found = {
+            (group, element): data[start : start + min(length, 256)]
+            for group, element, start, length in _elements(path, data)
+            if (group, element) in (_SERIES, _POSITION, _ORIENTATION)
+        }
+    series = found.get(_SERIES, b"").strip(b"\0 ").decode("ascii", "replace")
+    position, orientation = (_numbers(found.get(tag), count) for tag, count in ((_POSITION, 3), (_ORIENTATION, 6)))
+    return SliceFacts(series=series, position=position, orientation=orientation)
+
+
+def _numbers(text: bytes | None, count: int) -> tuple[float, ...] | None:
+    """Return the numbers of a text that are parted by backslashes; None unless they are as many as they should."""
+    try:
+        numbers = tuple(float(part) for part in (text or b"").strip(b"\0 ").split(b"\\"))
+    except ValueError:
+        return None
+    return numbers if len(numbers) == count and all(isfinite(number) for number in numbers) else None
 
 
 def check_dicom(path: Path) -> None:

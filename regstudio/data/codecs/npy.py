@@ -25,8 +25,8 @@ def decode(path: Path, key: str) -> DecodedFile:
 
 def decode_archive(path: Path, key: str) -> DecodedFile:
     """Decode only the array named `key` of an archive."""
+    names = array_names(path)
     with zipfile.ZipFile(path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         if key not in names:
             names_text = ", ".join(f"'{name}'" for name in names) or "none"
             raise FileError(
@@ -41,6 +41,12 @@ def decode_archive(path: Path, key: str) -> DecodedFile:
                 return _decode_stream(path, stream)
         except NotImplementedError as error:
             raise FileError(path, f"is compressed in a way that is not supported ({error})", "Use np.savez.") from None
+
+
+def array_names(path: Path) -> list[str]:
+    """Return the names of the arrays of an archive."""
+    with zipfile.ZipFile(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
 
 
 def read_arrays(path: Path, max_bytes: int) -> dict[str, npt.NDArray[Any]]:

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import gradio as gr
 from starlette.middleware import Middleware
 
+from regstudio.data.archives import MAX_UPLOAD_BYTES
 from regstudio.errors import ConfigError
 from regstudio.files import asset
-from regstudio.studio.uploads import MAX_UPLOAD_BYTES
 from regstudio.ui.server.guard import Guard
 from regstudio.ui.server.limits import CutOffUploads, LoginLimit
 from regstudio.ui.server.theme import THEME, colour_tokens
