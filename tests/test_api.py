@@ -12,6 +12,7 @@ def test_the_public_names() -> None:
     assert set(regstudio.__all__) == {
         "CorrMLP", "SpatialTransformer", "NCC", "Grad", "dice", "njd", "ImageLoader", "LabelLoader",
         "RegistrationDataset", "load_validation_pair", "train", "load_checkpoint", "register",
+        "import_data",
     }  # fmt: skip
 
 
