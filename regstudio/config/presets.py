@@ -18,14 +18,15 @@ class Preset:
 
 
 # From the general network, at the size and in the passes that it was trained for, it starts where that network is. The
-# similarity at several scales sees organs and not only ribs and noise; affine maps help where the network sees no
-# further than they do, and between patients' hearts they destroy what was there. What it knew is its own teacher: by
-# the similarity alone it would forget where, in a radiograph, the heart ends.
+# similarity at several scales sees organs and not only ribs and noise; the affine maps are those that the general
+# network itself would start from. What it knew is its own teacher: by the similarity alone it would forget where, in a
+# radiograph, the heart ends.
 _RECIPE: dict[str, Any] = {
     "normalise": "percentile",
     "transform": "svf",
     "working_side": 128,
     "passes": 3,
+    "affine": "auto",
     "load_model": Path(GENERAL),
     "ncc_scales": 3,
     "teacher_weight": 0.1,
@@ -39,7 +40,7 @@ _RECIPE: dict[str, Any] = {
 
 PRESETS: dict[str, Preset] = {
     "paper": Preset(purpose="the settings of the paper, and the defaults", values={}),
-    "fast": Preset(purpose="an accurate network in minutes", values=_RECIPE | {"epochs": 3, "total_steps": 300}),
+    "fast": Preset(purpose="an accurate network in minutes", values=_RECIPE | {"epochs": 3, "total_steps": 150}),
     "best": Preset(
         purpose="much longer, for large and varied data",
         values=_RECIPE | {"epochs": 10, "total_steps": 2000},
