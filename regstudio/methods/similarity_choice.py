@@ -15,7 +15,7 @@ from regstudio.methods import Similarity
 
 SIDE, WINDOW = 64, 9  # pixels: the shorter side at which a pair is looked at, and the window of the correlation
 CONSISTENT = 0.75  # radiographs and skulls: 0.8 and more, with few exceptions; CT and MR: less, but hearts too
-REGISTERED = 0.65  # of images that the general network registered: hearts 0.7 and more; CT and MR: below 0.6, but for few
+REGISTERED = 0.65  # of images that the general network registered: hearts 0.67 and more; CT and MR: mostly below 0.6
 FEW_VALUES = 16  # so many grey values make areas without texture, as in a drawing or a mask
 
 
