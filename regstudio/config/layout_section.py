@@ -28,6 +28,11 @@ class LayoutSection(Section):
         description="the fixed image of each moving one: name: of its name; prefix: of the name that its own begins "
         "with, p01.png for p01_es.png; csv: as pairs_file says; if not given, whichever there is, else the atlas",
     )
+    pairing: Literal["atlas", "pairs", "subject", "all"] | None = Field(
+        None,
+        description="what is registered to what: atlas, pairs, subject: any image of a subject to any other, as in a "
+        "time series; all: any to any; if not given, pairs where there are some, else the atlas",
+    )
     pairs_file: str = Field("pairs.csv", min_length=1, description="table of pairs, in or from data_base_dir")
     validation_share: float = Field(
         0.0, ge=0, le=0.9, description="share of the subjects to validate on, where no folder of images is for that"

@@ -274,6 +274,15 @@ class TrainConfig(Section):
     run: RunSection = RunSection()
 
     @model_validator(mode="after")
+    def _check_pairing(self) -> Self:
+        if self.layout.pairing in ("subject", "all") and self.alignment.affine != "none":
+            raise ValueError(
+                f"pairing: where images are paired anew in each epoch ({self.layout.pairing}), none has an affine map "
+                "of its own; give --affine none, or augment by --augment_affine 1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_scales(self) -> Self:
         if self.network.working_side and self.optimisation.start_scale > 1:
             raise ValueError(

@@ -41,7 +41,7 @@ class RegistrationDataset(Dataset[Item]):
     In mode 'atlas' item i is (atlas, case i), and the atlas is loaded once; where all cases have a fixed image of their
     own, it is (that, case i). In mode 'pair' the items are all n (n - 1)
     ordered pairs of different cases. An epoch draws n of them: each case is the moving image once, with a random
-    partner.
+    partner, of its own group where there are `groups` of case numbers.
 
     With a `label_loader`, every case must have a label; with `partly_labelled`, a missing label is -1 everywhere.
     `aligned` maps a case to its affine map, and may be filled later. Raises DataError, which names the file, if one
@@ -62,9 +62,12 @@ class RegistrationDataset(Dataset[Item]):
         label_loader: LabelLoader | None = None,
         partly_labelled: bool = False,
         aligned: Mapping[Case, npt.NDArray[np.float64]] | None = None,
+        groups: Sequence[Sequence[int]] | None = None,
     ) -> None:
         self._partly_labelled, self._aligned = partly_labelled, aligned
         self.cases, self.mode = tuple(cases), mode
+        # Each case's group, and its place in it.
+        self._group_of = {number: (group, at) for group in groups or () for at, number in enumerate(group)}
         own = mode == "atlas" and atlas is None
         if own and not all(case.fixed for case in self.cases):
             raise DataError("There is no atlas to register to. Give one, or use mode 'pair'.")
@@ -104,9 +107,18 @@ class RegistrationDataset(Dataset[Item]):
     def epoch_order(self, generator: np.random.Generator) -> npt.NDArray[np.int64]:
         """Draw the item indices of one pass over the cases, in random order: as many as there are cases."""
         order = generator.permutation(len(self.cases))
-        if self.mode == "pair":
+        if self.mode == "pair" and self._group_of:
+            others = np.array([self._other(int(moving), generator) for moving in order])
+            order = order * (len(self.cases) - 1) + others - (others > order)
+        elif self.mode == "pair":
             order = order * (len(self.cases) - 1) + generator.integers(len(self.cases) - 1, size=len(self.cases))
         return order
+
+    def _other(self, moving: int, generator: np.random.Generator) -> int:
+        """Draw a partner of the same group."""
+        group, at = self._group_of[moving]
+        place = int(generator.integers(len(group) - 1))
+        return group[place + (place >= at)]
 
     def _fixed(self, case: Case) -> Item:
         if self._atlas is not None:

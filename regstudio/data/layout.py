@@ -12,97 +12,23 @@ Only names are read here, and that table; no picture is opened. Image and label 
 folder.
 """
 
-import fnmatch
 import os
-import re
-import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from regstudio.data.case_files import Case, find_cases
+from regstudio.data.data_index import DataIndex, Layout
 from regstudio.data.formats import EXTENSIONS, stem
 from regstudio.data.listing import LABEL_SUFFIX, FolderListing, short_list, split_images_and_labels
 from regstudio.data.pair_table import read_pairs
 from regstudio.data.partners import PairBy, partner_name, with_partners
-from regstudio.data.problems import NOT_UNICODE, Problem, is_unicode
+from regstudio.data.pool import lonely, partnered, pooled
+from regstudio.data.problems import NOT_UNICODE, is_unicode
 from regstudio.data.splitting import split_by_subject, subject_of
 
 __all__ = ["Case", "DataIndex", "Layout", "find_cases", "index_folder", "with_partners"]
 
 _Partners = tuple[dict[str, Case], PairBy]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """Names of the folders and files of a data set; each is a setting of the same name."""
-
-    data_base_dir: Path
-    fixed_subdir: str
-    atlas_name: str
-    fixed_seg_subdir: str
-    atlas_seg_name: str
-    train_moving_subdir: str
-    train_moving_seg_subdir: str
-    valid_moving_subdir: str
-    valid_moving_seg_subdir: str
-    file_pattern: str
-    pair_by: Literal["name", "prefix", "csv"] | None = None
-    pairs_file: str = "pairs.csv"
-    validation_share: float = 0.0
-    split_seed: int = 0
-
-    @property
-    def table(self) -> Path | None:
-        """The table of pairs to read; None where there is none, and none is asked for."""
-        path = self.data_base_dir / self.pairs_file
-        return path if self.pair_by == "csv" or (self.pair_by is None and path.is_file()) else None
-
-    def wants(self, name: str) -> bool:
-        """Whether the name of a moving image matches the pattern."""
-        pattern = fnmatch.translate(unicodedata.normalize("NFC", self.file_pattern))
-        return re.match(pattern, unicodedata.normalize("NFC", name)) is not None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataIndex:
-    """The cases of a data folder in natural order, and every problem found in it; `table` is that of its pairs."""
-
-    root: Path
-    atlas: Case | None
-    train: tuple[Case, ...]
-    validation: tuple[Case, ...]
-    problems: tuple[Problem, ...]
-    table: Path | None = None
-
-    @property
-    def files(self) -> Iterator[Path]:
-        """Every file that was found, fixed images of pairs included."""
-        sides = dict.fromkeys(case for case in (self.atlas, *self.train, *self.validation) if case)
-        sides |= dict.fromkeys(case.fixed for case in sides if case.fixed)
-        yield from ((self.table,) if self.table else ())
-        yield from (path for case in sides for path in (case.image, case.label, case.points) if path)
-
-    @property
-    def reference(self) -> Case | None:
-        """The picture that all others are read like: the atlas, or in a folder of pairs the first fixed image."""
-        return self.atlas or next((case.fixed for case in (*self.validation, *self.train) if case.fixed), None)
-
-    @property
-    def evaluated(self) -> tuple[Case, ...]:
-        """The cases that methods are measured on: those for validation, or all pairs where none are set apart."""
-        return self.validation or (() if self.atlas else self.train)
-
-    @property
-    def errors(self) -> tuple[Problem, ...]:
-        """The problems that prevent training."""
-        return tuple(problem for problem in self.problems if problem.severity == "error")
-
-    @property
-    def warnings(self) -> tuple[Problem, ...]:
-        """The problems that do not prevent training."""
-        return tuple(problem for problem in self.problems if problem.severity == "warning")
 
 
 def index_folder(layout: Layout) -> DataIndex:
@@ -122,10 +48,13 @@ def index_folder(layout: Layout) -> DataIndex:
     if listing.problems:
         return DataIndex(root=root, atlas=None, train=(), validation=(), problems=tuple(listing.problems))
     if layout.table is not None:
-        return _index_table(layout, listing, layout.table)
+        return _paired_with_each_other(layout, listing, _index_table(layout, listing, layout.table))
     train_dir, valid_dir = root / layout.train_moving_subdir, root / layout.valid_moving_subdir
     partners = _find_partners(layout, listing, (train_dir, valid_dir))
-    atlas = None if partners else _find_atlas(layout, listing)
+    if layout.pairing == "pairs" and not partners:
+        folder = root / layout.fixed_subdir
+        listing.add("error", folder, "holds no fixed image for any moving one", "Name them alike, or by pairs.csv.")
+    atlas = None if partners or layout.pairing in ("pairs", "subject", "all") else _find_atlas(layout, listing)
     train = find_cases(listing, train_dir, root / layout.train_moving_seg_subdir, layout.file_pattern)
     if not train:
         _explain_no_images(listing, train_dir, layout)
@@ -144,7 +73,26 @@ def index_folder(layout: Layout) -> DataIndex:
         listing.add("warning", valid_dir, "holds no image to validate on", "Put some there, or remove the folder.")
     validation = _keep_labelled(listing, validation)
     _add_set_problems(listing, layout, atlas, train, validation)
-    return DataIndex(root=root, atlas=atlas, train=train, validation=validation, problems=tuple(listing.problems))
+    problems = tuple(listing.problems)
+    found = DataIndex(root=root, atlas=atlas, train=train, validation=validation, problems=problems)
+    return _paired_with_each_other(layout, listing, found)
+
+
+def _paired_with_each_other(layout: Layout, listing: FolderListing, found: DataIndex) -> DataIndex:
+    """Return the index with all images in pools, if that is asked for; those without a partner become problems."""
+    pooling = layout.pooling
+    if pooling is None:
+        return found
+    train, validation = pooled(found.train), pooled(found.validation)
+    alone = {*lonely(train, pooling), *lonely(validation, pooling)}
+    for case in sorted(alone, key=lambda case: case.image):
+        what = f"is the only image of {case.subject}" if pooling == "subject" else "is the only image"
+        listing.add("warning", case.image, what, "Add others to pair it with.", left_out=True)
+    train = tuple(case for case in train if case not in alone)
+    if found.train and not train:
+        listing.add("error", found.root, "has no two images to pair", "Begin the names of a subject's images alike.")
+    problems = tuple(listing.problems)
+    return replace(found, train=train, validation=partnered(validation, pooling), problems=problems, pooling=pooling)
 
 
 def _index_table(layout: Layout, listing: FolderListing, table: Path) -> DataIndex:
@@ -192,7 +140,9 @@ def _find_partners(layout: Layout, listing: FolderListing, moving: tuple[Path, .
     images, _ = split_images_and_labels(listing.pictures(folder) or [])
     names = {stem(path) for path in images}
     asked: PairBy | None = None if layout.pair_by == "csv" else layout.pair_by
-    if folder in moving or not images or (asked is None and (len(images) < 2 or _has_atlas(layout))):
+    if layout.pairing == "atlas" or folder in moving or not images:
+        return None
+    if asked is None and layout.pairing is None and (len(images) < 2 or _has_atlas(layout)):
         return None
     theirs = [stem(path) for moving_folder in moving for path in listing.pictures(moving_folder) or []]
     ways: tuple[PairBy, ...] = ("name", "prefix")

@@ -117,7 +117,7 @@ class Viewer:
     def cases(self, config: TrainConfig) -> list[str]:
         """Return the cases of a configuration's data, as validation/ID and training/ID."""
         index = self._index(config)
-        sets = {"validation": index.validation, "training": index.train}
+        sets = _by_set(index)
         return [f"{name}/{case.id}" for name, cases in sets.items() for case in cases[:MAX_LISTED_CASES]]
 
     def config(self, run: str | None, network: Network | None = None) -> TrainConfig:
@@ -131,10 +131,10 @@ class Viewer:
         """Return a case by its name in `cases`, with its fixed image; the first if none is named."""
         index = self._index(config)
         wanted_set, _, wanted = (name or "").partition("/")
-        cases = {"validation": index.validation, "training": index.train}.get(wanted_set, ())
+        cases = _by_set(index).get(wanted_set, ())
         found = next((case for case in cases if case.id == wanted), None)
         if not name:
-            found = next(iter((*index.validation, *index.train)), None)
+            found = next(iter(index.shown), None)
         fixed = index.atlas if found is None else found.fixed or index.atlas
         if found is None or fixed is None:
             reasons = "\n".join(map(str, index.errors)) or f"{name}: there is no such case in {index.root}."
@@ -192,6 +192,10 @@ class Viewer:
             self._studio.allowed(str(path))
         elif not path.resolve().is_relative_to(config.layout.data_base_dir.resolve()):
             raise DataError(f"{path.name}: lies outside the run's data, and is not shown.")
+
+
+def _by_set(index: DataIndex) -> dict[str, tuple[Case, ...]]:
+    return {"validation": index.validation, "training": index.shown[len(index.validation) :]}
 
 
 def _pixels(drawing: dict[str, Any]) -> int:

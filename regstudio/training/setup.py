@@ -23,6 +23,7 @@ from regstudio.data.landmark_reader import LandmarkReader
 from regstudio.data.layout import Case, DataIndex, Layout, index_folder
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.pairs import PairReader
+from regstudio.data.pool import lonely, pair_groups
 from regstudio.data.working_grid import GridRule
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.errors import ConfigError, DataError
@@ -142,6 +143,9 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, 
     reference = index.reference
     if index.errors or reference is None:
         raise DataError("\n".join(["The data cannot be trained on:", *map(str, index.errors)]))
+    if index.pooling:  # where a check has left out one of two, the other is left alone
+        alone = set(lonely(index.train, index.pooling))
+        index = replace(index, train=tuple(case for case in index.train if case not in alone))
     device = find_device(group.device(config.optimisation.device))
     image_loader, label_loader = loaders(config.reading, reference, axes)
     label_ids = _label_ids(config, index, label_loader)
@@ -154,6 +158,8 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, 
             label_loader=label_loader if label_ids else None,
             partly_labelled=True,
             aligned=aligned,
+            mode="pair" if index.pooling else "atlas",
+            groups=pair_groups(index.train, index.pooling) if index.pooling else None,
         ),
         batch_size=config.optimisation.batch_size,
         seed=config.optimisation.seed,
@@ -175,7 +181,7 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, 
         reference=reference,
         training=index.train,
         validation=_validation_cases(config, index),
-        preview=(*index.validation, *index.train)[0],
+        preview=index.shown[0],
         image_loader=image_loader,
         label_loader=label_loader,
         landmarks=LandmarkReader(image_loader, label_loader),
@@ -247,7 +253,7 @@ def _label_ids(config: TrainConfig, index: DataIndex, label_loader: LabelLoader)
     """Return the label ids for the Dice loss; empty without it. Raises ConfigError if there are no labels."""
     if not config.loss.dice_weight:
         return ()
-    fixed = [index.atlas] if index.atlas else [case.fixed for case in index.train if case.fixed]
+    fixed = [index.atlas] if index.atlas else [case.fixed or case for case in index.train]
     labelled = [(case.image, case.label) for case in fixed if case.label]
     if not labelled or not any(case.label for case in index.train):
         layout = config.layout

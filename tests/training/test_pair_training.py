@@ -53,6 +53,23 @@ def test_pairs_are_trained_on_split_by_subject_and_gone_on_with(quick_config: Co
     assert [case.image for case in index_of(same).validation] == [case.image for case in index_of(config).validation]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("pairing", ["subject", "all"])
+def test_images_are_paired_with_each_other(quick_config: Configs, visits: Path, pairing: str) -> None:
+    config = quick_config(data_base_dir=visits, pairing=pairing, validation_share=0.3, epochs=1, dice_weight=0.5)
+    events = list(train(config, index_of(config)))
+    assert len(steps(events)) == 6  # two subjects with three images each, the fixed ones included
+    validated = [event.case for event in events if isinstance(event, PairValidated)]
+    subject = validated[0][:2]
+    first, *others = [subject, f"{subject}_a", f"{subject}_b"]
+    chain = [(first, others[0]), (others[0], others[1]), (others[1], first)]
+    pairs = [(other, first) for other in others] if pairing == "subject" else chain
+    assert validated == [f"{moving}_to_{fixed}" for moving, fixed in pairs]
+    epoch = next(event for event in events if isinstance(event, EpochDone))
+    assert epoch.best_by == "dice"
+    assert epoch.losses["dice_loss"] != 0
+
+
 @pytest.mark.usefixtures("own_cache")
 @pytest.mark.slow
 def test_an_image_in_two_pairs_is_aligned_to_each(quick_config: Configs, visits: Path, tmp_path: Path) -> None:
