@@ -203,11 +203,12 @@ class Studio:
         for path in index.files:
             folder = path.parent
             if folder not in inside:
-                inside[folder] = self._is_inside(folder)
-            if not inside[folder] or (path.is_symlink() and not self._is_inside(path)):
+                inside[folder] = self.is_inside(folder)
+            if not inside[folder] or (path.is_symlink() and not self.is_inside(path)):
                 yield path
 
-    def _is_inside(self, path: Path) -> bool:
+    def is_inside(self, path: Path) -> bool:
+        """Return whether the page may read a path, once links are resolved."""
         try:
             self.allowed(str(path))
         except ConfigError:

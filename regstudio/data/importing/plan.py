@@ -208,7 +208,7 @@ def _named(items: Sequence[Item], name: str) -> Item:
     for item in items:
         if name in (item.name, item.scan.path.name, str(item.scan.path)):
             return item
-    raise ConfigError(f"atlas: there is no picture {name!r:.200} in the import. Name one as in the table of --dry-run.")
+    raise ConfigError(f"atlas: no picture of the import is called {name!r:.200}. Take a name from the table of it.")
 
 
 def _split(plan: ImportPlan) -> ImportPlan:

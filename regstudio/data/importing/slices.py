@@ -122,14 +122,14 @@ def _axis(path: Path, content: DecodedFile, axes: Sequence[int], wanted: str) ->
         if wanted == "auto":
             return 0
         what = f"does not say which way it lies, so that nothing in it is known to be {wanted}"
-        raise FileError(path, what, "Name the axis by its number, as in --axis 0.")
+        raise FileError(path, what, "Name the axis by its number: 0, 1 or 2.")
     vectors = affine[:3, of_file]
     if wanted == "auto":
         spacings = np.linalg.norm(vectors, axis=0).round(4)
         return max(range(3), key=lambda axis: (spacings[axis], of_file[axis]))
     if not content.placed:
         what = f"does not say which way it lies, so that nothing in it is known to be {wanted}"
-        raise FileError(path, what, "Name the axis by its number, as in --axis 0.")
+        raise FileError(path, what, "Name the axis by its number: 0, 1 or 2.")
     directions = np.abs(vectors / np.linalg.norm(vectors, axis=0))
     return int(np.argmax(directions[AXES.index(wanted)]))
 

@@ -27,10 +27,12 @@ from regstudio.studio.folders import RecentFolders
 from regstudio.studio.studio import Studio
 from regstudio.studio.workspace import Workspace
 from regstudio.ui.handlers import PARALLEL, shown_to_user
+from regstudio.ui.tabs.data_import import ImportHandlers
 from regstudio.ui.widgets.browser_tab import BrowserTab
 from regstudio.ui.widgets.data_panel import SETS, DataPanel, build_data_panel
 from regstudio.ui.widgets.folder import FolderField, build_folder, picked, recent_samples
 from regstudio.ui.widgets.form import field, from_field, to_field
+from regstudio.ui.widgets.importer import build_importer
 from regstudio.ui.widgets.uploader import Uploader, build_uploader
 
 ATLAS_SIZE = 384  # pixels of the longer side
@@ -64,11 +66,15 @@ def build(studio: Studio, tab: BrowserTab) -> DataTab:
     folder = build_folder(studio, recent)
     with gr.Accordion("Upload a data folder", open=False, elem_id="data-upload"):
         uploader = build_uploader(studio)
+    with gr.Accordion("Import files as they come", open=False, elem_id="data-import"):
+        importer = build_importer(studio)
     with gr.Accordion("Advanced: names of folders and files, and how they are read", open=False, elem_id="data-names"):
         fields, apply, reset = _build_fields()
     panel = build_data_panel(studio)
     chosen = gr.State(None)
-    DataHandlers(studio, recent, folder, uploader, fields, panel, chosen).connect(tab, apply, reset)
+    handlers = DataHandlers(studio, recent, folder, uploader, fields, panel, chosen)
+    handlers.connect(tab, apply, reset)
+    ImportHandlers(studio, importer, handlers.open_documented).connect(tab, handlers.outputs)
     normalise = dict(zip([setting.name for setting in reading_settings()], fields, strict=True))["normalise"]
     return DataTab(chosen=chosen, normalise=normalise, train=panel.train)
 
@@ -163,6 +169,10 @@ class DataHandlers:
             gr.Info(html.escape(str(upload)))
         yield {self.uploader.files: None}
         yield from self._open(workspace, str(upload.folder), {})
+
+    def open_documented(self, workspace: Workspace, folder: Path) -> Iterator[Update]:
+        """Choose a folder that has the documented names in it, and yield what it holds."""
+        yield from self._open(workspace, str(folder), _documented())
 
     def show(self, tab: str) -> Iterator[Update]:
         """Yield what the page shows of the chosen folder: first from file names, then from the opened files."""

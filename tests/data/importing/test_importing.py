@@ -75,7 +75,7 @@ def test_another_atlas_is_chosen_by_its_name_or_its_file(flat: Path) -> None:
         assert chosen.atlas.name == "p4_b"
         assert chosen.atlas.subject not in chosen.validation
     assert plan(flat).with_atlas("p2_a").rows()[0][:3] == ["atlas", "p2_a", "p2"]
-    with pytest.raises(ConfigError, match="there is no picture 'none'"):
+    with pytest.raises(ConfigError, match="is called 'none'"):
         plan(flat, atlas="none")
 
 

@@ -1,0 +1,102 @@
+"""The form of an import: where the files are, how they are read, and what is proposed."""
+
+from dataclasses import dataclass
+
+import gradio as gr
+from gradio.components import Component
+
+from regstudio.data.importing.plan import ImportOptions
+from regstudio.studio.importing import AXIS, HEADERS, SLICES
+from regstudio.studio.studio import Studio
+
+_DEFAULTS = ImportOptions()
+
+
+@dataclass(frozen=True)
+class Importer:
+    """The fields of the form, what shows the proposal, and the two buttons."""
+
+    source: gr.Textbox
+    archive: gr.File
+    slices: gr.Dropdown
+    axis: gr.Dropdown
+    share: gr.Slider
+    link: gr.Checkbox
+    propose: gr.Button
+    proposal: gr.Column
+    summary: gr.Textbox
+    atlas: gr.Dropdown
+    picture: gr.Image
+    table: gr.Dataframe
+    name: gr.Textbox
+    send: gr.Button
+
+    @property
+    def fields(self) -> list[Component]:
+        """What a proposal depends on."""
+        return [self.source, self.archive, self.slices, self.axis, self.share, self.link]
+
+
+def build_importer(studio: Studio) -> Importer:
+    """Lay out the form; what shows the proposal is hidden until there is one."""
+    gr.Markdown(
+        "A folder of any shape: all files in one, a folder for each patient, volumes, DICOM series; or a zip of one. "
+        "Labels are found by their names, an atlas is proposed, and a new data folder is made. Your files stay as "
+        "they are."
+    )
+    with gr.Row():
+        with gr.Column():
+            source = gr.Textbox(
+                label="Folder of your files", placeholder="/path/to/scans", max_lines=1, elem_id="import-source"
+            )
+            archive = gr.File(label="Or a zip", file_types=[".zip"], height=140, elem_id="import-zip")
+        with gr.Column():
+            with gr.Row():
+                slices = gr.Dropdown(
+                    list(SLICES),
+                    value=_DEFAULTS.slices,
+                    allow_custom_value=True,
+                    label="Slices of volumes",
+                    elem_id="import-slices",
+                )
+                axis = gr.Dropdown(list(AXIS), value=_DEFAULTS.axis, label="Across the slices", elem_id="import-axis")
+            share = gr.Slider(
+                0, 0.9, _DEFAULTS.validation_share, step=0.05, label="Share to validate on", elem_id="import-share"
+            )
+            link = gr.Checkbox(_DEFAULTS.link, label="Link instead of copying", elem_id="import-link")
+            propose = gr.Button("Show what will be done", elem_id="import-propose")
+    with gr.Column(visible=False, elem_id="import-proposal") as proposal:
+        summary = gr.Textbox(label="Proposal", interactive=False, lines=2, elem_id="import-summary")
+        with gr.Row():
+            with gr.Column(min_width=240):
+                atlas = gr.Dropdown([], label="Atlas", elem_id="import-atlas")
+                picture = gr.Image(
+                    label="The atlas",
+                    format="png",
+                    interactive=False,
+                    buttons=[],
+                    height=260,
+                    elem_id="import-picture",
+                )
+                name = gr.Textbox(
+                    label="Name of the new data folder",
+                    info=f"in {studio.roots[0] / 'data_uploads'}, or a whole path" if studio.roots else None,
+                    placeholder="my_data",
+                    max_lines=1,
+                    elem_id="import-name",
+                )
+                send = gr.Button("Import", variant="primary", elem_id="import-send")
+            with gr.Column(scale=3):
+                table = gr.Dataframe(
+                    headers=list(HEADERS),
+                    datatype="str",
+                    label="What will be done",
+                    interactive=False,
+                    wrap=True,
+                    buttons=["fullscreen"],
+                    max_height=420,
+                    elem_id="import-table",
+                )
+    return Importer(
+        source, archive, slices, axis, share, link, propose, proposal, summary, atlas, picture, table, name, send
+    )
