@@ -12,6 +12,7 @@ from regstudio.config import build_config, preset_values
 from regstudio.data.layout import DataIndex
 from regstudio.errors import DataError, RegStudioError, TrainingError
 from regstudio.evaluation.report.compose import checkpoint_method, method_by_name
+from regstudio.methods import TITLES
 from regstudio.methods.method import Method
 from regstudio.methods.named import named_method
 from regstudio.methods.network import Refine
@@ -139,15 +140,9 @@ class ByTraining:
         return Made(method=method, training_seconds=trained.seconds)
 
 
+BY_NAME = ("none", "affine", "syn", "elastix", "demons", "optimiser", "general_network", "general")
 CONTENDERS: Mapping[str, Contender] = {
-    "none": ByName("not registered", "none"),
-    "affine": ByName("affine map alone", "affine"),
-    "syn": ByName("ANTs SyN", "syn"),
-    "elastix": ByName("elastix", "elastix"),
-    "demons": ByName("demons", "demons"),
-    "optimiser": ByName("optimiser", "optimiser"),
-    "general_network": ByName("general network", "general_network"),
-    "general": ByName("general network + optimiser", "general"),
+    **{name: ByName(TITLES[name], name) for name in BY_NAME},
     "fast": ByTraining("trained: fast", "fast"),
     "fast-refined": ByTraining("trained: fast + refine", "fast", refine="auto"),
 }

@@ -9,6 +9,8 @@ from regstudio.config import settings
 from regstudio.data.problems import FileError
 from regstudio.errors import DataError, RegStudioError
 
+NO_TRAINING = "no training"  # stands in the list of runs; its checkpoints are the names of methods
+
 _FLAG = re.compile(r"--(no-)?(\w+)")
 _RESUME = re.compile(r"(?:, or go on with it: |Go on with: |Go on with )(?:regstudio train )?--resume \S+")
 _FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:|~)?[/\\](?:[^\s/\\:'\"<>|,;()]+[/\\])*(?=[^\s/\\])")

@@ -1,4 +1,4 @@
-"""The Viewer: find checkpoints and cases, register them, and draw the results for the canvas."""
+"""The Viewer: find checkpoints, methods and cases, register them, and draw the results for the canvas."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -14,27 +14,36 @@ from regstudio.data.problems import FileError
 from regstudio.drawing.canvas_payload import Shown, to_payload
 from regstudio.drawing.overlay import comparison
 from regstudio.errors import DataError, RunError
-from regstudio.methods.method import axes_of
+from regstudio.methods import NAMES, TITLES, installed
+from regstudio.methods.method import Method, axes_of
+from regstudio.methods.named import named_method
 from regstudio.methods.network import NetworkMethod, load_method
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.runs.run import Run
 from regstudio.studio.caches import LRUCache, stamp
+from regstudio.studio.page_words import NO_TRAINING
 from regstudio.studio.studio import Studio
 from regstudio.training.setup import pair_reader
 from regstudio.transforms.registration import Registration
 
-MAX_CACHED_NETWORKS = 4
+MAX_CACHED_METHODS = 6
 MAX_CACHED_PIXELS = 4 * 1024 * 1024  # of drawings, at 7 bytes each
 MAX_PIXELS = 2048 * 2048  # of an image to register while someone waits
 MAX_LISTED_CASES = 500  # of each set: a list to choose from, not a file manager
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
-    """A checkpoint to look at: `title` names it for the reader."""
+class Registrar:
+    """What registers the case: a checkpoint or, without a `path`, one of methods.NAMES; `title` is for the reader."""
 
     title: str
-    path: Path
+    path: Path | None = None
+    name: str = ""
+
+    @property
+    def key(self) -> Hashable:
+        """What changes when its results do."""
+        return (self.title, stamp(self.path) if self.path else self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,15 +76,21 @@ class Viewer:
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
-        self._networks: LRUCache[NetworkMethod] = LRUCache(MAX_CACHED_NETWORKS)
+        self._methods: LRUCache[Method] = LRUCache(MAX_CACHED_METHODS)
         self._drawings: LRUCache[dict[str, Any]] = LRUCache(MAX_CACHED_PIXELS, _pixels)
 
     def runs(self) -> list[str]:
-        """Return the names of the runs that have a checkpoint, the newest first."""
-        return [run.path.name for run in self._studio.run_folders() if _best_and_last(run)]
+        """Return the names of the runs that have a checkpoint, the newest first, and NO_TRAINING."""
+        runs = [run.path.name for run in self._studio.run_folders() if _best_and_last(run)]
+        return runs if self._studio.read_only else [*runs, NO_TRAINING]
 
     def checkpoints(self, run: str) -> list[str]:
-        """Return the checkpoints of a run as "best", "last" and the numbers of epochs, the newest first."""
+        """Return the checkpoints of a run as "best", "last" and the numbers of epochs, the newest first.
+
+        Those of NO_TRAINING are the names of the methods that are there.
+        """
+        if run == NO_TRAINING:
+            return [name for name in NAMES if installed(name)]
         opened = self._studio.run(run)
         epochs = sorted((int(path.stem.removeprefix("epoch_")) for path in _epoch_files(opened)), reverse=True)
         return [*_best_and_last(opened), *map(str, epochs)]
@@ -87,12 +102,19 @@ class Viewer:
             f"{name}/{checkpoint}"
             for name in self.runs()
             if name != run
-            for checkpoint in _best_and_last(self._studio.run(name))
+            for checkpoint in (
+                self.checkpoints(name) if name == NO_TRAINING else _best_and_last(self._studio.run(name))
+            )
         ]
         return own + rest
 
-    def network(self, run: str, checkpoint: str | None = None) -> Network:
+    def registrar(self, run: str, checkpoint: str | None = None) -> Registrar:
         """Return a run's checkpoint by its name in `checkpoints`; without a name the best, else the last."""
+        if run == NO_TRAINING and not self._studio.read_only:
+            name = checkpoint or NAMES[0]
+            if name not in NAMES:
+                raise RunError(f"There is no method {name!r}; there are {', '.join(NAMES)}.")
+            return Registrar(title=TITLES[name], name=name)
         opened = self._studio.run(run)
         named = _best_and_last(opened)
         if not checkpoint and not named:
@@ -102,17 +124,17 @@ class Viewer:
         if name not in paths:
             raise RunError(f"{run}: there is no checkpoint {name!r}; there are {', '.join(paths)}.")
         title = f"epoch {name}" if name.isdecimal() else name
-        return Network(title=f"{run}, {title}", path=paths[name])
+        return Registrar(title=f"{run}, {title}", path=paths[name])
 
-    def network_at(self, path: str) -> Network:
+    def registrar_at(self, path: str) -> Registrar:
         """Return the checkpoint in a file below one of the studio's roots."""
         allowed = self._studio.allowed(path)
-        return Network(title=allowed.name, path=allowed)
+        return Registrar(title=allowed.name, path=allowed)
 
-    def other(self, name: str) -> Network:
+    def other(self, name: str) -> Registrar:
         """Return the checkpoint that `others` lists under `name`."""
         run, _, checkpoint = name.rpartition("/")
-        return self.network(run, checkpoint)
+        return self.registrar(run, checkpoint)
 
     def cases(self, config: TrainConfig) -> list[str]:
         """Return the cases of a configuration's data, as validation/ID and training/ID."""
@@ -120,11 +142,11 @@ class Viewer:
         sets = _by_set(index)
         return [f"{name}/{case.id}" for name, cases in sets.items() for case in cases[:MAX_LISTED_CASES]]
 
-    def config(self, run: str | None, network: Network | None = None) -> TrainConfig:
-        """Return the configuration that says where the cases lie: the run's, else the checkpoint's."""
-        if run:
+    def config(self, run: str | None, registrar: Registrar | None = None) -> TrainConfig:
+        """Return the configuration that says where the cases lie: the run's, the checkpoint's or the workspace's."""
+        if run and run != NO_TRAINING:
             return self._studio.run(run).config()
-        record = load_checkpoint(network.path).config if network else {}
+        record = load_checkpoint(registrar.path).config if registrar and registrar.path else {}
         return read_config(record) if record else self._studio.workspace().config
 
     def chosen(self, config: TrainConfig, name: str | None = None) -> ChosenCase:
@@ -159,9 +181,9 @@ class Viewer:
         case = Case(id=stem(moving), image=moving, label=files.get("moving_label"))
         return ChosenCase(case=case, reader=_uncached_reader(config, target, resize_to_atlas=resize))
 
-    def view(self, chosen: ChosenCase, networks: Sequence[Network], refine: int = 0) -> View:
-        """Register the case with each network; `refine` steps are then spent on the pair itself."""
-        methods = [replace(self._networks.get_file(network.path, load_method), refine=refine) for network in networks]
+    def view(self, chosen: ChosenCase, registrars: Sequence[Registrar], refine: int = 0) -> View:
+        """Register the case with each; networks of checkpoints then spend `refine` steps on the pair itself."""
+        methods = [self._method(registrar, refine) for registrar in registrars]
         rules = {axes_of(method) for method in methods}
         if len(rules) > 1 and any(extension(case.image) in NIFTI for case in (chosen.reader.fixed, chosen.case)):
             what = "is seen in two orders of axes by networks of version 0.1 and of this one"
@@ -172,15 +194,22 @@ class Viewer:
                 what = f"has {image.shape[0]} x {image.shape[1]} pixels, too many to register while you wait"
                 raise FileError(case.image, what, "Use: regstudio register.")
         found = [
-            (network.title, Registration(pair=pair, transform=method(pair)))
-            for network, method in zip(networks, methods, strict=True)
+            (registrar.title, Registration(pair=pair, transform=method(pair)))
+            for registrar, method in zip(registrars, methods, strict=True)
         ]
         return View(chosen=chosen, registrations=tuple(found))
 
-    def drawing(self, chosen: ChosenCase, networks: Sequence[Network], refine: int = 0) -> dict[str, Any]:
+    def drawing(self, chosen: ChosenCase, registrars: Sequence[Registrar], refine: int = 0) -> dict[str, Any]:
         """Return the view of the case as the canvas draws it; one that was drawn before, or prefetched, at once."""
-        key = drawing_key(chosen, networks, refine)
-        return self._drawings.get(key, lambda: self.view(chosen, networks, refine).payload())
+        key = drawing_key(chosen, registrars, refine)
+        return self._drawings.get(key, lambda: self.view(chosen, registrars, refine).payload())
+
+    def _method(self, registrar: Registrar, refine: int) -> Method:
+        def make() -> Method:
+            return load_method(registrar.path) if registrar.path else named_method(registrar.name)
+
+        method = self._methods.get(registrar.key, make)
+        return replace(method, refine=refine) if isinstance(method, NetworkMethod) else method
 
     def _index(self, config: TrainConfig) -> DataIndex:
         self._check(config.layout.data_base_dir, config)
@@ -203,13 +232,13 @@ def _pixels(drawing: dict[str, Any]) -> int:
     return pixels
 
 
-def drawing_key(chosen: ChosenCase, networks: Sequence[Network], refine: int = 0) -> Hashable:
+def drawing_key(chosen: ChosenCase, registrars: Sequence[Registrar], refine: int = 0) -> Hashable:
     """Return what changes when the drawing of a case does."""
     fixed, case, reader = chosen.reader.fixed, chosen.case, chosen.reader
     files = (fixed.image, fixed.label, case.image, case.label)
     return (
         case.id,
-        tuple((network.title, stamp(network.path)) for network in networks),
+        tuple(registrar.key for registrar in registrars),
         tuple(stamp(path) for path in files if path is not None),
         repr((reader.image_loader, reader.label_loader)),
         refine,

@@ -8,12 +8,13 @@ from typing import Any
 
 from regstudio.config import TrainConfig
 from regstudio.errors import ConfigError, RegStudioError, RunError
-from regstudio.studio.page_words import of_own_images
+from regstudio.studio.page_words import NO_TRAINING, of_own_images
 from regstudio.studio.prefetcher import Prefetcher
-from regstudio.studio.viewer import Network, View, Viewer, drawing_key
+from regstudio.studio.viewer import Registrar, View, Viewer, drawing_key
 
 MAX_PREFETCH_PIXELS = 1024 * 1024  # of a case whose neighbours are prefetched
 OWN_CASE = "own images: "  # how the case is called that the user's own images make
+NO_CASES = "Drop a moving and a fixed image into the fields above, or choose a data folder in the tab Data."
 NO_RUNS = "There is no checkpoint to look at yet. Train a run: its first checkpoint comes with the first epoch."
 
 
@@ -85,45 +86,48 @@ class ViewerSession:
         `shown` is the key of the drawing on the canvas. `onward` is the user's direction, 1 or -1: the next case in
         that direction is prefetched first.
         """
-        networks = self._networks(choice)
-        config = self.viewer.config(choice.run, networks[0])
+        registrars = self._registrars(choice)
+        config = self.viewer.config(choice.run, registrars[0])
         cases = self.viewer.cases(config)
+        if choice.run == NO_TRAINING and not cases:
+            raise RunError(NO_CASES)
         if choice.is_own:  # they are in no list: back to the first case
             choice = replace(choice, case=None)
         case = cases[place % len(cases)] if place is not None and cases else choice.case or next(iter(cases), None)
         chosen = self.viewer.chosen(config, case)
-        key = drawing_key(chosen, networks, choice.refine)
+        key = drawing_key(chosen, registrars, choice.refine)
         if shown == key:
             return Opened(case=case, key=key, drawing=None, cases=cases)
-        drawing = self.viewer.drawing(chosen, networks, choice.refine)
+        drawing = self.viewer.drawing(chosen, registrars, choice.refine)
         at = cases.index(case) if case in cases else None
-        # Refining takes too long to prefetch.
-        if at is not None and not choice.refine and drawing["height"] * drawing["width"] <= MAX_PREFETCH_PIXELS:
+        # Refining takes too long to prefetch, and so do methods that optimise each pair.
+        quick = not choice.refine and all(registrar.path for registrar in registrars)
+        if at is not None and quick and drawing["height"] * drawing["width"] <= MAX_PREFETCH_PIXELS:
             neighbours = [cases[(at + by) % len(cases)] for by in (onward, -onward)]
-            self._prefetcher.submit([functools.partial(self._draw, config, name, networks) for name in neighbours])
+            self._prefetcher.submit([functools.partial(self._draw, config, name, registrars) for name in neighbours])
         return Opened(case=case, key=key, drawing=drawing | {"place": at, "places": len(cases)}, cases=cases)
 
     def warm_up(self) -> None:
         """Draw the case that the tab opens first."""
         choice = self.lists(Choice()).choice
-        if choice.run is not None:
+        if choice.run not in (None, NO_TRAINING):  # to register is more than to look: that waits until it is asked for
             self.open(choice)
 
     def view(self, choice: Choice) -> View:
         """Register the chosen case."""
-        networks = self._networks(choice)
-        chosen = self.viewer.chosen(self.viewer.config(choice.run, networks[0]), choice.case)
-        return self.viewer.view(chosen, networks, choice.refine)
+        registrars = self._registrars(choice)
+        chosen = self.viewer.chosen(self.viewer.config(choice.run, registrars[0]), choice.case)
+        return self.viewer.view(chosen, registrars, choice.refine)
 
     def own(self, choice: Choice, files: Mapping[str, Path | None], *, resize: bool) -> View:
         """Register the user's own images; errors name them as the user does."""
         if self._read_only:
             raise ConfigError("This page only shows what is there: it takes no files.")
-        networks = self._networks(choice)
-        config = self.viewer.config(choice.run, networks[0])
+        registrars = self._registrars(choice)
+        config = self.viewer.config(choice.run, registrars[0])
         try:
             chosen = self.viewer.own_images(config, dict(files), resize=resize)
-            return self.viewer.view(chosen, networks, choice.refine)
+            return self.viewer.view(chosen, registrars, choice.refine)
         except RegStudioError as error:
             raise of_own_images(error, files) from None
 
@@ -139,23 +143,23 @@ class ViewerSession:
         if not choice.run and not choice.path:
             return []
         try:
-            network = None if choice.run else self._networks(choice)[0]
-            return self.viewer.cases(self.viewer.config(choice.run, network))
+            registrar = None if choice.run else self._registrars(choice)[0]
+            return self.viewer.cases(self.viewer.config(choice.run, registrar))
         except RegStudioError:  # `open` shows the reason
             return []
 
-    def _draw(self, config: TrainConfig, case: str, networks: Sequence[Network]) -> None:
-        self.viewer.drawing(self.viewer.chosen(config, case), networks)
+    def _draw(self, config: TrainConfig, case: str, registrars: Sequence[Registrar]) -> None:
+        self.viewer.drawing(self.viewer.chosen(config, case), registrars)
 
-    def _networks(self, choice: Choice) -> list[Network]:
+    def _registrars(self, choice: Choice) -> list[Registrar]:
         if choice.refine and self._read_only:
             raise ConfigError("This page only shows what is there: it does not refine.")
         if choice.path and choice.path.strip():
             if self._read_only:
                 raise ConfigError("This page only shows what is there: it opens no paths.")
-            first = self.viewer.network_at(choice.path)
+            first = self.viewer.registrar_at(choice.path)
         elif choice.run:
-            first = self.viewer.network(choice.run, choice.checkpoint)
+            first = self.viewer.registrar(choice.run, choice.checkpoint)
         else:
             raise RunError(NO_RUNS)
         return [first, *([self.viewer.other(choice.compare)] if choice.compare else [])]

@@ -11,6 +11,7 @@ from regstudio.data.decoder import read_apart
 from regstudio.errors import RunError
 from regstudio.files import asset, read_asset
 from regstudio.studio.live_feed import Feed
+from regstudio.studio.page_words import NO_TRAINING
 from regstudio.studio.sharing import Login, Share
 from regstudio.studio.studio import Studio
 from regstudio.studio.training_control import headline
@@ -49,6 +50,7 @@ def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
             _open_tab_on(gr.Button(visible="hidden", elem_id=f"go-{name}").click, tabs, name)
         _open_tab_on(data.train.click, tabs, "train")
         _open_tab_on(runs.resumed.change, tabs, "train")
+        data.two_images.click(two_images, None, [tabs, viewer.run, viewer.own], **QUIET)
         runs.view.click(first_of, runs.selected, [tabs, viewer.run], **QUIET)
         app.load(None, js=read_asset("names.js"))
         app.load(None, js=read_asset("address.js"))
@@ -75,6 +77,11 @@ def first_of(selected: Sequence[str] | None) -> tuple[Any, Any]:
     if not selected:
         raise RunError("Select a run first: click its line in the table.")
     return gr.update(selected="viewer"), str(selected[0])
+
+
+def two_images() -> tuple[Any, Any, Any]:
+    """Open the viewer with the fields for one's own images, and a method that needs no training."""
+    return gr.update(selected="viewer"), NO_TRAINING, gr.Accordion(open=True)
 
 
 def _empty_page(title: str) -> gr.Blocks:

@@ -65,7 +65,7 @@ def test_an_own_image_is_a_message_and_the_next_is_registered(
     (tmp_path / "own").mkdir()
     for name in ("crash", "sound"):
         shutil.copy(demo / "fixed" / "atlas.png", tmp_path / "own" / f"{name}.png")
-    config, networks = viewer.config("first"), [viewer.network("first", "best")]
+    config, networks = viewer.config("first"), [viewer.registrar("first", "best")]
     with pytest.raises(DataError, match=r"crash\.png: its decoder stopped; the file is damaged"):
         viewer.view(viewer.own_images(config, {"moving": tmp_path / "own" / "crash.png"}), networks)
     view = viewer.view(viewer.own_images(config, {"moving": tmp_path / "own" / "sound.png"}), networks)

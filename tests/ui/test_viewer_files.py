@@ -11,7 +11,7 @@ from PIL import Image
 
 from regstudio.data.writing import write_image
 from tests.browser import Served
-from tests.ui.acting import CANVAS, VIEWER, choose, fill, unfold
+from tests.ui.acting import CANVAS, VIEWER, choose, fill, unfold, wait_for_case
 
 pytestmark = pytest.mark.browser
 
@@ -55,6 +55,29 @@ def test_own_images_are_registered_on_the_spot(opened: Any, demo: Path, tmp_path
     opened.focus(CANVAS)
     opened.keyboard.press("ArrowRight")  # own images are in no list: back to the case that is chosen
     opened.wait_for_function(f"document.querySelector('{VIEWER} .place').textContent === '1 of 6'")
+
+
+def test_two_images_are_registered_without_any_training(opened: Any, demo: Path) -> None:
+    opened.get_by_role("tab", name="Data").click()
+    opened.click("#data-two-images")
+    opened.wait_for_function("document.querySelector('#viewer-run input')?.value === 'no training'")
+    opened.wait_for_selector("#viewer-register")  # the fields for own images are open
+    clear(opened)
+    own = {
+        "fixed": demo / "fixed" / "atlas.png",
+        "moving": next((demo / "validation_moving").glob("phantom_06.*")),
+    }
+    for box, path in own.items():
+        opened.set_input_files(f"#viewer-{box} input[type=file]", path)
+        opened.locator(f"#viewer-{box}").get_by_text(path.suffix).first.wait_for()
+    opened.click("#viewer-register")
+    opened.wait_for_function(f"document.querySelector('{VIEWER} .place').textContent === 'own images'")
+    assert opened.inner_text(f"{VIEWER} .networks") == "general network + optimiser"
+    choose(opened, "compare", "no training/none")
+    opened.wait_for_function(f"document.querySelector('{VIEWER} .networks').textContent.includes('not registered')")
+    choose(opened, "compare", "nothing")
+    choose(opened, "run", "first")
+    wait_for_case(opened, "phantom_05")
 
 
 def test_own_images_that_cannot_be_registered_are_named_as_they_are(opened: Any, tmp_path: Path) -> None:

@@ -36,6 +36,10 @@ from regstudio.ui.widgets.importer import build_importer
 from regstudio.ui.widgets.uploader import Uploader, build_uploader
 
 ATLAS_SIZE = 384  # pixels of the longer side
+WELCOME = (
+    "RegStudio lays one medical image on another by a smooth deformation: at once, or by a network that it trains on "
+    "your own images. Choose a data folder to train on, try the demo data, or register two images without training."
+)
 QUICK = 150  # files that open so fast that the verdict and the pictures may come together
 
 Update = dict[Any, Any]
@@ -43,7 +47,7 @@ Update = dict[Any, Any]
 
 @dataclass(frozen=True)
 class DataTab:
-    """What other tabs need: `train` leads on to the Train tab.
+    """What other tabs need: `train` leads on to the Train tab, `two_images` to the Viewer.
 
     `chosen` changes when other data are chosen, and says whether the demo data were and are: "was_demo", "is_demo".
     `normalise` is the field of that setting, which presets set, too.
@@ -52,6 +56,7 @@ class DataTab:
     chosen: gr.State
     normalise: Component
     train: gr.Button
+    two_images: gr.Button
 
 
 def reading_settings() -> list[Setting]:
@@ -63,6 +68,9 @@ def reading_settings() -> list[Setting]:
 def build(studio: Studio, tab: BrowserTab) -> DataTab:
     """Lay out the tab; called inside its gr.Tab."""
     recent = RecentFolders()
+    with gr.Row(equal_height=True, elem_id="data-start"):
+        gr.Markdown(WELCOME)
+        two_images = gr.Button("Register two images", scale=0, min_width=240, elem_id="data-two-images")
     folder = build_folder(studio, recent)
     with gr.Accordion("Upload a data folder", open=False, elem_id="data-upload"):
         uploader = build_uploader(studio)
@@ -76,7 +84,7 @@ def build(studio: Studio, tab: BrowserTab) -> DataTab:
     handlers.connect(tab, apply, reset)
     ImportHandlers(studio, importer, handlers.open_documented).connect(tab, handlers.outputs)
     normalise = dict(zip([setting.name for setting in reading_settings()], fields, strict=True))["normalise"]
-    return DataTab(chosen=chosen, normalise=normalise, train=panel.train)
+    return DataTab(chosen=chosen, normalise=normalise, train=panel.train, two_images=two_images)
 
 
 def _build_fields() -> tuple[list[Component], gr.Button, gr.Button]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from regstudio.errors import ConfigError, RegStudioError
+from regstudio.methods import TITLES
 from regstudio.studio.downloads import Downloads
 from regstudio.studio.page_words import on_the_page, without_folders
 from regstudio.studio.prefetcher import Prefetcher
@@ -154,4 +155,4 @@ def _steps(refine: Any) -> int:
 
 
 def _named(checkpoint: str) -> str:
-    return f"epoch {checkpoint}" if checkpoint.isdecimal() else checkpoint
+    return f"epoch {checkpoint}" if checkpoint.isdecimal() else TITLES.get(checkpoint, checkpoint)

@@ -16,9 +16,10 @@ from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
 
 @dataclass(frozen=True)
 class ViewerTab:
-    """What other tabs need: setting `run` opens it."""
+    """What other tabs need: setting `run` opens it; `own` holds the fields for one's own images."""
 
     run: gr.Dropdown
+    own: gr.Accordion
 
 
 def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
@@ -37,7 +38,7 @@ def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
             min_width=120,
             visible=not handlers.read_only,
         )
-    with gr.Accordion("Own images, or a checkpoint file", open=False, visible=not handlers.read_only):
+    with gr.Accordion("Own images, or a checkpoint file", open=False, visible=not handlers.read_only) as own:
         path, files, resize, register = _own_inputs(handlers.read_only)
     picture = canvas(elem_id="viewer-canvas")
     with gr.Row():
@@ -62,7 +63,7 @@ def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
     picture.step(handlers.step, inputs, [case, *outputs], trigger_mode="multiple", **one_at_a_time)
     register.click(handlers.register, own_inputs, [case, *outputs], **slow)
     download.click(handlers.download, [source, *own_inputs], link, **slow).success(None, js=click_link("viewer-zip"))
-    return ViewerTab(run=run)
+    return ViewerTab(run=run, own=own)
 
 
 def _opened() -> Any:
