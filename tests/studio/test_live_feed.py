@@ -83,7 +83,7 @@ def test_only_what_is_new_is_told(studio: Studio, quick_config: Configs) -> None
     assert second["steps"]["x"] == [4]
     assert second["log"] == []
     assert second["epochs"][0]["metrics"] == {"dice": 0.7}
-    assert second["best"] == {"epoch": 1, "dice": 0.7}
+    assert second["best"] == {"epoch": 1, "dice": 0.7, "tre": None}
     third = feed.poll(asking(second))
     assert (third["steps"]["x"], third["epochs"]) == ([], [])
 
