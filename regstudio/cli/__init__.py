@@ -11,6 +11,7 @@ import click
 
 from regstudio.errors import RegStudioError, printable
 from regstudio.files import system_message
+from regstudio.signals import INTERRUPTED
 
 COMMANDS = {
     "studio": "regstudio.ui.launch:main",
@@ -46,6 +47,9 @@ class Commands(click.Group):
         """Run the subcommand."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\nStopped. Files that were finished before are whole.", err=True)
+            raise SystemExit(INTERRUPTED) from None
         except RegStudioError as error:
             raise click.ClickException(printable(str(error), lines=True)) from error
         except OSError as error:

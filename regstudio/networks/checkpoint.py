@@ -183,7 +183,7 @@ def check_fit(model: RegistrationNetwork, given: Mapping[str, Tensor], source: P
     wanted = model.state_dict()
     problems = [
         *(f"{name} is missing" for name in wanted.keys() - given.keys()),
-        *(f"{name} is not in the network" for name in given.keys() - wanted.keys()),
+        *(f"{name:.100} is not in the network" for name in given.keys() - wanted.keys()),
         *(
             f"{name} is {tuple(given[name].shape)}, the network has {tuple(wanted[name].shape)}"
             for name in wanted.keys() & given.keys()

@@ -15,8 +15,10 @@ from regstudio.schema import SchemaError, open_file, shortened
 
 MAX_VALUES = 500_000  # a network of 400 layers, with its optimizer, has 3,000
 MAX_DEPTH = 12
+MAX_PARTS = 20_000  # of an archive, a part for each tensor
 MAX_PICKLE_BYTES = 2**25  # of all but the tensors
 _INTEGERS = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_OLD_FORMAT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _DTYPES = (*_INTEGERS, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -91,7 +93,12 @@ def _check_archive(path: Path) -> None:
             entries = zipfile.ZipFile(stream).infolist()
         except Exception:  # damaged archives raise almost anything
             stream.seek(0)
-            raise SchemaError("it is cut off" if stream.read(2) == b"PK" else "it is no .pt file") from None
+            start = stream.read(len(_OLD_FORMAT))
+            if start == _OLD_FORMAT:
+                raise SchemaError("it has the format of torch before 1.6: load it and save it again") from None
+            raise SchemaError("it is cut off" if start.startswith(b"PK") else "it is no .pt file") from None
+    if len(entries) > MAX_PARTS:
+        raise SchemaError(f"it holds {len(entries):,} parts, more than any network")
     packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
     pickles = sum(entry.file_size for entry in entries if entry.filename.endswith(".pkl"))
     if packed or sum(entry.file_size for entry in entries) > size or pickles > MAX_PICKLE_BYTES:

@@ -39,3 +39,15 @@ def test_the_module_is_the_command() -> None:
     result = subprocess.run([sys.executable, "-m", "regstudio", "studio", "--help"], capture_output=True, text=True)
     assert result.returncode == 0
     assert "Open RegStudio in the browser" in result.stdout
+
+
+@click.command()
+def _interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_ends_every_command_with_a_word_and_the_usual_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(COMMANDS, "check", f"{__name__}:_interrupted")
+    result = CliRunner().invoke(main, ["check"])
+    assert result.exit_code == 130
+    assert "Stopped. Files that were finished before are whole." in result.output

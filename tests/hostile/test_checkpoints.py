@@ -247,6 +247,28 @@ def test_packed_archives_are_refused(content: dict[str, Any], tmp_path: Path) ->
         load_checkpoint(tmp_path / "packed.pt")
 
 
+def test_more_tensors_than_any_network_has_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "many.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(20_001):
+            archive.writestr(f"many/data/{number}", b"")
+    with pytest.raises(CheckpointError, match=r"many\.pt: .*it holds 20,001 parts, more than any network"):
+        load_checkpoint(path)
+
+
+def test_the_format_of_old_torch_is_named(network_weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save(network_weights, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(CheckpointError, match=r"old\.pt: .*format of torch before 1\.6: load it and save it again"):
+        load_checkpoint(tmp_path / "old.pt")
+
+
+def test_a_long_name_of_a_layer_is_cut_off(network_weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save(network_weights | {"k" * 10**6: torch.zeros(1)}, tmp_path / "long.pt")
+    with pytest.raises(CheckpointError, match=r"kkk is not in the network") as caught:
+        load_checkpoint(tmp_path / "long.pt").model()
+    assert len(str(caught.value)) < 1000
+
+
 @pytest.mark.parametrize("odd", ODD_VALUES.values(), ids=ODD_VALUES)
 def test_what_is_no_dict_of_tensors_is_refused(odd: object, tmp_path: Path) -> None:
     for number, value in enumerate((odd, {"state_dict": odd}, {"model": {"a": odd}}, {1: torch.zeros(1)})):

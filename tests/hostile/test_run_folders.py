@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,30 +60,44 @@ def run(studio: Studio, quick_config: Configs) -> Run:
     return run
 
 
-def look(studio: Studio, name: str = "odd") -> dict[str, list[Any]]:
-    """Do all that pages do with runs without being asked; return the rows of the table by name."""
+def look(studio: Studio, *names: str) -> dict[str, list[Any]]:
+    """Do all that pages do with runs unasked, and with those named; return the rows of the table by name."""
     handlers = RunsHandlers(studio, Feed(studio))
     handlers.look([], None)
     rows = {str(row[0]): row for row in handlers.rows()}
     json.dumps(rows, allow_nan=False).encode()
     assert rows["good"][1] == "stopped"
-    names = [label for label, _ in training_control.resumable(studio)]
-    assert any(label.startswith("good") for label in names)
+    labels = [label for label, _ in training_control.resumable(studio)]
+    assert any(label.startswith("good") for label in labels)
     training_control.situation(studio, studio.workspace("tab")).encode()
     assert "good" in Viewer(studio).runs()
+    assert isinstance(Viewer(studio).others("good"), list)
+    for name in names or ("odd",):
+        look_at(studio, name)
+    return rows
+
+
+def look_at(studio: Studio, name: str) -> None:
+    """Do all that a page does with one run."""
     answer = Feed(studio).poll({"run": name})
     json.dumps(answer, allow_nan=False).encode()
     for act in (
         lambda: run_actions.curves(studio, run_actions.selected_runs(studio, [name])),
         lambda: run_actions.read_note(studio.run(name)),
         lambda: Viewer(studio).checkpoints(name),
-        lambda: Viewer(studio).others("good"),
     ):
         try:
             act()
         except RegStudioError as error:
             str(error).encode()
-    return rows
+
+
+def copies(run: Run, file: str, texts: dict[str, str]) -> dict[str, str]:
+    """Copy a run for each text, with that in the file; return what is odd in it by the name of each copy."""
+    for number, text in enumerate(texts.values()):
+        shutil.copytree(run.path, run.path.with_name(f"odd_{number}"))
+        (run.path.with_name(f"odd_{number}") / file).write_text(text)
+    return {f"odd_{number}": name for number, name in enumerate(texts)}
 
 
 def test_a_whole_run_is_no_odd_one(studio: Studio, run: Run) -> None:
@@ -107,11 +122,12 @@ def test_a_config_may_hold_anything(studio: Studio, run: Run, text: str) -> None
 @pytest.mark.parametrize("section", [*TrainConfig.model_fields])
 def test_each_section_of_a_config_may_hold_anything(studio: Studio, run: Run, section: str) -> None:
     record = json.loads(run.config_path.read_text())
-    for number, (name, odd) in enumerate(mutated(record, [(section,), (section, next(iter(record[section])))])):
-        run.config_path.write_text(json.dumps(odd))
-        os.utime(run.config_path, (number, number))
-        state = str(look(studio)["odd"][1])
-        assert state == "stopped" or state.startswith("cannot be read: config.json: "), name
+    odd = mutated(record, [(section,), (section, next(iter(record[section])))])
+    runs = copies(run, "config.json", {name: json.dumps(value) for name, value in odd})
+    rows = look(studio, *runs)
+    for name, what in runs.items():
+        state = str(rows[name][1])
+        assert state == "stopped" or state.startswith("cannot be read: config.json: "), what
 
 
 @pytest.mark.parametrize("kind", EVENTS)
@@ -120,12 +136,14 @@ def test_events_may_hold_anything(studio: Studio, run: Run, kind: str) -> None:
     place = list(EVENTS).index(kind)
     fields = [(key,) for key in lines[place]]
     fields += [(key, next(iter(value))) for key, value in lines[place].items() if isinstance(value, dict) and value]
-    for number, (name, odd) in enumerate(mutated(lines[place], fields)):
-        changed = [*lines[:place], odd, *lines[place + 1 :]]
-        run.events_path.write_text("".join(json.dumps(line) + "\n" for line in changed))
-        os.utime(run.events_path, (number, number))
-        row = look(studio)["odd"]
-        assert row[1] in ("stopped", "interrupted", "failed"), name
+    texts = {
+        name: "".join(json.dumps(line) + "\n" for line in [*lines[:place], odd, *lines[place + 1 :]])
+        for name, odd in mutated(lines[place], fields)
+    }
+    runs = copies(run, "events.jsonl", texts)
+    rows = look(studio, *runs)
+    for name, what in runs.items():
+        assert rows[name][1] in ("stopped", "interrupted", "failed"), what
 
 
 def test_losses_and_metrics_that_were_not_finite_are_left_out(studio: Studio, run: Run) -> None:

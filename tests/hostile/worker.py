@@ -18,7 +18,7 @@ from typing import Any
 
 SECONDS = 10.0  # for one input at one door
 BYTES = 3 * 2**29  # of memory at its peak: 1.5 GB
-_START_SECONDS = 90.0  # imports, a small training and a busy machine
+_START_SECONDS = 180.0  # imports, a small training and a busy machine
 _MORE_ADDRESSES = 2**33  # so that what takes gigabytes fails here, and not the whole machine
 _FILE_BYTES = 2**28
 
