@@ -15,7 +15,7 @@ from regstudio.errors import ConfigError
 from regstudio.methods import SIMILARITIES
 from regstudio.methods.general import General, general_method
 from regstudio.methods.named import named_method
-from regstudio.methods.similarity_choice import choose_similarity
+from regstudio.methods.similarity_choice import choose_similarity, sign_consistency
 from regstudio.training.synthesis import synthesise
 from regstudio.transforms.registration import Registration
 
@@ -61,6 +61,16 @@ def test_images_of_one_kind_are_compared_by_correlation(shown: str) -> None:
     image = texture(1)
     other = {"as it is": image, "inverted": 1 - image, "darker": 0.5 * image**1.5}[shown]
     assert choose_similarity(image, other) == ["ncc"]
+
+
+def test_borders_of_one_sign_are_not_enough() -> None:
+    """Tissues in another order, on a dark background that hides it from the local correlation: as MR and CT."""
+    image = texture(1)
+    body = torch.zeros_like(image)
+    body[..., 40:88, 40:88] = 1
+    fixed, other = body * (0.5 + 0.1 * image), body * (0.6 - 0.1 * image)
+    assert abs(sign_consistency(fixed, other).item()) > 0.75
+    assert choose_similarity(fixed, other) == ["mind"]
 
 
 def test_images_of_two_kinds_are_not() -> None:
