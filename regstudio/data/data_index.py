@@ -1,6 +1,7 @@
 """What a data folder is asked for, and what was found in it, by name alone."""
 
 import fnmatch
+import os
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -44,7 +45,7 @@ class Layout:
         path = self.data_base_dir / self.pairs_file
         if self.pairing == "atlas":
             return None
-        return path if self.pair_by == "csv" or (self.pair_by is None and path.is_file()) else None
+        return path if self.pair_by == "csv" or (self.pair_by is None and os.path.lexists(path)) else None
 
     def wants(self, name: str) -> bool:
         """Whether the name of a moving image matches the pattern."""

@@ -122,8 +122,10 @@ def _text(path: Path) -> str:
         content = read_bytes(path, MAX_BYTES)
         encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         text = content.decode(encoding)
-    except (SchemaError, UnicodeDecodeError) as error:
+    except SchemaError as error:
         raise FileError(path, f"cannot be read as a table ({error})", _REMEDY) from None
+    except UnicodeDecodeError:
+        raise FileError(path, "cannot be read as a table (it is no text in UTF-8 or UTF-16)", _REMEDY) from None
     if any(unicodedata.category(letter) == "Cc" for letter in set(text) - set("\t\r\n")):
         raise FileError(path, "cannot be read as a table (it is no text)", _REMEDY)
     return text

@@ -20,8 +20,10 @@ def read_text(path: Path, remedy: str) -> str:
         content = read_bytes(path, MAX_BYTES)
         encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         text = content.decode(encoding)
-    except (SchemaError, UnicodeDecodeError) as error:
+    except SchemaError as error:
         raise FileError(path, f"cannot be read as a table ({error})", remedy) from None
+    except UnicodeDecodeError:
+        raise FileError(path, "cannot be read as a table (it is no text in UTF-8 or UTF-16)", remedy) from None
     if any(unicodedata.category(letter) == "Cc" for letter in set(text) - set("\t\r\n")):
         raise FileError(path, "cannot be read as a table (it is no text)", remedy)
     return text

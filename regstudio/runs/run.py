@@ -147,7 +147,9 @@ class Run:
         try:
             held = lock.acquire(self.path / ".lock")
         except OSError as error:
-            raise RunError(f"{self.path}: cannot be locked, as nothing can be written there ({error}).") from None
+            raise RunError(
+                f"{self.path}: cannot be locked, as nothing can be written there ({error.strerror})."
+            ) from None
         if held is None:
             raise RunError(f"{self.path}: another process is training this run. Stop that one first.")
         return held
@@ -181,7 +183,9 @@ def create_run(config: TrainConfig) -> Run:
         except DiskFullError:
             raise
         except OSError as error:
-            raise RunError(f"{run.path}: the run's folder cannot be made ({error}).") from None
+            raise RunError(
+                f"{run.path}: the run's folder cannot be made ({error.strerror}). Choose another --runs_dir."
+            ) from None
         break
     else:
         raise RunError(

@@ -1,5 +1,6 @@
 """Tables that say which images belong together."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,25 @@ def test_a_table_is_read_only_where_pairs_are_asked_for_by_it(visits: Path) -> N
     assert index(visits).table is not None
     assert index(visits, pair_by="name").table is None
     assert index(visits, pair_by="csv", pairs_file="other.csv").errors[0].what == "there is no such file"
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link to itself", "link to nothing", "zeros"])
+def test_a_table_that_is_no_file_is_an_error_and_not_left_out_in_silence(visits: Path, kind: str) -> None:
+    path = visits / "pairs.csv"
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "zeros":
+            path.symlink_to("/dev/zero")
+        case _:
+            path.symlink_to(path if kind == "link to itself" else visits / "gone")
+    found = index(visits)
+    assert [problem.path for problem in found.errors] == [path]
+
+
+def test_what_is_no_text_is_said_in_plain_words(visits: Path) -> None:
+    (visits / "pairs.csv").write_bytes(bytes(range(256)))
+    (problem,) = index(visits).errors
+    assert problem.what == "cannot be read as a table (it is no text in UTF-8 or UTF-16)"

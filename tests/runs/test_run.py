@@ -122,3 +122,9 @@ def test_a_damaged_config_is_named(quick_config: Configs) -> None:
     run.config_path.write_text('{"loss": {"nccweight": 1}}')
     with pytest.raises(RunError, match=r"config\.json: cannot be read .*Did you mean ncc_weight"):
         run.config()
+
+
+def test_a_runs_folder_that_is_a_file_is_named_with_what_to_do(quick_config: Configs, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"cannot be made \(Not a directory\)\. Choose another --runs_dir\.$"):
+        create_run(quick_config(runs_dir=tmp_path / "file"))
