@@ -74,7 +74,7 @@ def read_lines(path: Path, limit: int = MAX_RECORD_BYTES) -> Iterator[bytes]:
 def parse(content: bytes, model: TypeAdapter[T]) -> T:
     """Return the values of the `model` in a text of JSON; raises SchemaError."""
     try:
-        return model.validate_json(content, strict=True)
+        return model.validate_json(content.removeprefix(b"\xef\xbb\xbf"), strict=True)  # Windows' editors put it first
     except ValidationError as error:
         raise SchemaError(_what(error)) from None
 

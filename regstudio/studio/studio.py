@@ -172,9 +172,14 @@ class Studio:
     def run_folders(self) -> list[Run]:
         """Return the runs that `run` opens, the newest first, without reading what they hold."""
         shown = [run for run in runs_in(self.runs_dir) if self.shown is None or run.path.name in self.shown]
-        runs = [run for run in shown if is_unicode(run.path) and run.path.resolve().parent == self.runs_dir]
-        runs = [run for run in runs if run.holds(run.config_path)]
+        runs = [run for run in shown if self._lies_here(run.path) and run.holds(run.config_path)]
         return sorted(runs, key=lambda run: run.config_path.stat().st_mtime, reverse=True)
+
+    def _lies_here(self, folder: Path) -> bool:
+        try:
+            return is_unicode(folder) and folder.resolve().parent == self.runs_dir
+        except (OSError, RuntimeError):  # a link to itself
+            return False
 
     def runs(self) -> list[RunSummary]:
         """Return a summary of every run that may be shown, the newest first."""

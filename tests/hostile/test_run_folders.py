@@ -119,6 +119,23 @@ def test_a_config_may_hold_anything(studio: Studio, run: Run, text: str) -> None
     assert len(str(row[1])) < 400
 
 
+def test_a_config_that_an_editor_of_windows_saved_is_read(studio: Studio, run: Run) -> None:
+    run.config_path.write_bytes(b"\xef\xbb\xbf" + run.config_path.read_bytes())
+    assert look(studio)["odd"][1] == "stopped"
+
+
+def test_links_pipes_and_files_beside_the_runs_hide_none(studio: Studio, run: Run, tmp_path: Path) -> None:
+    folder = studio.runs_dir
+    (folder / "loop").symlink_to(folder / "loop")
+    (folder / "self").symlink_to(folder)
+    (folder / "out").symlink_to(tmp_path)
+    (folder / "file").touch()
+    os.mkfifo(folder / "pipe")
+    rows = look(studio, "odd", "loop", "self", "out", "file", "pipe")
+    assert rows["odd"][1] == "stopped"
+    assert set(Viewer(studio).runs()) & {"good", "odd", "loop", "self", "out", "file", "pipe"} == {"good", "odd"}
+
+
 @pytest.mark.parametrize("section", [*TrainConfig.model_fields])
 def test_each_section_of_a_config_may_hold_anything(studio: Studio, run: Run, section: str) -> None:
     record = json.loads(run.config_path.read_text())
