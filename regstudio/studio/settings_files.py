@@ -43,12 +43,12 @@ def preset_of(config: TrainConfig) -> str | None:
 def suggested(config: TrainConfig, *, was_demo: bool, is_demo: bool) -> str | None:
     """Return the preset to set because other data were chosen: for the demo data another than for the user's own.
 
-    None keeps the settings: the user changed some.
+    None keeps the settings: the user changed some. The defaults, which are the paper's, are nobody's choice.
     """
     now = preset_of(config)
     if is_demo:
         return "quick look" if now == "paper" else None
-    return "paper" if was_demo and now == "quick look" else None
+    return "fast" if now == "paper" or (was_demo and now == "quick look") else None
 
 
 def purpose(config: TrainConfig, *, is_demo: bool) -> str:
@@ -56,7 +56,7 @@ def purpose(config: TrainConfig, *, is_demo: bool) -> str:
     name = preset_of(config)
     if name is None:
         return "Settings of your own; a preset replaces them."
-    advice = {True: " For your own images, choose another.", False: " For a network to use, choose Fast."}
+    advice = {True: " For your own images, choose Fast.", False: " For a network to use, choose Fast."}
     return f"{name.capitalize()}: {PAGE_PRESETS[name].purpose}.{advice[is_demo] if name == 'quick look' else ''}"
 
 

@@ -102,7 +102,8 @@ def test_a_preset_is_known_by_its_settings_whatever_the_names_and_places(name: s
     ("now", "was_demo", "is_demo", "expected"),
     [
         ("paper", False, True, "quick look"),
-        ("quick look", True, False, "paper"),
+        ("quick look", True, False, "fast"),
+        ("paper", False, False, "fast"),
         ("quick look", False, False, None),  # the user's choice for data that are no demo
         ("fast", True, False, None),
         ("fast", False, True, None),

@@ -92,6 +92,8 @@ def test_the_demo_data_come_with_a_short_training_unless_settings_were_changed(
     studio_server.studio.workspace().change_settings({"data_base_dir": own})
     open_train_tab(page, studio_server.url)
     page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--data_base_dir')")
+    page.locator("#train-purpose").get_by_text("Fast: ").wait_for()
+    page.click("#preset-paper")
     page.locator("#train-purpose").get_by_text("Paper: ").wait_for()
 
     def open_data(button: str, folder: Path | None = None) -> None:
@@ -107,11 +109,9 @@ def test_the_demo_data_come_with_a_short_training_unless_settings_were_changed(
     page.locator("#train-purpose").get_by_text("Quick look: ").wait_for()
     page.locator("#preset-quick-look.primary").wait_for()
     open_data("#data-open", own)
-    page.locator("#train-purpose").get_by_text("Paper: ").wait_for()
-    assert page.input_value("#setting-epochs input") == "100"
-    assert page.input_value("#setting-lr input") == "0.0001"
-    page.click("#preset-fast")
     page.locator("#train-purpose").get_by_text("Fast: ").wait_for()
+    assert page.input_value("#setting-total_steps :is(input, textarea)") == str(PRESETS["fast"].values["total_steps"])
+    assert page.input_value("#setting-lr input") == "0.001"
     assert "--normalise percentile" in page.input_value("#train-command textarea")
     open_data("#data-demo")
     page.wait_for_timeout(1000)

@@ -60,9 +60,7 @@ def build_settings(studio: Studio, tab: BrowserTab, data: DataTab, folder: gr.Te
     )
     save.click(handlers.saved, inputs, text, **PARALLEL).success(None, text, None, js=read_asset("settings.js"))
     load.upload(handlers.loaded, [tab.name, load], fields, **PARALLEL)
-    tab.on_load(handlers.first, outputs=list(form.components), **UNQUEUED).then(
-        handlers.describe, inputs, described, **UNQUEUED
-    )
+    tab.on_load(handlers.first, outputs=fields, **UNQUEUED).then(handlers.describe, inputs, described, **UNQUEUED)
     on_page_load(_devices, outputs=form.component("device"), **UNQUEUED)
     return form
 
@@ -111,11 +109,13 @@ class SettingsHandlers:
 
     @shown_to_user()
     def first(self, tab: str) -> Updates:
-        """Return what the form shows first: the tab's settings, or for the demo data the preset "quick look"."""
+        """Return what the form shows first: the tab's settings or, if these are the defaults, a preset for the data."""
         workspace = self._studio.workspace(tab)
-        config = workspace.config
-        name = settings_files.suggested(config, was_demo=False, is_demo=workspace.shows_demo)
-        return self._fields(build_config(settings_files.preset_values(name), config) if name else config)
+        name = settings_files.suggested(workspace.config, was_demo=False, is_demo=workspace.shows_demo)
+        values = settings_files.preset_values(name) if name else {}
+        # The tab Data holds the settings of reading, and shows them from the workspace.
+        config = build_config(values, workspace.change_settings({"normalise": values["normalise"]} if values else {}))
+        return [*self._fields(config), config.reading.normalise]
 
     @shown_to_user()
     def saved(self, tab: str, *raw: Any) -> str:
