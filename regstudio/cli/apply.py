@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regstudio.cli.options import given, setting_options
+from regstudio.cli.options import given, output_size_option, setting_options
 from regstudio.config import build_config
 from regstudio.errors import printable
 
 if TYPE_CHECKING:
     from regstudio.config import ReadingSection
     from regstudio.registering.applying import Kind
+    from regstudio.transforms.result_files import OutputSize
 
 FILE = click.Path(path_type=Path)
 
@@ -23,6 +24,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--label", type=FILE, help="label of the moving image to warp, or a folder of labels")
 @click.option("--points", type=FILE, help="CSV with columns y and x: points of the fixed image, in pixels; or a folder")
 @click.option("--inverse", is_flag=True, help="the points are of the moving image, and go to the fixed one")
+@output_size_option
 @click.option("--overwrite", is_flag=True, help="of folders, do again what an earlier call has done")
 @setting_options("reading")
 def apply(
@@ -32,6 +34,7 @@ def apply(
     label: Path | None,
     points: Path | None,
     inverse: bool,
+    output_size: "OutputSize",
     overwrite: bool,
     **values: Any,
 ) -> None:
@@ -51,13 +54,19 @@ def apply(
     reading = build_config(given(values)).reading
     sources: dict[Kind, Path | None] = {"image": image, "label": label, "points": points}
     if any(path is not None and path.is_dir() for path in (flow, *sources.values())):
-        _apply_folders(flow, sources, out, reading, inverse=inverse, overwrite=overwrite)
+        _apply_folders(flow, sources, out, reading, inverse=inverse, overwrite=overwrite, output_size=output_size)
     else:
-        _apply_files(flow, sources, out, reading, inverse=inverse)
+        _apply_files(flow, sources, out, reading, inverse=inverse, output_size=output_size)
 
 
 def _apply_files(
-    flow: Path, sources: "dict[Kind, Path | None]", out: Path, reading: "ReadingSection", *, inverse: bool
+    flow: Path,
+    sources: "dict[Kind, Path | None]",
+    out: Path,
+    reading: "ReadingSection",
+    *,
+    inverse: bool,
+    output_size: "OutputSize",
 ) -> None:
     """Apply one flow to a file of each kind; a field in mm takes the geometry of the image for the points, too."""
     from regstudio.data.formats import read_image, read_label
@@ -76,7 +85,8 @@ def _apply_files(
             if picture is None and label is not None:
                 picture = read_label(label, key=reading.label_key, **where)
             saved = load_flow(flow, picture)
-        written, unsolved = apply_one(kind, source, flow, out, reading, inverse=inverse, known=saved)
+        how: dict[str, Any] = {"inverse": inverse, "output_size": output_size, "known": saved}
+        written, unsolved = apply_one(kind, source, flow, out, reading, **how)
         if kind == "points":
             moved = len(written.read_text().splitlines()) - 1
             there, back = "fixed image to the moving image", "moving image to the fixed image, by inverting the flow"
@@ -93,6 +103,7 @@ def _apply_folders(
     *,
     inverse: bool,
     overwrite: bool,
+    output_size: "OutputSize",
 ) -> None:
     """Apply the flows of a folder, or one flow to all, with a progress bar; list what failed at the end."""
     from tqdm import tqdm
@@ -101,7 +112,7 @@ def _apply_folders(
 
     tasks = find_applications(flow, sources)
     failures, reused = [], 0
-    results = apply_files(tasks, out, reading, inverse=inverse, overwrite=overwrite)
+    results = apply_files(tasks, out, reading, inverse=inverse, overwrite=overwrite, output_size=output_size)
     for result in tqdm(results, total=len(tasks), desc="Applying", unit="file"):
         reused += result.reused
         failures += [result.error] if result.error else []

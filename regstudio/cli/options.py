@@ -40,6 +40,13 @@ refine_option = click.option(
     "usual; auto: briefly, keeping what the network knows, for networks with --transform svf alone  "
     "[default: auto to register, 0 to evaluate]",
 )
+output_size_option = click.option(
+    "--output_size",
+    type=click.Choice(["fixed", "moving", "working"]),
+    default="fixed",
+    show_default=True,
+    help="size of the results: the fixed image's, with pixels as large as the moving image's, or the working grid's",
+)
 similarity_option = click.option(
     "--similarity",
     type=click.Choice(SIMILARITIES),

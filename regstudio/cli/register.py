@@ -12,6 +12,7 @@ from regstudio.cli.options import (
     affine_option,
     distributed,
     given,
+    output_size_option,
     precision_option,
     refine_option,
     refuse_both,
@@ -55,13 +56,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--moving_seg", type=FILE, help="label of the moving image, or a folder of NAME_seg files")
 @click.option("--fixed_points", type=FILE, help="landmarks of the fixed image, where it is one file")
 @click.option("--moving_points", type=FILE, help="landmarks of the moving image, where it is one file")
-@click.option(
-    "--output_size",
-    type=click.Choice(["fixed", "moving", "working"]),
-    default="fixed",
-    show_default=True,
-    help="size of the results: the fixed image's, with pixels as large as the moving image's, or the working grid's",
-)
+@output_size_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
 @precision_option
 @affine_option

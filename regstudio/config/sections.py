@@ -91,7 +91,7 @@ class NetworkSection(Section):
         ge=32,
         le=4096,
         multiple_of=8,
-        description="shorter side, in pixels, of what the network is shown of every image; its own if not given",
+        description="shorter side, in pixels, of what the network is shown of the working grid; all of it if not given",
     )
     passes: int = Field(1, ge=1, le=4, description="looks at a pair, coarse to fine; needs svf and a working_side")
 

@@ -183,6 +183,12 @@ class PairReader:
         """The fixed image (H, W); it is read once."""
         return self._fixed_side.image
 
+    @property
+    def fixed_pixels(self) -> int:
+        """The number of pixels of the fixed file."""
+        height, width = self._fixed_picture.size
+        return height * width
+
     @cached_property
     def _fixed_side(self) -> _Side:
         return self._read(self.fixed, self._fixed_picture)

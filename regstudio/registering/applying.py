@@ -17,6 +17,7 @@ from regstudio.registering.journal import Journal, digest_of
 from regstudio.threads import map_in_order
 from regstudio.transforms.apply import SavedFlow, apply_flow, load_flow, move_landmarks
 from regstudio.transforms.itk_field import FIELD_EXTENSION
+from regstudio.transforms.result_files import OutputSize
 
 Kind = Literal["image", "label", "points"]
 
@@ -75,7 +76,13 @@ def find_applications(flows: Path, sources: Mapping[Kind, Path | None]) -> list[
 
 
 def apply_files(
-    tasks: list[Applying], out: Path, reading: ReadingSection, *, inverse: bool = False, overwrite: bool = False
+    tasks: list[Applying],
+    out: Path,
+    reading: ReadingSection,
+    *,
+    inverse: bool = False,
+    overwrite: bool = False,
+    output_size: OutputSize = "fixed",
 ) -> Iterator[Applied]:
     """Apply each flow to its file, and yield what became of it, in order; errors are results, too.
 
@@ -89,7 +96,7 @@ def apply_files(
 
     def done(task: Applying) -> Applied:
         try:
-            return _apply(task, out, reading, inverse, journal)
+            return _apply(task, out, reading, inverse, output_size, journal)
         except DataError as error:
             return Applied(task=task, error=str(error))
 
@@ -97,7 +104,9 @@ def apply_files(
         yield from results
 
 
-def _apply(task: Applying, out: Path, reading: ReadingSection, inverse: bool, journal: Journal) -> Applied:
+def _apply(
+    task: Applying, out: Path, reading: ReadingSection, inverse: bool, output_size: OutputSize, journal: Journal
+) -> Applied:
     if task.flow is None:
         raise FileError(task.source, "has no flow of its name in that folder", "Register it first, or leave it out.")
     if not task.source.exists() or not task.flow.exists():
@@ -108,11 +117,13 @@ def _apply(task: Applying, out: Path, reading: ReadingSection, inverse: bool, jo
     sidecar = task.flow.with_suffix(".json")
     name = f"{task.kind} {task.source.name}"
     files = [task.source, task.flow, sidecar if sidecar.is_file() else None]
-    digest = digest_of(f"{task.kind} {inverse} {where}", files)
+    digest = digest_of(f"{task.kind} {inverse} {output_size} {where}", files)
     entry = journal.find(name, digest)
     if entry is not None:
         return Applied(task=task, written=out / next(iter(entry.files)), reused=True)
-    written, unsolved = apply_one(task.kind, task.source, task.flow, out, reading, inverse=inverse)
+    written, unsolved = apply_one(
+        task.kind, task.source, task.flow, out, reading, inverse=inverse, output_size=output_size
+    )
     journal.add(name, digest, [written], {}, 0.0)
     return Applied(task=task, written=written, unsolved=unsolved)
 
@@ -125,6 +136,7 @@ def apply_one(
     reading: ReadingSection,
     *,
     inverse: bool = False,
+    output_size: OutputSize = "fixed",
     known: SavedFlow | None = None,
 ) -> tuple[Path, tuple[int, ...]]:
     """Apply a flow to one file; return the result, and the lines of landmarks that it could not be inverted at.
@@ -142,7 +154,8 @@ def apply_one(
         picture, key = read_label(source, key=reading.label_key, **where), reading.label_key
     else:
         picture, key = read_image(source, key=reading.image_key, colour=True, **where), reading.image_key
-    return apply_flow(saved or load_flow(flow, picture), picture, out, label=kind == "label", key=key), ()
+    saved = saved or load_flow(flow, picture)
+    return apply_flow(saved, picture, out, label=kind == "label", key=key, output_size=output_size), ()
 
 
 def _flows_in(folder: Path) -> dict[str, Path]:

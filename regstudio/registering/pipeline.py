@@ -23,6 +23,7 @@ from regstudio.threads import divide_cpu_threads, map_in_order
 from regstudio.transforms.registration import Registration
 from regstudio.transforms.result_files import OutputSize, save_registration
 
+MAX_PIXELS_AT_ONCE = 2**27  # of fixed files, each with a moving one and a result: about 10 bytes for each pixel
 IO_WORKERS = 2  # threads that read and write while others register
 
 
@@ -118,9 +119,10 @@ def run_overlapped(job: RegisteringJob, cases: Sequence[Case]) -> Generator[File
     device = job.method.device if isinstance(job.method, NetworkMethod) else torch.device("cpu")
     parallel = min(len(cases), images_at_once(device, job.reader.fixed_image.size)) or 1
     register_slot = Semaphore(parallel)
+    workers = min(parallel + IO_WORKERS, max(1, MAX_PIXELS_AT_ONCE // job.reader.fixed_pixels))
     return map_in_order(
         lambda case: job.run(case, register_slot),
         cases,
-        workers=parallel + IO_WORKERS if len(cases) > 1 else 1,
+        workers=workers if len(cases) > 1 else 1,
         initializer=divide_cpu_threads(parallel),
     )

@@ -1,19 +1,21 @@
 """Register two images, arrays or files, from Python."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
+from regstudio.config import build_config
 from regstudio.data.formats import stem
 from regstudio.data.layout import Case
 from regstudio.data.loaders import ImageLoader, LabelLoader
-from regstudio.data.pairs import Pair, PairReader, pair_of_arrays
-from regstudio.data.working_grid import GridRule
+from regstudio.data.pairs import Pair, pair_of_arrays
 from regstudio.methods.method import Method, axes_of
 from regstudio.methods.network import NetworkMethod, Refine, load_method
-from regstudio.networks.checkpoint import Checkpoint
+from regstudio.networks.checkpoint import Checkpoint, load_checkpoint
+from regstudio.training.setup import pair_reader
 from regstudio.transforms.registration import Registration
 
 Array = npt.NDArray[Any]
@@ -41,13 +43,15 @@ def register(
         result = register("runs/brains/checkpoints/best_model.pt", "atlas.png", "moving.png")
         result.warped, result.flow, result.metrics
     """
+    reading: Mapping[str, Any] = {}
     if isinstance(method, Checkpoint | Path | str):
-        method = load_method(method, device)
+        checkpoint = method if isinstance(method, Checkpoint) else load_checkpoint(method)
+        method, reading = load_method(method, device), checkpoint.reading
     if refine is not None and isinstance(method, NetworkMethod):
         method = replace(method, refine=refine)
     sources = (fixed, moving, fixed_label, moving_label)
     if all(source is None or isinstance(source, Path | str) for source in sources):
-        pair = _pair_of_files(method, *(None if source is None else Path(str(source)) for source in sources))
+        pair = _pair_of_files(method, reading, *(None if source is None else Path(str(source)) for source in sources))
         return Registration(pair=pair, transform=method(pair))
     images, labels = ImageLoader(axes=axes_of(method)), LabelLoader(axes=axes_of(method))
     if isinstance(fixed, Path | str):  # files that know their place are turned until they lie as the fixed one does
@@ -62,17 +66,17 @@ def register(
 
 
 def _pair_of_files(
-    method: Method, fixed: Path | None, moving: Path | None, fixed_label: Path | None, moving_label: Path | None
+    method: Method,
+    reading: Mapping[str, Any],
+    fixed: Path | None,
+    moving: Path | None,
+    fixed_label: Path | None,
+    moving_label: Path | None,
 ) -> Pair:
     """Return a pair of files of any sizes, read as `regstudio register` does, without landmarks."""
     assert fixed is not None and moving is not None
-    reader = PairReader(
-        fixed=Case(id=stem(fixed), image=fixed, label=fixed_label),
-        image_loader=ImageLoader(axes=axes_of(method)),
-        label_loader=LabelLoader(axes=axes_of(method)),
-        rule=GridRule(),
-    )
-    return reader(Case(id=stem(moving), image=moving, label=moving_label))
+    reader = pair_reader(build_config(reading).reading, Case(id=stem(fixed), image=fixed, label=fixed_label))
+    return reader.read_by(axes_of(method))(Case(id=stem(moving), image=moving, label=moving_label))
 
 
 def _label(labels: LabelLoader, source: Array | Path | str | None, image: Array | Path | str) -> Array | None:

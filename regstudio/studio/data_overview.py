@@ -4,6 +4,7 @@ Reading pictures needs torch, which is imported with the first picture: the page
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from regstudio.drawing.thumbnails import Picture, aspect_of, thumbnail
 from regstudio.studio.page_words import on_the_page
 
 PAGE_SIZE = 24  # thumbnails
+OVERSAMPLED = 4  # pixels of a picture for each of its thumbnail, along a side
 MAX_ROWS = 1000  # of the table of problems
 MAX_LABELS = 40  # in the legend
 SEVERITIES = ("error", "warning", "note")
@@ -99,6 +101,8 @@ def picture(
     except FileError:
         return thumbnail(np.full((size, size), 0.15), size=size), f"{case.id}: cannot be read"
     turned = read.turned_to(facing)
+    every = max(1, min(turned.size) // (OVERSAMPLED * size))  # a huge picture is not made huger
+    turned = replace(turned, array=turned.array[::every, ::every])
     image, aspect = turned.colours, aspect_of(turned.spacing)
     if image is None:
         image = normalised(turned.grey, reading.normalise)

@@ -240,7 +240,7 @@ def drawing_key(chosen: ChosenCase, registrars: Sequence[Registrar], refine: int
         case.id,
         tuple(registrar.key for registrar in registrars),
         tuple(stamp(path) for path in files if path is not None),
-        repr((reader.image_loader, reader.label_loader)),
+        repr((reader.image_loader, reader.label_loader, reader.rule)),
         refine,
     )
 

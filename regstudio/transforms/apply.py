@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from regstudio.data.geometry import AxisRule, Facing, Geometry, Turn
 from regstudio.data.picture import Picture
 from regstudio.data.points import Landmarks, read_landmarks
 from regstudio.data.problems import FileError
+from regstudio.data.working_grid import Size
 from regstudio.data.writing import write_image, write_label
 from regstudio.files import write_text
 from regstudio.metrics import sample_flow
 from regstudio.transforms.file_field import FileField
 from regstudio.transforms.flow_record import read_flow_record
 from regstudio.transforms.itk_field import read_field
-from regstudio.transforms.result_files import refuse_input, result_extension, with_geometry_of
+from regstudio.transforms.result_files import OutputSize, refuse_input, result_extension, with_geometry_of
 
 Array = npt.NDArray[Any]
 
@@ -33,13 +35,15 @@ PRECISION = 1e-3  # pixels; a larger residual means that a point could not be in
 class SavedFlow:
     """A flow from a file, which pulls back an image.
 
-    `field` has its numbers. `geometry` is that of the picture that it lies on, if it is known. Pictures are read by the
-    rule `axes` and turned as those of the registration were: the image by `image_turn`, or to `facing` if it knows its
-    place, and what lies on the reference grid by `on_turn`.
+    `field` has its numbers, `sizes` the sizes of results besides its own, where they are known. `geometry` is that of
+    the picture that it lies on, if it is known. Pictures are read by the rule `axes` and turned as those of the
+    registration were: the image by `image_turn`, or to `facing` if it knows its place, and what lies on the reference
+    grid by `on_turn`.
     """
 
     path: Path
     field: FileField
+    sizes: Mapping[str, Size] | None = None
     geometry: Geometry | None = None
     axes: AxisRule = "itk"
     facing: Facing | None = None
@@ -66,22 +70,29 @@ def load_flow(path: Path, image: Picture | None = None) -> SavedFlow:
     return SavedFlow(path=path, field=_spanned(flow, None, image.size), geometry=Geometry(affine=affine))
 
 
-def apply_flow(saved: SavedFlow, picture: Picture, out: Path, *, label: bool, key: str) -> Path:
+def apply_flow(
+    saved: SavedFlow, picture: Picture, out: Path, *, label: bool, key: str, output_size: OutputSize = "fixed"
+) -> Path:
     """Warp an image, or with `label` a label map, by a flow; write NAME_warped to the folder `out`, return its path.
 
     Images are interpolated linearly and keep their intensities, labels take the nearest pixel. The format is the one
-    that `register` would choose, `key` the array's name in .npz files. Raises FileError if the picture does not have
-    the size that the flow was computed for.
+    that `register` would choose, `key` the array's name in .npz files, `output_size` that of `save_registration`.
+    Raises FileError if the picture does not have the size that the flow was computed for.
     """
     picture = saved.turned(picture)
     if picture.size != saved.field.image_size:
         wanted = " x ".join(map(str, saved.field.image_size))
         what = f"is {picture.size[0]} x {picture.size[1]} pixels, but the flow {saved.path.name} is for {wanted}"
         raise FileError(picture.path, what, "Give an image that lies pixel for pixel on the moving one.")
-    warped = saved.field.warped(picture.array, label=label)
+    size = saved.field.size if output_size == "fixed" else (saved.sizes or {}).get(output_size)
+    if size is None:
+        what = f"does not say how large results of the size '{output_size}' are"
+        raise FileError(saved.path, what, "Register the images again, or leave --output_size out.")
+    warped = saved.field.warped(picture.array, size, label=label)
     target = out / f"{stem(picture.path)}_warped{result_extension(picture)}"
     refuse_input(target, [picture.path, saved.path])
-    like = with_geometry_of(picture, Picture(array=warped, path=saved.path, geometry=saved.geometry))
+    grid = np.broadcast_to(warped.dtype.type(0), saved.field.size)
+    like = with_geometry_of(picture, Picture(array=grid, path=saved.path, geometry=saved.geometry))
     (write_label if label else write_image)(target, warped, like=like, key=key)
     return target
 
@@ -167,6 +178,7 @@ def _load_npy(path: Path) -> SavedFlow:
         field=_spanned(flow, flow.shape[1:], record.image_size)
         if record.size is None
         else FileField(flow=flow, size=record.size, image_size=record.image_size),
+        sizes=record.sizes,
         geometry=record.geometry,
         axes=record.axes,
         facing=record.facing,

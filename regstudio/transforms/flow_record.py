@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator, Field, Strict, TypeAdapter
 
+from regstudio.data.codecs.decoded_file import MAX_PIXELS
 from regstudio.data.geometry import Geometry, Turn, spans_space
 from regstudio.data.problems import FileError
+from regstudio.data.working_grid import Size
 from regstudio.schema import Number, SchemaError, parse, read_bytes
 
 _Flag = Annotated[bool, Strict()]
@@ -26,16 +28,25 @@ def _check_affine(rows: tuple[_Row, ...]) -> tuple[_Row, ...]:
     return rows
 
 
+def _check_pixels(size: tuple[int, int]) -> tuple[int, int]:
+    if size[0] * size[1] > MAX_PIXELS:
+        raise ValueError(f"it has more than {MAX_PIXELS:,} pixels")
+    return size
+
+
 @dataclass(frozen=True, kw_only=True)
 class FlowRecord:
     """What is known of a flow besides its numbers; flows of version 0.1 say nothing of axes, and turned no picture.
 
     A flow with a `size` is in pixels of the files, see FileField; one without is in pixels of its own grid, which both
-    files span.
+    files span. `working_size` and `moving_size` are those of results on the working grid, and with pixels as large as
+    the moving image's.
     """
 
     image_size: tuple[_Side, _Side]
-    size: tuple[_Side, _Side] | None = None
+    size: Annotated[tuple[_Side, _Side], AfterValidator(_check_pixels)] | None = None
+    working_size: Annotated[tuple[_Side, _Side], AfterValidator(_check_pixels)] | None = None
+    moving_size: Annotated[tuple[_Side, _Side], AfterValidator(_check_pixels)] | None = None
     affine: Annotated[tuple[_Row, _Row, _Row, _Row], AfterValidator(_check_affine)] | None
     axes: Literal["itk", "nibabel"] = "nibabel"
     facing: tuple[_Axis, _Axis] | None = None
@@ -47,6 +58,12 @@ class FlowRecord:
         """The geometry of the flow's grid, if its file has one."""
         affine: npt.NDArray[np.float64] = np.array(self.affine, np.float64)
         return None if self.affine is None else Geometry(affine=affine)
+
+    @property
+    def sizes(self) -> dict[str, Size]:
+        """The sizes of results that are known, by what they are called."""
+        known = {"fixed": self.size, "working": self.working_size, "moving": self.moving_size}
+        return {name: size for name, size in known.items() if size is not None}
 
     @property
     def turns(self) -> tuple[Turn, Turn]:

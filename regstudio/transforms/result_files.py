@@ -6,7 +6,7 @@ replaced atomically; an input file never is.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -60,7 +60,8 @@ def save_registration(
     if pictures is None:
         raise ValueError("the pair was not read from files")
     fixed, moving, label = pictures.fixed, pictures.moving, pictures.moving_label
-    size = _output_size(registration, output_size)
+    sizes: dict[OutputSize, Size] = {name: _output_size(registration, name) for name in ("working", "moving")}
+    size = sizes.get(output_size, registration.pair.places[0].size)
     warped = out / f"{name}_warped{result_extension(moving)}"
     seg = None if label is None else out / f"{name}_warped_seg{result_extension(label)}"
     field, inverse = registration.file_field, registration.inverse_file_field
@@ -75,7 +76,7 @@ def save_registration(
         like = with_geometry_of(moving, fixed)
         write_image(warped, field.warped(moving.array, size), like=like, key=image_key)
         for prefix, flow, reference, image in flows:
-            _write_flow(prefix, flow, reference, image)
+            _write_flow(prefix, flow, reference, image, sizes if flow is field else {})
         if label is not None and seg is not None:
             ids = field.warped(label.array, size, label=True)
             write_label(seg, ids, like=with_geometry_of(label, fixed), key=label_key)
@@ -83,12 +84,10 @@ def save_registration(
 
 
 def _output_size(registration: Registration, wanted: OutputSize) -> Size:
-    """Return the numbers of rows and columns of the results."""
+    """Return the numbers of rows and columns of results on the working grid, or with pixels like the moving image's."""
     files, (on, image) = registration.pair.pictures, registration.pair.places
-    if wanted == "fixed" or files is None:
-        return on.size
     pixel = on.step  # of the result, in pixels of the fixed file
-    if wanted == "moving":
+    if wanted == "moving" and files is not None:
         own, other = files.fixed.spacing, files.moving.spacing
         if own is None or other is None:
             own, other = image.step, on.step
@@ -155,8 +154,10 @@ def _as_0_1_read_it(picture: Picture) -> bool:
     return picture.geometry is not None and picture.geometry.rows_first != picture.turn.swap
 
 
-def _write_flow(prefix: Path, field: FileField, reference: Picture, image: Picture) -> None:
-    """Write a field on `reference` that pulls `image` back: as .npy, .json sidecar and ITK field."""
+def _write_flow(
+    prefix: Path, field: FileField, reference: Picture, image: Picture, sizes: Mapping[OutputSize, Size]
+) -> None:
+    """Write a field on `reference` that pulls `image` back: as .npy, .json sidecar, with the `sizes`, and ITK field."""
     npy, sidecar, itk_path = _flow_paths(prefix)
     with atomic_path(npy) as temporary:
         np.save(temporary, field.flow)
@@ -165,6 +166,7 @@ def _write_flow(prefix: Path, field: FileField, reference: Picture, image: Pictu
         "on": reference.path.name,
         "size": list(field.size),
         "size_convention": "of 'on'; the flow's nodes are spread evenly from its first pixel to its last",
+        **{f"{name}_size": list(size) for name, size in sizes.items()},
         "image": image.path.name,
         "image_size": list(field.image_size),
         "affine": None if reference.affine is None else reference.affine.tolist(),

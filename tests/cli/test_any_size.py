@@ -66,3 +66,19 @@ def test_what_version_0_1_recorded_is_read_at_its_own_size() -> None:
     assert Checkpoint(weights={}, network={"working_side": 128}).reading["working_size"] == "auto"
     new = build_config({"working_size": "96x64", "fit": "stretch"}).model_dump(mode="json")
     assert Checkpoint(weights={}, network={}, config=new).reading["working_size"] == "96x64"
+
+
+def test_apply_gives_results_of_the_sizes_that_register_gives(tmp_path: Path) -> None:
+    fixed, moving = coloured(tmp_path / "he.png", 100, 140), coloured(tmp_path / "ck.png", 60, 160)
+    for size in ("fixed", "working", "moving"):
+        out, again = tmp_path / size, tmp_path / f"{size}_again"
+        arguments = ["--fixed", fixed, "--moving", moving, "--method", "none", "--working_size", "64", "--out", out]
+        for command in (
+            ["register", *arguments, "--output_size", size],
+            ["apply", "--flow", out / "ck_flow.npy", "--image", moving, "--output_size", size, "--out", again],
+        ):
+            result = CliRunner().invoke(main, list(map(str, command)))
+            assert result.exit_code == 0, result.output
+        first, second = (read_image(folder / "ck_warped.png", colour=True) for folder in (out, again))
+        assert first.size == {"fixed": (100, 140), "working": (46, 64), "moving": (114, 160)}[size]
+        np.testing.assert_array_equal(first.array, second.array)
