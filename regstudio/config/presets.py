@@ -24,7 +24,7 @@ class Preset:
 _RECIPE: dict[str, Any] = {
     "normalise": "percentile",
     "transform": "svf",
-    "working_side": 128,
+    "network_side": 128,
     "passes": 3,
     "affine": "auto",
     "load_model": Path(GENERAL),

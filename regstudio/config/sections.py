@@ -86,22 +86,22 @@ class NetworkSection(Section):
     gradient_checkpointing: bool = Field(
         False, description="compute CorrMLP's activations twice to save memory", json_schema_extra=RESUMABLE
     )
-    working_side: int | None = Field(
+    network_side: int | None = Field(
         None,
         ge=32,
         le=4096,
         multiple_of=8,
         description="shorter side, in pixels, of what the network is shown of the working grid; all of it if not given",
     )
-    passes: int = Field(1, ge=1, le=4, description="looks at a pair, coarse to fine; needs svf and a working_side")
+    passes: int = Field(1, ge=1, le=4, description="looks at a pair, coarse to fine; needs svf and a network_side")
 
     @model_validator(mode="after")
     def _check_passes(self) -> Self:
         if self.passes > 1 and self.transform != "svf":
             raise ValueError("passes: only velocity fields can be added up; give --transform svf, or --passes 1")
-        if self.passes > 1 and (self.working_side or 0) < 32 * 2 ** (self.passes - 1):
+        if self.passes > 1 and (self.network_side or 0) < 32 * 2 ** (self.passes - 1):
             needed = 32 * 2 ** (self.passes - 1)
-            raise ValueError(f"passes: {self.passes} passes need a --working_side of at least {needed} pixels")
+            raise ValueError(f"passes: {self.passes} passes need a --network_side of at least {needed} pixels")
         return self
 
 
@@ -284,9 +284,9 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _check_scales(self) -> Self:
-        if self.network.working_side and self.optimisation.start_scale > 1:
+        if self.network.network_side and self.optimisation.start_scale > 1:
             raise ValueError(
-                "start_scale: a network with a working_side goes from coarse to fine by its passes; "
-                "give --start_scale 1, or leave the working_side out"
+                "start_scale: a network with a network_side goes from coarse to fine by its passes; "
+                "give --start_scale 1, or leave the network_side out"
             )
         return self

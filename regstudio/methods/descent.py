@@ -107,7 +107,7 @@ def descend(
     return Descent(field=best, energy=least, curve=torch.stack(curve))
 
 
-def working_sizes(size: Sequence[int], finest: int, coarsest: int) -> list[tuple[int, int]]:
+def level_sizes(size: Sequence[int], finest: int, coarsest: int) -> list[tuple[int, int]]:
     """Return the sizes (h, w) of smaller and smaller images of `size` (H, W), coarse to fine, each half the next.
 
     The shorter side of the last is `finest` pixels, or the image's own where that is less; that of the first is the

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from regstudio.methods.energy import PairEnergy, Weights, measure
 from regstudio.networks.base import RegistrationNetwork
-from regstudio.networks.passes import coarse_to_fine, working_size
+from regstudio.networks.passes import coarse_to_fine, network_size
 from regstudio.networks.warp import affine_after, integrate, pixel_grid, seen_through
 
 COARSE, FINE = 32, 64  # pixels of the shorter side
@@ -42,7 +42,7 @@ def initial_affine(
     degrees.
     """
     full = moving.shape[2:]
-    coarse, fine = (working_size(full, side, 2) for side in (COARSE, FINE))
+    coarse, fine = (network_size(full, side, 2) for side in (COARSE, FINE))
     found, energies = _judged(network, fixed, moving, coarse, _starts(coarse, WIDE_TURNS if wide else TURNS).to(moving))
     best = found[energies.argsort()[:KEPT]]
     again = torch.cat((torch.eye(2, 3)[None].to(best), _rescaled(best, coarse, fine)))

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from regstudio.data.pairs import Pair
 from regstudio.methods import Similarity, SimilarityChoice
-from regstudio.methods.descent import Level, descend_levels, field_grid, working_sizes
+from regstudio.methods.descent import Level, descend_levels, field_grid, level_sizes
 from regstudio.methods.energy import PairEnergy, Points, Weights, measure
 from regstudio.methods.general_network import general_network, look
 from regstudio.methods.similarity_choice import REGISTERED, choose_similarity
@@ -171,7 +171,7 @@ def _levels(
 ) -> list[Level]:
     full = fixed.shape[2:]
     levels = []
-    for number, size in enumerate(working_sizes(full, settings.finest, settings.coarsest)):
+    for number, size in enumerate(level_sizes(full, settings.finest, settings.coarsest)):
         grid = field_grid(size)
         energy = PairEnergy(
             _shrunk(fixed, size),

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regstudio.losses import Objective
-from regstudio.methods.descent import Energy, Level, descend_levels, working_sizes
+from regstudio.methods.descent import Energy, Level, descend_levels, level_sizes
 from regstudio.methods.optimiser import BETWEEN_KINDS, optimise, settings_for
 from regstudio.methods.similarity_choice import REGISTERED, choose_similarity
 from regstudio.networks.base import RegistrationNetwork
@@ -45,7 +45,7 @@ def refine(
         seen = moving
         if affine is not None:
             seen = seen_through(affine, moving)
-        sizes = working_sizes(moving.shape[2:], min(moving.shape[2:]), COARSEST)[-1 - MAX_COARSER :]
+        sizes = level_sizes(moving.shape[2:], min(moving.shape[2:]), COARSEST)[-1 - MAX_COARSER :]
         shares = _shares(steps, len(sizes))
         levels = []
         for size, share in zip(sizes[:-1], shares[:-1], strict=True):

@@ -37,16 +37,16 @@ class RegistrationNetwork(nn.Module):
     `transform` is "displacement", where the network predicts the flow, or "svf", where it predicts a stationary
     velocity field: the flow then has an inverse and practically no folds. Raises ValueError for another.
 
-    `working_side` is the shorter side in pixels of what the network is shown: it sees every image smaller or larger
+    `network_side` is the shorter side in pixels of what the network is shown: it sees every image smaller or larger
     than it is, and its field is taken to the size of the whole. None shows images as they are. `passes`, with an "svf"
-    and a `working_side`, is how often it looks, at half the size each time before (see regstudio.networks.passes).
+    and a `network_side`, is how often it looks, at half the size each time before (see regstudio.networks.passes).
     """
 
     # Images are padded to a multiple of this, for the network alone.
     multiple = 1
     # Of what the network computes; its field, the warping and the losses are always as precise as the images.
     precision: Precision = "float32"
-    working_side: int | None = None
+    network_side: int | None = None
     passes = 1
 
     def __init__(self, transform: Transform = "displacement") -> None:
@@ -80,7 +80,7 @@ class RegistrationNetwork(nn.Module):
         seen = moving
         if affine is not None:
             seen = self.warp(moving, affine_after(affine, moving.new_zeros(len(moving), 2, *moving.shape[2:])))
-        yield from fields_at(self, fixed, seen, self.working_side, self.passes)
+        yield from fields_at(self, fixed, seen, self.network_side, self.passes)
 
     def follow(self, field: Tensor, moving: Tensor, affine: Tensor | None = None) -> Prediction:
         """Return where `field` (B, 2, H, W), the network's own or a better one, leads `moving`."""

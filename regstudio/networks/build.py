@@ -14,7 +14,7 @@ def build_network(
     encoder_channels: int = 8,
     decoder_channels: int = 16,
     gradient_checkpointing: bool = False,
-    working_side: int | None = None,
+    network_side: int | None = None,
     passes: int = 1,
 ) -> RegistrationNetwork:
     """Return a fresh network; the arguments are the settings of the configuration's network section.
@@ -29,5 +29,5 @@ def build_network(
         )
     else:
         raise ValueError(f"network is {network!r}; it must be 'corrmlp' or 'voxelmorph'")
-    model.working_side, model.passes = working_side, passes
+    model.network_side, model.passes = network_side, passes
     return model

@@ -73,7 +73,7 @@ class Checkpoint:
         Version 0.1 knew of neither: its networks saw images as they are.
         """
         recorded = {**READING_OF_0_1, **self.config.get("reading", {})}
-        if self.network.get("working_side"):  # sees every image at that size, whatever its own
+        if self.network.get("network_side"):  # sees every image at that size, whatever its own
             recorded = {**recorded, "working_size": self.config.get("reading", {}).get("working_size", "auto")}
         return {name: recorded[name] for name in READING_OF_NETWORKS if name in recorded}
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from regstudio.networks.warp import SpatialTransformer, integrate, resampled
 
 SCALES = (4, 2, 1)
-WORKING_SIDE = 128  # pixels of the shorter side at which a pair is registered
+NETWORK_SIDE = 128  # pixels of the shorter side at which a pair is registered
 MIN_SIDE = 32  # pixels of the shorter side of what a network is shown
 
 
@@ -63,7 +63,7 @@ def fields_at(network: Network, fixed: Tensor, moving: Tensor, side: int | None,
         yield network.one_pass(fixed, moving)
         return
     full = moving.shape[2:]
-    size = working_size(full, side, passes)
+    size = network_size(full, side, passes)
     small_fixed, small_moving = resampled(fixed, size), resampled(moving, size)
     if passes == 1:
         yield _in_pixels_of(full, network.one_pass(small_fixed, small_moving))
@@ -72,7 +72,7 @@ def fields_at(network: Network, fixed: Tensor, moving: Tensor, side: int | None,
         yield _in_pixels_of(full, field)
 
 
-def working_size(full: Sequence[int], side: int, passes: int) -> list[int]:
+def network_size(full: Sequence[int], side: int, passes: int) -> list[int]:
     """Return the size (h, w) at which images of `full` (H, W) are registered: the shorter side about `side` pixels.
 
     Whole numbers alone, as ONNX needs it: both are multiples of the coarsest pass's scale, rounded to the nearest.
@@ -86,14 +86,14 @@ def working_size(full: Sequence[int], side: int, passes: int) -> list[int]:
 
 @torch.no_grad()
 def register(network: Network, fixed: Tensor, moving: Tensor) -> Tensor:
-    """Return the flow (B, 2, H, W) of images of any size (B, 1, H, W), found at WORKING_SIDE pixels."""
+    """Return the flow (B, 2, H, W) of images of any size (B, 1, H, W), found at NETWORK_SIDE pixels."""
     return integrate(full_velocity(network, fixed, moving))
 
 
 @torch.no_grad()
 def full_velocity(network: Network, fixed: Tensor, moving: Tensor) -> Tensor:
-    """Return the velocity field (B, 2, H, W) of images of any size (B, 1, H, W), found at WORKING_SIDE pixels."""
-    *_, velocity = fields_at(network, fixed, moving, WORKING_SIDE, len(SCALES))
+    """Return the velocity field (B, 2, H, W) of images of any size (B, 1, H, W), found at NETWORK_SIDE pixels."""
+    *_, velocity = fields_at(network, fixed, moving, NETWORK_SIDE, len(SCALES))
     return velocity
 
 

@@ -16,7 +16,7 @@ from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.losses import Objective, SoftLabels, one_hot, scored_labels
 from regstudio.networks.base import MIN_SIDE, RegistrationNetwork
 from regstudio.networks.checkpoint import load_weights
-from regstudio.networks.passes import working_size
+from regstudio.networks.passes import network_size
 from regstudio.networks.warp import SpatialTransformer, resampled
 from regstudio.training.augmentation import Augmentation
 from regstudio.training.saved_state import load_optimizer
@@ -163,8 +163,8 @@ class Learner:
         if self._both_directions and random.random() < 0.5:
             pair = _swapped(pair)
         full, model = pair.moving.shape[2:], self.model
-        if model.working_side is not None:
-            return _resampled(pair, working_size(full, model.working_side, model.passes))
+        if model.network_side is not None:
+            return _resampled(pair, network_size(full, model.network_side, model.passes))
         scale = self.scale(number, full)
         return _resampled(pair, [side // scale for side in full])
 

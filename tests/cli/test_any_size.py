@@ -63,7 +63,7 @@ def test_what_version_0_1_recorded_is_read_at_its_own_size() -> None:
     assert read_config(record).reading.background == "black"
     old = Checkpoint(weights={}, network={}, config=record)
     assert (old.reading["working_size"], old.reading["background"]) == ("own", "black")
-    assert Checkpoint(weights={}, network={"working_side": 128}).reading["working_size"] == "auto"
+    assert Checkpoint(weights={}, network={"network_side": 128}).reading["working_size"] == "auto"
     new = build_config({"working_size": "96x64", "fit": "stretch"}).model_dump(mode="json")
     assert Checkpoint(weights={}, network={}, config=new).reading["working_size"] == "96x64"
 

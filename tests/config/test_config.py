@@ -31,7 +31,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
 def test_classes_used_without_a_config_have_the_same_defaults() -> None:
     config = TrainConfig()
     assert defaults(build_network) == config.network.model_dump()
-    assert defaults(CorrMLP) == config.network.model_dump(exclude={"network", "working_side", "passes"})
+    assert defaults(CorrMLP) == config.network.model_dump(exclude={"network", "network_side", "passes"})
     assert defaults(VoxelMorph) == config.network.model_dump(include={"transform"})
     assert Objective().weights == Objective(**config.loss.model_dump()).weights
     assert defaults(NCC) == {"win": config.loss.ncc_win}
@@ -169,10 +169,10 @@ def test_fewer_epochs_keep_the_steps_on_smaller_images_too() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"passes": 2, "working_side": 64}, "give --transform svf, or --passes 1"),
-        ({"passes": 2, "transform": "svf"}, "2 passes need a --working_side of at least 64"),
-        ({"working_side": 60}, "multiple of 8"),
-        ({"working_side": 64, "start_scale": 2}, "give --start_scale 1, or leave the working_side out"),
+        ({"passes": 2, "network_side": 64}, "give --transform svf, or --passes 1"),
+        ({"passes": 2, "transform": "svf"}, "2 passes need a --network_side of at least 64"),
+        ({"network_side": 60}, "multiple of 8"),
+        ({"network_side": 64, "start_scale": 2}, "give --start_scale 1, or leave the network_side out"),
     ],
 )
 def test_a_working_size_that_does_not_go_with_the_rest_says_what_to_do(values: dict[str, object], message: str) -> None:

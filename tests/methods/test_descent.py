@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from regstudio.methods.descent import Energy, Level, descend, descend_levels, smoothed, working_sizes
+from regstudio.methods.descent import Energy, Level, descend, descend_levels, level_sizes, smoothed
 
 GOALS = torch.tensor([[1.5, -2.0], [0.3, 4.0]])
 
@@ -120,4 +120,4 @@ def test_smoothing_is_scipys_gaussian() -> None:
     ],
 )
 def test_sizes_halve_down_to_the_coarsest(size: tuple[int, int], finest: int, expected: list[tuple[int, int]]) -> None:
-    assert working_sizes(size, finest, coarsest=24) == expected
+    assert level_sizes(size, finest, coarsest=24) == expected

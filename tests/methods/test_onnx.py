@@ -120,7 +120,7 @@ def test_a_network_that_comes_out_differently_is_not_written(
 
 def test_a_network_with_a_size_of_its_own_and_passes(checkpoint: Checkpoint, tmp_path: Path) -> None:
     """Smaller and larger images, square and not; the sizes that every export is verified at, and a large one."""
-    sees = {"transform": "svf", "working_side": 64, "passes": 2}
+    sees = {"transform": "svf", "network_side": 64, "passes": 2}
     noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(2, 200, 333)), (0, 4, 4))
     large = (rescale(noise[0]), rescale(noise[1]))
     found = export_onnx(

@@ -173,14 +173,14 @@ def test_the_network_that_comes_along_is_found_by_its_name() -> None:
 
 
 def test_how_a_network_looks_at_images_is_part_of_it(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    sees = {"transform": "svf", "working_side": 64, "passes": 2}
+    sees = {"transform": "svf", "network_side": 64, "passes": 2}
     save_checkpoint(tmp_path / "c.pt", replace(checkpoint, network={**checkpoint.network, **sees}))
     model = load_checkpoint(tmp_path / "c.pt").model()
-    assert (model.working_side, model.passes) == (64, 2)
-    assert (checkpoint.model().working_side, checkpoint.model().passes) == (None, 1)
+    assert (model.network_side, model.passes) == (64, 2)
+    assert (checkpoint.model().network_side, checkpoint.model().passes) == (None, 1)
 
 
 def test_passes_without_room_for_them_are_refused(checkpoint: Checkpoint) -> None:
-    narrow = replace(checkpoint, network={**checkpoint.network, "transform": "svf", "working_side": 64, "passes": 3})
-    with pytest.raises(CheckpointError, match="3 passes need a --working_side of at least 128 pixels"):
+    narrow = replace(checkpoint, network={**checkpoint.network, "transform": "svf", "network_side": 64, "passes": 3})
+    with pytest.raises(CheckpointError, match="3 passes need a --network_side of at least 128 pixels"):
         narrow.model()

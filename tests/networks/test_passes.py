@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.build import build_network
-from regstudio.networks.passes import coarse_to_fine, full_velocity, register, working_size
+from regstudio.networks.passes import coarse_to_fine, full_velocity, network_size, register
 from regstudio.networks.warp import resize_flow
 
 
@@ -76,10 +76,10 @@ def test_a_network_without_a_velocity_field_is_refused() -> None:
 
 
 @pytest.mark.parametrize("size", [(256, 320), (201, 333), (96, 70)])
-def test_a_network_with_a_working_side_and_passes_is_what_the_general_method_does(size: tuple[int, int]) -> None:
+def test_a_network_with_a_network_side_and_passes_is_what_the_general_method_does(size: tuple[int, int]) -> None:
     """Found by hand at 128 pixels, in three passes; small images are enlarged."""
     torch.manual_seed(0)
-    network = build_network(transform="svf", encoder_channels=2, decoder_channels=4, working_side=128, passes=3)
+    network = build_network(transform="svf", encoder_channels=2, decoder_channels=4, network_side=128, passes=3)
     heads(network.double())  # noise makes much of rounding
     fixed, moving = (image.double() for image in images(*size))
     shorter = min(size)
@@ -95,7 +95,7 @@ def test_a_network_with_a_working_side_and_passes_is_what_the_general_method_doe
 
 def test_each_pass_of_a_network_has_its_own_gradient() -> None:
     network = Constant()
-    network.working_side, network.passes = 64, 2
+    network.network_side, network.passes = 64, 2
     gradients = []
     for field in network.fields(*images(128, 160)):
         network.weight.grad = None
@@ -107,18 +107,18 @@ def test_each_pass_of_a_network_has_its_own_gradient() -> None:
 
 def test_a_single_look_at_a_smaller_size_serves_displacements_too() -> None:
     network = Constant()
-    network.transform, network.working_side = "displacement", 64
+    network.transform, network.network_side = "displacement", 64
     flow = network.predict(*images(128, 160)).flow
     torch.testing.assert_close(flow[0, :, 50, 50], torch.tensor([2.0, -4.0]))
 
 
 @pytest.mark.parametrize("passes", [1, 2, 3, 4])
-def test_what_has_the_working_size_stays_as_it_is(passes: int) -> None:
+def test_what_has_the_network_size_stays_as_it_is(passes: int) -> None:
     """So a training may make its pairs smaller before the network does."""
     for height in range(32, 700, 13):
         for width in (height, height + 5, 3 * height // 2):
-            size = working_size((height, width), 64 * 2 ** (passes - 1), passes)
-            assert working_size(size, 64 * 2 ** (passes - 1), passes) == size
+            size = network_size((height, width), 64 * 2 ** (passes - 1), passes)
+            assert network_size(size, 64 * 2 ** (passes - 1), passes) == size
             assert min(size) == 64 * 2 ** (passes - 1)
 
 

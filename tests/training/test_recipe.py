@@ -45,7 +45,7 @@ EVERYTHING = {
     "fold_weight": 1.0,
     "total_steps": 9,
 }
-IN_PASSES = {"start_scale": 1, "working_side": 64, "passes": 2, "teacher_weight": 0.2}
+IN_PASSES = {"start_scale": 1, "network_side": 64, "passes": 2, "teacher_weight": 0.2}
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ def test_an_atlas_label_without_ids(quick_config: Configs, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["fast", "best"])
 def test_the_presets_train(quick_config: Configs, name: str) -> None:
     """With a smaller network than the general one, on smaller images."""
-    values = {**PRESETS[name].values, "working_side": 64, "passes": 2}
+    values = {**PRESETS[name].values, "network_side": 64, "passes": 2}
     values |= {"load_model": None, "teacher_weight": 0.0}
     config = quick_config(**{**SMALL, **values, "epochs": 2, "total_steps": 4})
     events = list(train(config, index_of(config)))
@@ -175,7 +175,7 @@ def test_the_presets_train(quick_config: Configs, name: str) -> None:
     assert isinstance(end, RunFinished)
     assert end.reason == "finished"
     model = load_checkpoint(run_of(events).best_path).model()
-    assert (model.transform, model.working_side, model.passes) == ("svf", 64, 2)
+    assert (model.transform, model.network_side, model.passes) == ("svf", 64, 2)
 
 
 def test_the_fast_training_starts_where_the_general_network_is(quick_config: Configs) -> None:

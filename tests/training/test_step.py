@@ -258,7 +258,7 @@ def test_a_learner_goes_on_from_its_state(batch: dict[str, Tensor]) -> None:
 def test_a_network_with_a_working_size_learns_at_it(batch: dict[str, Tensor]) -> None:
     """The pair is shrunk once, before the network; its affine map leads to the same places, at unequal scales too."""
     learner, model = build_learner()
-    model.working_side = 32
+    model.network_side = 32
     wide = {name: maps[..., : SIZE - 10] for name, maps in batch.items()}
     learner.step({**plain(wide), "affine": MATRIX.repeat(2, 1, 1)}, 0)
     _, moving, small = model.given[0]
