@@ -56,6 +56,8 @@ FILE = click.Path(path_type=Path)
 @click.option("--moving_seg", type=FILE, help="label of the moving image, or a folder of NAME_seg files")
 @click.option("--fixed_points", type=FILE, help="landmarks of the fixed image, where it is one file")
 @click.option("--moving_points", type=FILE, help="landmarks of the moving image, where it is one file")
+@click.option("--fixed_mask", type=FILE, help="where the fixed image counts (not 0), where it is one file")
+@click.option("--moving_mask", type=FILE, help="where the moving image counts, or a folder of NAME_mask files")
 @output_size_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
 @precision_option
@@ -76,6 +78,8 @@ def register(
     moving_seg: Path | None,
     fixed_points: Path | None,
     moving_points: Path | None,
+    fixed_mask: Path | None,
+    moving_mask: Path | None,
     output_size: "OutputSize",
     device: str,
     precision: "Precision",
@@ -88,11 +92,12 @@ def register(
 
     Images may differ in size. Writes for each the warped image and label, in its own format and colours and at the
     fixed image's full size, the flow in pixels and as an ITK displacement field, and a table of metrics. A folder
-    resumes where an earlier call stopped, if checkpoint, settings and files are the same.
+    resumes where an earlier call stopped, if checkpoint, settings and files are the same. Masks are for the general
+    method, the optimiser, and the similarity that is measured.
     """
     from tqdm import tqdm
 
-    from regstudio.registering.batch import doubtful, find_fixed, find_moving, register_files
+    from regstudio.registering.batch import doubtful, find_fixed, find_moving, register_files, with_masks
     from regstudio.registering.journal import file_digest
     from regstudio.training.setup import pair_reader
 
@@ -127,6 +132,9 @@ def register(
     reading = build_config({**own, **given(values)}).reading
     cases, problems = group.broadcast_from_first(lambda: find_moving(moving, moving_seg, moving_points))
     target, cases, more = group.broadcast_from_first(lambda: find_fixed(fixed, fixed_seg, cases, fixed_points))
+    if fixed_mask is not None and fixed.is_dir():
+        raise click.UsageError("--fixed_mask is for one fixed image: name its file with --fixed.")
+    cases, (target,) = with_masks(cases, moving_mask), with_masks([target], fixed_mask)
     for problem in (*problems, *more):
         click.echo(f"{problem.severity.capitalize()}: {problem}", err=True)
     results = register_files(

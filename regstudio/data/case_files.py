@@ -17,6 +17,7 @@ class Case:
 
     `fixed` is the case that it is registered to, where it has one of its own; else that is the atlas. `points` is its
     file of landmarks, where that is not the one beside it. `subject` is who it shows, where a table says so.
+    `mask` is the file that says where the image counts: not 0.
     """
 
     id: str
@@ -25,6 +26,7 @@ class Case:
     fixed: "Case | None" = None
     points: Path | None = None
     subject: str | None = None
+    mask: Path | None = None
 
 
 def find_cases(listing: FolderListing, folder: Path, label_folder: Path, pattern: str) -> tuple[Case, ...]:

@@ -1,8 +1,8 @@
 """Tables of pairs, pairs.csv: which moving image belongs to which fixed one, and what belongs to either.
 
 Columns, by name in the first line and in any order: `fixed` and `moving`; and where they are wanted fixed_label,
-moving_label, fixed_points, moving_points, `split` (train, validation or test) and `subject`. Paths are relative to the
-data folder. No picture is opened.
+moving_label, fixed_points, moving_points, fixed_mask, moving_mask, `split` (train, validation or test) and `subject`.
+Paths are relative to the data folder. No picture is opened.
 """
 
 import csv
@@ -20,7 +20,9 @@ from regstudio.data.problems import FileError
 from regstudio.data.splitting import subject_of
 from regstudio.data.text_tables import cells, columns_of, delimiter_of, read_text
 
-COLUMNS = ("fixed", "moving", "fixed_label", "moving_label", "fixed_points", "moving_points", "split", "subject")
+_EXTRAS = ("label", "points", "mask")
+_OF_FILES = tuple(f"{side}_{what}" for what in _EXTRAS for side in ("fixed", "moving"))
+COLUMNS = ("fixed", "moving", *_OF_FILES, "split", "subject")
 SPLITS = {"": "train", "train": "train", "training": "train", "val": "validation", "valid": "validation"} | {
     "validation": "validation",
     "test": "test",
@@ -89,6 +91,7 @@ def pairs_to_csv(splits: Mapping[str, Sequence[Case]], root: Path, atlas: Case |
                         side: relative(of.image),
                         f"{side}_label": relative(of.label),
                         f"{side}_points": relative(of.points),
+                        f"{side}_mask": relative(of.mask),
                     }
             writer.writerow(row)
     return text.getvalue()
@@ -113,7 +116,8 @@ def _side(named: Mapping[str, str], side: str, root: Path) -> Case:
         return root / named[name] if named.get(name) else None
 
     image = root / named[side]
-    return Case(id=stem(image), image=image, label=path(f"{side}_label"), points=path(f"{side}_points"))
+    label, points, mask = (path(f"{side}_{what}") for what in _EXTRAS)
+    return Case(id=stem(image), image=image, label=label, points=points, mask=mask)
 
 
 def _distinct(listing: FolderListing, table: Path, cases: list[Case]) -> dict[Case, Case]:

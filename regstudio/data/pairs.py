@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class Pair:
     Labels are integers. Points are y and x in pixels of this grid. `spacing` (rows, columns) is that of the grid's
     pixels in mm, by the fixed file; it is None where the file has none, and all distances are then in pixels of the
     fixed file. `moving_spacing` is by the moving file, or the same where that has none. `pictures` are the files, for a
-    pair that was read from files.
+    pair that was read from files. Masks (H, W) are 1 where an image counts, and 0 elsewhere.
     """
 
     id: str
@@ -58,6 +59,8 @@ class Pair:
     spacing: Spacing | None = None
     moving_spacing: Spacing | None = None
     pictures: Pictures | None = None
+    fixed_mask: npt.NDArray[np.float32] | None = None
+    moving_mask: npt.NDArray[np.float32] | None = None
 
     @property
     def unit(self) -> str:
@@ -125,6 +128,7 @@ class _Side:
     place: Placement
     label_picture: Picture | None = None
     label: Array | None = None
+    mask: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +163,8 @@ class PairReader:
             moving_label=moving.label,
             fixed_points=fixed_points,
             moving_points=moving_points,
+            fixed_mask=fixed.mask,
+            moving_mask=moving.mask,
             spacing=spacing,
             moving_spacing=_scaled(moving.picture.spacing, moving.place) or spacing,
             pictures=Pictures(
@@ -215,17 +221,23 @@ class PairReader:
         return picture
 
     def _read(self, case: Case, picture: Picture | None = None) -> _Side:
-        images, labels = self._loaders
+        images = self._loaders[0]
         picture = picture or self._picture(case, images)
         image, place = images.of_picture(picture)[0], images.place(picture) or spanning(picture.size, picture.size)
+        mask = None if case.mask is None else (self._map(case.mask, case, picture)[1] > 0).astype(np.float32)
         if case.label is None:
-            return _Side(picture=picture, image=image, place=place)
-        label_picture = labels.picture(case.label, case.image)
-        if label_picture.size != picture.size:
-            what = f"is {_size(label_picture.array)} pixels, unlike its image with {_size(picture.array)}"
-            raise FileError(case.label, what, "Export it again from the image.")
-        label = labels.of_picture(label_picture, picture.spacing)[0]
-        return _Side(picture=picture, image=image, place=place, label_picture=label_picture, label=label)
+            return _Side(picture=picture, image=image, place=place, mask=mask)
+        label_picture, label = self._map(case.label, case, picture)
+        return _Side(picture=picture, image=image, place=place, label_picture=label_picture, label=label, mask=mask)
+
+    def _map(self, path: Path, case: Case, picture: Picture) -> tuple[Picture, Array]:
+        """Return a label or a mask of a case's image: as its file has it, and on the grid."""
+        labels = self._loaders[1]
+        read = labels.picture(path, case.image)
+        if read.size != picture.size:
+            what = f"is {_size(read.array)} pixels, unlike its image with {_size(picture.array)}"
+            raise FileError(path, what, "Export it again from the image.")
+        return read, labels.of_picture(read, picture.spacing)[0]
 
     def _points(self, case: Case, fixed: _Side, moving: _Side) -> tuple[Points | None, Points | None]:
         """Return the landmarks of a pair, in pixels of the grid, or nothing where one of the two has none."""

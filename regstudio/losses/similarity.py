@@ -84,12 +84,12 @@ class MutualInformation(nn.Module):
     def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
         """Compare `fixed` (B or 1, C, H, W) with `warped` (B, C, H, W), values in [0, 1]; return a scalar <= 0."""
         check_shapes(fixed, warped)
-        f, w = self._parzen_weights(fixed.expand_as(warped)), self._parzen_weights(warped)
+        f, w = self.parzen_weights(fixed.expand_as(warped)), self.parzen_weights(warped)
         joint = f.transpose(1, 2) @ w / f.shape[1]
-        information = _entropy(joint.sum(dim=2)) + _entropy(joint.sum(dim=1)) - _entropy(joint.flatten(1))
+        information = entropy(joint.sum(dim=2)) + entropy(joint.sum(dim=1)) - entropy(joint.flatten(1))
         return -information.mean()
 
-    def _parzen_weights(self, image: Tensor) -> Tensor:
+    def parzen_weights(self, image: Tensor) -> Tensor:
         """Weight of each pixel for each bin: (B, pixels, bins); the weights of a pixel sum to 1."""
         centres = torch.linspace(0, 1, self.bins, device=image.device)
         width = 0.5 / (self.bins - 1)
@@ -97,7 +97,7 @@ class MutualInformation(nn.Module):
         return (-distances.square() / 2).softmax(dim=2)
 
 
-def _entropy(distribution: Tensor) -> Tensor:
+def entropy(distribution: Tensor) -> Tensor:
     """Entropy of each row in nats: (B, n) -> (B,); the clamp keeps the gradient finite for probability 0."""
     return -(distribution * distribution.clamp(min=1e-12).log()).sum(dim=1)
 

@@ -14,6 +14,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from regstudio.losses.masked import (
+    Masked,
+    masked_at_scales,
+    masked_global_ncc,
+    masked_information,
+    masked_mean,
+    masked_ncc,
+    whole,
+)
 from regstudio.losses.mind import mind_descriptors
 from regstudio.losses.scales import AtScales
 from regstudio.losses.similarity import MSE, GlobalNCC, MutualInformation, local_ncc
@@ -49,11 +58,13 @@ class Weights:
 class Measure:
     """A similarity as the optimiser takes it: `describe` is done to an image once, before it is warped.
 
-    `unexplained` compares what was described, (B, C, H, W), and returns (B,), 0 for a perfect match, about 1 for none.
+    `unexplained` compares what was described, (B, C, H, W), and returns (B,), 0 for a perfect match, about 1 for none;
+    `masked` does so within a mask (B, 1, H, W).
     """
 
     describe: Callable[[Tensor], Tensor]
     unexplained: Callable[[Tensor, Tensor], Tensor]
+    masked: Masked
 
 
 def measure(name: Similarity) -> Measure:
@@ -91,18 +102,18 @@ class PairEnergy:
         points: Sequence[Points | None] | None = None,
         full: Sequence[int] | None = None,
     ) -> None:
-        fixed, moving = (
-            measure.describe(image) if mask is None else measure.describe(image) * mask
-            for image, mask in ((fixed, fixed_mask), (moving, moving_mask))
-        )
+        fixed, moving = measure.describe(fixed), measure.describe(moving)
         # Both ways as one batch: the fixed image against the warped moving one, then the other way round.
         self._still, self._warped = torch.cat((fixed, moving)), torch.cat((moving, fixed))
         self._still_mask: Tensor | None = None
         self._warped_mask: Tensor | None = None
         if fixed_mask is not None or moving_mask is not None:
-            masks = [torch.ones_like(fixed[:, :1]) if mask is None else mask for mask in (fixed_mask, moving_mask)]
+            masks = [
+                torch.ones_like(fixed[:, :1]) if mask is None else mask.expand(len(fixed), -1, -1, -1)
+                for mask in (fixed_mask, moving_mask)
+            ]
             self._still_mask, self._warped_mask = torch.cat(masks), torch.cat(masks[::-1])
-        self._unexplained = measure.unexplained
+        self._measure = measure
         self._weights, self._expected, self._steps = weights, expected, integration_steps
         self._points = points
         self._size = fixed.shape[2:]
@@ -133,12 +144,13 @@ class PairEnergy:
     def _left_by(self, flows: Tensor) -> Tensor:
         """What the flows (2B, 2, H, W) of both ways leave unexplained, (2B,)."""
         warped, still = ops.warp(self._warped, flows, "bilinear", "border"), self._still
+        if self._still_mask is None or self._warped_mask is None:
+            return self._measure.unexplained(still, warped)
         # Masks have no gradient: a field must not gain by moving what does not match out of sight.
-        if self._still_mask is not None:
-            warped = warped * self._still_mask
-        if self._warped_mask is not None:
-            still = still * ops.warp(self._warped_mask, flows.detach(), "bilinear", "border")
-        return self._unexplained(still, warped)
+        with torch.no_grad():
+            seen = ops.warp(self._warped_mask, flows, "bilinear", "border")
+            mask = whole(seen) * whole(self._still_mask)
+        return self._measure.masked(still, warped, mask)
 
 
 def roughness(field: Tensor) -> Tensor:
@@ -178,12 +190,34 @@ def _image(image: Tensor) -> Tensor:
     return image
 
 
+def _masked_ncc(fixed: Tensor, warped: Tensor, mask: Tensor) -> Tensor:
+    return 1 - masked_ncc(fixed, warped, mask, NCC_WINDOW)
+
+
 _GLOBAL_NCC, _MSE, _MI = GlobalNCC(), MSE(), MutualInformation()
 _MEASURES: dict[str, Measure] = {
-    "ncc": Measure(describe=_image, unexplained=AtScales(_ncc, NCC_SCALES, MIN_SIDE)),
-    "mind": Measure(describe=lambda image: mind_descriptors(image, dilation=1), unexplained=_mind),
+    "ncc": Measure(
+        describe=_image,
+        unexplained=AtScales(_ncc, NCC_SCALES, MIN_SIDE),
+        masked=masked_at_scales(_masked_ncc, NCC_SCALES, MIN_SIDE),
+    ),
+    "mind": Measure(
+        describe=lambda image: mind_descriptors(image, dilation=1),
+        unexplained=_mind,
+        masked=lambda f, w, mask: masked_mean((f - w).abs(), mask),
+    ),
     # Of two normal variables with the correlation r, the mutual information is -log(1 - r^2) / 2.
-    "mi": Measure(describe=_image, unexplained=_each(lambda f, w: (2 * _MI(f, w)).exp())),
-    "global_ncc": Measure(describe=_image, unexplained=_each(lambda f, w: (1 + _GLOBAL_NCC(f, w)) / 2)),
-    "mse": Measure(describe=_image, unexplained=_each(_MSE)),
+    "mi": Measure(
+        describe=_image,
+        unexplained=_each(lambda f, w: (2 * _MI(f, w)).exp()),
+        masked=lambda f, w, mask: (-2 * masked_information(f, w, mask)).exp(),
+    ),
+    "global_ncc": Measure(
+        describe=_image,
+        unexplained=_each(lambda f, w: (1 + _GLOBAL_NCC(f, w)) / 2),
+        masked=lambda f, w, mask: (1 - masked_global_ncc(f, w, mask)) / 2,
+    ),
+    "mse": Measure(
+        describe=_image, unexplained=_each(_MSE), masked=lambda f, w, mask: masked_mean((f - w).square(), mask)
+    ),
 }

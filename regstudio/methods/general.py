@@ -22,6 +22,7 @@ from regstudio.methods.optimiser import (
     BETWEEN_KINDS,
     Optimiser,
     images_of,
+    masks_of,
     optimise,
     settings_for,
     transform_of,
@@ -86,5 +87,6 @@ class General:
             affine, velocity = None, None if self.optimised else full_velocity(self._model, fixed, moving)
         if not self.optimised:
             settings = replace(settings, steps=(0,))
-        found = optimise(fixed, moving, settings, affine=affine, velocity=velocity)
+        on, of = masks_of(pair, self.device)
+        found = optimise(fixed, moving, settings, affine=affine, velocity=velocity, fixed_mask=on, moving_mask=of)
         return transform_of(found, time.perf_counter() - start)

@@ -134,7 +134,9 @@ class Optimiser:
         """Register a pair; its landmarks, if it has any, are for scoring, and are not looked at."""
         start = time.perf_counter()
         fixed, moving = images_of(pair, self.device)
-        found = optimise(fixed, moving, self.settings or chosen_settings(self.similarity, fixed, moving))
+        settings = self.settings or chosen_settings(self.similarity, fixed, moving)
+        on, of = masks_of(pair, self.device)
+        found = optimise(fixed, moving, settings, fixed_mask=on, moving_mask=of)
         return transform_of(found, time.perf_counter() - start)
 
 
@@ -151,6 +153,15 @@ def chosen_settings(similarity: SimilarityChoice, fixed: Tensor, moving: Tensor)
 def images_of(pair: Pair, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the fixed and the moving image of a pair, each (1, 1, H, W)."""
     fixed, moving = (torch.from_numpy(image)[None, None].to(device) for image in (pair.fixed, pair.moving))
+    return fixed, moving
+
+
+def masks_of(pair: Pair, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+    """Return the masks of the fixed and the moving image, each (1, 1, H, W); None where there is none."""
+    fixed, moving = (
+        None if mask is None else torch.from_numpy(mask)[None, None].to(device)
+        for mask in (pair.fixed_mask, pair.moving_mask)
+    )
     return fixed, moving
 
 

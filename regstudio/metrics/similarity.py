@@ -9,10 +9,11 @@ SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
 
 
-def ncc(fixed: Array, warped: Array, win: int = 9) -> float:
+def ncc(fixed: Array, warped: Array, win: int = 9, mask: Array | None = None) -> float:
     """Return the local squared normalised cross-correlation of two images (H, W): in [0, 1], 1 for a perfect match.
 
     It is the negative of the loss `regstudio.losses.NCC`, which documents formula and source. Images are in [0, 1].
+    With a `mask` (H, W), only pixels where it is not 0 count, in windows and as their centres; without any, it is 0.
     Raises ValueError if the shapes differ, the images are not two-dimensional or `win` is not odd and at least 3.
     """
     from scipy import ndimage  # imported late: it takes a third of a second, and no training needs it
@@ -25,12 +26,15 @@ def ncc(fixed: Array, warped: Array, win: int = 9) -> float:
         total: NDArray[np.float64] = ndimage.uniform_filter(image, win, mode="constant") * win**2
         return total
 
-    f, w = fixed.astype(np.float64), warped.astype(np.float64)
+    counted = None if mask is None else (mask != 0).astype(np.float64)
+    f, w = (image.astype(np.float64) * (1 if counted is None else counted) for image in (fixed, warped))
+    pixels = win**2 if counted is None else np.maximum(np.rint(window_sum(counted)), 1)
     sum_f, sum_w = window_sum(f), window_sum(w)
-    cross = window_sum(f * w) - sum_f * sum_w / win**2
-    var_f = np.maximum(window_sum(f * f) - sum_f**2 / win**2, 0)
-    var_w = np.maximum(window_sum(w * w) - sum_w**2 / win**2, 0)
-    return float(np.minimum(cross**2 / (var_f * var_w + 1e-5), 1).mean())
+    cross = window_sum(f * w) - sum_f * sum_w / pixels
+    var_f = np.maximum(window_sum(f * f) - sum_f**2 / pixels, 0)
+    var_w = np.maximum(window_sum(w * w) - sum_w**2 / pixels, 0)
+    values = np.minimum(cross**2 / (var_f * var_w + 1e-5), 1)
+    return float(values.mean() if counted is None else (values * counted).sum() / max(counted.sum(), 1))
 
 
 def ssim(fixed: Array, warped: Array) -> float:

@@ -5,6 +5,7 @@ import errno
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from regstudio.data.formats import EXTENSIONS, stem
@@ -68,6 +69,23 @@ def find_fixed(
         raise FileError(fixed, "holds no image of the same name as a moving one", "Name the fixed image's file.")
     assert paired[0].fixed is not None
     return paired[0].fixed, paired, tuple(listing.problems)
+
+
+def with_masks(cases: Sequence[Case], masks: Path | None) -> tuple[Case, ...]:
+    """Return cases with their masks: `masks` is a file, for one image, or a folder of files NAME_mask or NAME.
+
+    Raises FileError where one of several images has a file alone, or where a folder has a mask for none.
+    """
+    if masks is None:
+        return tuple(cases)
+    if not masks.is_dir():
+        if len(cases) > 1:
+            raise FileError(masks, "is no folder, but there are several images", "Name the folder of their masks.")
+        return tuple(replace(case, mask=masks) for case in cases)
+    by_name = {stem(path).removesuffix("_mask"): path for path in FolderListing().pictures(masks) or []}
+    if not any(case.id in by_name for case in cases):
+        raise FileError(masks, "holds no mask of these images", "Name each like its image, with _mask added.")
+    return tuple(replace(case, mask=by_name.get(case.id)) for case in cases)
 
 
 def register_files(

@@ -87,7 +87,8 @@ class RegisteringJob:
             return ""
         fixed = case.fixed or self.reader.fixed
         points = [one.points or find_landmarks(one.image) for one in (fixed, case)] if self.reader.with_points else []
-        return digest_of(self.recipe, (fixed.image, fixed.label, case.image, case.label, *points))
+        masks = (fixed.mask, case.mask) if fixed.mask or case.mask else ()
+        return digest_of(self.recipe, (fixed.image, fixed.label, case.image, case.label, *points, *masks))
 
     def _reused(self, case: Case, digest: str) -> FileResult | None:
         """Return the result of an earlier call from the journal, if the case is complete."""

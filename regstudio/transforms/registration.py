@@ -136,8 +136,8 @@ class Registration:
     def _metrics(self) -> Iterator[tuple[str, float]]:
         yield "njd", self.folds.count
         yield "njd_percent", self.folds.percent
-        yield "ncc_before", ncc(self.pair.fixed, self.pair.moving)
-        yield "ncc", ncc(self.pair.fixed, self.warped)
+        yield "ncc_before", self._ncc(self.pair.moving, np.zeros_like(self.flow))
+        yield "ncc", self._ncc(self.warped, self.flow)
         yield "quality", self.quality
         for name, score in (("dice_before", self.dice_before), ("dice", self.dice)):
             if score is not None:
@@ -147,7 +147,7 @@ class Registration:
         unrefined = self.transform.unrefined_flow
         if unrefined is not None:
             warped = self._warp_image(unrefined)
-            yield "ncc_unrefined", ncc(self.pair.fixed, warped)
+            yield "ncc_unrefined", self._ncc(warped, unrefined)
             yield "quality_unrefined", quality(self.pair.fixed, warped, unrefined)
             if self.scored_labels and self.pair.moving_label is not None:
                 score = self._dice(self.label_by(unrefined))
@@ -163,6 +163,13 @@ class Registration:
 
     def _warp_image(self, flow: Array) -> npt.NDArray[np.float32]:
         return warp(self.pair.moving, flow, "bilinear").astype(np.float32)
+
+    def _ncc(self, warped: Array, flow: Array) -> float:
+        """NCC where both images count: by the fixed mask, and the moving one under the flow."""
+        masks = [] if self.pair.fixed_mask is None else [self.pair.fixed_mask]
+        if self.pair.moving_mask is not None:
+            masks.append(warp(self.pair.moving_mask, flow, "nearest"))
+        return ncc(self.pair.fixed, warped, mask=np.prod(masks, axis=0) if masks else None)
 
     def _dice(self, label: Array | None) -> DiceScore | None:
         if self.fixed_label is None or label is None or not self.scored_labels:

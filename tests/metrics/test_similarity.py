@@ -60,3 +60,16 @@ def test_ssim_refuses_bad_shapes() -> None:
         ssim(np.zeros((1, 32, 32)), np.zeros((1, 32, 32)))
     with pytest.raises(ValueError, match="11 x 11"):
         ssim(np.zeros((10, 32)), np.zeros((10, 32)))
+
+
+def test_a_masked_ncc_is_that_of_a_loop_over_the_pixels_that_count() -> None:
+    random = np.random.default_rng(4)
+    fixed, warped, mask = random.random((13, 15)), random.random((13, 15)), random.random((13, 15)) > 0.4
+    values = []
+    for y, x in np.argwhere(mask):
+        window = slice(max(0, y - 2), y + 3), slice(max(0, x - 2), x + 3)
+        f, w = (image[window][mask[window]] for image in (fixed, warped))
+        f, w = f - f.mean(), w - w.mean()
+        values.append((f * w).sum() ** 2 / ((f * f).sum() * (w * w).sum() + 1e-5))
+    assert ncc(fixed, warped, 5, mask) == pytest.approx(np.mean(values))
+    assert ncc(fixed, warped, 5, 0 * mask) == 0

@@ -1,0 +1,69 @@
+"""Similarities that count pixels by a mask alone: what lies outside it changes neither value nor gradient.
+
+Images are (B, C, H, W), masks (B, 1, H, W) of 0 and 1; each function returns one value for each pair, (B,). Where a
+mask is empty, nothing is alike.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from regstudio.losses.similarity import EPSILON, MutualInformation, box_sum, entropy
+
+WHOLE = 0.999  # a pixel whose mask was resampled to less is in part outside
+
+Masked = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of values (B, C, H, W) over the pixels of a mask; 0 where it is empty."""
+    counted = (values * mask).sum(dim=(1, 2, 3))
+    return counted / (mask.sum(dim=(1, 2, 3)) * values.shape[1]).clamp(min=1)
+
+
+def masked_ncc(fixed: Tensor, warped: Tensor, mask: Tensor, win: int = 9) -> Tensor:
+    """Return the mean squared NCC of the windows around all pixels of the mask, each over its own such pixels."""
+    f, w = fixed * mask, warped * mask
+    pixels = box_sum(mask, win).clamp(min=1)
+    sum_f, sum_w, sum_ff, sum_ww, sum_fw = box_sum(torch.stack((f, w, f * f, w * w, f * w)), win).unbind()
+    cross = sum_fw - sum_f * sum_w / pixels
+    var_f = (sum_ff - sum_f * sum_f / pixels).clamp(min=0)
+    var_w = (sum_ww - sum_w * sum_w / pixels).clamp(min=0)
+    return masked_mean((cross * cross / (var_f * var_w + EPSILON)).clamp(max=1), mask)
+
+
+def masked_global_ncc(fixed: Tensor, warped: Tensor, mask: Tensor) -> Tensor:
+    """Return Pearson's correlation of the grey values within the mask, in [-1, 1]."""
+    f, w = (image - masked_mean(image, mask)[:, None, None, None] for image in (fixed, warped))
+    scale = (masked_mean(f * f, mask) * masked_mean(w * w, mask) + EPSILON**2).sqrt()
+    return masked_mean(f * w, mask) / scale
+
+
+def masked_information(fixed: Tensor, warped: Tensor, mask: Tensor, bins: int = 32) -> Tensor:
+    """Return the mutual information of the grey values within the mask, in nats, as `MutualInformation` has it."""
+    windows = MutualInformation(bins)
+    f, w = windows.parzen_weights(fixed), windows.parzen_weights(warped)
+    counted = mask.flatten(1).float()
+    joint = (f * counted[:, :, None]).transpose(1, 2) @ w / counted.sum(dim=1).clamp(min=1)[:, None, None]
+    return entropy(joint.sum(dim=2)) + entropy(joint.sum(dim=1)) - entropy(joint.flatten(1))
+
+
+def masked_at_scales(similarity: Masked, scales: int, min_side: int) -> Masked:
+    """Return the mean of a similarity over scales, as `AtScales`; a coarse pixel counts where all of its pixels do."""
+
+    def measure(fixed: Tensor, warped: Tensor, mask: Tensor) -> Tensor:
+        values = [similarity(fixed, warped, mask)]
+        while len(values) < scales and min(warped.shape[2:]) >= 2 * min_side:
+            fixed, warped = F.avg_pool2d(fixed, 2), F.avg_pool2d(warped, 2)
+            mask = whole(F.avg_pool2d(mask, 2))
+            values.append(similarity(fixed, warped, mask))
+        return torch.stack(values).mean(dim=0)
+
+    return measure
+
+
+def whole(mask: Tensor) -> Tensor:
+    """Return 1 where a resampled mask has all of its weight, 0 elsewhere."""
+    return (mask >= WHOLE).to(mask.dtype)
