@@ -114,7 +114,8 @@ def killed(folder: Path, code: str) -> list[Path]:
     """Run `code` in another process, kill it while it waits, and return the files it left in `folder`."""
     before = set(folder.rglob("*"))
     script = f"import sys; from pathlib import Path; folder = Path({str(folder)!r})\n{code}"
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE  # for stdin, too, which may be closed where the tests run
+    with subprocess.Popen([sys.executable, "-c", script], stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "now\n"
         left = sorted(set(folder.rglob("*")) - before)
