@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from regstudio.data.colour import foreground
 from regstudio.data.dataset import ValidationPair, refuse_other_size
 from regstudio.data.formats import MIN_SIDE
 from regstudio.data.geometry import AxisRule
@@ -138,7 +139,8 @@ class PairReader:
     `with_points` reads landmarks, too (see regstudio.data.points). The loaders say how files are read. Where files know
     their place, axes are exchanged and reversed until all lie as the fixed image does, and each label as its image.
     `rule` says on which grid pairs are read; without one it is the loaders' own or, if they have none, that of the
-    files, which must then have one size. Raises DataError, naming the file, for what cannot be used.
+    files, which must then have one size. `mask_outside` gives images without a mask that of their foreground. Raises
+    DataError, naming the file, for what cannot be used.
     """
 
     fixed: Case
@@ -146,6 +148,7 @@ class PairReader:
     label_loader: LabelLoader
     with_points: bool = False
     rule: GridRule | None = None
+    mask_outside: bool = False
 
     def __call__(self, case: Case) -> Pair:
         """Return the pair of a case and its fixed image."""
@@ -224,11 +227,16 @@ class PairReader:
         images = self._loaders[0]
         picture = picture or self._picture(case, images)
         image, place = images.of_picture(picture)[0], images.place(picture) or spanning(picture.size, picture.size)
-        mask = None if case.mask is None else (self._map(case.mask, case, picture)[1] > 0).astype(np.float32)
+        mask = self._mask(case, picture, image)
         if case.label is None:
             return _Side(picture=picture, image=image, place=place, mask=mask)
         label_picture, label = self._map(case.label, case, picture)
         return _Side(picture=picture, image=image, place=place, label_picture=label_picture, label=label, mask=mask)
+
+    def _mask(self, case: Case, picture: Picture, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
+        if case.mask is None:
+            return foreground(image).astype(np.float32) if self.mask_outside else None
+        return (self._map(case.mask, case, picture)[1] > 0).astype(np.float32)
 
     def _map(self, path: Path, case: Case, picture: Picture) -> tuple[Picture, Array]:
         """Return a label or a mask of a case's image: as its file has it, and on the grid."""

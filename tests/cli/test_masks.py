@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -62,3 +63,22 @@ def test_masks_that_cannot_be_used_are_one_message(tmp_path: Path, flag: str, va
     assert result.exit_code == 1
     assert what in result.output
     assert "Traceback" not in result.output
+
+
+def test_the_background_is_found_where_that_is_wanted(tmp_path: Path) -> None:
+    """A frame of zeros around both: it counts as no match, and without it the similarity is higher."""
+    pictures(tmp_path)
+    for name in ("fixed", "moving"):
+        image = nib.load(tmp_path / f"{name}.nii").get_fdata()
+        write_image(tmp_path / f"{name}.nii", np.pad(0.1 + 0.9 * image, 16).astype(np.float32))
+    measured = []
+    for choice in ("none", "auto"):
+        paths = ("--fixed", tmp_path / "fixed.nii", "--moving", tmp_path / "moving.nii", "--out", tmp_path / choice)
+        result = CliRunner().invoke(
+            main, ["register", *map(str, (*paths, "--method", "affine", "--mask_outside", choice))]
+        )
+        assert result.exit_code == 0, result.output
+        with (tmp_path / choice / "moving_metrics.csv").open() as table:
+            (row,) = csv.DictReader(table)
+        measured.append(float(row["ncc_before"]))
+    assert measured[1] > measured[0] + 0.05

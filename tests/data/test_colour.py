@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from regstudio.data.check import ReadOptions, check
-from regstudio.data.colour import LEAST, STAINS, dark_background, grey_image
+from regstudio.data.colour import LEAST, STAINS, dark_background, foreground, grey_image
 from regstudio.data.loaders import ImageLoader
 from regstudio.data.writing import write_image
 from regstudio.errors import DataError
@@ -67,3 +67,14 @@ def test_a_bright_background_becomes_0(dtype: type) -> None:
     np.testing.assert_array_equal(dark_background(image, "black", "luminance"), image)
     np.testing.assert_array_equal(dark_background(ramp(), "white", "channel:0"), 1 - ramp())
     np.testing.assert_array_equal(dark_background(ramp(), "auto", "luminance"), ramp())
+
+
+def test_the_foreground_is_what_the_dark_border_does_not_reach() -> None:
+    image = np.zeros((40, 50))
+    image[10:30, 12:40] = 0.7
+    image[15:20, 20:25] = 0  # dark, but within
+    shown = np.zeros((40, 50), bool)
+    shown[10:30, 12:40] = True
+    np.testing.assert_array_equal(foreground(image), shown)
+    assert foreground(image + 0.1).all()
+    assert foreground(0 * image).all()
