@@ -65,6 +65,7 @@ def test_masks_that_cannot_be_used_are_one_message(tmp_path: Path, flag: str, va
     assert "Traceback" not in result.output
 
 
+@pytest.mark.slow
 def test_the_background_is_found_where_that_is_wanted(tmp_path: Path) -> None:
     """A frame of zeros around both: it counts as no match, and without it the similarity is higher."""
     pictures(tmp_path)
