@@ -121,11 +121,12 @@ def config_of(tmp_path: Path, name: str) -> TrainConfig:
 
 def test_flags_go_over_a_preset_and_that_over_the_defaults(demo: Path, tmp_path: Path) -> None:
     """A preset's start and teacher, the general network, are no VoxelMorph: it starts from random weights."""
-    short = ["--epochs", 1, "--total_steps", 2, "--no-run_validation"]
+    short = ["--epochs", 1, "--total_steps", 2, "--no-run_validation", "--network_side", 48, "--passes", 1]
     result = train(demo, tmp_path, "--preset", "fast", *short, "--ema", 0.5, "--run_name", "mine")
     assert result.exit_code == 0, result.output
     config = config_of(tmp_path, "mine")
     changed = {**QUICK, "ema": 0.5, "epochs": 1, "total_steps": 2, "run_validation": False, "run_name": "mine"}
+    changed |= {"network_side": 48, "passes": 1}
     changed |= {"load_model": None, "teacher_weight": 0}
     changed |= {"data_base_dir": demo, "runs_dir": tmp_path / "runs"}
     assert config == build_config({**PRESETS["fast"].values, **changed})

@@ -147,6 +147,7 @@ def test_each_section_of_a_config_may_hold_anything(studio: Studio, run: Run, se
         assert state == "stopped" or state.startswith("cannot be read: config.json: "), what
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EVENTS)
 def test_events_may_hold_anything(studio: Studio, run: Run, kind: str) -> None:
     lines = [json.loads(line) for line in run.events_path.read_text().splitlines()]

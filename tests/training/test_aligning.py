@@ -59,6 +59,7 @@ def askew(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_each_image_is_told_once_before_the_first_step(quick_config: Configs, askew: Path) -> None:
     config = quick_config(data_base_dir=askew, affine="auto", epochs=1)
     events = list(train(config, index_of(config)))
