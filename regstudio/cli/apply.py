@@ -70,6 +70,7 @@ def _apply_files(
 ) -> None:
     """Apply one flow to a file of each kind; a field in mm takes the geometry of the image for the points, too."""
     from regstudio.data.formats import read_image, read_label
+    from regstudio.data.points import read_landmarks
     from regstudio.registering.applying import apply_one
     from regstudio.transforms.apply import load_flow
 
@@ -88,7 +89,7 @@ def _apply_files(
         how: dict[str, Any] = {"inverse": inverse, "output_size": output_size, "known": saved}
         written, unsolved = apply_one(kind, source, flow, out, reading, **how)
         if kind == "points":
-            moved = len(written.read_text().splitlines()) - 1
+            moved = len(read_landmarks(written).places)
             there, back = "fixed image to the moving image", "moving image to the fixed image, by inverting the flow"
             click.echo(f"{moved} points went from the {back if inverse else there}.")
             _warn(source, unsolved)

@@ -11,7 +11,7 @@ from regstudio.data.formats import EXTENSIONS, extension, stem
 from regstudio.data.problems import NOT_UNICODE, Problem, Severity, is_unicode, shown_path
 
 POINTS_SUFFIX = "_points"
-POINTS_ENDINGS = (".csv", ".fcsv")
+POINTS_ENDINGS = (".csv", ".fcsv", ".mrk.json", ".txt", ".pts")
 LABEL_SUFFIX = "_seg"
 SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
 
@@ -66,7 +66,7 @@ class FolderListing:
 
 
 def is_points_file(name: str) -> bool:
-    """Return whether a file of this name holds landmarks: NAME_points.csv or .fcsv."""
+    """Return whether a file of this name holds landmarks: NAME_points.csv, .fcsv, .mrk.json, .txt or .pts."""
     return name.endswith(tuple(POINTS_SUFFIX + ending for ending in POINTS_ENDINGS))
 
 

@@ -41,7 +41,7 @@ class TablePairs:
 def read_pairs(table: Path, root: Path, listing: FolderListing, wanted: Callable[[str], object]) -> TablePairs:
     """Return the pairs of a table whose moving image has a `wanted` name; what cannot be used becomes a problem."""
     try:
-        lines = read_text(table, _REMEDY).splitlines()
+        lines = read_text(table, _REMEDY)[0].splitlines()
         rows = cells(table, lines, _REMEDY, delimiter_of(lines))
         columns = columns_of(rows[0][1]) if rows else {}
         if not {"fixed", "moving"} <= columns.keys():

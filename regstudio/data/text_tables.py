@@ -12,8 +12,8 @@ MAX_ROWS, MAX_BYTES = 100_000, 2**25
 Row = tuple[int, list[str]]  # the number of its line, and its cells
 
 
-def read_text(path: Path, remedy: str) -> str:
-    """Return the text of a file in UTF-8 or UTF-16; raises FileError, with this remedy, where it holds none."""
+def read_text(path: Path, remedy: str) -> tuple[str, str]:
+    """Return the text of a file in UTF-8 or UTF-16, and its encoding; raises FileError, with this remedy, without."""
     if not path.exists():
         raise FileError(path, "there is no such file", "Check the name.")
     try:
@@ -26,7 +26,7 @@ def read_text(path: Path, remedy: str) -> str:
         raise FileError(path, "cannot be read as a table (it is no text in UTF-8 or UTF-16)", remedy) from None
     if any(unicodedata.category(letter) == "Cc" for letter in set(text) - set("\t\r\n")):
         raise FileError(path, "cannot be read as a table (it is no text)", remedy)
-    return text
+    return text, encoding if encoding == "utf-16" else "utf-8"
 
 
 def delimiter_of(lines: list[str]) -> str:

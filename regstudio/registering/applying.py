@@ -10,6 +10,7 @@ from typing import Any, Literal
 from regstudio.config import ReadingSection
 from regstudio.data.formats import read_image, read_label, stem
 from regstudio.data.listing import POINTS_ENDINGS, FolderListing, natural_key, short_list, split_images_and_labels
+from regstudio.data.points import points_stem
 from regstudio.data.problems import FileError
 from regstudio.data.writing import output_extension
 from regstudio.errors import DataError
@@ -67,8 +68,10 @@ def find_applications(flows: Path, sources: Mapping[Kind, Path | None]) -> list[
             ]
     results: dict[tuple[str, str], Applying] = {}
     for task in found:
-        name = task.source.stem if task.kind == "points" else stem(task.source)
-        other = results.setdefault((name, ".csv" if task.kind == "points" else output_extension(task.source)), task)
+        name = points_stem(task.source) if task.kind == "points" else stem(task.source)
+        other = results.setdefault(
+            (name, task.source.suffix if task.kind == "points" else output_extension(task.source)), task
+        )
         if other is not task:
             what = f"has the same name as {other.source}, and one result would take the other's place"
             raise FileError(task.source, what, "Apply them one after the other, with another --out.")
@@ -180,7 +183,7 @@ def _flow_for(flows: Mapping[str, Path], file: Path) -> Path | None:
 def _files_in(kind: Kind, folder: Path) -> list[Path]:
     if kind == "points":
         files = sorted(
-            (path for path in folder.iterdir() if path.suffix.lower() in POINTS_ENDINGS and path.is_file()),
+            (path for path in folder.iterdir() if path.name.lower().endswith(POINTS_ENDINGS) and path.is_file()),
             key=lambda path: natural_key(path.name),
         )
     else:

@@ -14,7 +14,7 @@ from regstudio.data.codecs.npy import decode
 from regstudio.data.formats import stem
 from regstudio.data.geometry import AxisRule, Facing, Geometry, Turn
 from regstudio.data.picture import Picture
-from regstudio.data.points import Landmarks, read_landmarks
+from regstudio.data.points import Landmarks, points_stem, read_landmarks, write_landmarks
 from regstudio.data.problems import FileError
 from regstudio.data.working_grid import Size
 from regstudio.data.writing import write_image, write_label
@@ -122,17 +122,16 @@ def move_points(field: FileField, places: Array, *, inverse: bool = False) -> tu
 
 
 def move_landmarks(saved: SavedFlow, path: Path, out: Path, *, inverse: bool = False) -> tuple[Path, tuple[int, ...]]:
-    """Move the points of a file by a flow, see `move_points`; write NAME_moved.csv to the folder `out`.
+    """Move the points of a file by a flow, see `move_points`; write NAME_moved in its own form to the folder `out`.
 
-    Returns its path, and the lines of the points that the flow could not be inverted at. Raises FileError.
+    Points in mm are written as y and x in pixels where the fixed image knows its place, as nothing says that of the
+    moving one. Returns its path, and the lines of the points that the flow could not be inverted at. Raises FileError.
     """
     landmarks = read_landmarks(path, "moving" if inverse else "fixed")
     if inverse and landmarks.world is not None:
         raise FileError(path, "is in mm, and nothing says where the moving image lies", "Give pixels: columns y and x.")
     grid = None if saved.geometry is None else saved.geometry.affine
     landmarks = landmarks.on(grid)  # the flow lies on the fixed image
-    target = out / f"{path.stem}_moved.csv"
-    refuse_input(target, [path])
     # Points in pixels are in those of the files, which may have been turned for the flow; points in mm are on its grid.
     before, after = (saved.image_turn, saved.on_turn) if inverse else (saved.on_turn, saved.image_turn)
     on, image = saved.field.size, saved.field.image_size
@@ -140,7 +139,13 @@ def move_landmarks(saved: SavedFlow, path: Path, out: Path, *, inverse: bool = F
     on_grid = landmarks.world is not None and grid is not None
     turned = landmarks.places if on_grid else before.points(landmarks.places, before.shape(from_size))
     places, residuals = move_points(saved.field, turned, inverse=inverse)
-    write_points(target, landmarks, after.points(places, after.shape(to_size), back=True))
+    placed = after.points(places, after.shape(to_size), back=True)
+    if landmarks.world is not None and grid is not None:
+        target = out / f"{points_stem(path)}_moved.csv"
+        refuse_input(target, [path])
+        write_points(target, landmarks, placed)
+    else:
+        target = write_landmarks(landmarks, placed, out)
     lines = zip(landmarks.lines, residuals, strict=True)
     return target, tuple(line for line, residual in lines if not residual <= PRECISION)
 
