@@ -19,6 +19,7 @@ from regstudio.methods import Similarity
 SIDE, WINDOW = 64, 9  # pixels: the shorter side at which a pair is looked at, and the window of the correlation
 CONSISTENT = 0.75  # radiographs and skulls: 0.8 and more, with few exceptions; CT and MR: less, but hearts too
 REGISTERED = 0.6  # of images that the general network registered: hearts 0.63 and more; CT and MR: mostly less
+CERTAIN = 0.9  # two stains of a section, whose grey values have no common order: 0.96; CT and MR: 0.85 at most
 # Rank correlation of the grey values of registered images: hearts 0.24 and more, CT and MR at most 0.19.
 SAME_ORDER = 0.2
 DARK = 0.1  # grey value below which there is no tissue, whose order says something
@@ -28,15 +29,17 @@ FEW_VALUES = 16  # so many grey values make areas without texture, as in a drawi
 def choose_similarity(fixed: Tensor, moving: Tensor, consistent: float = CONSISTENT) -> list[Similarity]:
     """Choose for each pair of images (B, 1, H, W) of one size, values in [0, 1].
 
-    "ncc" where the sign of the local correlation is `consistent` and the order of the grey values the same; else "mi"
-    where either image has only a few grey values, whose areas hold nothing that MIND could describe; else "mind".
+    "ncc" where the sign of the local correlation is `consistent` and the order of the grey values the same, or where
+    that sign leaves no doubt; else "mi" where either image has only a few grey values, whose areas hold nothing that
+    MIND could describe; else "mind".
     """
     size = [max(8, round(length * SIDE / min(moving.shape[2:]))) for length in moving.shape[2:]]
     f, m = (F.interpolate(image, size, mode="area") for image in (fixed.expand_as(moving), moving))
     chosen: list[Similarity] = []
     for number, sign in enumerate(sign_consistency(f, m).tolist()):
         images = fixed.expand_as(moving)[number], moving[number]
-        if abs(sign) >= consistent and math.copysign(1, sign) * rank_correlation(f[number], m[number]) >= SAME_ORDER:
+        order = math.copysign(1, sign) * rank_correlation(f[number], m[number])
+        if abs(sign) >= (consistent if order >= SAME_ORDER else CERTAIN):
             chosen.append("ncc")
         else:
             chosen.append("mi" if min(_values(image) for image in images) <= FEW_VALUES else "mind")
