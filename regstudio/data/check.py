@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from regstudio.data.check_points import check_landmarks
 from regstudio.data.check_report import CheckReport, SetSummary
 from regstudio.data.check_sets import compare_sets
 from regstudio.data.checked_case import EXPORT_UPRIGHT, CheckedCase, Role
@@ -98,6 +99,7 @@ def _check_case(file: tuple[Role, Case], options: ReadOptions, atlas: CheckedCas
     checked = CheckedCase(case=file[1], role=file[0], usable=file[1])
     _check_image(checked, options, atlas)
     _check_label(checked, options, atlas)
+    check_landmarks(checked, atlas)
     if atlas is not None and atlas.role == "fixed" and checked.usable is not None:
         checked.usable = replace(checked.usable, fixed=atlas.usable)
         if atlas.usable is None:

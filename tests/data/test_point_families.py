@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from regstudio.data.check import check
 from regstudio.data.points import find_landmarks, points_stem, read_landmarks, write_landmarks
 from regstudio.errors import DataError
+from tests.pictures import index
 
 MARKUPS = json.dumps(
     {
@@ -90,3 +92,13 @@ def test_what_is_wrong_is_said(tmp_path: Path, name: str, text: str, message: st
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=message):
         read_landmarks(tmp_path / name)
+
+
+def test_a_check_knows_landmarks(root: Path) -> None:
+    for name, text in (("fixed/atlas", "y,x\n1,2\n3,4\n"), ("validation_moving/v1", "y,x\n1,2\n"),
+                       ("validation_moving/v2", "y,x\n1,2\n3,400\n"), ("moving/t1", "y,x\n1,2\n3,4\n")):  # fmt: skip
+        (root / f"{name}_points.csv").write_text(text)
+    said = {problem.path.name: problem.what for problem in check(index(root)).index.warnings}
+    assert said["v1_points.csv"].startswith("holds 1 landmarks, but ")
+    assert said["v2_points.csv"].startswith("line 3, y = 3 and x = 400, lies outside its image")
+    assert "t1_points.csv" not in said
