@@ -74,7 +74,7 @@ class DataIndex:
         sides = dict.fromkeys(case for case in (self.atlas, *self.train, *self.validation) if case)
         sides |= dict.fromkeys(case.fixed for case in sides if case.fixed)
         yield from ((self.table,) if self.table else ())
-        yield from (path for case in sides for path in (case.image, case.label, case.points) if path)
+        yield from (path for case in sides for path in (case.image, case.label, case.points, case.mask) if path)
 
     @property
     def reference(self) -> Case | None:
