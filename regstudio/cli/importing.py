@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from regstudio.data.importing.plan import ImportOptions
+from regstudio.data.importing.options import ImportOptions
 from regstudio.errors import printable
 
 _DEFAULTS = ImportOptions()

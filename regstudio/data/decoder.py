@@ -54,7 +54,7 @@ def call(path: Path, function: Callable[..., Any], *args: Any, **kwargs: Any) ->
     """
     process = _idle.get()
     try:
-        if process is None:
+        if process is None or process.has_ended:  # as one may while nobody asks: that is no fault of this file
             process = _Process()
         answer = process.ask((function, args, kwargs))
     except (OSError, EOFError, pickle.UnpicklingError) as error:
@@ -103,6 +103,11 @@ class _Process:
             return pickle.load(self._process.stdout)  # noqa: S301  what our own program has pickled
         finally:
             timer.cancel()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is not there any more."""
+        return self._process.poll() is not None
 
     def end(self) -> None:
         """End the process and wait for its end."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from regstudio.data.formats import label_on_image
 from regstudio.data.importing.execute import Imported, refuse_taken, write_plan
-from regstudio.data.importing.plan import ImportOptions, ImportPlan
+from regstudio.data.importing.options import ImportOptions
+from regstudio.data.importing.plan import ImportPlan
 from regstudio.data.importing.slices import read_slices
 from regstudio.data.problems import FileError, shown_path
 from regstudio.drawing.thumbnails import Picture, aspect_of, thumbnail

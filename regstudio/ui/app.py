@@ -10,6 +10,7 @@ from gradio.utils import get_upload_folder
 from regstudio.data.decoder import read_apart
 from regstudio.errors import RunError
 from regstudio.files import asset, read_asset
+from regstudio.methods import TITLES
 from regstudio.studio.live_feed import Feed
 from regstudio.studio.page_words import NO_TRAINING
 from regstudio.studio.sharing import Login, Share
@@ -50,7 +51,7 @@ def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
             _open_tab_on(gr.Button(visible="hidden", elem_id=f"go-{name}").click, tabs, name)
         _open_tab_on(data.train.click, tabs, "train")
         _open_tab_on(runs.resumed.change, tabs, "train")
-        data.two_images.click(two_images, None, [tabs, viewer.run, viewer.own], **QUIET)
+        data.two_images.click(two_images, None, [tabs, viewer.run, viewer.checkpoint, viewer.own], **QUIET)
         runs.view.click(first_of, runs.selected, [tabs, viewer.run], **QUIET)
         app.load(None, js=read_asset("names.js"))
         app.load(None, js=read_asset("address.js"))
@@ -79,9 +80,11 @@ def first_of(selected: Sequence[str] | None) -> tuple[Any, Any]:
     return gr.update(selected="viewer"), str(selected[0])
 
 
-def two_images() -> tuple[Any, Any, Any]:
+def two_images() -> tuple[Any, Any, Any, Any]:
     """Open the viewer with the fields for one's own images, and a method that needs no training."""
-    return gr.update(selected="viewer"), NO_TRAINING, gr.Accordion(open=True)
+    method = next(iter(TITLES))  # at once: whoever is quick would register by a checkpoint that another run has
+    checkpoint = gr.update(choices=[(TITLES[method], method)], value=method)
+    return gr.update(selected="viewer"), NO_TRAINING, checkpoint, gr.update(open=True)
 
 
 def _empty_page(title: str) -> gr.Blocks:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from regstudio.data.points import MAX_ROWS, read_landmarks
+from regstudio.data.points import read_landmarks
+from regstudio.data.text_tables import MAX_ROWS
 from regstudio.errors import RegStudioError
 from regstudio.evaluation.earlier import read_evaluation
 from regstudio.methods.affine import Affine
@@ -220,7 +221,7 @@ def test_a_table_of_points_may_hold_anything(tmp_path: Path, cell: str) -> None:
 def test_a_table_of_points_has_an_end(tmp_path: Path) -> None:
     path = tmp_path / "a_points.csv"
     path.write_text("y,x\n" + "1,2\n" * (MAX_ROWS + 1))
-    with pytest.raises(RegStudioError, match=rf"{path}: has 100,002 lines; 100,000 landmarks are the most"):
+    with pytest.raises(RegStudioError, match=rf"{path}: has 100,002 lines; 100,000 are the most"):
         read_landmarks(path)
     with path.open("wb") as stream:
         stream.truncate(2**40)  # takes no room on the disk

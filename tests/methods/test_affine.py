@@ -121,7 +121,9 @@ def test_the_affine_map_alone_is_a_method(phantom: tuple[Array, Array]) -> None:
     fixed, foreground = phantom
     true = about_centre(fixed.shape, turned(10), (3, -4))
     transform = AffineMethod()(Pair(id="phantom", fixed=fixed, moving=moving_of(fixed, true).astype(np.float32)))
-    assert np.hypot(*(transform.flow - affine_flow(true, fixed.shape)))[foreground].mean() < 0.5
+    known = affine_flow(true, fixed.shape)
+    error = np.hypot(*(transform.flow - known))[foreground].mean()
+    assert error < 0.3 * np.hypot(*known)[foreground].mean()  # as near as the general network comes
     np.testing.assert_array_equal(transform.flow, transform.affine_flow)
     assert transform.inverse_flow is not None
     assert inverse_consistency(transform.flow, transform.inverse_flow) < 0.02

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from regstudio.data.importing.plan import ImportOptions
+from regstudio.data.importing.options import ImportOptions
 from regstudio.data.writing import write_image, write_label
 from regstudio.errors import ConfigError, DataError
 from regstudio.studio.importing import perform, propose

@@ -142,7 +142,7 @@ def test_the_page_opens_with_its_tabs_which_say_what_to_do(studio_server, page):
     page.get_by_role("tab", name="Runs").click()
     page.get_by_text("There are no runs yet.").wait_for()
     page.get_by_role("tab", name="Viewer").click()
-    page.get_by_text("Train a run").wait_for()
+    page.wait_for_function("document.querySelector('#viewer-run input')?.value === 'no training'")
 
 
 def wait_until(holds) -> None:

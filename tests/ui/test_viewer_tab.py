@@ -59,7 +59,15 @@ def test_an_error_is_shown_where_the_images_would_be(studio: Studio) -> None:
     handlers = ViewerHandlers(studio, False)
     assert "Train a run" in shown_by(handlers.show(None, False, *NO_FILES))["empty"]
     assert "<b>" in shown_by(handlers.show(None, False, *NO_FILES, "<b>"))["empty"]
-    assert "Train a run" in json.loads(handlers.enter(None)[4])["empty"]
+
+
+def test_where_nothing_was_trained_a_case_is_registered_by_the_general_method(studio: Studio) -> None:
+    run, checkpoint, case, _, drawn = ViewerHandlers(studio, False).enter(None)[:5]
+    assert (run.value, checkpoint.value, case.value) == ("no training", "general", "validation/phantom_05")
+    assert json.loads(drawn)["results"][0]["title"] == "general network + optimiser"
+    studio.workspace().change_settings({"data_base_dir": studio.roots[0]})
+    empty = ViewerHandlers(studio, False).enter(None)[4]
+    assert "Drop a moving and a fixed image" in json.loads(empty)["empty"]
 
 
 def test_without_a_run_a_checkpoint_file_brings_its_own_cases(studio: Studio, one_run: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from regstudio.data.case_files import Case
 from regstudio.data.importing.labels import pair_labels, patient_folders
+from regstudio.data.importing.options import ImportOptions
 from regstudio.data.importing.scans import Found, Scan
 from regstudio.data.importing.slices import Cut, check_rules, indices_of, label_sizes, look, names_in
 from regstudio.data.problems import FileError, Problem, shown_path
@@ -22,20 +23,6 @@ _NAME_BYTES = 150
 Role = Literal["atlas", "train", "validation"]
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
 ChooseAtlas = Callable[[Sequence["Item"]], "Item"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportOptions:
-    """How an import goes; `atlas` names a picture of it, "" lets one be proposed."""
-
-    slices: str = "middle"
-    axis: str = "auto"
-    atlas: str = ""
-    validation_share: float = 0.2
-    split_seed: int = 0
-    link: bool = False
-    image_key: str = "img"
-    label_key: str = "label"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from regstudio.data.importing.plan import ImportOptions
+from regstudio.data.importing.options import ImportOptions
 from regstudio.studio import importing
 from regstudio.studio.studio import Studio
 from regstudio.studio.workspace import Workspace

@@ -68,7 +68,7 @@ def reading_settings() -> list[Setting]:
 def build(studio: Studio, tab: BrowserTab) -> DataTab:
     """Lay out the tab; called inside its gr.Tab."""
     recent = RecentFolders()
-    with gr.Row(equal_height=True, elem_id="data-start"):
+    with gr.Row(equal_height=True, elem_id="data-welcome"):
         gr.Markdown(WELCOME)
         two_images = gr.Button("Register two images", scale=0, min_width=240, elem_id="data-two-images")
     folder = build_folder(studio, recent)

@@ -19,6 +19,7 @@ class ViewerTab:
     """What other tabs need: setting `run` opens it; `own` holds the fields for one's own images."""
 
     run: gr.Dropdown
+    checkpoint: gr.Dropdown
     own: gr.Accordion
 
 
@@ -63,7 +64,7 @@ def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
     picture.step(handlers.step, inputs, [case, *outputs], trigger_mode="multiple", **one_at_a_time)
     register.click(handlers.register, own_inputs, [case, *outputs], **slow)
     download.click(handlers.download, [source, *own_inputs], link, **slow).success(None, js=click_link("viewer-zip"))
-    return ViewerTab(run=run, own=own)
+    return ViewerTab(run=run, checkpoint=checkpoint, own=own)
 
 
 def _opened() -> Any:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import gradio as gr
 from gradio.components import Component
 
-from regstudio.data.importing.plan import ImportOptions
+from regstudio.data.importing.options import ImportOptions
 from regstudio.studio.importing import AXIS, HEADERS, SLICES
 from regstudio.studio.studio import Studio
 

@@ -1,0 +1,17 @@
+"""What an import can be told; apart, since the command line shows it without loading what reads images."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """How an import goes; `atlas` names a picture of it, "" lets one be proposed."""
+
+    slices: str = "middle"
+    axis: str = "auto"
+    atlas: str = ""
+    validation_share: float = 0.2
+    split_seed: int = 0
+    link: bool = False
+    image_key: str = "img"
+    label_key: str = "label"
