@@ -1,12 +1,14 @@
 """Atomic writes, temporary files, full disks; the user's cache folder, and the package's assets."""
 
 import errno
+import hashlib
 import importlib.resources
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from io import RawIOBase
 from pathlib import Path
 
@@ -188,3 +190,15 @@ def is_within(path: Path, folder: Path) -> bool:
         return path.is_file() and path.resolve().is_relative_to(folder.resolve())
     except (OSError, ValueError, RuntimeError):  # a name that no file can have, or links in a circle
         return False
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content; cached until its size or time of modification changes."""
+    status = path.stat()
+    return _content_digest(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)  # the fixed image is part of every case
+def _content_digest(path: Path, size: int, mtime: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

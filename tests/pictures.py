@@ -12,7 +12,7 @@ from PIL import Image
 
 from regstudio.data.layout import Case, DataIndex, Layout, index_folder
 from regstudio.data.working_grid import WorkingGrid
-from regstudio.data.writing import write_label
+from regstudio.data.writing import write_image, write_label
 
 HEIGHT, WIDTH = 40, 56  # not square, so that swapped axes are noticed
 
@@ -89,3 +89,11 @@ def gzip_header_only(path: Path, shape: tuple[int, ...], start: float = 352) -> 
 def stretched(size: tuple[int, int] | None) -> WorkingGrid | None:
     """A grid that every picture fills."""
     return None if size is None else WorkingGrid(size=size, fit="stretch")
+
+
+def flat_folder(folder: Path) -> Path:
+    """Write five pictures with labels into one folder, p1 to p5; return it."""
+    for number in range(1, 6):
+        write_image(folder / f"p{number}.png", ramp(shift=2 * number))
+        write_label(folder / f"p{number}_seg.png", ids())
+    return folder

@@ -106,8 +106,8 @@ def register(
     """
     from tqdm import tqdm
 
+    from regstudio.files import file_digest
     from regstudio.registering.batch import doubtful, find_fixed, find_moving, register_files, with_masks
-    from regstudio.registering.journal import file_digest
     from regstudio.training.setup import pair_reader
 
     refuse_both(checkpoint, method)

@@ -4,11 +4,8 @@ It is the affine part of what the general network makes of the pair. Images of t
 there our own search is judged, beside no map at all, by what the pair optimiser makes of them.
 """
 
-import hashlib
 import time
 from collections.abc import Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,11 +14,12 @@ import torch
 from torch import Tensor
 
 from regstudio.data.pairs import Pair
+from regstudio.files import file_digest
 from regstudio.methods.affine import CACHE_KEY_VERSION, Affine, affine_flow, register_affine
 from regstudio.methods.general_network import general_network, look
 from regstudio.methods.initial_affine import MARGIN
 from regstudio.methods.optimiser import BETWEEN_KINDS, optimise, settings_for
-from regstudio.methods.similarity_choice import REGISTERED, choose_similarity
+from regstudio.methods.similarity_choice import similarity_as_registered
 from regstudio.networks.checkpoint import general_path
 from regstudio.transforms.transform import Transform
 
@@ -47,7 +45,7 @@ class Aligner:
             return register_affine(fixed, moving)
         images = _image(fixed), _image(moving)
         seen = look(network, *images, wide=self.wide)
-        (similarity,) = choose_similarity(images[0], seen.warped, REGISTERED)
+        similarity = similarity_as_registered(images[0], seen.warped)
         if similarity not in BETWEEN_KINDS:
             return Affine(seen.affine[0].double().numpy())
         found = register_affine(fixed, moving)
@@ -85,9 +83,4 @@ def _image(array: Array) -> Tensor:
 
 def _weights_digest() -> str:
     path = general_path()
-    return _digest(path, path.stat().st_mtime_ns) if path.is_file() else "no network"
-
-
-@lru_cache(maxsize=2)
-def _digest(path: Path, changed: int) -> str:  # another file has another digest
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return file_digest(path)[:16] if path.is_file() else "no network"

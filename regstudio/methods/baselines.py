@@ -7,7 +7,6 @@ of the fixed image to points of the moving one. So they are pull-backs, like our
 
 import importlib
 import importlib.metadata
-import importlib.util
 import multiprocessing
 import os
 import time
@@ -23,7 +22,7 @@ from regstudio.data.codecs.itk import simpleitk
 from regstudio.data.pairs import Pair
 from regstudio.errors import ConfigError, DataError
 from regstudio.files import temporary_folder
-from regstudio.methods import BASELINES, Tool
+from regstudio.methods import BASELINES, Tool, installed
 from regstudio.methods.affine import affine_flow, affine_matrix
 from regstudio.methods.method import Method, Unregistered
 from regstudio.transforms.resampling import affine_after
@@ -73,7 +72,7 @@ class ExternalTool:
     """SyN or elastix in a separate process: each bundles an ITK, and two ITKs in one process clash."""
 
     def __init__(self, name: str, tool: Tool) -> None:
-        if importlib.util.find_spec(tool.module) is None:
+        if not installed(name):
             raise ConfigError(
                 f"The baseline {name} needs {tool.package}, which is not installed. "
                 'Install it with: pip install "regstudio[baselines]"'

@@ -5,7 +5,6 @@ optimiser fits its velocity field to the images at hand, and stays near. Where n
 optimiser starts from nothing.
 """
 
-import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from regstudio.data.pairs import Pair
+from regstudio.files import file_digest
 from regstudio.methods import SimilarityChoice
 from regstudio.methods.general_network import look, velocity_network
 from regstudio.methods.optimiser import (
@@ -27,7 +27,7 @@ from regstudio.methods.optimiser import (
     settings_for,
     transform_of,
 )
-from regstudio.methods.similarity_choice import REGISTERED, choose_similarity
+from regstudio.methods.similarity_choice import similarity_as_registered
 from regstudio.networks.checkpoint import general_path
 from regstudio.networks.passes import full_velocity
 from regstudio.transforms.transform import Transform
@@ -68,7 +68,7 @@ class General:
             "similarity": similarity,
             "affine": "wide" if wide else "auto",
             "checkpoint": weights.name,
-            "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "sha256": file_digest(weights),
         }
 
     def __call__(self, pair: Pair) -> Transform:
@@ -76,9 +76,7 @@ class General:
         start = time.perf_counter()
         fixed, moving = images_of(pair, self.device)
         seen = look(self._model, fixed, moving, wide=self.wide)
-        similarity = (
-            self.similarity if self.similarity != "auto" else choose_similarity(fixed, seen.warped, REGISTERED)[0]
-        )
+        similarity = self.similarity if self.similarity != "auto" else similarity_as_registered(fixed, seen.warped)
         settings = settings_for(similarity, expected=True)
         affine: Tensor | None = seen.affine
         velocity: Tensor | None = seen.velocity

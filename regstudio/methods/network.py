@@ -1,6 +1,5 @@
 """A trained network as a registration method."""
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from torch import Tensor
 from regstudio.data.loaders import Normalise, normalised
 from regstudio.data.pairs import Pair
 from regstudio.errors import CheckpointError, ConfigError, DataError, DeviceError
+from regstudio.files import file_digest
 from regstudio.losses import Objective
 from regstudio.methods.affine import Matrix, affine_flow
 from regstudio.methods.affine_cache import cached_affine
@@ -176,7 +176,7 @@ def _checkpoint_facts(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     config = dict(checkpoint.config)
     return {
         "checkpoint": str(path),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": file_digest(path),
         "epoch": checkpoint.epoch,
         "network": dict(checkpoint.network),
         "config": config,

@@ -18,7 +18,7 @@ from regstudio.methods import Similarity, SimilarityChoice
 from regstudio.methods.descent import Level, descend_levels, field_grid, level_sizes
 from regstudio.methods.energy import PairEnergy, Points, Weights, measure
 from regstudio.methods.general_network import general_network, look
-from regstudio.methods.similarity_choice import REGISTERED, choose_similarity
+from regstudio.methods.similarity_choice import choose_similarity, similarity_as_registered
 from regstudio.networks.warp import affine_after, integrate, inverse_affine_after, resize_flow, seen_through
 from regstudio.transforms.transform import Transform
 
@@ -146,7 +146,7 @@ def chosen_settings(similarity: SimilarityChoice, fixed: Tensor, moving: Tensor)
         return settings_for(similarity)
     (chosen,) = choose_similarity(fixed, moving)
     if chosen != "ncc" and (network := general_network(fixed.device)) is not None:
-        (chosen,) = choose_similarity(fixed, look(network, fixed, moving).warped, REGISTERED)
+        chosen = similarity_as_registered(fixed, look(network, fixed, moving).warped)
     return settings_for(chosen)
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from regstudio.losses import Objective
 from regstudio.methods.descent import Energy, Level, descend_levels, level_sizes
 from regstudio.methods.optimiser import BETWEEN_KINDS, optimise, settings_for
-from regstudio.methods.similarity_choice import REGISTERED, choose_similarity
+from regstudio.methods.similarity_choice import similarity_as_registered
 from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.warp import SpatialTransformer, integrate, seen_through
 
@@ -67,7 +67,7 @@ def refine_nearby(fixed: Tensor, moving: Tensor, velocity: Tensor, *, affine: Te
     if affine is not None:
         moving = seen_through(affine, moving)
     warped = SpatialTransformer("bilinear")(moving, integrate(velocity))
-    settings = settings_for(choose_similarity(fixed, warped, REGISTERED)[0], expected=True)
+    settings = settings_for(similarity_as_registered(fixed, warped), expected=True)
     if settings.similarity in BETWEEN_KINDS:
         plain = replace(settings, weights=replace(settings.weights, deviation=0.0), steps=(0,))
         of_nothing, of_network = (

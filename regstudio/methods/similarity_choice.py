@@ -46,6 +46,12 @@ def choose_similarity(fixed: Tensor, moving: Tensor, consistent: float = CONSIST
     return chosen
 
 
+def similarity_as_registered(fixed: Tensor, warped: Tensor) -> Similarity:
+    """Choose for one pair (1, 1, H, W) as a network registered it, where images of one kind are told far better."""
+    (chosen,) = choose_similarity(fixed, warped, REGISTERED)
+    return chosen
+
+
 def sign_consistency(fixed: Tensor, moving: Tensor) -> Tensor:
     """Mean local correlation over its mean size, weighted by the contrast of both: (B, 1, H, W) -> (B,), in [-1, 1]."""
     pixels = box_sum(torch.ones_like(fixed, dtype=torch.float64), WINDOW)

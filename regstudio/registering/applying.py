@@ -10,11 +10,12 @@ from typing import Any, Literal
 from regstudio.config import ReadingSection
 from regstudio.data.formats import read_image, read_label, stem
 from regstudio.data.listing import POINTS_ENDINGS, FolderListing, natural_key, short_list, split_images_and_labels
+from regstudio.data.partners import partner_name
 from regstudio.data.points import points_stem
 from regstudio.data.problems import FileError
 from regstudio.data.writing import output_extension
 from regstudio.errors import DataError
-from regstudio.registering.journal import Journal, digest_of
+from regstudio.registering.journal import Journal, digest_of, refuse_folder_of_inputs
 from regstudio.threads import map_in_order
 from regstudio.transforms.apply import SavedFlow, apply_flow, load_flow, move_landmarks
 from regstudio.transforms.itk_field import FIELD_EXTENSION
@@ -24,7 +25,6 @@ Kind = Literal["image", "label", "points"]
 
 FLOW, FIELD, INVERSE = "_flow.npy", f"_displacement{FIELD_EXTENSION}", "_inverse"
 JOURNAL = "applied.jsonl"
-SEPARATORS = "_-. "  # between the name of a flow and the rest of a file's name
 MAX_WORKERS = 4
 
 
@@ -91,9 +91,7 @@ def apply_files(
 
     What an earlier call completed with the same files and settings is not done again, unless with `overwrite`.
     """
-    inputs = {task.source.parent.resolve() for task in tasks}
-    if out.resolve() in inputs:
-        raise FileError(out, "holds files to read, among which the results would be lost", "Choose another --out.")
+    refuse_folder_of_inputs(out, [task.source for task in tasks])
     out.mkdir(parents=True, exist_ok=True)
     journal = Journal(out, fresh=overwrite, name=JOURNAL)
 
@@ -175,9 +173,8 @@ def _flows_in(folder: Path) -> dict[str, Path]:
 
 
 def _flow_for(flows: Mapping[str, Path], file: Path) -> Path | None:
-    name = stem(file)
-    fitting = [key for key in flows if name == key or (name.startswith(key) and name[len(key)] in SEPARATORS)]
-    return flows[max(fitting, key=len)] if fitting else None
+    name = partner_name(stem(file), flows, "prefix")
+    return None if name is None else flows[name]
 
 
 def _files_in(kind: Kind, folder: Path) -> list[Path]:

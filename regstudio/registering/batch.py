@@ -17,7 +17,7 @@ from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.errors import DiskFullError
 from regstudio.files import write_text
 from regstudio.methods.method import Method, axes_of
-from regstudio.registering.journal import Journal
+from regstudio.registering.journal import Journal, refuse_folder_of_inputs
 from regstudio.registering.pipeline import FileResult, RegisteringJob, run_overlapped
 from regstudio.transforms.result_files import OutputSize
 
@@ -115,7 +115,8 @@ def register_files(
     reader = reader.read_by(axes_of(method))
     assert reader.fixed_image is not None  # reading it raises its errors before anything is written
     if len(cases) > 1:
-        _refuse_folder_of_inputs(out, (reader.fixed, *(case.fixed for case in cases if case.fixed), *cases))
+        read = (reader.fixed, *(case.fixed for case in cases if case.fixed), *cases)
+        refuse_folder_of_inputs(out, [path for case in read for path in (case.image, case.label) if path is not None])
     results: dict[str, FileResult] = {}
     with _output_errors(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -161,12 +162,6 @@ def _label_of(image: Path, labels: Path | None) -> Path | None:
         what = f"holds {len(matches) or 'no'} labels named {stem(image)}{LABEL_SUFFIX}"
         raise FileError(labels, what, f"Name the label of {image.name} itself.")
     return matches[0]
-
-
-def _refuse_folder_of_inputs(out: Path, cases: Sequence[Case]) -> None:
-    inputs = {path.parent for case in cases for path in (case.image, case.label) if path is not None}
-    if out.resolve() in {folder.resolve() for folder in inputs}:
-        raise FileError(out, "holds files to read, among which the results would be lost", "Choose another --out.")
 
 
 @contextmanager

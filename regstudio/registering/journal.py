@@ -8,15 +8,15 @@ its line has the current digest and its files exist with the recorded sizes.
 import hashlib
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from regstudio.files import append, write_text
+from regstudio.data.problems import FileError
+from regstudio.files import append, file_digest, write_text
 from regstudio.schema import Count, FileName, Measure, Name, SchemaError, Seconds, parse, read_lines
 
 NAME = "registered.jsonl"
@@ -70,24 +70,18 @@ class Journal:
             self._entries[case] = entry
 
 
+def refuse_folder_of_inputs(out: Path, inputs: Iterable[Path]) -> None:
+    """Raise FileError if any of the files to read lies in the folder of the results itself."""
+    if out.resolve() in {folder.resolve() for folder in {path.parent for path in inputs}}:
+        raise FileError(out, "holds files to read, among which the results would be lost", "Choose another --out.")
+
+
 def digest_of(recipe: str, files: Sequence[Path | None]) -> str:
     """Return a digest of a recipe and the names and contents of files; None stands for an optional file."""
     parts = [_RESULTS_VERSION, recipe]
     for path in files:
         parts += ["-"] if path is None else [path.name, file_digest(path)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content; cached until its size or time of modification changes."""
-    status = path.stat()
-    return _content_digest(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)  # the fixed image is part of every case
-def _content_digest(path: Path, size: int, mtime: int) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _line(entry: Entry) -> str:

@@ -12,13 +12,12 @@ from scipy import ndimage
 from regstudio import import_data
 from regstudio.cli import main
 from regstudio.config import build_config
-from regstudio.data.writing import write_image, write_label
 from regstudio.errors import ConfigError, DataError
 from regstudio.registering.atlas_choice import aligned, most_alike, small_copy
 from regstudio.training.setup import check_data
 from regstudio.training.trainer import train
 from tests.data.importing.conftest import volumes  # noqa: F401
-from tests.pictures import ids, ramp
+from tests.pictures import flat_folder
 from tests.training.whole_training import QUICK
 
 
@@ -38,11 +37,7 @@ def run(*arguments: object) -> Result:
 
 @pytest.fixture
 def flat(tmp_path: Path) -> Path:
-    source = tmp_path / "flat"
-    for number in range(1, 6):
-        write_image(source / f"p{number}.png", ramp(shift=2 * number))
-        write_label(source / f"p{number}_seg.png", ids())
-    return source
+    return flat_folder(tmp_path / "flat")
 
 
 def test_the_atlas_is_the_image_that_is_most_like_the_others_wherever_they_lie() -> None:

@@ -6,21 +6,17 @@ from pathlib import Path
 import pytest
 
 from regstudio.data.importing.options import ImportOptions
-from regstudio.data.writing import write_image, write_label
+from regstudio.data.writing import write_image
 from regstudio.errors import ConfigError, DataError
 from regstudio.studio.importing import perform, propose
 from regstudio.studio.studio import Studio
 from tests.hostile import headers
-from tests.pictures import ids, ramp
+from tests.pictures import flat_folder, ramp
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    folder = tmp_path / "scans"
-    for number in range(1, 6):
-        write_image(folder / f"p{number}.png", ramp(shift=2 * number))
-        write_label(folder / f"p{number}_seg.png", ids())
-    return folder
+    return flat_folder(tmp_path / "scans")
 
 
 def test_a_proposal_is_shown_and_its_atlas_may_be_changed(studio: Studio, source: Path) -> None:

@@ -25,6 +25,13 @@ def clear(page: Any) -> None:
             page.locator(f"#viewer-{role} input[type=file]").wait_for(state="attached")
 
 
+def drop(page: Any, own: dict[str, Path]) -> None:
+    """Put files into the fields of own images, by their roles."""
+    for role, path in own.items():
+        page.set_input_files(f"#viewer-{role} input[type=file]", path)
+        page.locator(f"#viewer-{role}").get_by_text(path.suffix).first.wait_for()
+
+
 def test_own_images_are_registered_on_the_spot(opened: Any, demo: Path, tmp_path: Path) -> None:
     unfold(opened)
     own = {
@@ -33,9 +40,7 @@ def test_own_images_are_registered_on_the_spot(opened: Any, demo: Path, tmp_path
         "fixed-label": demo / "fixed_seg" / "atlas_seg.png",
         "moving-label": next((demo / "validation_moving_seg").glob("phantom_05*")),
     }
-    for box, path in own.items():
-        opened.set_input_files(f"#viewer-{box} input[type=file]", path)
-        opened.locator(f"#viewer-{box}").get_by_text(path.suffix).first.wait_for()
+    drop(opened, own)
     opened.click("#viewer-register")
     opened.wait_for_function(f"document.querySelector('{VIEWER} .place').textContent === 'own images'")
     assert "Dice, mean" in opened.inner_text(f"{VIEWER} .numbers")
@@ -67,9 +72,7 @@ def test_two_images_are_registered_without_any_training(opened: Any, demo: Path)
         "fixed": demo / "fixed" / "atlas.png",
         "moving": next((demo / "validation_moving").glob("phantom_06.*")),
     }
-    for box, path in own.items():
-        opened.set_input_files(f"#viewer-{box} input[type=file]", path)
-        opened.locator(f"#viewer-{box}").get_by_text(path.suffix).first.wait_for()
+    drop(opened, own)
     opened.click("#viewer-register")
     opened.wait_for_function(f"document.querySelector('{VIEWER} .place').textContent === 'own images'")
     assert opened.inner_text(f"{VIEWER} .networks") == "general network + optimiser"

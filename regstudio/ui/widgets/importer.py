@@ -8,6 +8,7 @@ from gradio.components import Component
 from regstudio.data.importing.options import ImportOptions
 from regstudio.studio.importing import AXIS, HEADERS, SLICES
 from regstudio.studio.studio import Studio
+from regstudio.ui.widgets.uploader import folder_name
 
 _DEFAULTS = ImportOptions()
 
@@ -78,13 +79,7 @@ def build_importer(studio: Studio) -> Importer:
                     height=260,
                     elem_id="import-picture",
                 )
-                name = gr.Textbox(
-                    label="Name of the new data folder",
-                    info=f"in {studio.roots[0] / 'data_uploads'}, or a whole path" if studio.roots else None,
-                    placeholder="my_data",
-                    max_lines=1,
-                    elem_id="import-name",
-                )
+                name = folder_name(studio, label="Name of the new data folder", elem_id="import-name")
                 send = gr.Button("Import", variant="primary", elem_id="import-send")
             with gr.Column(scale=3):
                 table = gr.Dataframe(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from regstudio.studio import uploads
-from regstudio.studio.studio import Studio
+from regstudio.studio.studio import UPLOADS, Studio
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,19 @@ def build_uploader(studio: Studio) -> Uploader:
     with gr.Row():
         files = gr.File(label="Zip or files", file_count="multiple", height=150, elem_id="upload-files")
         with gr.Column():
-            name = gr.Textbox(
-                label="Name of the data folder",
-                info=f"in {studio.roots[0] / 'data_uploads'}, or a whole path" if studio.roots else None,
-                placeholder="my_data",
-                max_lines=1,
-                elem_id="upload-name",
-            )
+            name = folder_name(studio, label="Name of the data folder", elem_id="upload-name")
             choices = [(words, role) for role, words in uploads.roles().items()]
             role = gr.Dropdown(choices, label="Single files are for the", elem_id="upload-role")
             send = gr.Button("Upload", variant="primary", elem_id="upload-send")
     return Uploader(name=name, role=role, files=files, send=send)
+
+
+def folder_name(studio: Studio, *, label: str, elem_id: str) -> gr.Textbox:
+    """Return the field for the name of a data folder that is to be made."""
+    return gr.Textbox(
+        label=label,
+        info=f"in {studio.roots[0] / UPLOADS}, or a whole path" if studio.roots else None,
+        placeholder="my_data",
+        max_lines=1,
+        elem_id=elem_id,
+    )
