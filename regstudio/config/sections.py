@@ -131,6 +131,9 @@ class LossSection(Section):
         0.0, ge=0, description="weight of the difference of MIND descriptors, for other modalities; 10 is usual"
     )
     dice_weight: float = Field(0.0, ge=0, description="weight of the labels' overlap, where training images have some")
+    landmark_weight: float = Field(
+        0.0, ge=0, description="weight of the landmarks' mean distance in pixels, where training pairs have some"
+    )
     grad_weight: float = Field(1.0, ge=0, description="weight of the flow's smoothness")
     grad_penalty: Literal["l1", "l2"] = Field("l2", description="norm of the flow's gradient")
     fold_weight: float = Field(0.0, ge=0, description="weight of the penalty on folds; 10 leaves practically none")
@@ -138,7 +141,7 @@ class LossSection(Section):
 
     @model_validator(mode="after")
     def _check_similarity(self) -> Self:
-        terms = ("ncc", "global_ncc", "mse", "mi", "mind", "dice")
+        terms = ("ncc", "global_ncc", "mse", "mi", "mind", "dice", "landmark")
         if not any(getattr(self, f"{term}_weight") for term in terms):
             raise ValueError("no term compares the images: give one of the similarities a weight, --ncc_weight 1")
         return self

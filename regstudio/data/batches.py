@@ -49,7 +49,8 @@ class EpochSampler(Sampler[int]):
 class TrainingLoader:
     """Loads the batches of a training epoch by epoch; a batch depends only on seed, epoch and step.
 
-    Images are (B, 1, H, W); the atlas, the same for all, is (1, 1, H, W). An epoch has `steps` batches, by default one
+    Images are (B, 1, H, W); the atlas, the same for all, is (1, 1, H, W). Points are (B, n, 2), NaN where a pair has
+    fewer than n. An epoch has `steps` batches, by default one
     pass over the cases without a last short batch.
 
     A few threads prefetch, which suits every format that is not decoded in Python. With `num_workers` > 0, processes
@@ -140,7 +141,11 @@ class _BatchDataset(Dataset[Item | DataError]):
 
 def _stack(tensors: list[torch.Tensor]) -> torch.Tensor:
     # In NumPy, since torch would start its own thread pool in every loading thread.
-    return torch.from_numpy(np.stack([tensor.numpy() for tensor in tensors]))
+    arrays = [tensor.numpy() for tensor in tensors]
+    if arrays[0].ndim == 2 and len({len(array) for array in arrays}) > 1:  # points, as many as a pair has
+        most = max(map(len, arrays))
+        arrays = [np.pad(array, ((0, most - len(array)), (0, 0)), constant_values=np.nan) for array in arrays]
+    return torch.from_numpy(np.stack(arrays))
 
 
 def _ignore_signals(worker: int) -> None:

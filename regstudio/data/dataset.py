@@ -1,10 +1,11 @@
 """The dataset of image pairs for training and validation.
 
 An item is a dict of tensors (1, H, W): `fixed_image`, `moving_image` and, with labels, `fixed_label`, `moving_label`.
-With alignment it also has `affine` (2, 3), which maps a pixel (y, x, 1) of the fixed image to the moving image.
+With alignment it also has `affine` (2, 3), which maps a pixel (y, x, 1) of the fixed image to the moving image; with
+landmarks `fixed_points` and `moving_points` (n, 2), y and x in pixels, n of each pair its own and perhaps 0.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict, cast
 
@@ -14,6 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from regstudio.data.formats import MIN_SIDE
+from regstudio.data.landmarks import PairPoints
 from regstudio.data.layout import Case
 from regstudio.data.loaders import ImageLoader, LabelLoader
 from regstudio.data.problems import FileError
@@ -44,7 +46,8 @@ class RegistrationDataset(Dataset[Item]):
     partner, of its own group where there are `groups` of case numbers.
 
     With a `label_loader`, every case must have a label; with `partly_labelled`, a missing label is -1 everywhere.
-    `aligned` maps a case to its affine map, and may be filled later. Raises DataError, which names the file, if one
+    `aligned` maps a case to its affine map, and may be filled later. `landmarks` gives those of a case and its fixed
+    image, or None. Raises DataError, which names the file, if one
     cannot be used.
 
     >>> dataset = RegistrationDataset(index.train, atlas=index.atlas)
@@ -63,8 +66,9 @@ class RegistrationDataset(Dataset[Item]):
         partly_labelled: bool = False,
         aligned: Mapping[Case, npt.NDArray[np.float64]] | None = None,
         groups: Sequence[Sequence[int]] | None = None,
+        landmarks: Callable[[Case, Case], PairPoints | None] | None = None,
     ) -> None:
-        self._partly_labelled, self._aligned = partly_labelled, aligned
+        self._partly_labelled, self._aligned, self._landmarks = partly_labelled, aligned, landmarks
         self.cases, self.mode = tuple(cases), mode
         # Each case's group, and its place in it.
         self._group_of = {number: (group, at) for group in groups or () for at, number in enumerate(group)}
@@ -92,12 +96,16 @@ class RegistrationDataset(Dataset[Item]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         if self.mode == "atlas":
-            pair = _pair(self._fixed(self.cases[index]), self._case(self.cases[index]))
+            case = self.cases[index]
+            fixed = case.fixed or self._reference
+            pair = _pair(self._case(fixed) if self._atlas is None else self._atlas, self._case(case))
             if self._aligned is not None:
-                pair["affine"] = torch.from_numpy(self._aligned[self.cases[index]].astype(np.float32))
-            return pair
-        moving, other = divmod(index, len(self.cases) - 1)
-        return _pair(self._case(self.cases[other + (other >= moving)]), self._case(self.cases[moving]))
+                pair["affine"] = torch.from_numpy(self._aligned[case].astype(np.float32))
+        else:
+            moving, other = divmod(index, len(self.cases) - 1)
+            case, fixed = self.cases[moving], self.cases[other + (other >= moving)]
+            pair = _pair(self._case(fixed), self._case(case))
+        return pair if self._landmarks is None else pair | _points(self._landmarks(case, fixed))
 
     @property
     def has_atlas(self) -> bool:
@@ -119,12 +127,6 @@ class RegistrationDataset(Dataset[Item]):
         group, at = self._group_of[moving]
         place = int(generator.integers(len(group) - 1))
         return group[place + (place >= at)]
-
-    def _fixed(self, case: Case) -> Item:
-        if self._atlas is not None:
-            return self._atlas
-        assert case.fixed is not None
-        return self._case(case.fixed)
 
     def _case(self, case: Case) -> Item:
         labels = None if self._partly_labelled and case.label is None else self._label_loader
@@ -161,6 +163,12 @@ def _load(case: Case, image_loader: ImageLoader, label_loader: LabelLoader | Non
 
 def _pair(fixed: Item, moving: Item) -> Item:
     return {f"fixed_{k}": v for k, v in fixed.items()} | {f"moving_{k}": v for k, v in moving.items()}
+
+
+def _points(points: PairPoints | None) -> Item:
+    places = (np.empty((0, 2)), np.empty((0, 2))) if points is None else (points.fixed, points.moving)
+    fixed, moving = (torch.from_numpy(some.astype(np.float32)) for some in places)
+    return {"fixed_points": fixed, "moving_points": moving}
 
 
 def refuse_other_size(path: Path | None, shape: tuple[int, ...], reference: Path, wanted: tuple[int, ...]) -> None:

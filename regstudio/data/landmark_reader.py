@@ -1,33 +1,14 @@
 """The landmarks of cases on a training's grid: each file is read once, however often its case is seen."""
 
 import warnings
-from dataclasses import dataclass, replace
-
-import numpy as np
-import numpy.typing as npt
+from dataclasses import replace
 
 from regstudio.data.case_files import Case
+from regstudio.data.landmarks import PairPoints
 from regstudio.data.loaders import DataWarning, ImageLoader, LabelLoader
 from regstudio.data.pairs import PairReader
 from regstudio.data.points import find_landmarks
 from regstudio.data.problems import FileError
-from regstudio.data.working_grid import Spacing
-
-Points = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PairPoints:
-    """Corresponding points (n, 2), y and x in pixels of the grid.
-
-    `pixel` is the height and width of a pixel of the grid in pixels of the fixed file, and `mm` in the moving image's
-    mm; None where no file knows its spacing.
-    """
-
-    fixed: Points
-    moving: Points
-    pixel: Spacing
-    mm: Spacing | None
 
 
 class LandmarkReader:
@@ -48,13 +29,18 @@ class LandmarkReader:
             self._known[key] = self._read(case, fixed)
         return self._known[key]
 
+    @staticmethod
+    def has_points(case: Case, fixed: Case) -> bool:
+        """Whether both images of a pair have a file of landmarks; none is opened."""
+        return all(side.points or find_landmarks(side.image) for side in (fixed, case))
+
     def _read(self, case: Case, fixed: Case) -> PairPoints | None:
-        if not all(side.points or find_landmarks(side.image) for side in (case, fixed)):
+        if not self.has_points(case, fixed):
             return None
         reader = self._readers.get(fixed)
         if reader is None:
             reader = PairReader(
-                fixed=replace(fixed, label=None),
+                fixed=replace(fixed, label=None, mask=None),
                 image_loader=self._images,
                 label_loader=self._labels,
                 with_points=True,
@@ -62,7 +48,7 @@ class LandmarkReader:
             if case.fixed is None:
                 self._readers[fixed] = reader
         try:
-            pair = reader(replace(case, label=None, fixed=None))
+            pair = reader(replace(case, label=None, mask=None, fixed=None))
         except FileError as error:
             warnings.warn(DataWarning(f"{error} It is used without landmarks."), stacklevel=2)
             return None

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.problems import FileError
+from regstudio.data.working_grid import Spacing
 
 MAX_PLACE = 1e9  # in pixels or mm
 REMEDY = "Give it a first line `y,x` and a line of two numbers, in pixels, for each landmark."
@@ -44,6 +45,20 @@ class Landmarks:
         if self.world is None or affine is None:
             return self
         return replace(self, places=to_pixels(self.world, affine))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PairPoints:
+    """Corresponding points (n, 2), y and x in pixels of the grid.
+
+    `pixel` is the height and width of a pixel of the grid in pixels of the fixed file, and `mm` in the moving image's
+    mm; None where no file knows its spacing.
+    """
+
+    fixed: Array
+    moving: Array
+    pixel: Spacing
+    mm: Spacing | None
 
 
 def to_pixels(world: Array, affine: Array) -> Array:

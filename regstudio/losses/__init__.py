@@ -1,5 +1,7 @@
 """Losses: similarity of images, overlap of labels, regularity of flows, and their weighted sum, the objective."""
 
+from regstudio.losses.landmarks import LandmarkDistance, PointPairs
+from regstudio.losses.masked import whole
 from regstudio.losses.mind import MIND, mind_descriptors
 from regstudio.losses.objective import Objective, SoftLabels
 from regstudio.losses.overlap import SoftDice, one_hot, scored_labels
@@ -15,12 +17,15 @@ __all__ = [
     "Folding",
     "GlobalNCC",
     "Grad",
+    "LandmarkDistance",
     "MutualInformation",
     "Nearness",
     "Objective",
+    "PointPairs",
     "SoftDice",
     "SoftLabels",
     "mind_descriptors",
     "one_hot",
     "scored_labels",
+    "whole",
 ]

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from regstudio.losses.mind import MIND
+from regstudio.losses.scales import MIN_SIDE
 from regstudio.losses.similarity import EPSILON, MutualInformation, box_sum, entropy
 
 WHOLE = 0.999  # a pixel whose mask was resampled to less is in part outside
@@ -62,6 +64,22 @@ def masked_at_scales(similarity: Masked, scales: int, min_side: int) -> Masked:
         return torch.stack(values).mean(dim=0)
 
     return measure
+
+
+def masked_losses(ncc_win: int, ncc_scales: int) -> dict[str, Masked]:
+    """Return the losses of regstudio.losses.objective.SIMILARITIES within a mask, by name: smaller is more alike."""
+    mind = MIND()
+    return {
+        "ncc": masked_at_scales(
+            lambda fixed, warped, mask: -masked_ncc(fixed.double(), warped.double(), mask.double(), ncc_win).float(),
+            ncc_scales,
+            MIN_SIDE,
+        ),
+        "global_ncc": lambda fixed, warped, mask: -masked_global_ncc(fixed.float(), warped.float(), mask),
+        "mse": lambda fixed, warped, mask: masked_mean((fixed.float() - warped.float()).square(), mask),
+        "mi": lambda fixed, warped, mask: -masked_information(fixed, warped, mask),
+        "mind": lambda fixed, warped, mask: masked_mean((mind.describe(fixed) - mind.describe(warped)).abs(), mask),
+    }
 
 
 def whole(mask: Tensor) -> Tensor:

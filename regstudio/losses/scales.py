@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+MIN_SIDE = 16  # pixels of the smallest scale
+
 
 class AtScales(nn.Module):
     """Mean of one similarity over `scales` scales, each half the size of the one before.
@@ -17,7 +19,7 @@ class AtScales(nn.Module):
     >>> loss = AtScales(NCC(9), 3)  # windows of 9, 18 and 36 pixels
     """
 
-    def __init__(self, similarity: Callable[[Tensor, Tensor], Tensor], scales: int, min_side: int = 16) -> None:
+    def __init__(self, similarity: Callable[[Tensor, Tensor], Tensor], scales: int, min_side: int = MIN_SIDE) -> None:
         super().__init__()
         if scales < 1:
             raise ValueError(f"scales is a number of at least 1; got {scales}")

@@ -18,6 +18,8 @@ from torch.nn import functional as F
 
 from regstudio.networks import ops
 
+ARRIVED = 0.05  # pixels
+
 
 class SpatialTransformer(nn.Module):
     """Warp an image or label with a flow.
@@ -110,6 +112,32 @@ def inverse_affine_after(matrix: Tensor, inverse: Tensor) -> Tensor:
     grid = pixel_grid(inverse)
     moved = torch.einsum("bij,bjhw->bihw", linear, grid - matrix[:, :, 2, None, None])
     return moved - grid + _at(inverse, moved - grid)
+
+
+def at_places(maps: Tensor, places: Tensor) -> Tensor:
+    """Return maps (B, C, H, W) at places (B, n, 2), y and x in pixels, linear in between: (B, n, C).
+
+    Beyond the border they go on as they are there.
+    """
+    numbers = torch.arange(places.shape[1], device=places.device, dtype=places.dtype)
+    from_row = places - torch.stack((torch.zeros_like(numbers), numbers), dim=1)  # as displacements of a row of pixels
+    return ops.warp(maps, from_row.transpose(1, 2)[:, :, None], "bilinear", "border")[:, :, 0].transpose(1, 2)
+
+
+def inverse_places(flow: Tensor, places: Tensor, steps: int = 8) -> Tensor:
+    """Return the points p (B, n, 2) that a flow (B, 2, H, W) takes to `places`: p + flow(p), by Newton's method.
+
+    Where there is none, as beyond a fold or the border, it is NaN, as are places that are NaN.
+    """
+    slopes = torch.stack(torch.gradient(flow, dim=(2, 3)), dim=2)  # (B, which component, along which axis, H, W)
+    identity = torch.eye(2, device=flow.device, dtype=flow.dtype)
+    wanted = places.nan_to_num(0.0)
+    points = wanted
+    for _ in range(steps):
+        jacobian = at_places(slopes.flatten(1, 2), points).reshape(*points.shape, 2) + identity
+        points = points - torch.linalg.solve_ex(jacobian, points + at_places(flow, points) - wanted).result
+    missed = (points + at_places(flow, points) - places).norm(dim=2, keepdim=True)
+    return points.where(missed < ARRIVED, torch.nan)
 
 
 def pixel_grid(flow: Tensor) -> Tensor:

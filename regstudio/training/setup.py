@@ -148,7 +148,7 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, 
         index = replace(index, train=tuple(case for case in index.train if case not in alone))
     device = find_device(group.device(config.optimisation.device))
     image_loader, label_loader = loaders(config.reading, reference, axes)
-    label_ids = _label_ids(config, index, label_loader)
+    label_ids, landmarks = _label_ids(config, index, label_loader), LandmarkReader(image_loader, label_loader)
     aligned: dict[Case, Matrix] | None = {} if config.alignment.affine != "none" else None
     loader = TrainingLoader(
         RegistrationDataset(
@@ -160,6 +160,7 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, 
             aligned=aligned,
             mode="pair" if index.pooling else "atlas",
             groups=pair_groups(index.train, index.pooling) if index.pooling else None,
+            landmarks=landmarks if _trains_on_landmarks(config, index) else None,
         ),
         batch_size=config.optimisation.batch_size,
         seed=config.optimisation.seed,
@@ -184,7 +185,7 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, 
         preview=index.shown[0],
         image_loader=image_loader,
         label_loader=label_loader,
-        landmarks=LandmarkReader(image_loader, label_loader),
+        landmarks=landmarks,
         aligned=aligned,
         axes=axes,
     )
@@ -269,6 +270,17 @@ def _label_ids(config: TrainConfig, index: DataIndex, label_loader: LabelLoader)
             "Save the fixed image's label with its ids, or set it to 0."
         )
     return ids
+
+
+def _trains_on_landmarks(config: TrainConfig, index: DataIndex) -> bool:
+    """Whether landmarks have a weight. Raises ConfigError if no training pair has any."""
+    weight = config.loss.landmark_weight
+    if weight and not any(LandmarkReader.has_points(case, case.fixed or index.atlas or case) for case in index.train):
+        raise ConfigError(
+            f"landmark_weight is {weight:g}, but no training pair has landmarks. Put NAME_points.csv beside the fixed "
+            "and the moving image, name them in pairs.csv, or set it to 0."
+        )
+    return bool(weight)
 
 
 def _validation_cases(config: TrainConfig, index: DataIndex) -> tuple[Case, ...]:

@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from regstudio.distributed import SINGLE_PROCESS, Group
-from regstudio.losses import Objective, SoftLabels, one_hot, scored_labels
+from regstudio.losses import Objective
 from regstudio.networks.base import MIN_SIDE, RegistrationNetwork
 from regstudio.networks.checkpoint import load_weights
 from regstudio.networks.passes import network_size
-from regstudio.networks.warp import SpatialTransformer, resampled
 from regstudio.training.augmentation import Augmentation
 from regstudio.training.saved_state import load_optimizer
 from regstudio.training.schedule import Schedule
+from regstudio.training.step_batch import StepBatch, step_batch
 
 
 class NotFiniteError(Exception):
@@ -29,17 +29,6 @@ class NotFiniteError(Exception):
     def __init__(self, losses: Mapping[str, float], norm: float, images: Mapping[str, Tensor]) -> None:
         super().__init__(losses, norm)
         self.losses, self.norm, self.images = losses, norm, images
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class StepBatch:
-    """The network's input: images (B or 1, 1, H, W), affine matrices (B, 2, 3), one-hot labels (B or 1, K, H, W)."""
-
-    fixed: Tensor
-    moving: Tensor
-    affine: Tensor | None = None
-    fixed_label: Tensor | None = None
-    moving_label: Tensor | None = None
 
 
 class Learner:
@@ -78,7 +67,6 @@ class Learner:
         if group.size > 1:
             self._fields = group.parallel(_FieldsModule(model))
         self._weights = list(model.parameters())
-        self._warp = SpatialTransformer("bilinear")
 
     @property
     def averaged(self) -> RegistrationNetwork:
@@ -159,27 +147,17 @@ class Learner:
         and weighs the same at any size.
         """
         random = np.random.default_rng([self._seed, number])
-        pair = self._augmented(self._to_pair(batch), random)
+        pair = step_batch(batch, self._label_ids)
+        flow = self._augmentation.flow(pair.moving, random)
+        pair = pair if flow is None else pair.deformed(flow)
+        pair = replace(pair, moving=self._augmentation.contrast(pair.moving, random))
         if self._both_directions and random.random() < 0.5:
-            pair = _swapped(pair)
+            pair = pair.swapped()
         full, model = pair.moving.shape[2:], self.model
         if model.network_side is not None:
-            return _resampled(pair, network_size(full, model.network_side, model.passes))
+            return pair.resampled(network_size(full, model.network_side, model.passes))
         scale = self.scale(number, full)
-        return _resampled(pair, [side // scale for side in full])
-
-    def _to_pair(self, batch: Mapping[str, Tensor]) -> StepBatch:
-        labels = {}
-        if self._label_ids:
-            labels = {name: one_hot(batch[name], self._label_ids) for name in ("fixed_label", "moving_label")}
-        return StepBatch(fixed=batch["fixed_image"], moving=batch["moving_image"], affine=batch.get("affine"), **labels)
-
-    def _augmented(self, pair: StepBatch, random: np.random.Generator) -> StepBatch:
-        flow, moving, label = self._augmentation.flow(pair.moving, random), pair.moving, pair.moving_label
-        if flow is not None:
-            moving = self._warp(moving, flow)
-            label = None if label is None else self._warp(label, flow)
-        return replace(pair, moving=self._augmentation.contrast(moving, random), moving_label=label)
+        return pair.resampled([side // scale for side in full])
 
     @torch.no_grad()
     def _expected(self, pair: StepBatch) -> Tensor | None:
@@ -193,18 +171,16 @@ class Learner:
         """Return the named losses of the field after one of the network's passes."""
         made = self.model.follow(field, pair.moving, pair.affine)
         losses: dict[str, Tensor] = self.objective(
-            pair.fixed, made.warped, made.field, made.deformation, self._soft_labels(pair, made.flow), expected
+            pair.fixed,
+            made.warped,
+            made.field,
+            made.deformation,
+            pair.soft_labels(made.flow),
+            expected,
+            landmarks=pair.landmarks(made.flow),
+            mask=pair.mask(made.flow),
         )
         return losses
-
-    def _soft_labels(self, pair: StepBatch, flow: Tensor) -> SoftLabels | None:
-        if pair.fixed_label is None or pair.moving_label is None:
-            return None
-        return SoftLabels(
-            fixed=pair.fixed_label,
-            warped=self._warp(pair.moving_label, flow),
-            scored=scored_labels(pair.fixed_label, pair.moving_label),
-        )
 
 
 class _FieldsModule(nn.Module):
@@ -216,42 +192,3 @@ class _FieldsModule(nn.Module):
 
     def forward(self, fixed: Tensor, moving: Tensor, affine: Tensor | None) -> list[Tensor]:
         return list(self.model.fields(fixed, moving, affine))
-
-
-def _swapped(pair: StepBatch) -> StepBatch:
-    """Return the pair with fixed and moving swapped and the affine map inverted."""
-    affine = pair.affine
-    if affine is not None:
-        linear = torch.linalg.inv(affine[:, :, :2])
-        affine = torch.cat((linear, -linear @ affine[:, :, 2:]), dim=2)
-    label = pair.fixed_label
-    if label is not None and pair.moving_label is not None:
-        label = label.expand_as(pair.moving_label)
-    return StepBatch(
-        fixed=pair.moving,
-        moving=pair.fixed.expand_as(pair.moving),
-        affine=affine,
-        fixed_label=pair.moving_label,
-        moving_label=label,
-    )
-
-
-def _resampled(pair: StepBatch, size: Sequence[int]) -> StepBatch:
-    """Return the pair at another size (h, w); one-hot labels become fractions of each pixel."""
-    full = pair.moving.shape[2:]
-    if tuple(size) == tuple(full):
-        return pair
-    affine = pair.affine
-    if affine is not None:
-        # The centre of pixel i of the new grid is at scale * i + (scale - 1) / 2 of the old one.
-        scale = affine.new_tensor([before / after for before, after in zip(full, size, strict=True)])[:, None]
-        centre = (scale - 1) / 2
-        shift = (affine[:, :, :2] @ centre + affine[:, :, 2:] - centre) / scale
-        affine = torch.cat((affine[:, :, :2] * scale.T / scale, shift), dim=2)
-    fixed, moving, fixed_label, moving_label = (
-        None if maps is None else resampled(maps, size)
-        for maps in (pair.fixed, pair.moving, pair.fixed_label, pair.moving_label)
-    )
-    assert fixed is not None
-    assert moving is not None
-    return StepBatch(fixed=fixed, moving=moving, affine=affine, fixed_label=fixed_label, moving_label=moving_label)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from regstudio.data.dataset import load_validation_pair
-from regstudio.data.landmark_reader import PairPoints
+from regstudio.data.landmarks import PairPoints
 from regstudio.data.layout import Case
 from regstudio.data.pairs import pair_of_tensors
 from regstudio.methods.method import Method
