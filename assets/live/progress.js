@@ -11,7 +11,22 @@ function show_state(state, message, advice = "") {
   say(".failure .advice", bad ? advice : "");
 }
 
+// What the record says of the training, and what to do about it; read out when it changes.
+function show_findings(findings) {
+  const box = find(".findings"), key = JSON.stringify(findings);
+  if (box.dataset.key === key) return;
+  box.dataset.key = key;
+  box.hidden = !findings.length;
+  box.replaceChildren(...findings.map(({ seen, remedy }) => {
+    const item = document.createElement("li"), todo = document.createElement("span");
+    todo.textContent = remedy;
+    item.append(seen + " ", todo);
+    return item;
+  }));
+}
+
 function show_progress(answer) {
+  show_findings(answer.findings ?? []);
   const { progress, aligning } = answer;
   show_state(answer.state, answer.message, answer.advice);
   say(".run", answer.run);

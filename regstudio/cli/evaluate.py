@@ -133,7 +133,9 @@ def evaluate(
     if csv_dir:
         tables.write_tables(csv_dir, evaluations)
     if report_dir:
-        click.echo(f"\nReport: {compose(report_dir, methods[0], evaluations, index, read)}")
+        checkpoint = next(iter(checkpoints), None)
+        page = compose(report_dir, methods[0], evaluations, index, read, checkpoint=checkpoint)
+        click.echo(f"\nReport: {page}")
     if figure:
         _draw(figure, methods[0], first, index, read)
 

@@ -231,7 +231,7 @@ class ValidationSection(Section):
     validation_freq: int = Field(1, ge=1, description="epochs from one validation to the next")
     compare: bool = Field(
         True,
-        description="at the end, say so where the method that needs no training registers them better",
+        description="look at a few pairs before; at the end, say so where the method without training does better",
         json_schema_extra=RESUMABLE,
     )
 

@@ -43,6 +43,19 @@ class RunStarted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PairsExamined:
+    """Before the first step, the general network looked at `pairs` pairs; see regstudio.training.examination.
+
+    `other_kinds` of them are no two images of one kind; `shift` is the mean displacement, as a share of the shorter
+    side, by the affine maps that lay the others on each other.
+    """
+
+    pairs: Place
+    other_kinds: Place
+    shift: Number
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageAligned:
     """The affine map of image `number` of `total` was found; all come before the first step."""
 
@@ -83,9 +96,9 @@ class PairValidated:
 class EpochDone:
     """An epoch ended: mean losses of its steps, mean metrics of the validation pairs (empty without validation).
 
-    The metrics are dice_before, dice, njd, njd_percent and dice_ID for each label; with landmarks tre_before and tre,
-    in pixels, and tre_mm_before and tre_mm; without either, similarity_before and similarity. `best_by` is the metric
-    that decides whether it is the best. `scale` is that of its first step, the coarsest.
+    The metrics are dice_before, dice, njd, njd_percent, sdlogj and dice_ID for each label; with landmarks tre_before
+    and tre, in pixels, and tre_mm_before and tre_mm; without either, similarity_before and similarity. `best_by` is the
+    metric that decides whether it is the best. `scale` is that of its first step, the coarsest.
     """
 
     epoch: Place
@@ -124,7 +137,15 @@ class RunFinished:
 
 
 TrainEvent = (
-    RunStarted | ImageAligned | StepDone | PairValidated | EpochDone | CheckpointSaved | PreviewSaved | RunFinished
+    RunStarted
+    | PairsExamined
+    | ImageAligned
+    | StepDone
+    | PairValidated
+    | EpochDone
+    | CheckpointSaved
+    | PreviewSaved
+    | RunFinished
 )
 _TYPES: dict[str, TypeAdapter[TrainEvent]] = {kind.__name__: TypeAdapter(kind) for kind in get_args(TrainEvent)}
 
@@ -140,7 +161,7 @@ def training_position(event: TrainEvent) -> tuple[float, float]:
             return event.epoch, 0
         case RunStarted() | CheckpointSaved():
             return event.epoch, event.step
-        case ImageAligned():
+        case PairsExamined() | ImageAligned():
             return 0, 0
         case RunFinished():
             return math.inf, 0

@@ -7,6 +7,7 @@ from typing import Any
 
 from regstudio.errors import RegStudioError, RunError
 from regstudio.runs.curves import RunCurves, count
+from regstudio.runs.diagnosis import diagnose
 from regstudio.runs.run import Run
 from regstudio.studio.caches import LRUCache
 from regstudio.studio.page_words import on_the_page
@@ -127,15 +128,25 @@ class Feed:
         else:
             state, message = curves.state()
         active = state in ACTIVE
+        status = curves.status(active)
         return {
             "run": run.path.name,
             "state": state,
             "message": on_the_page(message),
             "advice": _advice(run, curves) if state == "failed" else "",
             "memory": _memory(curves.device) if active else None,
+            "findings": self._findings(run, status["seconds_left"] if state == "running" else None),
             **curves.updates(fields),
-            **curves.status(active),
+            **status,
         }
+
+    def _findings(self, run: Run, seconds_left: float | None) -> list[dict[str, str]]:
+        """Return what is seen in the run and what to do about it, in the words of the page."""
+        try:
+            found = diagnose(run.config(), self._studio.milestones(run), seconds_left)
+        except RunError:  # its settings cannot be read, which the list of runs says
+            return []
+        return [{"seen": on_the_page(each.seen), "remedy": on_the_page(each.remedy)} for each in found]
 
     def _curves_of(self, run: Run) -> RunCurves:
         # The inode tells a new run from a deleted one of the same name.

@@ -49,7 +49,7 @@ def write(studio: Studio, run: Run, progress: Progress = lambda results, total: 
     method = checkpoint_method(checkpoint, config.optimisation.device)
     read = pair_reader(config.reading, reference, with_points=True)
     evaluation = measure(method, index, read, lambda results: progress(results, total))
-    compose(folder_of(run), method, [evaluation], index, read)
+    compose(folder_of(run), method, [evaluation], index, read, checkpoint=checkpoint)
     return folder_of(run)
 
 

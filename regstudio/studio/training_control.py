@@ -67,6 +67,13 @@ def headline(studio: Studio) -> str:
     return f"{active[job.state]} {name}" if job.state in active else f"{name}: {job.state}"
 
 
+def ended(studio: Studio) -> list[str]:
+    """Return the name of the run that this process has trained last; none unless it ended with a network to look at."""
+    job = studio.known_job
+    run = job.run if job and job.state.value in ("finished", "stopped") else None
+    return [run.path.name] if run and any(map(run.holds, (run.best_path, run.last_path))) else []
+
+
 def device_choices() -> list[tuple[str, str]]:
     """Return the available devices, as (label, value of the setting `device`)."""
     import torch  # slow; the first page does not need it

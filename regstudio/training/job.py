@@ -10,7 +10,8 @@ from regstudio.data.layout import DataIndex
 from regstudio.errors import RegStudioError, RunError
 from regstudio.runs.events import RunFinished
 from regstudio.runs.run import Run, create_run
-from regstudio.training.trainer import record, train
+from regstudio.training.recording import record
+from regstudio.training.trainer import train
 
 
 class JobState(StrEnum):

@@ -22,29 +22,24 @@ from regstudio.errors import ConfigError, DiskFullError, RegStudioError, RunErro
 from regstudio.files import write_text
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.networks.device import release_freed_memory
-from regstudio.runs.events import (
-    EpochDone,
-    PairValidated,
-    RunFinished,
-    RunStarted,
-    StepDone,
-    TrainEvent,
-)
+from regstudio.runs.diagnosis import findings_of
+from regstudio.runs.events import EpochDone, PairValidated, RunFinished, RunStarted, StepDone, TrainEvent
 from regstudio.runs.run import Run, create_run
 from regstudio.threads import limit_cpu_threads
 from regstudio.training.aligning import find_affine_maps
 from regstudio.training.checkpointing import Checkpointer, restore
 from regstudio.training.comparison import advice
 from regstudio.training.criterion import criterion_of, judged
+from regstudio.training.examination import examine
 from regstudio.training.messages import (
     describe,
     disk_full,
     how_to_resume,
     is_out_of_memory,
-    log_lines,
     not_finite,
     out_of_memory,
 )
+from regstudio.training.recording import Recorder, record
 from regstudio.training.saved_state import State
 from regstudio.training.setup import Parts, build
 from regstudio.training.step import NotFiniteError
@@ -101,9 +96,10 @@ def train(
             stop=stop or threading.Event(),
             save=save or threading.Event(),
         )
+        recorder = Recorder(config, run, group)
         try:
             for event in training.events(state, resumed):
-                record(run, event, group)
+                recorder(event)
                 yield event
         except DiskFullError as error:  # the record itself cannot be written
             end = training.failed(disk_full(error, run.path))
@@ -116,14 +112,6 @@ def train(
             raise
         finally:
             release_freed_memory()
-
-
-def record(run: Run, event: TrainEvent, group: Group = SINGLE_PROCESS) -> None:
-    """Write an event to the run's events.jsonl and log; only the group's first process does."""
-    if group.is_first:
-        run.append(event)
-        for line in log_lines(event):
-            run.log(line)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +143,8 @@ class _Training:
             ),
         )
         try:
+            if self.config.validation.compare and self.parts.group.is_first and not resumed:
+                yield from filter(None, [examine(self.parts, self.stop.is_set)])
             yield from find_affine_maps(self.parts, self._stop_requested, wide=self.config.alignment.affine == "wide")
             while state.epoch < self.config.optimisation.epochs:
                 state = yield from self._epoch(state)
@@ -175,11 +165,12 @@ class _Training:
             yield self.failed(out_of_memory(error))
 
     def _end_message(self) -> str:
-        """Say that the training is finished and, before, where it was in vain."""
-        found = None
+        """Say that the training is finished and, before, what its record says of it and where it was in vain."""
+        better = None
         if self.config.validation.compare and self.parts.group.is_first:
-            found = advice(self.parts, self.run, self.stop.is_set)
-        return "\n".join(filter(None, (found, "Training Finished")))
+            better = advice(self.parts, self.run, self.stop.is_set)
+        found = map(str, findings_of(self.run)) if self.parts.group.is_first else ()
+        return "\n".join(filter(None, (*found, better, "Training Finished")))
 
     def _scale(self, step: int) -> int:
         return self.parts.learner.scale(step, self.parts.size)

@@ -18,7 +18,7 @@ from regstudio.data.layout import Case
 from regstudio.data.pairs import pair_of_tensors
 from regstudio.methods.method import Method
 from regstudio.methods.network import NetworkMethod
-from regstudio.metrics import target_registration_error
+from regstudio.metrics import log_jacobian_std, target_registration_error
 from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.device import images_at_once
 from regstudio.threads import divide_cpu_threads, map_in_order
@@ -46,13 +46,14 @@ def network_method(parts: Parts, model: RegistrationNetwork, case: Case) -> Netw
 
 
 def validate_case(parts: Parts, case: Case) -> dict[str, float]:
-    """Return njd (pixels), njd_percent and, with labels, dice, dice_before and dice_ID of each label.
+    """Return njd (pixels), njd_percent, sdlogj and, with labels, dice, dice_before and dice_ID of each label.
 
     With landmarks tre and tre_before in pixels of the fixed file, and tre_mm and tre_mm_before where its spacing is
     known. Without either, similarity and similarity_before, by the loss. Values that are not finite are left out.
     """
     registration = register_case(parts, case)
     metrics = {"njd": float(registration.folds.count), "njd_percent": registration.folds.percent}
+    metrics["sdlogj"] = log_jacobian_std(registration.flow)
     before, after = registration.dice_before, registration.dice
     if before is not None and after is not None:
         metrics |= {"dice": after.mean, "dice_before": before.mean}

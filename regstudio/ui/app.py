@@ -15,7 +15,7 @@ from regstudio.studio.live_feed import Feed
 from regstudio.studio.page_words import NO_TRAINING
 from regstudio.studio.sharing import Login, Share
 from regstudio.studio.studio import Studio
-from regstudio.studio.training_control import headline
+from regstudio.studio.training_control import ended, headline
 from regstudio.ui.handlers import QUIET, shown_to_user
 from regstudio.ui.server.serving import ServedPage, free_port, serve
 from regstudio.ui.server.tunnel import GradioTunnel
@@ -38,7 +38,7 @@ def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
             with _tab("data"):
                 data = data_tab.build(studio, tab)
             with _tab("train"):
-                train_tab.build(studio, feed, tab, data)
+                train = train_tab.build(studio, feed, tab, data)
             with _tab("runs"):
                 runs = runs_tab.build(studio, feed)
             with _tab("viewer"):
@@ -52,6 +52,8 @@ def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
         _open_tab_on(data.train.click, tabs, "train")
         _open_tab_on(runs.resumed.change, tabs, "train")
         data.two_images.click(two_images, None, [tabs, viewer.run, viewer.checkpoint, viewer.own], **QUIET)
+        train.look.click(lambda: first_of(ended(studio)), None, [tabs, viewer.run], **QUIET)
+        train.apply.click(None, js="() => document.querySelector('#go-apply')?.click()")
         runs.view.click(first_of, runs.selected, [tabs, viewer.run], **QUIET)
         app.load(None, js=read_asset("names.js"))
         app.load(None, js=read_asset("address.js"))

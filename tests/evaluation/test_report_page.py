@@ -165,3 +165,12 @@ def test_html_is_escaped_once() -> None:
     assert tag("p", "a < b", [tag("b", "&")], class_='"') == '<p class="&quot;">a &lt; b<b>&amp;</b></p>'
     assert "<td>&lt;i&gt;</td>" in table(["", "x"], [["row", "<i>"]])
     assert isinstance(tag("p"), Html)
+
+
+def test_the_report_says_what_is_seen_in_the_training(tmp_path: Path) -> None:
+    path = write_report(tmp_path, [evaluation("a", 0.1)], findings=[("Overfitting.", f"Use epoch 2 {EVIL}")])
+    page = path.read_text()
+    assert "What is seen in the training" in page
+    assert "Overfitting. " in "".join(Page(page).text)
+    assert EVIL not in page
+    assert "What is seen" not in write_report(tmp_path, [evaluation("a", 0.1)]).read_text()

@@ -322,3 +322,16 @@ def test_the_time_trained_never_falls_when_a_run_goes_on(studio: Studio, quick_c
     run.append(step(saved))
     assert feed.poll({"run": "r"})["seconds"] == pytest.approx(before + 0.1)
     assert Feed(studio).within_epoch("r")[1] == pytest.approx(before + 0.1)
+
+
+def test_the_page_says_in_its_own_words_what_is_seen_in_a_run(studio: Studio, quick_config: Configs) -> None:
+    run = written(studio, started(epochs=3), configs=quick_config)
+    feed = Feed(studio)
+    assert feed.poll({"run": "r"})["findings"] == []
+    for number in (1, 2, 3):
+        metrics = {"dice": 0.5, "dice_before": 0.5}
+        run.append(replace(epoch_done(number, 0.5, False), metrics=metrics))
+    (found,) = feed.poll({"run": "r"})["findings"]
+    assert found["seen"].startswith("Nothing is learned: after 3 epochs")
+    assert "“load model” general" in found["remedy"]
+    assert "--" not in found["remedy"]

@@ -39,6 +39,7 @@ def device(studio: Studio, name: str) -> str:
 def test_a_training_starts_is_stopped_and_goes_on(studio: Studio) -> None:
     training_control.start(studio, {**QUICK, "epochs": 3, "run_name": "a"})
     studio.job.pause()  # it could be over before it is stopped
+    assert training_control.ended(studio) == []
     assert training_control.possible(training_control.state(studio))["stop"]
     with pytest.raises(RunError, match="a is being trained"):
         training_control.start(studio, {**QUICK, "run_name": "b"})
@@ -51,6 +52,7 @@ def test_a_training_starts_is_stopped_and_goes_on(studio: Studio) -> None:
     training_control.go_on(studio)
     assert studio.job.join(60)
     assert not training_control.possible_now(studio)["resume"]
+    assert training_control.ended(studio) == ["a"]
     assert (training_control.state(studio), training_control.resumable(studio)) == ("finished", [])
     assert len(losses(studio, "a")) == 12
 

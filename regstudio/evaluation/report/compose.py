@@ -17,6 +17,7 @@ from regstudio.methods.named import named_method
 from regstudio.methods.network import Refine, load_method
 from regstudio.networks.base import Precision
 from regstudio.networks.device import find_device
+from regstudio.runs.diagnosis import findings_beside
 
 
 def checkpoint_method(
@@ -62,9 +63,25 @@ def comparisons(method: Method, shown: Collection[str], index: DataIndex, read: 
 
 
 def compose(
-    folder: Path, method: Method, evaluations: Sequence[Evaluation], index: DataIndex, read: PairReader
+    folder: Path,
+    method: Method,
+    evaluations: Sequence[Evaluation],
+    index: DataIndex,
+    read: PairReader,
+    *,
+    checkpoint: Path | None = None,
 ) -> Path:
-    """Write the report of the first evaluation, made with `method`, and the others; return the page's path."""
+    """Write the report of the first evaluation, made with `method`, and the others; return the page's path.
+
+    Of a `checkpoint` that lies in its run, the report also says what is seen in its training.
+    """
+    findings = [] if checkpoint is None else findings_beside(checkpoint)
     worst, best = worst_and_best(evaluations[0])
     drawn = comparisons(method, {*worst, *best}, index, read)
-    return write_report(folder, evaluations, worst=[drawn[case] for case in worst], best=[drawn[case] for case in best])
+    return write_report(
+        folder,
+        evaluations,
+        worst=[drawn[case] for case in worst],
+        best=[drawn[case] for case in best],
+        findings=[(finding.seen, finding.remedy) for finding in findings],
+    )

@@ -40,18 +40,25 @@ def write_report(
     *,
     worst: Sequence[Comparison] = (),
     best: Sequence[Comparison] = (),
+    findings: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """Write report.html, cases.csv, labels.csv and summary.csv to `folder`; return the path of the page.
 
     The report is about the first evaluation, compared with the others, all on the same cases. `worst` and `best` are
-    cases of the first, drawn in this order (see `worst_and_best`). The page makes no request.
+    cases of the first, drawn in this order (see `worst_and_best`); `findings` are what is seen in its training, and
+    what to do. The page makes no request.
     """
     write_tables(folder, evaluations)
-    write_text(folder / PAGE, _page(evaluations, worst, best))
+    write_text(folder / PAGE, _page(evaluations, worst, best, findings))
     return folder / PAGE
 
 
-def _page(evaluations: Sequence[Evaluation], worst: Sequence[Comparison], best: Sequence[Comparison]) -> str:
+def _page(
+    evaluations: Sequence[Evaluation],
+    worst: Sequence[Comparison],
+    best: Sequence[Comparison],
+    findings: Sequence[tuple[str, str]],
+) -> str:
     first = evaluations[0]
     name = f"Registration report: {first.method}"
     head = tag(
@@ -70,6 +77,7 @@ def _page(evaluations: Sequence[Evaluation], worst: Sequence[Comparison], best: 
         "body",
         tag("h1", name),
         tag("p", facts, class_="soft"),
+        _training(findings),
         _overview(evaluations),
         _plots(evaluations),
         _paired_tests(evaluations),
@@ -79,6 +87,13 @@ def _page(evaluations: Sequence[Evaluation], worst: Sequence[Comparison], best: 
         _origin(evaluations),
     )
     return f'<!doctype html>\n<html lang="en">{head}{body}</html>\n'
+
+
+def _training(findings: Sequence[tuple[str, str]]) -> Html:
+    if not findings:
+        return Html("")
+    items = [tag("li", seen, " ", tag("span", remedy, class_="soft")) for seen, remedy in findings]
+    return tag("section", tag("h2", "What is seen in the training"), tag("ul", items))
 
 
 def _overview(evaluations: Sequence[Evaluation]) -> Html:

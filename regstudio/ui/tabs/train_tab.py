@@ -10,8 +10,9 @@ from gradio.components import Component
 from regstudio.studio import training_control
 from regstudio.studio.live_feed import Feed
 from regstudio.studio.studio import Studio
-from regstudio.ui.handlers import PARALLEL, UNQUEUED, fingerprint, shown_fingerprint, shown_to_user
+from regstudio.ui.handlers import PARALLEL, QUIET, UNQUEUED, fingerprint, shown_fingerprint, shown_to_user
 from regstudio.ui.tabs.data_tab import DataTab
+from regstudio.ui.tabs.runs_handlers import RunsHandlers
 from regstudio.ui.tabs.train_settings import build_settings
 from regstudio.ui.widgets.browser_tab import BrowserTab
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
@@ -33,14 +34,29 @@ class Controls:
     go_on: gr.Button
     runs: gr.Dropdown
     folder: gr.Textbox
+    after: gr.Column
     seen: gr.Textbox
 
     def outputs(self) -> list[Component]:
         """Return the components in order."""
-        return [*(getattr(self, action) for action in training_control.ACTIONS), self.runs, self.folder, self.seen]
+        return [
+            *(getattr(self, action) for action in training_control.ACTIONS),
+            self.runs,
+            self.folder,
+            self.after,
+            self.seen,
+        ]
 
 
-def build(studio: Studio, feed: Feed, tab: BrowserTab, data: DataTab) -> None:
+@dataclass(frozen=True)
+class TrainTab:
+    """What other tabs need: the buttons that lead on with the run that ended."""
+
+    look: gr.Button
+    apply: gr.Button
+
+
+def build(studio: Studio, feed: Feed, tab: BrowserTab, data: DataTab) -> TrainTab:
     """Lay out the tab; called inside its gr.Tab."""
     with gr.Row(equal_height=True):
         buttons = {
@@ -52,6 +68,12 @@ def build(studio: Studio, feed: Feed, tab: BrowserTab, data: DataTab) -> None:
         }
     with gr.Row():
         with gr.Column(scale=2, min_width=340):  # first, so that it is first in a narrow window too
+            with gr.Column(visible=False, elem_id="train-after") as after:
+                with gr.Row():
+                    look = gr.Button("Look at it", variant="primary", min_width=110, elem_id="train-look")
+                    report = gr.Button("Report", min_width=110, elem_id="train-report")
+                    apply = gr.Button("Apply to new images", min_width=180, elem_id="train-apply")
+                files = gr.File(visible=False, interactive=False, file_count="multiple", elem_id="train-report-files")
             live_panel(feed)
         with gr.Column(scale=1, min_width=320):
             folder = gr.Textbox(
@@ -71,8 +93,13 @@ def build(studio: Studio, feed: Feed, tab: BrowserTab, data: DataTab) -> None:
                     elem_id="train-runs",
                 )
                 buttons["go_on"] = gr.Button("Go on with this run", elem_id="train-go-on")
-    controls = Controls(**buttons, runs=runs, folder=folder, seen=shown_fingerprint())
+    controls = Controls(**buttons, runs=runs, folder=folder, after=after, seen=shown_fingerprint())
     _wire(studio, tab, controls, form)
+    ended, handlers = gr.State(), RunsHandlers(studio, feed)
+    report.click(lambda: training_control.ended(studio), None, ended, **QUIET).then(
+        handlers.begin_report, ended, files, **QUIET
+    ).success(handlers.report, ended, files, concurrency_limit=1, api_visibility="private")
+    return TrainTab(look=look, apply=apply)
 
 
 def _wire(studio: Studio, tab: BrowserTab, controls: Controls, form: Form) -> None:
@@ -93,6 +120,7 @@ def _wire(studio: Studio, tab: BrowserTab, controls: Controls, form: Form) -> No
             *(gr.Button(interactive=allowed[action]) for action in training_control.ACTIONS),
             gr.Dropdown(choices=training_control.resumable(studio)),
             str(workspace.config.layout.data_base_dir),
+            gr.Column(visible=bool(training_control.ended(studio))),
             now,
         ]
 
