@@ -7,8 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from regstudio.data.dataset import RegistrationDataset, load_validation_pair
-    from regstudio.data.loaders import ImageLoader, LabelLoader
+    from regstudio.data.loading.loaders import ImageLoader, LabelLoader
+    from regstudio.data.pairs.dataset import RegistrationDataset, load_validation_pair
     from regstudio.losses import NCC, Grad
     from regstudio.metrics import dice, njd
     from regstudio.networks.checkpoint import load_checkpoint
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "CorrMLP": "regstudio.networks.corrmlp",
     "Grad": "regstudio.losses",
-    "ImageLoader": "regstudio.data.loaders",
-    "LabelLoader": "regstudio.data.loaders",
+    "ImageLoader": "regstudio.data.loading.loaders",
+    "LabelLoader": "regstudio.data.loading.loaders",
     "NCC": "regstudio.losses",
-    "RegistrationDataset": "regstudio.data.dataset",
+    "RegistrationDataset": "regstudio.data.pairs.dataset",
     "SpatialTransformer": "regstudio.networks.warp",
     "dice": "regstudio.metrics",
     "import_data": "regstudio.registering.importing",
     "load_checkpoint": "regstudio.networks.checkpoint",
-    "load_validation_pair": "regstudio.data.dataset",
+    "load_validation_pair": "regstudio.data.pairs.dataset",
     "njd": "regstudio.metrics",
     "register": "regstudio.registering.two_images",
     "train": "regstudio.training.trainer",

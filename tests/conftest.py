@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from regstudio.config import TrainConfig, build_config
-from regstudio.data import loaders
+from regstudio.data.loading import loaders
 from regstudio.data.phantom import make_demo
-from regstudio.data.writing import write_image, write_label
+from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.methods.network import NetworkMethod, load_method
 from tests.known_flows import constant_flow
 from tests.pictures import ids, ramp

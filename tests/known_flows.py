@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from regstudio.data.pairs import Pair, Pictures
-from regstudio.data.picture import Picture
+from regstudio.data.pairs.pair import Pair, Pictures
+from regstudio.data.pictures.picture import Picture
 from regstudio.methods.method import Method
 from regstudio.networks.checkpoint import Checkpoint
 from regstudio.networks.corrmlp import CorrMLP

@@ -10,9 +10,9 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
 from PIL import Image
 
-from regstudio.data.layout import Case, DataIndex, Layout, index_folder
-from regstudio.data.working_grid import WorkingGrid
-from regstudio.data.writing import write_image, write_label
+from regstudio.data.folders.layout import Case, DataIndex, Layout, index_folder
+from regstudio.data.loading.working_grid import WorkingGrid
+from regstudio.data.pictures.writing import write_image, write_label
 
 HEIGHT, WIDTH = 40, 56  # not square, so that swapped axes are noticed
 

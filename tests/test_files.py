@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from regstudio import temporary
-from regstudio.data.writing import write_image
+from regstudio.data.pictures.writing import write_image
 from regstudio.errors import DiskFullError, RegStudioError
 from regstudio.files import append, atomic_path, is_full, system_message, temporary_folder, write_text
 from tests.small_disk import largest_file

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from regstudio.config import build_config, preset_values
-from regstudio.data.layout import DataIndex
+from regstudio.data.folders.layout import DataIndex
 from regstudio.errors import DataError, RegStudioError, TrainingError
 from regstudio.evaluation.report.compose import checkpoint_method, method_by_name
 from regstudio.methods import TITLES

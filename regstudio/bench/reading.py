@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from regstudio.data.batches import TrainingLoader
-from regstudio.data.cache import Cache
-from regstudio.data.dataset import Item, RegistrationDataset
-from regstudio.data.disk_cache import DiskCache
-from regstudio.data.layout import Case
-from regstudio.data.loaders import ImageLoader
-from regstudio.data.writing import write_image
+from regstudio.data.folders.layout import Case
+from regstudio.data.loading.cache import Cache
+from regstudio.data.loading.disk_cache import DiskCache
+from regstudio.data.loading.loaders import ImageLoader
+from regstudio.data.pairs.batches import TrainingLoader
+from regstudio.data.pairs.dataset import Item, RegistrationDataset
+from regstudio.data.pictures.writing import write_image
 
 ENDINGS = (".png", ".jpg", ".tif", ".nii.gz", ".npy", ".npz", ".mha")
 _ROUNDS = 3  # the fastest counts, as other load only adds time

@@ -14,10 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from regstudio.bench.reading import waiting_share, write_pictures
 from regstudio.config import build_config
-from regstudio.data.batches import TrainingLoader
-from regstudio.data.cache import Cache
-from regstudio.data.dataset import Item, RegistrationDataset
-from regstudio.data.loaders import ImageLoader
+from regstudio.data.loading.cache import Cache
+from regstudio.data.loading.loaders import ImageLoader
+from regstudio.data.pairs.batches import TrainingLoader
+from regstudio.data.pairs.dataset import Item, RegistrationDataset
 from regstudio.networks import ops
 from regstudio.networks.device import find_device
 from regstudio.training.setup import build_learner

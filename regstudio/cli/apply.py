@@ -69,8 +69,8 @@ def _apply_files(
     output_size: "OutputSize",
 ) -> None:
     """Apply one flow to a file of each kind; a field in mm takes the geometry of the image for the points, too."""
-    from regstudio.data.formats import read_image, read_label
-    from regstudio.data.points import read_landmarks
+    from regstudio.data.landmarks.files import read_landmarks
+    from regstudio.data.pictures.formats import read_image, read_label
     from regstudio.registering.applying import apply_one
     from regstudio.transforms.apply import load_flow
 

@@ -26,8 +26,8 @@ from regstudio.methods import BASELINES, NAMES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from regstudio.data.layout import Case, DataIndex
-    from regstudio.data.pairs import PairReader
+    from regstudio.data.folders.layout import Case, DataIndex
+    from regstudio.data.pairs.pair import PairReader
     from regstudio.distributed import Group
     from regstudio.evaluation.evaluate import Evaluation
     from regstudio.methods import SimilarityChoice

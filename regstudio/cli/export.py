@@ -17,7 +17,7 @@ def export_onnx(checkpoint: Path, out: Path, fixed: Path | None, moving: Path | 
 
     Needs the packages of regstudio[onnx]. The file's metadata state how images go in and what the flow means.
     """
-    from regstudio.data.loaders import ImageLoader
+    from regstudio.data.loading.loaders import ImageLoader
     from regstudio.methods.onnx_export import export_onnx as write
     from regstudio.networks.checkpoint import load_checkpoint
 

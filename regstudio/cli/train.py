@@ -12,7 +12,7 @@ from regstudio.errors import ConfigError, printable
 from regstudio.signals import SAVING, StopSignals
 
 if TYPE_CHECKING:
-    from regstudio.data.layout import DataIndex
+    from regstudio.data.folders.layout import DataIndex
     from regstudio.distributed import Group
     from regstudio.runs.events import TrainEvent
     from regstudio.runs.run import Run

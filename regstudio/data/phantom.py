@@ -13,8 +13,8 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from regstudio.data.formats import MIN_SIDE
-from regstudio.data.writing import write_arrays, write_image, write_label
+from regstudio.data.pictures.formats import MIN_SIDE
+from regstudio.data.pictures.writing import write_arrays, write_image, write_label
 from regstudio.errors import ConfigError, DataError
 from regstudio.metrics import sample_flow
 

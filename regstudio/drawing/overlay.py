@@ -31,7 +31,7 @@ OUTLINE_WIDTH = 1.4  # points
 
 
 class DrawnPair(Protocol):
-    """What is drawn of a pair; see regstudio.data.pairs."""
+    """What is drawn of a pair; see regstudio.data.pairs.pair."""
 
     @property
     def id(self) -> str:

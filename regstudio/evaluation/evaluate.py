@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-from regstudio.data.layout import Case, DataIndex
-from regstudio.data.pairs import PairReader
+from regstudio.data.folders.layout import Case, DataIndex
+from regstudio.data.pairs.pair import PairReader
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.errors import DataError
 from regstudio.evaluation.scores import COLUMNS, LABEL_RULE, CaseScores, score

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from regstudio.data.pairs import PIXELS, Pair
-from regstudio.data.working_grid import Spacing
+from regstudio.data.loading.working_grid import Spacing
+from regstudio.data.pairs.pair import PIXELS, Pair
 from regstudio.metrics import (
     dice,
     inverse_consistency,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from regstudio.data.pairs import Pair
+from regstudio.data.pairs.pair import Pair
 from regstudio.files import file_digest
 from regstudio.methods.affine import CACHE_KEY_VERSION, Affine, affine_flow, register_affine
 from regstudio.methods.general_network import general_network, look

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.codecs.itk import simpleitk
-from regstudio.data.pairs import Pair
+from regstudio.data.pairs.pair import Pair
 from regstudio.errors import ConfigError, DataError
 from regstudio.files import temporary_folder
 from regstudio.methods import BASELINES, Tool, installed

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regstudio.data.pairs import Pair
+from regstudio.data.pairs.pair import Pair
 from regstudio.files import file_digest
 from regstudio.methods import SimilarityChoice
 from regstudio.methods.general_network import look, velocity_network

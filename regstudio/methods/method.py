@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from regstudio.data.geometry import AxisRule
-from regstudio.data.pairs import Pair
+from regstudio.data.pairs.pair import Pair
 from regstudio.transforms.transform import Transform
 
 

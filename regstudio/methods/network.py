@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from regstudio.data.loaders import Normalise, normalised
-from regstudio.data.pairs import Pair
+from regstudio.data.loading.loaders import Normalise, normalised
+from regstudio.data.pairs.pair import Pair
 from regstudio.errors import CheckpointError, ConfigError, DataError, DeviceError
 from regstudio.files import file_digest
 from regstudio.losses import Objective

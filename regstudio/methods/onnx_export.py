@@ -18,7 +18,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from regstudio.data.loaders import rescale
+from regstudio.data.loading.loaders import rescale
 from regstudio.errors import CheckpointError, ConfigError
 from regstudio.files import atomic_path, temporary_folder
 from regstudio.networks.checkpoint import Checkpoint, load_checkpoint

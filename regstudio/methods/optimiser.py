@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from regstudio.data.pairs import Pair
+from regstudio.data.pairs.pair import Pair
 from regstudio.methods import Similarity, SimilarityChoice
 from regstudio.methods.descent import Level, descend_levels, field_grid, level_sizes
 from regstudio.methods.energy import PairEnergy, Points, Weights, measure

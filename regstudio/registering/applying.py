@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from regstudio.config import ReadingSection
-from regstudio.data.formats import read_image, read_label, stem
-from regstudio.data.listing import POINTS_ENDINGS, FolderListing, natural_key, short_list, split_images_and_labels
-from regstudio.data.partners import partner_name
-from regstudio.data.points import points_stem
+from regstudio.data.folders.listing import (
+    POINTS_ENDINGS,
+    FolderListing,
+    natural_key,
+    short_list,
+    split_images_and_labels,
+)
+from regstudio.data.folders.partners import partner_name
+from regstudio.data.landmarks.files import points_stem
+from regstudio.data.pictures.formats import read_image, read_label, stem
+from regstudio.data.pictures.writing import output_extension
 from regstudio.data.problems import FileError
-from regstudio.data.writing import output_extension
 from regstudio.errors import DataError
 from regstudio.registering.journal import Journal, digest_of, refuse_folder_of_inputs
 from regstudio.threads import map_in_order

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from regstudio.data.geometry import Facing
 from regstudio.data.importing.plan import Item
 from regstudio.data.importing.slices import read_slices
-from regstudio.data.loaders import rescale
+from regstudio.data.loading.loaders import rescale
 from regstudio.data.problems import FileError
 
 SIDE = 48  # pixels of the small copies

@@ -8,10 +8,10 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from regstudio.data.formats import EXTENSIONS, stem
-from regstudio.data.layout import Case, find_cases, with_partners
-from regstudio.data.listing import LABEL_SUFFIX, FolderListing
-from regstudio.data.pairs import PairReader
+from regstudio.data.folders.layout import Case, find_cases, with_partners
+from regstudio.data.folders.listing import LABEL_SUFFIX, FolderListing
+from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pictures.formats import EXTENSIONS, stem
 from regstudio.data.problems import FileError, Problem
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.errors import DiskFullError

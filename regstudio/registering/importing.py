@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from regstudio.data.archives import unpack_all
-from regstudio.data.decoder import read_apart
+from regstudio.data.folders.archives import unpack_all
 from regstudio.data.importing.execute import Imported, refuse_taken, write_plan
 from regstudio.data.importing.options import ImportOptions
 from regstudio.data.importing.plan import ImportPlan, plan_import
 from regstudio.data.importing.scans import find_scans
+from regstudio.data.pictures.decoder import read_apart
 from regstudio.errors import ConfigError
 from regstudio.registering.atlas_choice import propose_atlas
 from regstudio.temporary import new_folder

@@ -11,9 +11,9 @@ from threading import Semaphore
 
 import torch
 
-from regstudio.data.layout import Case
-from regstudio.data.pairs import PairReader
-from regstudio.data.points import find_landmarks
+from regstudio.data.folders.layout import Case
+from regstudio.data.landmarks.files import find_landmarks
+from regstudio.data.pairs.pair import PairReader
 from regstudio.errors import DataError
 from regstudio.methods.method import Method
 from regstudio.methods.network import NetworkMethod

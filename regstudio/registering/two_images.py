@@ -8,10 +8,10 @@ from typing import Any
 import numpy.typing as npt
 
 from regstudio.config import build_config
-from regstudio.data.formats import stem
-from regstudio.data.layout import Case
-from regstudio.data.loaders import ImageLoader, LabelLoader
-from regstudio.data.pairs import Pair, pair_of_arrays
+from regstudio.data.folders.layout import Case
+from regstudio.data.loading.loaders import ImageLoader, LabelLoader
+from regstudio.data.pairs.pair import Pair, pair_of_arrays
+from regstudio.data.pictures.formats import stem
 from regstudio.methods.method import Method, axes_of
 from regstudio.methods.network import NetworkMethod, Refine, load_method
 from regstudio.networks.checkpoint import Checkpoint, load_checkpoint

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from regstudio.config import ReadingSection
-from regstudio.data.check_report import CheckReport
-from regstudio.data.formats import geometry_of, label_on_image, read_image, read_label
+from regstudio.data.checking.report import CheckReport
+from regstudio.data.folders.layout import Case, DataIndex
 from regstudio.data.geometry import Facing
-from regstudio.data.layout import Case, DataIndex
+from regstudio.data.pictures.formats import geometry_of, label_on_image, read_image, read_label
 from regstudio.data.problems import FileError, Problem, shown_path
 from regstudio.drawing.colours import Colour, hexadecimal, label_colours
 from regstudio.drawing.thumbnails import Picture, aspect_of, thumbnail
@@ -92,7 +92,7 @@ def picture(
     It is turned until it lies as `atlas` does, as a training turns it. Only label ids in `colours` are outlined; all of
     this label if it is None.
     """
-    from regstudio.data.loaders import normalised
+    from regstudio.data.loading.loaders import normalised
 
     where: dict[str, Any] = {"slice_axis": reading.slice_axis, "slice_index": reading.slice_index}
     facing = None if atlas is None else _facing(atlas, where)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from regstudio.data.listing import natural_key
+from regstudio.data.folders.listing import natural_key
 from regstudio.errors import ConfigError, DataError
 from regstudio.files import write_text
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from regstudio.data.formats import label_on_image
 from regstudio.data.importing.execute import Imported, refuse_taken, write_plan
 from regstudio.data.importing.options import ImportOptions
 from regstudio.data.importing.plan import ImportPlan
 from regstudio.data.importing.slices import read_slices
+from regstudio.data.pictures.formats import label_on_image
 from regstudio.data.problems import FileError, shown_path
 from regstudio.drawing.thumbnails import Picture, aspect_of, thumbnail
 from regstudio.errors import ConfigError
@@ -78,7 +78,7 @@ def _permitted(studio: Studio, archive: str | None) -> Callable[[Path], bool]:
 
 def _picture(plan: ImportPlan) -> Picture:
     """Return the atlas with its label outlined."""
-    from regstudio.data.loaders import normalised
+    from regstudio.data.loading.loaders import normalised
 
     item = plan.atlas
 

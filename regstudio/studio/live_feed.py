@@ -68,7 +68,7 @@ class Feed:
 
     def _aspect(self, run: Run) -> float:
         """Return the aspect of the fixed image's pixels; 1 where its file is gone."""
-        from regstudio.data.formats import geometry_of
+        from regstudio.data.pictures.formats import geometry_of
         from regstudio.drawing.thumbnails import aspect_of
 
         try:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import cachetools
 
 from regstudio.config import TrainConfig, build_config
-from regstudio.data.check_report import CheckReport
-from regstudio.data.decoder import read_apart
-from regstudio.data.layout import DataIndex, Layout, index_folder
+from regstudio.data.checking.report import CheckReport
+from regstudio.data.folders.layout import DataIndex, Layout, index_folder
+from regstudio.data.pictures.decoder import read_apart
 from regstudio.data.problems import Problem, is_unicode
 from regstudio.errors import ConfigError, RunError
 from regstudio.runs.catalogue import RunCatalogue, RunSummary
@@ -136,7 +136,7 @@ class Studio:
         self, config: TrainConfig, progress: Callable[[Sequence[Any]], Iterable[Any]] = lambda jobs: jobs
     ) -> CheckReport:
         """Open the data of `config` and return the report; open nothing if a file links out of the roots."""
-        from regstudio.data.check import check
+        from regstudio.data.checking.check import check
         from regstudio.training.setup import check_data
 
         index = self.index(config)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from regstudio.config import GENERAL
-from regstudio.data.check_report import CheckReport
+from regstudio.data.checking.report import CheckReport
 from regstudio.data.problems import shown_path
 from regstudio.errors import ConfigError, DataError, RunError
 from regstudio.runs.events import EpochDone

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from regstudio.config import LayoutSection, settings
-from regstudio.data.archives import (
+from regstudio.data.folders.archives import (
     LIMITS,
     Limits,
     copy_bounded,
@@ -23,9 +23,9 @@ from regstudio.data.archives import (
     refuse_hostile,
     refuse_too_much,
 )
-from regstudio.data.decoder import read_apart
-from regstudio.data.formats import EXTENSIONS, extension
-from regstudio.data.listing import POINTS_SUFFIX, is_points_file, short_list
+from regstudio.data.folders.listing import POINTS_SUFFIX, is_points_file, short_list
+from regstudio.data.pictures.decoder import read_apart
+from regstudio.data.pictures.formats import EXTENSIONS, extension
 from regstudio.errors import ConfigError, DataError, DiskFullError
 from regstudio.files import is_full
 from regstudio.studio.studio import UPLOADS, Studio

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from regstudio.config import TrainConfig, read_config
-from regstudio.data.formats import extension, stem
-from regstudio.data.layout import Case, DataIndex, Layout, index_folder
-from regstudio.data.pairs import PairReader
-from regstudio.data.planes import NIFTI
+from regstudio.data.folders.layout import Case, DataIndex, Layout, index_folder
+from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pictures.formats import extension, stem
+from regstudio.data.pictures.planes import NIFTI
 from regstudio.data.problems import FileError
 from regstudio.drawing.canvas_payload import Shown, to_payload
 from regstudio.drawing.overlay import comparison

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from regstudio.config import TrainConfig, build_config, settings
-from regstudio.data.check_report import CheckReport
-from regstudio.data.layout import DataIndex
+from regstudio.data.checking.report import CheckReport
+from regstudio.data.folders.layout import DataIndex
 from regstudio.errors import DataError
 
 NO_EFFECT_ON_PIXELS = {"cache_gb", "disk_cache_gb", "num_workers"}  # settings of reading

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 
-from regstudio.data.layout import Case
+from regstudio.data.folders.layout import Case
 from regstudio.errors import DataError
 from regstudio.methods.affine import Matrix
 from regstudio.methods.affine_cache import affine_matrices

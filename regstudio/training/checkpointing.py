@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regstudio.config import TrainConfig
-from regstudio.data.writing import write_arrays
+from regstudio.data.pictures.writing import write_arrays
 from regstudio.errors import RunError
 from regstudio.networks.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
 from regstudio.runs.events import CheckpointSaved, PreviewSaved

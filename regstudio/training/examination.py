@@ -6,7 +6,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from regstudio.data.dataset import load_validation_pair
+from regstudio.data.pairs.dataset import load_validation_pair
 from regstudio.methods.general_network import general_network, look
 from regstudio.methods.similarity_choice import similarity_as_registered
 from regstudio.networks.warp import affine_after

@@ -6,7 +6,7 @@ from contextlib import suppress
 from enum import StrEnum
 
 from regstudio.config import TrainConfig
-from regstudio.data.layout import DataIndex
+from regstudio.data.folders.layout import DataIndex
 from regstudio.errors import RegStudioError, RunError
 from regstudio.runs.events import RunFinished
 from regstudio.runs.run import Run, create_run

@@ -12,19 +12,19 @@ import numpy as np
 import torch
 
 from regstudio.config import ReadingSection, TrainConfig
-from regstudio.data.batches import TrainingLoader
-from regstudio.data.cache import Cache
-from regstudio.data.check import ReadOptions, check
-from regstudio.data.check_report import CheckReport
-from regstudio.data.dataset import RegistrationDataset
-from regstudio.data.disk_cache import DiskCache
+from regstudio.data.checking.check import ReadOptions, check
+from regstudio.data.checking.report import CheckReport
+from regstudio.data.folders.layout import Case, DataIndex, Layout, index_folder
+from regstudio.data.folders.partners import lonely, pair_groups
 from regstudio.data.geometry import AxisRule
-from regstudio.data.landmark_reader import LandmarkReader
-from regstudio.data.layout import Case, DataIndex, Layout, index_folder
-from regstudio.data.loaders import ImageLoader, LabelLoader
-from regstudio.data.pairs import PairReader
-from regstudio.data.pool import lonely, pair_groups
-from regstudio.data.working_grid import GridRule
+from regstudio.data.loading.cache import Cache
+from regstudio.data.loading.disk_cache import DiskCache
+from regstudio.data.loading.loaders import ImageLoader, LabelLoader
+from regstudio.data.loading.working_grid import GridRule
+from regstudio.data.pairs.batches import TrainingLoader
+from regstudio.data.pairs.dataset import RegistrationDataset
+from regstudio.data.pairs.landmark_reader import LandmarkReader
+from regstudio.data.pairs.pair import PairReader
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.errors import ConfigError, DataError
 from regstudio.files import cache_folder

@@ -14,9 +14,9 @@ from typing import NoReturn
 import torch
 
 from regstudio.config import TrainConfig, build_config
-from regstudio.data.dataset import Item
-from regstudio.data.layout import DataIndex
-from regstudio.data.pair_table import pairs_to_csv
+from regstudio.data.folders.layout import DataIndex
+from regstudio.data.folders.pair_table import pairs_to_csv
+from regstudio.data.pairs.dataset import Item
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.errors import ConfigError, DiskFullError, RegStudioError, RunError, TrainingError, WorkerLostError
 from regstudio.files import write_text

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import numpy.typing as npt
 import torch
 
-from regstudio.data.dataset import load_validation_pair
-from regstudio.data.landmarks import PairPoints
-from regstudio.data.layout import Case
-from regstudio.data.pairs import pair_of_tensors
+from regstudio.data.folders.layout import Case
+from regstudio.data.landmarks.landmarks import PairPoints
+from regstudio.data.pairs.dataset import load_validation_pair
+from regstudio.data.pairs.pair import pair_of_tensors
 from regstudio.methods.method import Method
 from regstudio.methods.network import NetworkMethod
 from regstudio.metrics import log_jacobian_std, target_registration_error

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.codecs.npy import decode
-from regstudio.data.formats import stem
 from regstudio.data.geometry import AxisRule, Facing, Geometry, Turn
-from regstudio.data.picture import Picture
-from regstudio.data.points import Landmarks, points_stem, read_landmarks, write_landmarks
+from regstudio.data.landmarks.files import Landmarks, points_stem, read_landmarks, write_landmarks
+from regstudio.data.loading.working_grid import Size
+from regstudio.data.pictures.formats import stem
+from regstudio.data.pictures.picture import Picture
+from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.data.problems import FileError
-from regstudio.data.working_grid import Size
-from regstudio.data.writing import write_image, write_label
 from regstudio.files import write_text
 from regstudio.metrics import sample_flow
 from regstudio.transforms.file_field import FileField

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from regstudio.data.working_grid import Placement, Size, spanning
+from regstudio.data.loading.working_grid import Placement, Size, spanning
 from regstudio.transforms.resampling import fill_value, sample_linear, sample_nearest
 
 Array = npt.NDArray[Any]

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field, Strict, TypeAdapter
 
 from regstudio.data.codecs.decoded_file import MAX_PIXELS
 from regstudio.data.geometry import Geometry, Turn, spans_space
+from regstudio.data.loading.working_grid import Size
 from regstudio.data.problems import FileError
-from regstudio.data.working_grid import Size
 from regstudio.schema import Number, SchemaError, parse, read_bytes
 
 _Flag = Annotated[bool, Strict()]

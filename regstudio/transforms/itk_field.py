@@ -18,11 +18,11 @@ import numpy.typing as npt
 from regstudio.data.codecs import itk, nifti
 from regstudio.data.codecs.bounds import check_gzip, check_header
 from regstudio.data.codecs.silence import silence_stderr
-from regstudio.data.formats import extension
 from regstudio.data.geometry import LPS_TO_RAS
-from regstudio.data.loaders import DataWarning
-from regstudio.data.picture import Picture
-from regstudio.data.planes import NIFTI
+from regstudio.data.loading.loaders import DataWarning
+from regstudio.data.pictures.formats import extension
+from regstudio.data.pictures.picture import Picture
+from regstudio.data.pictures.planes import NIFTI
 from regstudio.data.problems import FileError
 from regstudio.files import atomic_path, temporary_folder
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from regstudio.data.pairs import Pair
-from regstudio.data.working_grid import Placement, padded, resampled
+from regstudio.data.loading.working_grid import Placement, padded, resampled
+from regstudio.data.pairs.pair import Pair
 from regstudio.metrics import DiceScore, FoldCount, dice, ncc, njd, shared_labels, target_registration_error
 from regstudio.transforms.file_field import FileField, field_between
 from regstudio.transforms.quality import quality

@@ -15,12 +15,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from regstudio.data.formats import extension
-from regstudio.data.picture import Picture
-from regstudio.data.planes import NIFTI
+from regstudio.data.loading.working_grid import Size
+from regstudio.data.pictures.formats import extension
+from regstudio.data.pictures.picture import Picture
+from regstudio.data.pictures.planes import NIFTI
+from regstudio.data.pictures.writing import output_extension, write_image, write_label
 from regstudio.data.problems import FileError
-from regstudio.data.working_grid import Size
-from regstudio.data.writing import output_extension, write_image, write_label
 from regstudio.files import atomic_path, write_text
 from regstudio.transforms.file_field import FileField
 from regstudio.transforms.itk_field import FIELD_EXTENSION, itk_geometry, node_geometry, write_field

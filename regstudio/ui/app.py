@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from regstudio.data.decoder import read_apart
+from regstudio.data.pictures.decoder import read_apart
 from regstudio.errors import RunError
 from regstudio.files import asset, read_asset
 from regstudio.methods import TITLES

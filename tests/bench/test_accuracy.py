@@ -14,9 +14,9 @@ from regstudio.bench.accuracy_tables import panels, to_json, to_markdown
 from regstudio.bench.contenders import CONTENDERS, ByName, Made, Workshop
 from regstudio.cli import main
 from regstudio.config.presets import PRESETS, Preset
-from regstudio.data.layout import DataIndex
-from regstudio.data.pairs import Pair
-from regstudio.data.writing import write_image
+from regstudio.data.folders.layout import DataIndex
+from regstudio.data.pairs.pair import Pair
+from regstudio.data.pictures.writing import write_image
 from regstudio.errors import ConfigError, DataError
 from regstudio.methods import BASELINES, Tool
 from regstudio.methods.method import Unregistered

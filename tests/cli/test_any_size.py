@@ -9,9 +9,9 @@ from PIL import Image
 
 from regstudio.cli import main
 from regstudio.config import build_config, read_config
-from regstudio.data.dataset import RegistrationDataset
-from regstudio.data.formats import read_image
-from regstudio.data.layout import Case
+from regstudio.data.folders.layout import Case
+from regstudio.data.pairs.dataset import RegistrationDataset
+from regstudio.data.pictures.formats import read_image
 from regstudio.networks.checkpoint import Checkpoint
 from regstudio.training.setup import loaders
 from tests.pictures import ramp

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from regstudio.cli import main
-from regstudio.data.formats import read_image, read_label
-from regstudio.data.writing import write_image, write_label
+from regstudio.data.pictures.formats import read_image, read_label
+from regstudio.data.pictures.writing import write_image, write_label
 from tests.pictures import ids, ramp
 
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from regstudio.cli import main
-from regstudio.data.formats import stem
+from regstudio.data.pictures.formats import stem
 from regstudio.networks.checkpoint import save_checkpoint
 from tests.known_flows import constant_flow
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from scipy import ndimage
 
 from regstudio.cli import main
-from regstudio.data.writing import write_image, write_label
+from regstudio.data.pictures.writing import write_image, write_label
 
 
 def pictures(folder: Path) -> np.ndarray:

@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from regstudio.cli import main
-from regstudio.data.writing import write_image
+from regstudio.data.pictures.writing import write_image
 from regstudio.methods.network import load_method
 from regstudio.networks.checkpoint import Checkpoint, save_checkpoint
 from regstudio.networks.corrmlp import CorrMLP

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from regstudio.cli import main
-from regstudio.data.formats import read_image
-from regstudio.data.writing import write_image, write_label
+from regstudio.data.pictures.formats import read_image
+from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.networks.checkpoint import save_checkpoint
 from tests.known_flows import constant_flow
 from tests.pictures import ids, ramp

@@ -10,10 +10,10 @@ import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
 from click.testing import CliRunner, Result
 
 from regstudio.cli import main
-from regstudio.data.formats import read_image, read_label
 from regstudio.data.geometry import Geometry
-from regstudio.data.picture import Picture
-from regstudio.data.writing import write_image, write_label
+from regstudio.data.pictures.formats import read_image, read_label
+from regstudio.data.pictures.picture import Picture
+from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.transforms.apply import move_points
 from regstudio.transforms.file_field import FileField
 from regstudio.transforms.result_files import save_registration

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from regstudio.config import PRESETS, TrainConfig, build_config, extend_epochs, preset_values, read_config, settings
-from regstudio.data.check import ReadOptions
-from regstudio.data.layout import Layout
+from regstudio.data.checking.check import ReadOptions
+from regstudio.data.folders.layout import Layout
 from regstudio.errors import ConfigError
 from regstudio.losses import NCC, Grad, Objective
 from regstudio.networks.build import build_network

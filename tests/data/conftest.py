@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from regstudio.data.layout import Case
+from regstudio.data.folders.layout import Case
 from tests.pictures import index
 
 

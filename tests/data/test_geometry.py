@@ -9,12 +9,12 @@ import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
 
-from regstudio.data.dataset import RegistrationDataset, load_validation_pair
-from regstudio.data.formats import read_image, read_label
+from regstudio.data.folders.layout import Case
 from regstudio.data.geometry import TURNS, Geometry, Turn, turn_to
-from regstudio.data.layout import Case
-from regstudio.data.loaders import ImageLoader, LabelLoader
-from regstudio.data.pairs import PairReader
+from regstudio.data.loading.loaders import ImageLoader, LabelLoader
+from regstudio.data.pairs.dataset import RegistrationDataset, load_validation_pair
+from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pictures.formats import read_image, read_label
 from regstudio.data.problems import FileError
 from tests.data.writers import ORIENTATIONS, PLACED, UNPLACED, by_nibabel, by_pydicom, in_the_world, written
 from tests.pictures import BYTES, HEIGHT, WIDTH, ids, ramp

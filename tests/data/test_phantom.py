@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from regstudio.data.formats import read_image, read_label, stem
 from regstudio.data.phantom import FLOW_STEP, LABEL_NAMES, make_demo
+from regstudio.data.pictures.formats import read_image, read_label, stem
 from regstudio.errors import ConfigError, DataError
 from regstudio.metrics import dice, njd
 

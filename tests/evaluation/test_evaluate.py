@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from regstudio.config import TrainConfig
-from regstudio.data.layout import Case
-from regstudio.data.loaders import ImageLoader, LabelLoader
-from regstudio.data.pairs import Pair, PairReader
-from regstudio.data.writing import write_image, write_label
+from regstudio.data.folders.layout import Case
+from regstudio.data.loading.loaders import ImageLoader, LabelLoader
+from regstudio.data.pairs.pair import Pair, PairReader
+from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.errors import DataError
 from regstudio.evaluation.evaluate import (
     Evaluation,

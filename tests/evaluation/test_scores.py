@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from regstudio.data.pairs import Pair
+from regstudio.data.pairs.pair import Pair
 from regstudio.evaluation.scores import COLUMNS, METRICS, CaseScores, score
 from regstudio.methods.network import NetworkMethod
 from regstudio.metrics import ncc, ssim, surface_distance

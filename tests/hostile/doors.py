@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from regstudio.cli import main
 from regstudio.config import build_config
-from regstudio.data.writing import write_image, write_label
+from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.methods import network
 from regstudio.networks.checkpoint import save_checkpoint
 from regstudio.studio.studio import Studio

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from regstudio.cli import main
-from regstudio.data.writing import write_image
+from regstudio.data.pictures.writing import write_image
 from regstudio.networks.checkpoint import save_checkpoint
 from tests.hostile import headers
 from tests.known_flows import constant_flow

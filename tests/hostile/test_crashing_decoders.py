@@ -9,7 +9,7 @@ from queue import LifoQueue
 import pytest
 
 from regstudio.config import LayoutSection
-from regstudio.data import decoder
+from regstudio.data.pictures import decoder
 from regstudio.errors import DataError
 from regstudio.studio.studio import Studio
 from regstudio.studio.uploads import receive
@@ -17,7 +17,8 @@ from regstudio.studio.viewer import Viewer
 
 CRASHES = """
 import os, time
-from regstudio.data import decoder, formats
+from regstudio.data.pictures import decoder
+from regstudio.data.pictures import formats
 read = formats._DECODERS[".png"]
 def crash(path, key):
     return os.abort() if "crash" in path.name else time.sleep(600) if "hang" in path.name else read(path, key)

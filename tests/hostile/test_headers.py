@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regstudio.data.formats import read_image
-from regstudio.data.picture import Picture
+from regstudio.data.pictures.formats import read_image
+from regstudio.data.pictures.picture import Picture
 from regstudio.data.problems import FileError
 from regstudio.transforms.itk_field import read_field
 from tests.hostile import headers

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from regstudio.cli import main
-from regstudio.data.formats import read_image
-from regstudio.data.loaders import rescale
+from regstudio.data.loading.loaders import rescale
+from regstudio.data.pictures.formats import read_image
 from regstudio.data.problems import FileError, shown_path
 from regstudio.errors import printable
 from tests.hostile import headers

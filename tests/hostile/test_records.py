@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from regstudio.data.points import read_landmarks
+from regstudio.data.landmarks.files import read_landmarks
 from regstudio.data.text_tables import MAX_ROWS
 from regstudio.errors import RegStudioError
 from regstudio.evaluation.earlier import read_evaluation

@@ -9,9 +9,9 @@ import pytest
 from numpy.random import default_rng
 from scipy import ndimage
 
-from regstudio.data.formats import read_image
-from regstudio.data.pairs import Pair
+from regstudio.data.pairs.pair import Pair
 from regstudio.data.phantom import make_demo
+from regstudio.data.pictures.formats import read_image
 from regstudio.data.problems import FileError
 from regstudio.files import cache_folder
 from regstudio.methods.affine import Affine, affine_flow, affine_matrix, register_affine

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from regstudio.data.pairs import Pair, pair_of_arrays
+from regstudio.data.pairs.pair import Pair, pair_of_arrays
 from regstudio.methods import general_network as module
 from regstudio.methods.affine import register_affine
 from regstudio.methods.alignment import Aligner

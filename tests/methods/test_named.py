@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from regstudio.cli import main
 from regstudio.cli.register import register
-from regstudio.data.pairs import Pair, pair_of_arrays
+from regstudio.data.pairs.pair import Pair, pair_of_arrays
 from regstudio.errors import ConfigError
 from regstudio.methods import SIMILARITIES
 from regstudio.methods.general import General, general_method

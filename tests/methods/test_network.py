@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from regstudio.data.dataset import load_validation_pair
-from regstudio.data.layout import Case
-from regstudio.data.loaders import ImageLoader, LabelLoader
-from regstudio.data.writing import write_image, write_label
+from regstudio.data.folders.layout import Case
+from regstudio.data.loading.loaders import ImageLoader, LabelLoader
+from regstudio.data.pairs.dataset import load_validation_pair
+from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.errors import CheckpointError, DataError, DeviceError
 from regstudio.methods.network import NetworkMethod, load_method
 from regstudio.metrics import dice, ncc, njd

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from scipy import ndimage
 
 from regstudio.cli import main
-from regstudio.data.loaders import ImageLoader, rescale
+from regstudio.data.loading.loaders import ImageLoader, rescale
 from regstudio.errors import RegStudioError
 from regstudio.methods import onnx_export as exporting
 from regstudio.methods.onnx_export import export_onnx

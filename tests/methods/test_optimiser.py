@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from regstudio.data.pairs import Pair
+from regstudio.data.pairs.pair import Pair
 from regstudio.methods.affine import affine_flow
 from regstudio.methods.descent import smoothed
 from regstudio.methods.energy import Points, Weights

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter, map_coordinates, rotate
 
-from regstudio.data.loaders import rescale
+from regstudio.data.loading.loaders import rescale
 from regstudio.errors import CheckpointError, ConfigError, DataError
 from regstudio.losses import Objective
 from regstudio.methods.affine import affine_flow

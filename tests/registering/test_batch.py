@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from regstudio.data.formats import read_image, read_label
-from regstudio.data.layout import Case
-from regstudio.data.loaders import ImageLoader, LabelLoader
-from regstudio.data.pairs import PairReader
-from regstudio.data.writing import write_image, write_label
+from regstudio.data.folders.layout import Case
+from regstudio.data.loading.loaders import ImageLoader, LabelLoader
+from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pictures.formats import read_image, read_label
+from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.errors import DataError
 from regstudio.methods.network import NetworkMethod, load_method
 from regstudio.networks.checkpoint import Checkpoint

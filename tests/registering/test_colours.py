@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from regstudio.cli import main
-from regstudio.data.formats import read_image
-from regstudio.data.loaders import ImageLoader
+from regstudio.data.loading.loaders import ImageLoader
+from regstudio.data.pictures.formats import read_image
 from regstudio.networks.checkpoint import save_checkpoint
 from tests.data.writers import by_pydicom, in_the_world
 from tests.known_flows import constant_flow

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
 
-from regstudio.data.layout import Case
-from regstudio.data.loaders import ImageLoader, LabelLoader
-from regstudio.data.pairs import PairReader
-from regstudio.data.writing import write_image
+from regstudio.data.folders.layout import Case
+from regstudio.data.loading.loaders import ImageLoader, LabelLoader
+from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pictures.writing import write_image
 from regstudio.errors import DiskFullError
 from regstudio.methods.network import NetworkMethod
 from regstudio.registering.batch import find_moving, register_files

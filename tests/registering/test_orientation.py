@@ -13,10 +13,10 @@ import torch
 from click.testing import CliRunner
 
 from regstudio.cli import main
-from regstudio.data.formats import read_image
-from regstudio.data.layout import Case
-from regstudio.data.loaders import ImageLoader, LabelLoader
-from regstudio.data.pairs import PairReader
+from regstudio.data.folders.layout import Case
+from regstudio.data.loading.loaders import ImageLoader, LabelLoader
+from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pictures.formats import read_image
 from regstudio.methods import onnx_export
 from regstudio.methods.method import axes_of
 from regstudio.methods.network import load_method

@@ -4,10 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from regstudio.data.check_report import CheckReport
-from regstudio.data.layout import Case, DataIndex
+from regstudio.data.checking.report import CheckReport
+from regstudio.data.folders.layout import Case, DataIndex
+from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.data.problems import Problem
-from regstudio.data.writing import write_image, write_label
 from regstudio.studio.data_overview import (
     PAGE_SIZE,
     first_look,

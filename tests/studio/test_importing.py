@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from regstudio.data.importing.options import ImportOptions
-from regstudio.data.writing import write_image
+from regstudio.data.pictures.writing import write_image
 from regstudio.errors import ConfigError, DataError
 from regstudio.studio.importing import perform, propose
 from regstudio.studio.studio import Studio

@@ -9,8 +9,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from regstudio.config import TrainConfig, build_config
-from regstudio.data.loaders import rescale
-from regstudio.data.writing import write_image
+from regstudio.data.loading.loaders import rescale
+from regstudio.data.pictures.writing import write_image
 from regstudio.errors import ConfigError, DataError, RunError
 from regstudio.runs.run import Run
 from regstudio.studio.studio import Studio

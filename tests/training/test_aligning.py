@@ -11,10 +11,10 @@ import pytest
 from scipy import ndimage
 
 from regstudio.config import TrainConfig
-from regstudio.data.formats import read_image, read_label
-from regstudio.data.loaders import ImageLoader
+from regstudio.data.loading.loaders import ImageLoader
 from regstudio.data.phantom import make_demo
-from regstudio.data.writing import write_image, write_label
+from regstudio.data.pictures.formats import read_image, read_label
+from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.methods.affine import affine_flow
 from regstudio.methods.affine_cache import cached_affine
 from regstudio.methods.network import load_method

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from regstudio.config import TrainConfig
-from regstudio.data.landmark_reader import LandmarkReader
-from regstudio.data.layout import Case
-from regstudio.data.loaders import DataWarning, ImageLoader, LabelLoader
-from regstudio.data.working_grid import GridRule
-from regstudio.data.writing import write_image
+from regstudio.data.folders.layout import Case
+from regstudio.data.loading.loaders import DataWarning, ImageLoader, LabelLoader
+from regstudio.data.loading.working_grid import GridRule
+from regstudio.data.pairs.landmark_reader import LandmarkReader
+from regstudio.data.pictures.writing import write_image
 from regstudio.runs.catalogue import summarise_run
 from regstudio.runs.events import EpochDone, PairValidated
 from regstudio.training.criterion import judged

@@ -8,8 +8,8 @@ import pytest
 from scipy import ndimage
 
 from regstudio.config import TrainConfig
-from regstudio.data.formats import read_image
-from regstudio.data.writing import write_image
+from regstudio.data.pictures.formats import read_image
+from regstudio.data.pictures.writing import write_image
 from regstudio.runs.diagnosis import diagnose
 from regstudio.runs.events import RunFinished
 from regstudio.training.examination import examine

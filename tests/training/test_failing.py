@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from regstudio.config import TrainConfig
-from regstudio.data.layout import DataIndex
+from regstudio.data.folders.layout import DataIndex
 from regstudio.errors import CheckpointError, ConfigError, DataError, DeviceError
 from regstudio.losses import Grad
 from regstudio.networks.checkpoint import load_checkpoint, save_checkpoint

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from regstudio.config import TrainConfig
-from regstudio.data.disk_cache import DiskCache, file_state
+from regstudio.data.loading.disk_cache import DiskCache, file_state
 from regstudio.methods.affine import register_affine
 from regstudio.methods.affine_cache import cached_affine
 from regstudio.networks.checkpoint import load_checkpoint

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from regstudio.cli import main
 from regstudio.config import TrainConfig, build_config
-from regstudio.data.writing import write_image
+from regstudio.data.pictures.writing import write_image
 from regstudio.errors import DataError, RunError
 from regstudio.networks.build import build_network
 from regstudio.networks.checkpoint import load_checkpoint

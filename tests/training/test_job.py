@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from regstudio.config import TrainConfig
-from regstudio.data.layout import DataIndex
+from regstudio.data.folders.layout import DataIndex
 from regstudio.errors import RunError
 from regstudio.runs.events import RunFinished, RunStarted, StepDone
 from regstudio.training.job import JobState, TrainJob

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from regstudio.config import TrainConfig
-from regstudio.data.writing import write_image
+from regstudio.data.pictures.writing import write_image
 from regstudio.errors import ConfigError
 from regstudio.losses import Objective
 from regstudio.networks.voxelmorph import VoxelMorph

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from regstudio.config import TrainConfig, build_config
-from regstudio.data.writing import write_image, write_label
+from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.runs.events import EpochDone, PairValidated
 from regstudio.runs.run import resumed_config
 from regstudio.training.trainer import train

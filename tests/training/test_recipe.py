@@ -12,9 +12,9 @@ import torch
 
 from regstudio.config import PRESETS, TrainConfig
 from regstudio.config.presets import GENERAL_SHAPE
-from regstudio.data.layout import DataIndex
+from regstudio.data.folders.layout import DataIndex
 from regstudio.data.phantom import make_demo
-from regstudio.data.writing import write_label
+from regstudio.data.pictures.writing import write_label
 from regstudio.errors import ConfigError
 from regstudio.networks.build import build_network
 from regstudio.networks.checkpoint import load_checkpoint

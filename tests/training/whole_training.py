@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from regstudio.config import TrainConfig
-from regstudio.data.layout import DataIndex
+from regstudio.data.folders.layout import DataIndex
 from regstudio.runs.events import (
     RunStarted,
     StepDone,

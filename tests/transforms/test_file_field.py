@@ -10,10 +10,10 @@ import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
 import tifffile
 from PIL import Image, ImageCms
 
-from regstudio.data.formats import read_image
-from regstudio.data.pairs import Pair, Pictures
-from regstudio.data.picture import Picture
-from regstudio.data.working_grid import GridRule
+from regstudio.data.loading.working_grid import GridRule
+from regstudio.data.pairs.pair import Pair, Pictures
+from regstudio.data.pictures.formats import read_image
+from regstudio.data.pictures.picture import Picture
 from regstudio.drawing.canvas_payload import Shown, to_payload
 from regstudio.drawing.overlay import comparison
 from regstudio.transforms import file_field

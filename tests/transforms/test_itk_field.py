@@ -10,12 +10,12 @@ import pytest
 import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
 from scipy import ndimage
 
-from regstudio.data.formats import read_image
 from regstudio.data.geometry import LPS_TO_RAS, Geometry
-from regstudio.data.loaders import DataWarning
-from regstudio.data.picture import Picture
+from regstudio.data.loading.loaders import DataWarning
+from regstudio.data.pictures.formats import read_image
+from regstudio.data.pictures.picture import Picture
+from regstudio.data.pictures.writing import write_image
 from regstudio.data.problems import FileError
-from regstudio.data.writing import write_image
 from regstudio.transforms.itk_field import read_field
 from regstudio.transforms.resampling import points_into, sample_nearest
 from regstudio.transforms.result_files import save_registration

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from regstudio.data.pairs import pair_of_arrays
+from regstudio.data.pairs.pair import pair_of_arrays
 from regstudio.networks.warp import integrate
 from regstudio.transforms.quality import SEARCHES, TYPICAL, quality
 from regstudio.transforms.registration import Registration

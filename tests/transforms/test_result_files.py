@@ -11,10 +11,10 @@ import tifffile
 from PIL import Image
 from scipy import ndimage
 
-from regstudio.data.formats import read_image, read_label
-from regstudio.data.picture import Picture
+from regstudio.data.pictures.formats import read_image, read_label
+from regstudio.data.pictures.picture import Picture
+from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.data.problems import FileError
-from regstudio.data.writing import write_image, write_label
 from regstudio.methods.network import NetworkMethod
 from regstudio.registering.two_images import register
 from regstudio.transforms.resampling import points_into, sample_linear

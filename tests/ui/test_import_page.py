@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from regstudio.data.writing import write_image, write_label
+from regstudio.data.pictures.writing import write_image, write_label
 from tests.pictures import ids, ramp
 from tests.ui.acting import fill
 

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
-from regstudio.data.writing import write_image
+from regstudio.data.pictures.writing import write_image
 from tests.browser import Served
 from tests.ui.acting import CANVAS, VIEWER, choose, fill, unfold, wait_for_case
 

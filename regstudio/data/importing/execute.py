@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from regstudio.data.folders.listing import LABEL_SUFFIX
 from regstudio.data.importing.plan import ImportPlan, Item
 from regstudio.data.importing.scans import Scan
 from regstudio.data.importing.slices import read_slices
-from regstudio.data.listing import LABEL_SUFFIX
-from regstudio.data.picture import Picture
+from regstudio.data.pictures.picture import Picture
+from regstudio.data.pictures.writing import output_extension, write_image, write_label
 from regstudio.data.problems import FileError, Problem, shown_path
-from regstudio.data.writing import output_extension, write_image, write_label
 from regstudio.errors import DataError
 from regstudio.files import name_full_disk, write_text
 from regstudio.temporary import new_folder

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from regstudio.data.case_files import Case
+from regstudio.data.folders.case_files import Case
+from regstudio.data.folders.splitting import split_by_subject, subject_of
 from regstudio.data.importing.labels import pair_labels, patient_folders
 from regstudio.data.importing.options import ImportOptions
 from regstudio.data.importing.scans import Found, Scan
 from regstudio.data.importing.slices import Cut, check_rules, indices_of, label_sizes, look, names_in
 from regstudio.data.problems import FileError, Problem, shown_path
-from regstudio.data.splitting import split_by_subject, subject_of
 from regstudio.errors import ConfigError, DataError
 
 MAX_PICTURES = 200_000

@@ -9,8 +9,8 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from regstudio.data.codecs.dicom import DICOM_ENDINGS, SliceFacts, is_dicom, slice_facts
-from regstudio.data.formats import extension, stem, translate_errors
-from regstudio.data.listing import SYSTEM_FILES, is_points_file, natural_key
+from regstudio.data.folders.listing import SYSTEM_FILES, is_points_file, natural_key
+from regstudio.data.pictures.formats import extension, stem, translate_errors
 from regstudio.data.problems import NOT_UNICODE, FileError, Problem, is_unicode
 
 MAX_FILES = 200_000  # in a source

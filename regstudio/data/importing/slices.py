@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from regstudio.data.codecs.decoded_file import DecodedFile, refuse_huge
 from regstudio.data.codecs.npy import array_names
-from regstudio.data.formats import apart_if_uploaded, decode_file, translate_errors
 from regstudio.data.geometry import is_plausible
-from regstudio.data.picture import Picture
-from regstudio.data.planes import image_of, label_of, spatial_axes, take_plane
+from regstudio.data.pictures.formats import apart_if_uploaded, decode_file, translate_errors
+from regstudio.data.pictures.picture import Picture
+from regstudio.data.pictures.planes import image_of, label_of, spatial_axes, take_plane
 from regstudio.data.problems import FileError
 from regstudio.errors import ConfigError
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
-from regstudio.data.layout import DataIndex
-from regstudio.data.loaders import Normalise
-from regstudio.data.pairs import PairReader
+from regstudio.data.folders.layout import DataIndex
+from regstudio.data.loading.loaders import Normalise
+from regstudio.data.pairs.pair import PairReader
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.drawing.overlay import Comparison, comparison
 from regstudio.evaluation.evaluate import CaseResult, Evaluation, collect, data_provenance, evaluate

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from regstudio.config import build_config
-from regstudio.data.layout import Layout, index_folder
-from regstudio.data.pairs import Pair
+from regstudio.data.folders.layout import Layout, index_folder
+from regstudio.data.pairs.pair import Pair
 from regstudio.errors import DataError
 from regstudio.metrics import target_registration_error
 from regstudio.networks.base import RegistrationNetwork

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import gradio as gr
 from starlette.middleware import Middleware
 
-from regstudio.data.archives import MAX_UPLOAD_BYTES
+from regstudio.data.folders.archives import MAX_UPLOAD_BYTES
 from regstudio.errors import ConfigError
 from regstudio.files import asset
 from regstudio.ui.server.guard import Guard

@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.components import Component
 
 from regstudio.config import Setting, TrainConfig, settings
-from regstudio.data.layout import DataIndex
+from regstudio.data.folders.layout import DataIndex
 from regstudio.errors import RegStudioError
 from regstudio.studio import uploads
 from regstudio.studio.data_overview import (

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 from gradio.context import Context
 
-from regstudio.data.formats import EXTENSIONS
+from regstudio.data.pictures.formats import EXTENSIONS
 from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import QUIET, click_link, on_page_load
 from regstudio.ui.tabs.viewer_handlers import MAX_REFINE_STEPS, OWN, ViewerHandlers

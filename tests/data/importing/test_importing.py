@@ -9,12 +9,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from regstudio.data.formats import read_image, read_label
 from regstudio.data.importing.execute import write_plan
 from regstudio.data.importing.options import ImportOptions
 from regstudio.data.importing.plan import ImportPlan, plan_import
 from regstudio.data.importing.scans import find_scans
-from regstudio.data.writing import write_image, write_label
+from regstudio.data.pictures.formats import read_image, read_label
+from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.errors import ConfigError, DataError
 from tests.data.importing.conftest import AFFINE, volume
 from tests.hostile import headers

@@ -10,11 +10,11 @@ import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
 import tifffile
 from pydicom.uid import generate_uid
 
-from regstudio.data.formats import read_image
 from regstudio.data.importing.scans import find_scans
 from regstudio.data.importing.slices import check_rules, indices_of, look, read_slices
+from regstudio.data.pictures.formats import read_image
+from regstudio.data.pictures.writing import write_image
 from regstudio.data.problems import FileError
-from regstudio.data.writing import write_image
 from regstudio.errors import ConfigError
 from tests.data.importing.conftest import AFFINE, volume
 from tests.data.writers import by_pydicom

@@ -1,0 +1,1 @@
+"""Checks of a whole data set before training, and their report."""
