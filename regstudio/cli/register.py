@@ -1,7 +1,6 @@
 """`regstudio register`: register images, without any training or with a trained network."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,13 +58,6 @@ FILE = click.Path(path_type=Path)
 @click.option("--moving_points", type=FILE, help="landmarks of the moving image, where it is one file")
 @click.option("--fixed_mask", type=FILE, help="where the fixed image counts (not 0), where it is one file")
 @click.option("--moving_mask", type=FILE, help="where the moving image counts, or a folder of NAME_mask files")
-@click.option(
-    "--mask_outside",
-    type=click.Choice(["none", "auto"]),
-    default="none",
-    show_default=True,
-    help="auto: the dark background around what an image shows does not count, where it has no mask",
-)
 @output_size_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
 @precision_option
@@ -88,7 +80,6 @@ def register(
     moving_points: Path | None,
     fixed_mask: Path | None,
     moving_mask: Path | None,
-    mask_outside: str,
     output_size: "OutputSize",
     device: str,
     precision: "Precision",
@@ -146,7 +137,7 @@ def register(
     cases, (target,) = with_masks(cases, moving_mask), with_masks([target], fixed_mask)
     for problem in (*problems, *more):
         click.echo(f"{problem.severity.capitalize()}: {problem}", err=True)
-    reader = replace(pair_reader(reading, target, with_points=True), mask_outside=mask_outside == "auto")
+    reader = pair_reader(reading, target, with_points=True)
     recipe += "\nmask_outside" * reader.mask_outside
     results = register_files(
         chosen,

@@ -11,8 +11,9 @@ from regstudio.config.building import (
 )
 from regstudio.config.layout_section import LayoutSection
 from regstudio.config.presets import PRESETS, Preset, preset_values
+from regstudio.config.reading_section import ReadingSection
 from regstudio.config.section import RESUMABLE
-from regstudio.config.sections import GENERAL, ReadingSection, TrainConfig
+from regstudio.config.sections import GENERAL, TrainConfig
 
 __all__ = [
     "GENERAL",

@@ -116,10 +116,11 @@ def score(registration: Registration) -> CaseScores:
     pair = registration.pair
     labels: dict[int, dict[str, float]] = {label: {} for label in registration.scored_labels}
     values: dict[str, float] = {}
-    for stage, flow, image, label_map in _stages(registration):
-        for label, name, value in _label_scores(registration, label_map, list(labels)):
+    for stage, flow, image in _stages(registration):
+        for label, name, value in _label_scores(registration, flow, list(labels)):
             labels[label][COLUMNS[name].column(stage)] = value
-        values |= {COLUMNS[name].column(stage): value for name, value in _image_scores(pair, flow, image).items()}
+        scores = _image_scores(registration, flow, image)
+        values |= {COLUMNS[name].column(stage): value for name, value in scores.items()}
     for column in dict.fromkeys(name for own in labels.values() for name in own):
         values[column] = fmean(own[column] for own in labels.values() if column in own)
     values |= _flow_scores(registration)
@@ -141,13 +142,13 @@ def _refinement_metrics(registration: Registration) -> dict[str, float]:
     return registration.metrics
 
 
-def _stages(registration: Registration) -> Iterator[tuple[Stage, Array | None, Array, Array | None]]:
-    """Yield each stage with its flow, the moving image, and at the fixed file's resolution the label, warped by it."""
-    pair, affine_flow, label_by = registration.pair, registration.affine_flow, registration.label_by
-    yield "before", None, pair.moving, label_by(None)
+def _stages(registration: Registration) -> Iterator[tuple[Stage, Array | None, Array]]:
+    """Yield each stage with its flow, and the moving image that is warped by it."""
+    pair, affine_flow = registration.pair, registration.affine_flow
+    yield "before", None, pair.moving
     if affine_flow is not None:
-        yield "affine", affine_flow, warp(pair.moving, affine_flow, "bilinear"), label_by(affine_flow)
-    yield "after", registration.flow, registration.warped, label_by(registration.flow)
+        yield "affine", affine_flow, warp(pair.moving, affine_flow, "bilinear")
+    yield "after", registration.flow, registration.warped
 
 
 def _left_out(registration: Registration) -> tuple[int, ...]:
@@ -159,15 +160,16 @@ def _left_out(registration: Registration) -> tuple[int, ...]:
 
 
 def _label_scores(
-    registration: Registration, warped: Array | None, labels: list[int]
+    registration: Registration, flow: Array | None, labels: list[int]
 ) -> Iterator[tuple[int, str, float]]:
-    """Yield (label, metric name, value) for every scored label."""
-    fixed, pair = registration.fixed_label, registration.pair
-    if fixed is None or warped is None:
+    """Yield (label, metric name, value) for every scored label that is left by the masks."""
+    found, pair = registration.labels_by(flow), registration.pair
+    if found is None:
         return
+    fixed, warped = found
     overlap = dice(fixed, warped, labels).per_label
     spacing = PIXELS if pair.spacing is None else _own_spacing(pair)
-    for label in labels:
+    for label in (label for label in labels if label in overlap):
         yield label, "dice", overlap[label]
         distance = surface_distance(fixed, warped, label, spacing)
         if distance is not None:
@@ -175,8 +177,9 @@ def _label_scores(
             yield label, "assd", distance.assd
 
 
-def _image_scores(pair: Pair, flow: Array | None, warped: Array) -> dict[str, float]:
-    values = {"ncc": ncc(pair.fixed, warped), "ssim": ssim(pair.fixed, warped)}
+def _image_scores(registration: Registration, flow: Array | None, warped: Array) -> dict[str, float]:
+    pair, mask = registration.pair, registration.mask_by(flow)
+    values = {"ncc": ncc(pair.fixed, warped, mask=mask), "ssim": ssim(pair.fixed, warped, mask)}
     if pair.fixed_points is not None and pair.moving_points is not None:
         errors = target_registration_error(pair.fixed_points, pair.moving_points, flow, pair.distance_scale)
         values["tre"] = float(errors.mean())

@@ -37,11 +37,12 @@ def ncc(fixed: Array, warped: Array, win: int = 9, mask: Array | None = None) ->
     return float(values.mean() if counted is None else (values * counted).sum() / max(counted.sum(), 1))
 
 
-def ssim(fixed: Array, warped: Array) -> float:
+def ssim(fixed: Array, warped: Array, mask: Array | None = None) -> float:
     """Return the mean structural similarity (SSIM) of two images (H, W) in [0, 1]: in [-1, 1], 1 for equal images.
 
     As published: a Gaussian window of 11x11 pixels, sigma 1.5, k1 = 0.01, k2 = 0.03; the mean over the windows inside
-    the image. Raises ValueError if the shapes differ, or if the images are not 2-D or smaller than the window.
+    the image. With a `mask` (H, W), only pixels where it is not 0 count, in windows and as their centres; without any,
+    it is 0. Raises ValueError if the shapes differ, or if the images are not 2-D or smaller than the window.
     Source: Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", TIP 2004.
     """
     from scipy import ndimage  # imported late: it takes a third of a second, and no training needs it
@@ -51,13 +52,23 @@ def ssim(fixed: Array, warped: Array) -> float:
         raise ValueError(f"the window is {SSIM_WINDOW} x {SSIM_WINDOW} pixels; the images are {fixed.shape}")
     radius = SSIM_WINDOW // 2
 
+    counted = None if mask is None else (mask != 0).astype(np.float64)
+
+    def blurred(image: NDArray[np.float64]) -> NDArray[np.float64]:
+        whole: NDArray[np.float64] = ndimage.gaussian_filter(image, SSIM_SIGMA, radius=radius)
+        return whole[radius:-radius, radius:-radius]
+
+    weight = None if counted is None else np.maximum(blurred(counted), 1e-12)
+
     def mean(image: NDArray[np.float64]) -> NDArray[np.float64]:
-        blurred: NDArray[np.float64] = ndimage.gaussian_filter(image, SSIM_SIGMA, radius=radius)
-        return blurred[radius:-radius, radius:-radius]
+        return blurred(image) if counted is None or weight is None else blurred(image * counted) / weight
 
     f, w = fixed.astype(np.float64), warped.astype(np.float64)
     mean_f, mean_w = mean(f), mean(w)
     var_f, var_w, cross = mean(f * f) - mean_f**2, mean(w * w) - mean_w**2, mean(f * w) - mean_f * mean_w
     brightness = (2 * mean_f * mean_w + 0.01**2) / (mean_f**2 + mean_w**2 + 0.01**2)
     structure = (2 * cross + 0.03**2) / (var_f + var_w + 0.03**2)
-    return float((brightness * structure).mean())
+    if counted is None:
+        return float((brightness * structure).mean())
+    centres = counted[radius:-radius, radius:-radius]
+    return float((brightness * structure * centres).sum() / max(centres.sum(), 1))

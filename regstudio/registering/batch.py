@@ -10,6 +10,7 @@ from pathlib import Path
 
 from regstudio.data.folders.layout import Case, find_cases, with_partners
 from regstudio.data.folders.listing import LABEL_SUFFIX, FolderListing
+from regstudio.data.folders.masks import mask_files
 from regstudio.data.pairs.pair import PairReader
 from regstudio.data.pictures.formats import EXTENSIONS, stem
 from regstudio.data.problems import FileError, Problem
@@ -82,7 +83,7 @@ def with_masks(cases: Sequence[Case], masks: Path | None) -> tuple[Case, ...]:
         if len(cases) > 1:
             raise FileError(masks, "is no folder, but there are several images", "Name the folder of their masks.")
         return tuple(replace(case, mask=masks) for case in cases)
-    by_name = {stem(path).removesuffix("_mask"): path for path in FolderListing().pictures(masks) or []}
+    by_name = mask_files(FolderListing(), masks)
     if not any(case.id in by_name for case in cases):
         raise FileError(masks, "holds no mask of these images", "Name each like its image, with _mask added.")
     return tuple(replace(case, mask=by_name.get(case.id)) for case in cases)

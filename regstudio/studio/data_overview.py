@@ -167,7 +167,8 @@ def _sets(report: CheckReport) -> list[list[str]]:
         named += [f"{len(sizes) - 3} more sizes"] if len(sizes) > 3 else []
         formats = sorted(part.formats | part.label_formats)
         usable = f"{part.usable + unopened:,}"
-        rows.append([name, images, usable, f"{part.labels:,}", ", ".join(named), ", ".join(formats)])
+        labels = f"{part.labels:,}" + f", and {part.masks:,} masks" * bool(part.masks)
+        rows.append([name, images, usable, labels, ", ".join(named), ", ".join(formats)])
     return rows
 
 

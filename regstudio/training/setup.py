@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from regstudio.config import ReadingSection, TrainConfig
@@ -24,9 +23,10 @@ from regstudio.data.loading.working_grid import GridRule
 from regstudio.data.pairs.batches import TrainingLoader
 from regstudio.data.pairs.dataset import RegistrationDataset
 from regstudio.data.pairs.landmark_reader import LandmarkReader
+from regstudio.data.pairs.masks import MaskLoader
 from regstudio.data.pairs.pair import PairReader
 from regstudio.distributed import SINGLE_PROCESS, Group
-from regstudio.errors import ConfigError, DataError
+from regstudio.errors import DataError
 from regstudio.files import cache_folder
 from regstudio.losses import Objective
 from regstudio.methods.affine import Matrix
@@ -34,6 +34,7 @@ from regstudio.networks.build import build_network
 from regstudio.networks.checkpoint import load_checkpoint, load_weights
 from regstudio.networks.device import find_device, keep_freed_memory
 from regstudio.training.augmentation import Augmentation
+from regstudio.training.requirements import label_ids, mask_loader, trains_on_landmarks, validation_cases
 from regstudio.training.schedule import Schedule
 from regstudio.training.step import Learner
 
@@ -45,7 +46,7 @@ class Parts:
     `reference` is the atlas or, of pairs, the first fixed image. `size` is that of the images, (H, W). `validation` is
     empty if validation is off. `preview` is the case that previews show. `cases_digest` is a hash of the list of
     training images. `aligned` maps each case to its affine matrix, filled before the first step; None without
-    affine alignment. `group` holds the processes that train together.
+    affine alignment. `masks` is None where all of every image counts. `group` holds the processes that train together.
     """
 
     group: Group
@@ -62,6 +63,7 @@ class Parts:
     image_loader: ImageLoader
     label_loader: LabelLoader
     landmarks: LandmarkReader
+    masks: MaskLoader | None
     aligned: dict[Case, Matrix] | None
     axes: AxisRule
 
@@ -131,7 +133,12 @@ def pair_reader(reading: ReadingSection, fixed: Case, *, with_points: bool = Fal
     """Return a PairReader: it reads cases as pairs with the image of `fixed`."""
     images, labels = _plain_loaders(reading)
     return PairReader(
-        fixed=fixed, image_loader=images, label_loader=labels, with_points=with_points, rule=grid_rule(reading)
+        fixed=fixed,
+        image_loader=images,
+        label_loader=labels,
+        with_points=with_points,
+        rule=grid_rule(reading),
+        mask_outside=reading.mask_outside == "auto",
     )
 
 
@@ -148,19 +155,21 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, 
         index = replace(index, train=tuple(case for case in index.train if case not in alone))
     device = find_device(group.device(config.optimisation.device))
     image_loader, label_loader = loaders(config.reading, reference, axes)
-    label_ids, landmarks = _label_ids(config, index, label_loader), LandmarkReader(image_loader, label_loader)
+    ids, landmarks = label_ids(config, index, label_loader), LandmarkReader(image_loader, label_loader)
+    masks = mask_loader(config, index, label_loader)
     aligned: dict[Case, Matrix] | None = {} if config.alignment.affine != "none" else None
     loader = TrainingLoader(
         RegistrationDataset(
             index.train,
             atlas=index.atlas,
             image_loader=image_loader,
-            label_loader=label_loader if label_ids else None,
+            label_loader=label_loader if ids else None,
             partly_labelled=True,
             aligned=aligned,
             mode="pair" if index.pooling else "atlas",
             groups=pair_groups(index.train, index.pooling) if index.pooling else None,
-            landmarks=landmarks if _trains_on_landmarks(config, index) else None,
+            landmarks=landmarks if trains_on_landmarks(config, index) else None,
+            masks=masks,
         ),
         batch_size=config.optimisation.batch_size,
         seed=config.optimisation.seed,
@@ -174,18 +183,19 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, 
     return Parts(
         group=group,
         device=device,
-        learner=build_learner(config, steps_per_epoch=steps, device=device, label_ids=label_ids, group=group),
+        learner=build_learner(config, steps_per_epoch=steps, device=device, label_ids=ids, group=group),
         loader=loader,
         steps_per_epoch=steps,
         cases_digest=hashlib.sha256("\n".join(case.id for case in index.train).encode()).hexdigest(),
         size=(height, width),
         reference=reference,
         training=index.train,
-        validation=_validation_cases(config, index),
+        validation=validation_cases(config, index),
         preview=index.shown[0],
         image_loader=image_loader,
         label_loader=label_loader,
         landmarks=landmarks,
+        masks=masks,
         aligned=aligned,
         axes=axes,
     )
@@ -248,46 +258,3 @@ def _requested_steps_per_epoch(config: TrainConfig) -> int | None:
     """Return the steps of an epoch if `total_steps` fixes them; None if an epoch is one pass over the images."""
     total: int | None = config.optimisation.total_steps
     return None if total is None else math.ceil(total / config.optimisation.epochs)
-
-
-def _label_ids(config: TrainConfig, index: DataIndex, label_loader: LabelLoader) -> tuple[int, ...]:
-    """Return the label ids for the Dice loss; empty without it. Raises ConfigError if there are no labels."""
-    if not config.loss.dice_weight:
-        return ()
-    fixed = [index.atlas] if index.atlas else [case.fixed or case for case in index.train]
-    labelled = [(case.image, case.label) for case in fixed if case.label]
-    if not labelled or not any(case.label for case in index.train):
-        layout = config.layout
-        raise ConfigError(
-            f"dice_weight is {config.loss.dice_weight:g}, but there are no labels to train on. Put the atlas's in "
-            f"{layout.fixed_seg_subdir}/ and some images' in {layout.train_moving_seg_subdir}/, or set it to 0."
-        )
-    found = set().union(*(np.unique(label_loader(label, image)).tolist() for image, label in labelled))
-    ids = tuple(sorted(int(label) for label in found if label != 0))
-    if not ids:
-        raise ConfigError(
-            f"dice_weight is {config.loss.dice_weight:g}, but {labelled[0][1]} holds background alone. "
-            "Save the fixed image's label with its ids, or set it to 0."
-        )
-    return ids
-
-
-def _trains_on_landmarks(config: TrainConfig, index: DataIndex) -> bool:
-    """Whether landmarks have a weight. Raises ConfigError if no training pair has any."""
-    weight = config.loss.landmark_weight
-    if weight and not any(LandmarkReader.has_points(case, case.fixed or index.atlas or case) for case in index.train):
-        raise ConfigError(
-            f"landmark_weight is {weight:g}, but no training pair has landmarks. Put NAME_points.csv beside the fixed "
-            "and the moving image, name them in pairs.csv, or set it to 0."
-        )
-    return bool(weight)
-
-
-def _validation_cases(config: TrainConfig, index: DataIndex) -> tuple[Case, ...]:
-    wanted = config.validation.run_validation
-    if wanted and not index.validation:
-        raise ConfigError(
-            f"run_validation is on, but there are no validation images in {index.root}. "
-            "Add some, or turn it off with --no-run_validation."
-        )
-    return () if wanted is False else index.validation

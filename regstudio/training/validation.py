@@ -9,6 +9,7 @@ from functools import partial
 from statistics import fmean
 from typing import Any, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 import torch
 
@@ -32,7 +33,7 @@ T = TypeVar("T")
 def register_case(parts: Parts, case: Case, method: Method | None = None) -> Registration:
     """Register a case with a method or, if none is given, with the current network."""
     fixed = case.fixed or parts.reference
-    pair = pair_of_tensors(load_validation_pair(case, fixed, parts.image_loader, parts.label_loader))
+    pair = pair_of_tensors(load_validation_pair(case, fixed, parts.image_loader, parts.label_loader, parts.masks))
     method = method or network_method(parts, parts.learner.averaged.eval(), case)
     return Registration(pair=pair, transform=method(pair))
 
@@ -75,11 +76,14 @@ def landmark_errors(points: PairPoints, flow: npt.NDArray[Any]) -> Iterator[tupl
 
 
 def _similarity(parts: Parts, registration: Registration) -> Iterator[tuple[str, float]]:
-    pair = registration.pair
-    fixed, *others = (torch.from_numpy(image)[None, None] for image in (pair.fixed, pair.moving, registration.warped))
+    pair, flow = registration.pair, registration.flow
+    stages = (("similarity_before", pair.moving, np.zeros_like(flow)), ("similarity", registration.warped, flow))
     with torch.no_grad():
-        for name, other in zip(("similarity_before", "similarity"), others, strict=True):
-            yield name, float(parts.learner.objective.similarity(fixed, other))
+        for name, moving, by in stages:
+            fixed, other = (torch.from_numpy(image)[None, None] for image in (pair.fixed, moving))
+            mask = registration.mask_by(by)
+            counted = None if mask is None else torch.from_numpy(mask)[None, None]
+            yield name, float(parts.learner.objective.similarity(fixed, other, counted))
 
 
 def validate(parts: Parts, cases: Sequence[Case]) -> Generator[dict[str, float], None, None]:

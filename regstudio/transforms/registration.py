@@ -116,12 +116,12 @@ class Registration:
     @cached_property
     def dice_before(self) -> DiceScore | None:
         """The Dice before registration; None if there is no label to score."""
-        return self._dice(self.label_by(None))
+        return self._dice(None)
 
     @cached_property
     def dice(self) -> DiceScore | None:
         """The Dice of the warped label; None if there is no label to score."""
-        return self._dice(self.label_by(self.flow))
+        return self._dice(self.flow)
 
     @cached_property
     def metrics(self) -> dict[str, float]:
@@ -136,7 +136,7 @@ class Registration:
     def _metrics(self) -> Iterator[tuple[str, float]]:
         yield "njd", self.folds.count
         yield "njd_percent", self.folds.percent
-        yield "ncc_before", self._ncc(self.pair.moving, np.zeros_like(self.flow))
+        yield "ncc_before", self._ncc(self.pair.moving, None)
         yield "ncc", self._ncc(self.warped, self.flow)
         yield "quality", self.quality
         for name, score in (("dice_before", self.dice_before), ("dice", self.dice)):
@@ -150,7 +150,7 @@ class Registration:
             yield "ncc_unrefined", self._ncc(warped, unrefined)
             yield "quality_unrefined", quality(self.pair.fixed, warped, unrefined)
             if self.scored_labels and self.pair.moving_label is not None:
-                score = self._dice(self.label_by(unrefined))
+                score = self._dice(unrefined)
                 yield from () if score is None else (("dice_unrefined", score.mean),)
         yield from self.transform.metrics.items()
 
@@ -164,17 +164,39 @@ class Registration:
     def _warp_image(self, flow: Array) -> npt.NDArray[np.float32]:
         return warp(self.pair.moving, flow, "bilinear").astype(np.float32)
 
-    def _ncc(self, warped: Array, flow: Array) -> float:
-        """NCC where both images count: by the fixed mask, and the moving one under the flow."""
+    def mask_by(self, flow: Array | None) -> Array | None:
+        """Return where both images count under a flow of the grid, or none at all: (H, W) of 0 and 1; None without."""
         masks = [] if self.pair.fixed_mask is None else [self.pair.fixed_mask]
         if self.pair.moving_mask is not None:
-            masks.append(warp(self.pair.moving_mask, flow, "nearest"))
-        return ncc(self.pair.fixed, warped, mask=np.prod(masks, axis=0) if masks else None)
+            moving = self.pair.moving_mask
+            masks.append(moving if flow is None else warp(moving, flow, "nearest"))
+        return np.prod(masks, axis=0, dtype=np.float32) if masks else None
 
-    def _dice(self, label: Array | None) -> DiceScore | None:
-        if self.fixed_label is None or label is None or not self.scored_labels:
+    def _ncc(self, warped: Array, flow: Array | None) -> float:
+        """NCC where both images count."""
+        return ncc(self.pair.fixed, warped, mask=self.mask_by(flow))
+
+    def labels_by(self, flow: Array | None) -> tuple[Array, Array] | None:
+        """Return the fixed label, and the moving one as a flow brings it to the fixed file's resolution.
+
+        Both are 0 where a mask says that an image does not count. None without a label to score.
+        """
+        fixed, moving, mask = self.fixed_label, self.label_by(flow), self.mask_by(flow)
+        if fixed is None or moving is None or not self.scored_labels:
             return None
-        return dice(self.fixed_label, label, self.scored_labels)
+        if mask is None:
+            return fixed, moving
+        on = self.pair.places[0]
+        rows, columns = (
+            np.rint((np.arange(n) - start) / step).astype(int).clip(0, last - 1)
+            for n, step, start, last in zip(fixed.shape, on.step, on.start, mask.shape, strict=True)
+        )
+        counts = mask[np.ix_(rows, columns)] > 0
+        return np.where(counts, fixed, 0), np.where(counts, moving, 0)
+
+    def _dice(self, flow: Array | None) -> DiceScore | None:
+        labels = self.labels_by(flow)
+        return None if labels is None else dice(*labels, self.scored_labels)
 
 
 def _colours(array: Array, place: Placement) -> Array | None:

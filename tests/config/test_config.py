@@ -38,7 +38,7 @@ def test_classes_used_without_a_config_have_the_same_defaults() -> None:
     assert defaults(Grad) == {"penalty": config.loss.grad_penalty}
     read = dataclasses.asdict(ReadOptions())
     read |= read.pop("rule")
-    elsewhere = {"resize_to_atlas", "cache_gb", "disk_cache_gb", "num_workers"}
+    elsewhere = {"resize_to_atlas", "cache_gb", "disk_cache_gb", "num_workers", "mask_outside"}
     assert config.reading.model_dump(exclude=elsewhere) == read
     assert Layout(**config.layout.model_dump()).atlas_seg_name == "atlas_seg.png"
 

@@ -145,3 +145,22 @@ def test_a_score_takes_a_fraction_of_the_network(image: np.ndarray) -> None:
     start = time.process_time()
     scored(large, Transform(flow=rng.normal(size=(2, 256, 256)), seconds=0))
     assert time.process_time() - start < 0.6  # 0.08 on an idle machine; the network needs about 0.2
+
+
+def test_scores_count_where_both_masks_do(pair: Pair) -> None:
+    """What is masked may be anything: here the warped label and image are wrong in exactly these columns."""
+    transform = Transform(flow=SHIFT, seconds=0)
+    mask = np.ones((40, 36), np.float32)
+    mask[:, :9] = 0
+    wrong = dataclasses.replace(pair, fixed=pair.fixed.copy(), fixed_label=pair.fixed_label.copy())
+    wrong.fixed[:, :9], wrong.fixed_label[:, :9] = 1, 1
+    plain, masked = scored(wrong, transform), scored(dataclasses.replace(wrong, fixed_mask=mask), transform)
+    assert plain.values["dice"] < 0.8
+    assert masked.values["dice"] == 1
+    assert masked.values["hd95"] == 0
+    assert plain.values["ssim"] < 0.9
+    assert masked.values["ssim"] == pytest.approx(1)
+    assert masked.values["ncc"] > plain.values["ncc"]
+    everywhere = dataclasses.replace(wrong, moving_mask=np.zeros_like(mask))
+    assert scored(everywhere, transform).values["ncc"] == 0
+    assert "dice" not in scored(everywhere, transform).values

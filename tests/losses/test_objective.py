@@ -85,3 +85,31 @@ def test_a_new_similarity_needs_no_more_than_a_name(step: tuple[Tensor, ...], mo
 def test_the_weight_of_a_term_that_does_not_exist_is_refused() -> None:
     with pytest.raises(TypeError, match="no term of the loss for mad_weight"):
         Objective(mad_weight=1.0)
+
+
+@pytest.mark.parametrize("name", ["ncc", "global_ncc", "mse", "mi", "mind"])
+def test_within_a_mask_each_similarity_is_blind_to_the_rest(step: tuple[Tensor, ...], name: str) -> None:
+    fixed, warped, *rest = step
+    mask = torch.ones(1, 1, 16, 12)
+    objective = Objective(**{"ncc_weight": 0.0, "grad_weight": 0.0, f"{name}_weight": 1.0})
+    whole = objective(fixed, warped, *rest)[name]
+    if name != "ncc":  # whose windows beyond the border are smaller with a mask
+        torch.testing.assert_close(objective(fixed, warped, *rest, mask=mask)[name], whole)
+    mask[..., :6] = 0
+    spoilt = warped.clone()
+    spoilt[..., :2] = 1 - spoilt[..., :2]  # as far from the mask as descriptors reach
+    values = [objective(fixed, other, *rest, mask=mask)[name] for other in (warped, spoilt)]
+    torch.testing.assert_close(*values, atol=1e-3 if name == "mind" else 1e-6, rtol=0)
+    assert not torch.isclose(objective(fixed, spoilt, *rest)[name], whole, atol=1e-4)
+    torch.testing.assert_close(objective.similarity(fixed, warped, mask), -values[0])
+
+
+def test_a_similarity_that_knows_no_masks_sees_nothing_outside(
+    step: tuple[Tensor, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SIMILARITIES, "mean", torch.nn.L1Loss)
+    fixed, warped, *rest = step
+    mask = torch.ones(1, 1, 16, 12)
+    mask[..., :3] = 0
+    terms = Objective(ncc_weight=0.0, grad_weight=0.0, mean_weight=1.0)(fixed, warped, *rest, mask=mask)
+    torch.testing.assert_close(terms["mean"], ((fixed - warped).abs() * mask).mean())

@@ -73,3 +73,14 @@ def test_a_masked_ncc_is_that_of_a_loop_over_the_pixels_that_count() -> None:
         values.append((f * w).sum() ** 2 / ((f * f).sum() * (w * w).sum() + 1e-5))
     assert ncc(fixed, warped, 5, mask) == pytest.approx(np.mean(values))
     assert ncc(fixed, warped, 5, 0 * mask) == 0
+
+
+def test_a_masked_ssim_knows_only_the_pixels_that_count() -> None:
+    fixed, warped = np.random.default_rng(5).random((2, 24, 30))
+    mask = np.ones((24, 30))
+    assert ssim(fixed, warped, mask) == pytest.approx(ssim(fixed, warped))
+    mask[:, :12] = 0
+    spoilt = np.where(mask > 0, warped, 1 - warped)
+    assert ssim(fixed, spoilt, mask) == pytest.approx(ssim(fixed, warped, mask), abs=1e-12)
+    assert ssim(fixed, np.where(mask > 0, fixed, 0), mask) == pytest.approx(1)
+    assert ssim(fixed, warped, 0 * mask) == 0

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.checking.case import EXPORT_UPRIGHT, CheckedCase, Role
+from regstudio.data.checking.masks import check_mask
 from regstudio.data.checking.orientation import (
     explained,
     likeness,
@@ -88,6 +89,7 @@ def check(
     problems = [problem for cases in results.values() for case in cases for problem in case.problems]
     usable = replace(
         index,
+        atlas=index.atlas and _with_usable_mask(index.atlas, partners[None]),
         train=tuple(checked.usable for checked in results["training"] if checked.usable),
         validation=tuple(checked.usable for checked in results["validation"] if checked.usable),
         problems=(*index.problems, *problems, *compare_sets(index, results)),
@@ -95,10 +97,16 @@ def check(
     return CheckReport(index=usable, sets={role: _summary(cases) for role, cases in results.items()})
 
 
+def _with_usable_mask(atlas: Case, checked: CheckedCase) -> Case:
+    return replace(atlas, mask=None if checked.usable is None else checked.usable.mask)
+
+
 def _check_case(file: tuple[Role, Case], options: ReadOptions, atlas: CheckedCase | None) -> CheckedCase:
     checked = CheckedCase(case=file[1], role=file[0], usable=file[1])
     _check_image(checked, options, atlas)
     _check_label(checked, options, atlas)
+    where = {"slice_axis": options.slice_axis, "slice_index": options.slice_index}
+    check_mask(checked, atlas, key=options.label_key, **where)
     check_landmarks(checked, atlas)
     if atlas is not None and atlas.role == "fixed" and checked.usable is not None:
         checked.usable = replace(checked.usable, fixed=atlas.usable)
@@ -246,6 +254,7 @@ def _summary(results: list[CheckedCase]) -> SetSummary:
         images=len(cases),
         usable=sum(checked.usable is not None for checked in results),
         labels=sum(case.label is not None for case in cases),
+        masks=sum(case.mask is not None for case in cases),
         sizes=dict(Counter(_size_text(checked.size) for checked in results if checked.size).most_common()),
         formats=dict(Counter(extension(case.image) for case in cases).most_common()),
         label_formats=dict(Counter(extension(case.label) for case in cases if case.label).most_common()),

@@ -23,6 +23,7 @@ class SetSummary:
     formats: dict[str, int]  # extension -> images
     label_formats: dict[str, int]
     label_pixels: dict[int, int]  # label id -> pixels
+    masks: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +76,13 @@ class CheckReport:
         return "\n\n".join(parts) + "\n"
 
     def _set_rows(self) -> list[list[str]]:
-        rows = [["", "images", "usable", "labels", "sizes", "formats"]]
+        masked = any(found.masks for found in self.sets.values())
+        rows = [["", "images", "usable", "labels", *["masks"] * masked, "sizes", "formats"]]
         for name, found in self.sets.items():
             formats = found.formats | found.label_formats
             unopened = self.unopened(name)
-            counts = [str(n) for n in (found.images + unopened, found.usable + unopened, found.labels)]
+            numbers = (found.images + unopened, found.usable + unopened, found.labels, *(found.masks,) * masked)
+            counts = [str(n) for n in numbers]
             rows.append([name, *counts, _size_counts(found.sizes), ", ".join(sorted(formats))])
         return rows
 

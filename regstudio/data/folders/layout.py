@@ -19,6 +19,7 @@ from pathlib import Path
 from regstudio.data.folders.case_files import Case, find_cases
 from regstudio.data.folders.data_index import DataIndex, Layout
 from regstudio.data.folders.listing import LABEL_SUFFIX, FolderListing, short_list, split_images_and_labels
+from regstudio.data.folders.masks import with_masks
 from regstudio.data.folders.pair_table import read_pairs
 from regstudio.data.folders.partners import PairBy, lonely, partner_name, partnered, pooled, with_partners
 from regstudio.data.folders.splitting import split_by_subject, subject_of
@@ -58,6 +59,9 @@ def index_folder(layout: Layout) -> DataIndex:
     if not train:
         _explain_no_images(listing, train_dir, layout)
     validation = find_cases(listing, valid_dir, root / layout.valid_moving_seg_subdir, layout.file_pattern)
+    train, validation = (with_masks(listing, cases, _label_folders(layout)) for cases in (train, validation))
+    if atlas:
+        (atlas,) = with_masks(listing, (atlas,), _label_folders(layout))
     if partners:
         train, validation = (with_partners(listing, cases, *partners) for cases in (train, validation))
         if not train:
@@ -152,7 +156,12 @@ def _find_partners(layout: Layout, listing: FolderListing, moving: tuple[Path, .
         what = "each moving image belongs to the one here whose name its own begins with"
         listing.add("note", folder, what, "Say so with --pair_by prefix, or name an atlas with --atlas_name.")
     cases = find_cases(listing, folder, layout.data_base_dir / layout.fixed_seg_subdir, "*")
-    return {case.id: case for case in cases}, pair_by
+    return {case.id: case for case in with_masks(listing, cases, _label_folders(layout))}, pair_by
+
+
+def _label_folders(layout: Layout) -> list[Path]:
+    names = (layout.fixed_seg_subdir, layout.train_moving_seg_subdir, layout.valid_moving_seg_subdir)
+    return [layout.data_base_dir / name for name in names]
 
 
 def _has_atlas(layout: Layout) -> bool:

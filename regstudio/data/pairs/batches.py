@@ -135,7 +135,7 @@ class _BatchDataset(Dataset[Item | DataError]):
             items = [self.dataset[index] for index in indices]
         except DataError as error:
             return error
-        shared = ("fixed_image", "fixed_label") if self.dataset.has_atlas else ()
+        shared = ("fixed_image", "fixed_label", "fixed_mask") if self.dataset.has_atlas else ()
         return {key: items[0][key][None] if key in shared else _stack([i[key] for i in items]) for key in items[0]}
 
 

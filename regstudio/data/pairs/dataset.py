@@ -1,8 +1,9 @@
 """The dataset of image pairs for training and validation.
 
 An item is a dict of tensors (1, H, W): `fixed_image`, `moving_image` and, with labels, `fixed_label`, `moving_label`.
-With alignment it also has `affine` (2, 3), which maps a pixel (y, x, 1) of the fixed image to the moving image; with
-landmarks `fixed_points` and `moving_points` (n, 2), y and x in pixels, n of each pair its own and perhaps 0.
+With masks it also has `fixed_mask` and `moving_mask`, 1 where an image counts; with alignment `affine` (2, 3), which
+maps a pixel (y, x, 1) of the fixed image to the moving image; with landmarks `fixed_points` and `moving_points` (n, 2),
+y and x in pixels, n of each pair its own and perhaps 0.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from torch.utils.data import Dataset
 from regstudio.data.folders.layout import Case
 from regstudio.data.landmarks.landmarks import PairPoints
 from regstudio.data.loading.loaders import ImageLoader, LabelLoader
+from regstudio.data.pairs.masks import MaskLoader
 from regstudio.data.pictures.formats import MIN_SIDE
 from regstudio.data.problems import FileError
 from regstudio.errors import DataError
@@ -25,13 +27,15 @@ Item = dict[str, torch.Tensor]
 
 
 class ValidationPair(TypedDict):
-    """A case's images and, if both images have one, labels, each (1, H, W)."""
+    """A case's images and, if both images have one, labels, and masks where there are any, each (1, H, W)."""
 
     id: str
     fixed_image: torch.Tensor
     moving_image: torch.Tensor
     fixed_label: NotRequired[torch.Tensor]
     moving_label: NotRequired[torch.Tensor]
+    fixed_mask: NotRequired[torch.Tensor]
+    moving_mask: NotRequired[torch.Tensor]
 
 
 class RegistrationDataset(Dataset[Item]):
@@ -47,8 +51,8 @@ class RegistrationDataset(Dataset[Item]):
 
     With a `label_loader`, every case must have a label; with `partly_labelled`, a missing label is -1 everywhere.
     `aligned` maps a case to its affine map, and may be filled later. `landmarks` gives those of a case and its fixed
-    image, or None. Raises DataError, which names the file, if one
-    cannot be used.
+    image, or None. With `masks` every item has those of both images, of ones where all of an image counts. Raises
+    DataError, which names the file, if one cannot be used.
 
     >>> dataset = RegistrationDataset(index.train, atlas=index.atlas)
     >>> dataset[0]["moving_image"].shape
@@ -67,8 +71,10 @@ class RegistrationDataset(Dataset[Item]):
         aligned: Mapping[Case, npt.NDArray[np.float64]] | None = None,
         groups: Sequence[Sequence[int]] | None = None,
         landmarks: Callable[[Case, Case], PairPoints | None] | None = None,
+        masks: MaskLoader | None = None,
     ) -> None:
         self._partly_labelled, self._aligned, self._landmarks = partly_labelled, aligned, landmarks
+        self._masks = masks
         self.cases, self.mode = tuple(cases), mode
         # Each case's group, and its place in it.
         self._group_of = {number: (group, at) for group in groups or () for at, number in enumerate(group)}
@@ -81,6 +87,8 @@ class RegistrationDataset(Dataset[Item]):
         self._image_loader = (image_loader or ImageLoader()).facing_as(self._reference.image)
         self._label_loader = label_loader and label_loader.facing_as(self._reference.image)
         reference = _load(self._reference, self._image_loader, self._label_loader)
+        if masks is not None:
+            reference["mask"] = _mask(self._reference, reference, masks)
         self._atlas = reference if mode == "atlas" and not own else None
         self._shape = reference["image"].shape
         if min(self._shape[1:]) < MIN_SIDE:
@@ -133,22 +141,30 @@ class RegistrationDataset(Dataset[Item]):
         loaded = _load(case, self._image_loader, labels)
         if self._label_loader is not None and labels is None:
             loaded["label"] = torch.full(loaded["image"].shape, -1)
-        for path, tensor in zip((case.image, case.label), loaded.values(), strict=False):
-            refuse_other_size(path, tensor.shape, self._reference.image, self._shape)
+        if self._masks is not None:
+            loaded["mask"] = _mask(case, loaded, self._masks)
+        for kind, tensor in loaded.items():
+            refuse_other_size(_path(case, kind), tensor.shape, self._reference.image, self._shape)
         return loaded
 
 
 def load_validation_pair(
-    case: Case, fixed_case: Case, image_loader: ImageLoader, label_loader: LabelLoader | None = None
+    case: Case,
+    fixed_case: Case,
+    image_loader: ImageLoader,
+    label_loader: LabelLoader | None = None,
+    masks: MaskLoader | None = None,
 ) -> ValidationPair:
-    """Load a case and its fixed image, with labels if both have one; raises DataError if a size differs."""
+    """Load a case and its fixed image, with labels if both have one, and masks; raises DataError if a size differs."""
     image_loader = image_loader.facing_as(fixed_case.image)
     label_loader = label_loader and label_loader.facing_as(fixed_case.image)
     labelled = label_loader is not None and case.label is not None and fixed_case.label is not None
     fixed = _load(fixed_case, image_loader, label_loader if labelled else None)
     moving = _load(case, image_loader, label_loader if labelled else None)
-    for path, tensor in zip((case.image, case.label), moving.values(), strict=False):
-        refuse_other_size(path, tensor.shape, fixed_case.image, fixed["image"].shape)
+    if masks is not None:
+        fixed["mask"], moving["mask"] = _mask(fixed_case, fixed, masks), _mask(case, moving, masks)
+    for kind, tensor in moving.items():
+        refuse_other_size(_path(case, kind), tensor.shape, fixed_case.image, fixed["image"].shape)
     return cast(ValidationPair, {"id": case.id, **_pair(fixed, moving)})
 
 
@@ -159,6 +175,15 @@ def _load(case: Case, image_loader: ImageLoader, label_loader: LabelLoader | Non
             raise FileError(case.image, "has no label, though labels are asked for", "Add it, or train without labels.")
         loaded["label"] = torch.from_numpy(label_loader(case.label, case.image))
     return loaded
+
+
+def _mask(case: Case, loaded: Item, masks: MaskLoader) -> torch.Tensor:
+    mask = masks(case, loaded["image"].numpy())
+    return torch.ones_like(loaded["image"]) if mask is None else torch.from_numpy(mask)
+
+
+def _path(case: Case, kind: str) -> Path | None:
+    return {"image": case.image, "label": case.label, "mask": case.mask}[kind]
 
 
 def _pair(fixed: Item, moving: Item) -> Item:

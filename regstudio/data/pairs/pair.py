@@ -111,12 +111,15 @@ def pair_of_arrays(
 def pair_of_tensors(loaded: ValidationPair) -> Pair:
     """Return the pair that `load_validation_pair` loaded, without files, spacing or points."""
     fixed_label, moving_label = loaded.get("fixed_label"), loaded.get("moving_label")
+    fixed_mask, moving_mask = loaded.get("fixed_mask"), loaded.get("moving_mask")
     return Pair(
         id=loaded["id"],
         fixed=loaded["fixed_image"][0].numpy(),
         moving=loaded["moving_image"][0].numpy(),
         fixed_label=None if fixed_label is None else fixed_label[0].long().numpy(),
         moving_label=None if moving_label is None else moving_label[0].long().numpy(),
+        fixed_mask=None if fixed_mask is None else fixed_mask[0].numpy(),
+        moving_mask=None if moving_mask is None else moving_mask[0].numpy(),
     )
 
 

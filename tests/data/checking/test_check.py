@@ -48,6 +48,7 @@ def test_the_report_of_a_faultless_folder(root: Path) -> None:
             "formats": {".png": 1},
             "label_formats": {".png": 1},
             "label_pixels": pixels,
+            "masks": 0,
         },
         "training": {
             "images": 4,
@@ -57,6 +58,7 @@ def test_the_report_of_a_faultless_folder(root: Path) -> None:
             "formats": {".png": 1, ".nii.gz": 1, ".npy": 1, ".npz": 1},
             "label_formats": {},
             "label_pixels": {},
+            "masks": 0,
         },
         "validation": {
             "images": 2,
@@ -66,6 +68,7 @@ def test_the_report_of_a_faultless_folder(root: Path) -> None:
             "formats": {".png": 1, ".nii.gz": 1},
             "label_formats": {".npy": 2},
             "label_pixels": {i: 2 * count for i, count in pixels.items()},
+            "masks": 0,
         },
         "problems": [],
     }
