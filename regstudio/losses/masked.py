@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from regstudio.losses.mind import MIND
 from regstudio.losses.scales import MIN_SIDE
-from regstudio.losses.similarity import EPSILON, MutualInformation, box_sum, entropy
+from regstudio.losses.similarity import MutualInformation, entropy
+from regstudio.networks.local_ncc import EPSILON, box_sum
 
 WHOLE = 0.999  # a pixel whose mask was resampled to less is in part outside
 

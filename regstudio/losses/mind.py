@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regstudio.losses.similarity import box_sum, check_shapes
+from regstudio.losses.similarity import check_shapes
+from regstudio.networks.local_ncc import box_sum
 
 VARIANCE_RANGE = (1e-3, 1e3)  # of the image's mean variance: keeps noise in flat regions from looking like structure
 FLAT = 1e-8  # a mean squared difference below which an image in [0, 1] has no structure at all

@@ -25,7 +25,7 @@ from regstudio.losses.masked import (
 )
 from regstudio.losses.mind import mind_descriptors
 from regstudio.losses.scales import AtScales
-from regstudio.losses.similarity import MSE, GlobalNCC, MutualInformation, local_ncc
+from regstudio.losses.similarity import MSE, GlobalNCC, MutualInformation
 from regstudio.methods import Similarity
 from regstudio.networks import ops
 from regstudio.networks.warp import integrate, resize_flow
@@ -172,7 +172,7 @@ def _distance(flow: Tensor, points: Points | None, full: Sequence[int]) -> Tenso
 
 
 def _ncc(fixed: Tensor, warped: Tensor) -> Tensor:
-    return 1 - local_ncc(fixed, warped, NCC_WINDOW).mean(dim=(1, 2, 3))
+    return 1 - ops.mean_local_ncc(fixed, warped, NCC_WINDOW)
 
 
 def _mind(fixed: Tensor, warped: Tensor) -> Tensor:

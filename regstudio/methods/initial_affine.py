@@ -19,7 +19,8 @@ from regstudio.networks.passes import coarse_to_fine, network_size
 from regstudio.networks.warp import affine_after, integrate, pixel_grid, seen_through
 
 COARSE, FINE = 32, 64  # pixels of the shorter side
-KEPT = 3  # starts that are looked at again
+KEPT = 3  # results that are looked at again
+SAME = 0.1  # of the shorter side: results whose corners are nearer than that are one
 TURNS, WIDE_TURNS = (-60, 0, 60), (-120, -60, 0, 60, 120, 180)  # degrees
 SCALES = (0.8, 1.25)
 SHIFT = 0.15  # of the shorter side: up, down, left, right, or none
@@ -44,7 +45,7 @@ def initial_affine(
     full = moving.shape[2:]
     coarse, fine = (network_size(full, side, 2) for side in (COARSE, FINE))
     found, energies = _judged(network, fixed, moving, coarse, _starts(coarse, WIDE_TURNS if wide else TURNS).to(moving))
-    best = found[energies.argsort()[:KEPT]]
+    best = _distinct(found[energies.argsort()], coarse)[:KEPT]
     again = torch.cat((torch.eye(2, 3)[None].to(best), _rescaled(best, coarse, fine)))
     found, energies = _judged(network, fixed, moving, fine, again)
     best_one = 0 if energies[0] <= energies.min() + MARGIN else energies.argmin()
@@ -66,10 +67,9 @@ def _judged(
     """For each affine map, that of the network's result after it, and the energy of that; inf where implausible."""
     small, seen = (F.interpolate(image, size, mode="area") for image in (fixed, moving))
     seen = seen_through(maps, seen)
-    small = small.expand_as(seen).contiguous()
     scales = (2, 1) if min(size) >= FINE else (1,)
     *_, velocity = coarse_to_fine(network, small, seen, scales)
-    energy = PairEnergy(small, seen, measure=measure("ncc"), weights=WEIGHTS)(velocity)
+    energy = PairEnergy(small.expand_as(seen), seen, measure=measure("ncc"), weights=WEIGHTS)(velocity)
     found = nearest_affine(affine_after(maps, integrate(velocity)))
     stretch = torch.linalg.svdvals(found[:, :, :2])
     plausible = (stretch[:, 0] <= MAX_SCALE) & (stretch[:, 1] >= 1 / MAX_SCALE)
@@ -88,6 +88,17 @@ def _starts(size: Sequence[int], turns: Sequence[int]) -> Tensor:
         for linear in (scale * rotation for scale in SCALES):
             maps += [torch.column_stack((linear, centre - linear @ centre + by)) for by in shifts]
     return torch.stack(maps)
+
+
+def _distinct(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Return affine maps (n, 2, 3) without those that are as good as an earlier one: many starts lead to one result."""
+    corners = torch.cartesian_prod(*(maps.new_tensor([0, length - 1]) for length in size)).T
+    led = (maps[:, :, :2] @ corners + maps[:, :, 2:]).transpose(1, 2)  # (n, 4, 2)
+    kept: list[int] = []
+    for number, places in enumerate(led):
+        if all((places - led[other]).norm(dim=1).max() > SAME * min(size) for other in kept):
+            kept.append(number)
+    return maps[kept]
 
 
 def _rescaled(maps: Tensor, size: Sequence[int], other: Sequence[int]) -> Tensor:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from regstudio.losses.similarity import box_sum
 from regstudio.methods import Similarity
+from regstudio.networks.local_ncc import box_sum
 
 SIDE, WINDOW = 64, 9  # pixels: the shorter side at which a pair is looked at, and the window of the correlation
 CONSISTENT = 0.75  # radiographs and skulls: 0.8 and more, with few exceptions; CT and MR: less, but hearts too

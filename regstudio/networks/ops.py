@@ -1,4 +1,4 @@
-"""The layers of CorrMLP, each once as plain torch; where a compiled kernel is faster, it takes over.
+"""The layers of CorrMLP, warping and the local NCC, each once as plain torch; where a kernel is faster, it takes over.
 
 Source: Meng, Feng, Bi, Kim, "Correlation-aware Coarse-to-fine MLPs for Deformable Medical Image Registration",
 CVPR 2024, section 3. The plain versions are what the kernels are tested against, and what runs on a GPU, in other
@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from regstudio.networks import kernels
 from regstudio.networks.kernels import built_for, suspended
+from regstudio.networks.local_ncc import EPSILON as NCC_EPSILON
+from regstudio.networks.local_ncc import local_ncc
 
 __all__ = [
     "SHIFTS",
@@ -28,15 +30,18 @@ __all__ = [
     "combine",
     "convolve",
     "gated_windows",
+    "integrate",
     "join",
     "layer_norm",
     "leaky_instance_norm",
+    "mean_local_ncc",
     "suspended",
     "warp",
 ]
 
 EPSILON = 1e-5  # torch's default
 SHIFTS = [(row, column) for row in range(3) for column in range(3)]
+MAX_PLANES = 2  # of images, and of flows; feature maps of more channels have these last
 MIN_PIXELS = 512  # for a convolution's weights to be worth their preparation
 
 
@@ -165,6 +170,8 @@ def warp(
 
     Beyond the image there are zeros, or with "border" its outermost pixels.
     """
+    if mode == "bilinear" and image.shape[1] <= MAX_PLANES and not image.requires_grad and _fit(image) and _fit(flow):
+        return kernels.warp(image, flow, padding == "border")
     height, width = image.shape[2:]
     rows = torch.arange(flow.shape[2], device=flow.device, dtype=flow.dtype)
     columns = torch.arange(flow.shape[3], device=flow.device, dtype=flow.dtype)
@@ -176,6 +183,24 @@ def warp(
         # Its gradient at a place that is no number would write outside of the image's memory, and end the process.
         grid = grid.nan_to_num(nan=0.0)
     return F.grid_sample(image, grid, mode, padding_mode=padding, align_corners=True)
+
+
+def integrate(velocity: Tensor, steps: int) -> Tensor:
+    """Return velocity / 2^steps, composed with itself `steps` times: (B, 2, H, W), pixels; it goes on at the border."""
+    if steps > 0 and min(velocity.shape[2:]) > 1 and _fit(velocity):
+        return kernels.integrate(velocity, steps, velocity.requires_grad and torch.is_grad_enabled())[0]
+    flow: Tensor = velocity / 2**steps
+    for _ in range(steps):
+        flow = flow + warp(flow, flow, "bilinear", "border")
+    return flow
+
+
+def mean_local_ncc(fixed: Tensor, warped: Tensor, win: int) -> Tensor:
+    """Return the mean of `local_ncc` over each pair of images, computed in float64: (B or 1, C, H, W) twice -> (B,)."""
+    if warped.shape[1] == 1 and not fixed.requires_grad and _fit(fixed) and _fit(warped):
+        asked = warped.requires_grad and torch.is_grad_enabled()
+        return kernels.local_ncc(fixed, warped, win, NCC_EPSILON, asked)[0]
+    return local_ncc(fixed.double(), warped.double(), win).mean(dim=(1, 2, 3)).to(warped.dtype)
 
 
 def _fit(x: Tensor, *, multiple: int = 1) -> bool:

@@ -83,10 +83,7 @@ def integrate(velocity: Tensor, steps: int = 7) -> Tensor:
     The velocity is divided by 2^steps, and the small flow composed with itself `steps` times. That of -velocity is the
     inverse flow. Source: Arsigny et al., "A Log-Euclidean Framework for Statistics on Diffeomorphisms", MICCAI 2006.
     """
-    flow: Tensor = velocity / 2**steps
-    for _ in range(steps):
-        flow = flow + _at(flow, flow)
-    return flow
+    return ops.integrate(velocity, steps)
 
 
 def affine_after(matrix: Tensor, flow: Tensor) -> Tensor:

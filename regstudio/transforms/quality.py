@@ -25,8 +25,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regstudio.losses.mind import mind_descriptors
-from regstudio.losses.similarity import box_sum
 from regstudio.metrics import inverse_consistency, jacobian_determinant
+from regstudio.networks.local_ncc import box_sum
 
 Array = npt.NDArray[Any]
 

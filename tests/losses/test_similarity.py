@@ -7,7 +7,7 @@ from monai.losses import GlobalMutualInformationLoss, LocalNormalizedCrossCorrel
 from torch import Tensor
 
 from regstudio.losses import MIND, MSE, NCC, GlobalNCC, Grad, MutualInformation
-from regstudio.losses.similarity import box_sum, local_ncc
+from regstudio.networks.local_ncc import box_sum, local_ncc
 from tests.losses.gradients import with_gradient
 
 

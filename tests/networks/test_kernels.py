@@ -3,10 +3,12 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from regstudio.networks import ops
 from regstudio.networks.blocks import RCAB, MultiWindow
@@ -126,6 +128,64 @@ def test_a_convolution_and_its_gradients(
     assert_like_in_double_precision(convolution, lambda x: ops.convolve(x, convolution), x)
 
 
+@pytest.mark.parametrize("shape", [(1, 2, 2), (2, 9, 40), (3, 50, 17), (1, 70, 64)])
+def test_an_integrated_velocity_field_and_its_gradient(threads: int, shape: tuple[int, int, int]) -> None:
+    batch, height, width = shape
+    velocity = 6 * smooth(batch, 2, height, width)  # its flow folds nowhere, and leads over the border
+    for steps in (1, 5, 7):
+        assert_like_in_double_precision(nn.Identity(), lambda v, steps=steps: ops.integrate(v, steps), velocity)
+        assert torch.equal(ops.integrate(velocity, steps), ops.integrate(velocity.clone().requires_grad_(), steps))
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+@pytest.mark.parametrize(("image", "flow"), [((1, 1), (5, 9)), ((20, 33), (20, 33)), ((40, 7), (70, 65))])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_warped_image_and_its_gradient(
+    threads: int, padding: Literal["zeros", "border"], image: tuple[int, int], flow: tuple[int, int], channels: int
+) -> None:
+    torch.manual_seed(0)
+    moving = torch.rand(2, channels, *image)
+    displacements = 8 * torch.randn(2, 2, *flow)  # within the image, at its edge, and far beyond
+    displacements[0, 0, 0, 0], displacements[1, 1, 2, 3] = 1e30, -1e30
+    result = outcome(nn.Identity(), lambda d: ops.warp(moving, d, "bilinear", padding), displacements)
+    expected = outcome(nn.Identity(), lambda d: directly_warped(moving.double(), d, padding), displacements.double())
+    for name, tensor in expected.items():
+        assert (result[name] - tensor).norm() <= 1e-5 * tensor.norm(), name
+
+
+def directly_warped(image: Tensor, flow: Tensor, padding: str) -> Tensor:
+    """By the definition: what each pixel gets from the four around its place, one after the other."""
+    height, width = image.shape[2:]
+    rows, columns = torch.meshgrid(*(torch.arange(side) for side in flow.shape[2:]), indexing="ij")
+    y, x = rows + flow[:, 0], columns + flow[:, 1]
+    if padding == "border":
+        y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
+    total = torch.zeros(*image.shape[:2], *flow.shape[2:], dtype=image.dtype)
+    for row in range(height):
+        for column in range(width):
+            weight = (1 - (y - row).abs()).clamp(min=0) * (1 - (x - column).abs()).clamp(min=0)
+            total = total + image[:, :, row, column][:, :, None, None] * weight[:, None]
+    return total
+
+
+@pytest.mark.parametrize(("shape", "win"), [((2, 40, 33), 9), ((1, 3, 70), 5), ((3, 65, 16), 3), ((1, 6, 6), 13)])
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_local_correlation_and_its_gradient(
+    threads: int, shape: tuple[int, int, int], win: int, shared: bool
+) -> None:
+    torch.manual_seed(0)
+    fixed, warped = torch.rand(2, shape[0], 1, *shape[1:])
+    fixed, warped[:, :, :2] = fixed[:1] if shared else fixed, 0.7  # flat in part
+    assert_like_in_double_precision(
+        nn.Identity(), lambda image: ops.mean_local_ncc(fixed.to(image.dtype), image, win), warped
+    )
+
+
+def smooth(*shape: int) -> Tensor:
+    torch.manual_seed(0)
+    return F.interpolate(torch.randn(*shape[:2], 3, 3), shape[2:], mode="bicubic", align_corners=True)
+
+
 def test_what_is_far_from_zero_passes_or_vanishes() -> None:
     layer = MultiWindow(16)
     with torch.no_grad():
@@ -194,6 +254,9 @@ OPERATORS: dict[str, Callable[[], tuple[object, ...]]] = {
     "gated_windows": lambda: (leaf(2, 3, 4, 16), [3], 1e-5, leaf(4 * 16 + 2 * 16 * 16 + 2 * 16 + 9 * 9 + 9)),
     "combine": lambda: (leaf(2, 3, 4, 16), leaf(2, 3, 4, 16), leaf(3, 2, 3, 4, 16), leaf(2, 4, 16, 16), leaf(2, 16)),
     "join": lambda: (leaf(2, 3, 4, 8), leaf(2, 3, 4, 8)),
+    "integrate": lambda: (leaf(2, 2, 5, 4), 3, True),
+    "warp": lambda: (torch.rand(2, 1, 5, 4), leaf(2, 2, 3, 6), True),
+    "local_ncc": lambda: (torch.rand(1, 1, 9, 8), leaf(2, 1, 9, 8), 5, 1e-5, True),
     "convolution": lambda: (leaf(2, 3, 4, 8), leaf(5, 8, 3, 3), leaf(5)),
 }
 
@@ -216,7 +279,7 @@ def test_a_second_derivative_is_refused(name: str) -> None:
     arguments = OPERATORS[name]()
     result = getattr(torch.ops.regstudio, name)(*arguments)
     first = result[0] if isinstance(result, tuple) else result
-    leaves = [a for a in arguments if isinstance(a, Tensor)]
+    leaves = [a for a in arguments if isinstance(a, Tensor) and a.requires_grad]
     gradients = torch.autograd.grad(first.square().sum(), leaves, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         torch.stack([gradient.sum() for gradient in gradients]).sum().backward()
