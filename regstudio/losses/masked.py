@@ -15,7 +15,7 @@ from regstudio.losses.scales import MIN_SIDE
 from regstudio.losses.similarity import MutualInformation, entropy
 from regstudio.networks.local_ncc import EPSILON, box_sum
 
-WHOLE = 0.999  # a pixel whose mask was resampled to less is in part outside
+WHOLE = 1 - 1e-5  # a pixel whose mask was resampled to less is in part outside; more is rounding
 
 Masked = Callable[[Tensor, Tensor, Tensor], Tensor]
 
