@@ -83,7 +83,7 @@ def test_best_model_is_the_epoch_of_the_highest_dice(quick_config: Configs) -> N
     config = quick_config(epochs=4)
     events = list(train(config, index_of(config)))
     epochs = [event for event in events if isinstance(event, EpochDone)]
-    assert len({event.metrics["dice"] for event in epochs}) == 4
+    assert len({event.metrics["dice"] for event in epochs}) > 1  # otherwise any would be the best
     best = max(epochs, key=lambda event: event.metrics["dice"])
     run = run_of(events)
     assert load_checkpoint(run.best_path).epoch == best.epoch
