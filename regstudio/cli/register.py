@@ -1,6 +1,5 @@
 """`regstudio register`: register images, without any training or with a trained network."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,6 @@ from regstudio.methods import NAMES
 if TYPE_CHECKING:
     from regstudio.distributed import Group
     from regstudio.methods import SimilarityChoice
-    from regstudio.methods.method import Method
     from regstudio.networks.base import Precision
     from regstudio.transforms.result_files import OutputSize
 
@@ -97,29 +95,19 @@ def register(
     """
     from tqdm import tqdm
 
-    from regstudio.files import file_digest
     from regstudio.registering.batch import doubtful, find_fixed, find_moving, register_files, with_masks
+    from regstudio.registering.chosen_method import chosen_checkpoint, chosen_name
     from regstudio.training.setup import pair_reader
 
     refuse_both(checkpoint, method)
     target_device = group.device(device)
-    chosen: Method
     if checkpoint is None:
-        from regstudio.methods.named import named_method
-        from regstudio.networks.device import find_device
-
         method = method or "general"
         wide = affine == "wide" and method.startswith("general")
         refuse_of_networks(affine=None if wide else affine, refine=refine, precision=precision)
-        chosen = named_method(method, similarity=similarity, device=find_device(target_device), wide=wide)
-        own: dict[str, Any] = {"normalise": "minmax"}
-        recipe = json.dumps(dict(chosen.provenance), default=str) + chosen.name
+        chosen = chosen_name(method, target_device, similarity=similarity, wide=wide)
     else:
-        from regstudio.methods.network import load_method
-        from regstudio.networks.checkpoint import load_checkpoint
-
-        refine = "auto" if refine is None else refine
-        chosen = network = load_method(
+        chosen = chosen_checkpoint(
             checkpoint,
             target_device,
             affine=affine,
@@ -127,9 +115,7 @@ def register(
             precision=precision,
             refine=refine,
         )
-        own = {**load_checkpoint(checkpoint).reading, "normalise": network.normalise}
-        recipe = f"{file_digest(checkpoint)}\n{affine=}\n{refine=}\n{precision=}"
-    reading = build_config({**own, **given(values)}).reading
+    reading = build_config({**chosen.reading, **given(values)}).reading
     cases, problems = group.broadcast_from_first(lambda: find_moving(moving, moving_seg, moving_points))
     target, cases, more = group.broadcast_from_first(lambda: find_fixed(fixed, fixed_seg, cases, fixed_points))
     if fixed_mask is not None and fixed.is_dir():
@@ -138,9 +124,9 @@ def register(
     for problem in (*problems, *more):
         click.echo(f"{problem.severity.capitalize()}: {problem}", err=True)
     reader = pair_reader(reading, target, with_points=True)
-    recipe += "\nmask_outside" * reader.mask_outside
+    recipe = chosen.recipe + "\nmask_outside" * reader.mask_outside
     results = register_files(
-        chosen,
+        chosen.method,
         reader,
         cases,
         out,

@@ -3,7 +3,7 @@
 import csv
 import errno
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +98,8 @@ def register_files(
     recipe: str | None = None,
     overwrite: bool = False,
     output_size: OutputSize = "fixed",
+    as_folder: bool = False,
+    proceed: Callable[[], object] = lambda: None,
     group: Group = SINGLE_PROCESS,
 ) -> Iterator[FileResult]:
     """Register each case to its fixed image, save its results to the folder `out`, and yield them in order.
@@ -109,30 +111,31 @@ def register_files(
     `recipe` names everything the results depend on besides the files: the checkpoint's digest and the settings. With a
     recipe, several cases resume where an earlier call stopped: complete cases with the same recipe and files are
     yielded from the journal (see `journal`). `overwrite` registers all of them again. `output_size` is that of
-    `save_registration`.
+    `save_registration`. `as_folder` treats a single case as one of several. `proceed` is called before each case, and
+    may wait.
 
     The processes of a `group` share the cases; each yields all results, and only the first writes journal and table.
     """
     reader = reader.read_by(axes_of(method))
     assert reader.fixed_image is not None  # reading it raises its errors before anything is written
-    if len(cases) > 1:
+    several = as_folder or len(cases) > 1
+    if several:
         read = (reader.fixed, *(case.fixed for case in cases if case.fixed), *cases)
         refuse_folder_of_inputs(out, [path for case in read for path in (case.image, case.label) if path is not None])
     results: dict[str, FileResult] = {}
     with _output_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        journal = (
-            Journal(out, fresh=overwrite, writes=group.is_first) if recipe is not None and len(cases) > 1 else None
-        )
+        journal = Journal(out, fresh=overwrite, writes=group.is_first) if recipe is not None and several else None
         job = RegisteringJob(
             method=method,
             reader=reader,
             out=out,
-            is_single=len(cases) == 1,
+            is_single=not several,
             journal=journal,
             recipe=f"{recipe}\n{reader.image_loader}\n{reader.label_loader.reading}\n{reader.rule}\n{output_size}",
             output_size=output_size,
             results=results,
+            proceed=proceed,
         )
         try:
             with closing(group.gather_in_order(run_overlapped(job, cases[group.shard]))) as all_results:
@@ -143,7 +146,7 @@ def register_files(
         finally:  # write the metrics of an interrupted job, too
             if results and group.is_first:
                 finished = [results[case.id] for case in cases if case.id in results]
-                write_text(out / ("metrics.csv" if len(cases) > 1 else f"{cases[0].id}_metrics.csv"), _to_csv(finished))
+                write_text(out / ("metrics.csv" if several else f"{cases[0].id}_metrics.csv"), _to_csv(finished))
 
 
 def doubtful(results: Sequence[FileResult]) -> list[FileResult]:

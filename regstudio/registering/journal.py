@@ -46,7 +46,7 @@ class Journal:
     def __init__(self, out: Path, *, fresh: bool = False, writes: bool = True, name: str = NAME) -> None:
         self._path, self._writes = out / name, writes
         self._lock = threading.Lock()
-        self._entries = {} if fresh else {entry.id: entry for entry in _read(self._path)}
+        self._entries = {} if fresh else {entry.id: entry for entry in read_entries(self._path)}
         if writes:  # rewrite it without the incomplete line that a crash may have left
             write_text(self._path, "".join(_line(entry) for entry in self._entries.values()))
 
@@ -88,7 +88,8 @@ def _line(entry: Entry) -> str:
     return json.dumps(asdict(entry)) + "\n"
 
 
-def _read(path: Path) -> list[Entry]:
+def read_entries(path: Path) -> list[Entry]:
+    """Return the entries of a journal, none where there is no such file; what cannot be read is left out."""
     entries = []
     with suppress(SchemaError):  # there is none, or nothing that can be read
         for line in read_lines(path):

@@ -4,7 +4,7 @@ Cases overlap: while some are registered, others are read and written. On the CP
 in parallel, each on its share of the cores.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Semaphore
@@ -47,7 +47,8 @@ class FileResult:
 class RegisteringJob:
     """The inputs that all cases share, and the pipeline of each case.
 
-    `is_single` raises the error of a single case. `results` collects the results by case id.
+    `is_single` raises the error of a single case. `results` collects the results by case id. `proceed` is called before
+    each case, and may wait.
     """
 
     method: Method
@@ -58,9 +59,11 @@ class RegisteringJob:
     recipe: str
     output_size: OutputSize
     results: dict[str, FileResult]
+    proceed: Callable[[], object] = lambda: None
 
     def run(self, case: Case, register_slot: Semaphore) -> FileResult:
         """Read, register and write a case; `register_slot` limits how many cases register in parallel."""
+        self.proceed()
         try:
             digest = self._digest(case)
             result = self._reused(case, digest)

@@ -25,6 +25,7 @@ from regstudio.studio.workspace import Workspace
 from regstudio.temporary import remove_leftovers
 
 if TYPE_CHECKING:
+    from regstudio.registering.job import RegisterJob
     from regstudio.training.job import TrainJob
 
 UPLOADS = "data_uploads"  # the folder of uploaded data sets, below the first root
@@ -60,6 +61,7 @@ class Studio:
         self._runs = RunCatalogue(self.runs_dir)
         self._lock = threading.Lock()
         self._job: TrainJob | None = None
+        self._register_job: RegisterJob | None = None
         self._first = Workspace(self, build_config({"data_base_dir": data_base_dir, "runs_dir": self.runs_dir}))
         self._workspaces: cachetools.LRUCache[str, Workspace] = cachetools.LRUCache(MAX_TABS)
 
@@ -82,6 +84,21 @@ class Studio:
     def known_job(self) -> "TrainJob | None":
         """The training if `job` was used before; unlike `job`, never waits for torch."""
         return self._job
+
+    @property
+    def register_job(self) -> "RegisterJob":
+        """The one registering of many files in this process."""
+        from regstudio.registering.job import RegisterJob
+
+        with self._lock:
+            if self._register_job is None:
+                self._register_job = RegisterJob()
+            return self._register_job
+
+    @property
+    def known_register_job(self) -> "RegisterJob | None":
+        """The registering if `register_job` was used before; never waits for torch."""
+        return self._register_job
 
     def shared(self, names: Iterable[str]) -> "Studio":
         """Return a read-only studio that knows only the runs of these names; raises RunError where one is missing."""

@@ -89,7 +89,7 @@ def unpack(archive: Path, target: Path, layout: LayoutSection, limits: Limits = 
         places = _place(entries, layout)
         left_out = [entry.filename for entry in entries if entry.filename not in places and not is_noise(entry)]
         refuse_too_much(len(entries), sum(entry.file_size for entry in entries), target, limits)
-        with _staging(target) as staging:
+        with staged(target) as staging:
             room = limits.max_bytes
             for entry in entries:
                 if entry.filename in places:
@@ -119,7 +119,7 @@ def add_files(files: Sequence[Path], target: Path, subfolder: str, limits: Limit
         names = short_list(taken) if taken else "Two of the files"
         raise DataError(f"{names}: a file of that name is there already, in {place}. Rename yours, or remove that one.")
     refuse_too_much(len(files), sum(path.stat().st_size for path in files), target, limits)
-    with _staging(target) as staging:
+    with staged(target) as staging:
         room = limits.max_bytes
         for path in files:
             with path.open("rb") as stream:
@@ -181,7 +181,7 @@ def _is_useful(name: str) -> bool:
 
 
 @contextmanager
-def _staging(target: Path) -> Iterator[Path]:
+def staged(target: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `target`, on the same disk, and delete it in the end."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from regstudio.config import TrainConfig, read_config
+from regstudio.config import TrainConfig, build_config, read_config
 from regstudio.data.folders.layout import Case, DataIndex, Layout, index_folder
 from regstudio.data.pairs.pair import PairReader
 from regstudio.data.pictures.formats import extension, stem
@@ -17,15 +17,19 @@ from regstudio.errors import DataError, RunError
 from regstudio.methods import NAMES, TITLES, installed
 from regstudio.methods.method import Method, axes_of
 from regstudio.methods.named import named_method
-from regstudio.methods.network import NetworkMethod, load_method
+from regstudio.methods.network import NetworkMethod, Refine, load_method
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.runs.run import Run
+from regstudio.studio.applied import AppliedFolder, applied_names, open_applied
 from regstudio.studio.caches import LRUCache, stamp
 from regstudio.studio.page_words import NO_TRAINING
 from regstudio.studio.studio import Studio
 from regstudio.training.setup import pair_reader
 from regstudio.transforms.registration import Registration
 
+Data = TrainConfig | AppliedFolder  # where cases lie
+
+APPLIED_RUN = "applied: "  # stands before the names of folders of results in the list of runs
 MAX_CACHED_METHODS = 6
 MAX_CACHED_PIXELS = 4 * 1024 * 1024  # of drawings, at 7 bytes each
 MAX_PIXELS = 2048 * 2048  # of an image to register while someone waits
@@ -39,11 +43,12 @@ class Registrar:
     title: str
     path: Path | None = None
     name: str = ""
+    refine: Refine = 0  # of a checkpoint, where the page asks for none
 
     @property
     def key(self) -> Hashable:
         """What changes when its results do."""
-        return (self.title, stamp(self.path) if self.path else self.name)
+        return (self.title, stamp(self.path) if self.path else self.name, self.refine)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +85,10 @@ class Viewer:
         self._drawings: LRUCache[dict[str, Any]] = LRUCache(MAX_CACHED_PIXELS, _pixels)
 
     def runs(self) -> list[str]:
-        """Return the names of the runs that have a checkpoint, the newest first, and NO_TRAINING."""
+        """Return the names of the runs that have a checkpoint, the folders of results, and NO_TRAINING."""
         runs = [run.path.name for run in self._studio.run_folders() if _best_and_last(run)]
-        return runs if self._studio.read_only else [*runs, NO_TRAINING]
+        applied = [APPLIED_RUN + name for name in applied_names(self._studio)]
+        return runs if self._studio.read_only else [*runs, *applied, NO_TRAINING]
 
     def checkpoints(self, run: str) -> list[str]:
         """Return the checkpoints of a run as "best", "last" and the numbers of epochs, the newest first.
@@ -91,17 +97,19 @@ class Viewer:
         """
         if run == NO_TRAINING:
             return [name for name in NAMES if installed(name)]
+        if folder := self._applied(run):
+            return [folder.record.method]
         opened = self._studio.run(run)
         epochs = sorted((int(path.stem.removeprefix("epoch_")) for path in _epoch_files(opened)), reverse=True)
         return [*_best_and_last(opened), *map(str, epochs)]
 
     def others(self, run: str) -> list[str]:
         """Return the checkpoints to compare with, as RUN/CHECKPOINT: this run's, then the other runs'."""
-        own = [f"{run}/{name}" for name in self.checkpoints(run)]
+        own = [] if self._applied(run) else [f"{run}/{name}" for name in self.checkpoints(run)]
         rest = [
             f"{name}/{checkpoint}"
             for name in self.runs()
-            if name != run
+            if name != run and not name.startswith(APPLIED_RUN)
             for checkpoint in (
                 self.checkpoints(name) if name == NO_TRAINING else _best_and_last(self._studio.run(name))
             )
@@ -115,6 +123,8 @@ class Viewer:
             if name not in NAMES:
                 raise RunError(f"There is no method {name!r}; there are {', '.join(NAMES)}.")
             return Registrar(title=TITLES[name], name=name)
+        if folder := self._applied(run):
+            return replace(self.other(checkpoint or folder.record.method), refine=folder.record.refine)
         opened = self._studio.run(run)
         named = _best_and_last(opened)
         if not checkpoint and not named:
@@ -136,21 +146,27 @@ class Viewer:
         run, _, checkpoint = name.rpartition("/")
         return self.registrar(run, checkpoint)
 
-    def cases(self, config: TrainConfig) -> list[str]:
-        """Return the cases of a configuration's data, as validation/ID and training/ID."""
+    def cases(self, config: Data) -> list[str]:
+        """Return the cases of a configuration's data, as validation/ID and training/ID, or of a folder of results."""
+        if isinstance(config, AppliedFolder):
+            return [case.id for case in config.cases(self._studio)][:MAX_LISTED_CASES]
         index = self._index(config)
         sets = _by_set(index)
         return [f"{name}/{case.id}" for name, cases in sets.items() for case in cases[:MAX_LISTED_CASES]]
 
-    def config(self, run: str | None, registrar: Registrar | None = None) -> TrainConfig:
-        """Return the configuration that says where the cases lie: the run's, the checkpoint's or the workspace's."""
+    def config(self, run: str | None, registrar: Registrar | None = None) -> Data:
+        """Return what says where the cases lie: the run's configuration, the checkpoint's or the workspace's."""
+        if run and (folder := self._applied(run)):
+            return folder
         if run and run != NO_TRAINING:
             return self._studio.run(run).config()
         record = load_checkpoint(registrar.path).config if registrar and registrar.path else {}
         return read_config(record) if record else self._studio.workspace().config
 
-    def chosen(self, config: TrainConfig, name: str | None = None) -> ChosenCase:
+    def chosen(self, config: Data, name: str | None = None) -> ChosenCase:
         """Return a case by its name in `cases`, with its fixed image; the first if none is named."""
+        if isinstance(config, AppliedFolder):
+            return self._applied_case(config, name)
         index = self._index(config)
         wanted_set, _, wanted = (name or "").partition("/")
         cases = _by_set(index).get(wanted_set, ())
@@ -166,7 +182,7 @@ class Viewer:
                 self._check(path, config)
         return ChosenCase(case=found, reader=_uncached_reader(config, fixed))
 
-    def own_images(self, config: TrainConfig, files: dict[str, Path | None], *, resize: bool = False) -> ChosenCase:
+    def own_images(self, config: Data, files: dict[str, Path | None], *, resize: bool = False) -> ChosenCase:
         """Return a case of the user's own `files`: moving, and if given fixed, fixed_label and moving_label.
 
         Without a fixed image the atlas of the configuration's data is taken. `resize` resamples to the fixed size.
@@ -174,7 +190,9 @@ class Viewer:
         moving, fixed = files.get("moving"), files.get("fixed")
         if moving is None:
             raise DataError("There is no moving image. Drop one in; the atlas is the fixed image if you give no other.")
-        atlas = self._index(config).atlas if fixed is None else None
+        applied = config if isinstance(config, AppliedFolder) else None
+        config = self._studio.workspace().config if isinstance(config, AppliedFolder) else config
+        atlas = applied.fixed if applied else self._index(config).atlas if fixed is None else None
         target = Case(id=stem(fixed), image=fixed, label=files.get("fixed_label")) if fixed is not None else atlas
         if target is None:
             raise DataError("There is no fixed image, and no atlas to take in its place. Drop one in.")
@@ -209,7 +227,22 @@ class Viewer:
             return load_method(registrar.path) if registrar.path else named_method(registrar.name)
 
         method = self._methods.get(registrar.key, make)
-        return replace(method, refine=refine) if isinstance(method, NetworkMethod) else method
+        return replace(method, refine=refine or registrar.refine) if isinstance(method, NetworkMethod) else method
+
+    def _applied(self, run: str) -> AppliedFolder | None:
+        """Return the folder of results that the list of runs names; None where it names none."""
+        if self._studio.read_only or not run.startswith(APPLIED_RUN):
+            return None
+        return open_applied(self._studio, run.removeprefix(APPLIED_RUN))
+
+    def _applied_case(self, folder: AppliedFolder, name: str | None) -> ChosenCase:
+        cases = folder.cases(self._studio)
+        case = next((case for case in cases if case.id == name), None) if name else cases[0]
+        if case is None:
+            raise DataError(f"{name}: there is no such image in {folder.record.moving}.")
+        registrar = self.other(folder.record.method)
+        own = load_checkpoint(registrar.path).reading if registrar.path else {}
+        return ChosenCase(case=case, reader=_uncached_reader(build_config(own), folder.fixed))
 
     def _index(self, config: TrainConfig) -> DataIndex:
         self._check(config.layout.data_base_dir, config)

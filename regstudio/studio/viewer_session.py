@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from regstudio.config import TrainConfig
 from regstudio.errors import ConfigError, RegStudioError, RunError
 from regstudio.studio.page_words import NO_TRAINING, of_own_images
 from regstudio.studio.prefetcher import Prefetcher
-from regstudio.studio.viewer import Registrar, View, Viewer, drawing_key
+from regstudio.studio.viewer import Data, Registrar, View, Viewer, drawing_key
 
 MAX_PREFETCH_PIXELS = 1024 * 1024  # of a case whose neighbours are prefetched
 OWN_CASE = "own images: "  # how the case is called that the user's own images make
@@ -148,7 +147,7 @@ class ViewerSession:
         except RegStudioError:  # `open` shows the reason
             return []
 
-    def _draw(self, config: TrainConfig, case: str, registrars: Sequence[Registrar]) -> None:
+    def _draw(self, config: Data, case: str, registrars: Sequence[Registrar]) -> None:
         self.viewer.drawing(self.viewer.chosen(config, case), registrars)
 
     def _registrars(self, choice: Choice) -> list[Registrar]:

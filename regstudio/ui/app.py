@@ -19,12 +19,12 @@ from regstudio.studio.training_control import ended, headline
 from regstudio.ui.handlers import QUIET, shown_to_user
 from regstudio.ui.server.serving import ServedPage, free_port, serve
 from regstudio.ui.server.tunnel import GradioTunnel
-from regstudio.ui.tabs import data_tab, help_tab, runs_tab, share_tab, train_tab, viewer_tab
+from regstudio.ui.tabs import apply_tab, data_tab, help_tab, runs_tab, share_tab, train_tab, viewer_tab
 from regstudio.ui.widgets.browser_tab import browser_tab
 
 HEADER = """<h1>RegStudio</h1><p class="now" role="status"></p>"""
 SHARED_PORT = 7960
-TABS = ("data", "train", "runs", "viewer", "share", "help")
+TABS = ("data", "train", "runs", "apply", "viewer", "share", "help")
 
 
 def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
@@ -33,7 +33,7 @@ def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
     app = _empty_page("RegStudio")
     with app:
         _header(studio)
-        tab, feed = browser_tab(), Feed(studio)
+        tab, feed, asked = browser_tab(), Feed(studio), viewer_tab.asked_case()
         with gr.Tabs(selected="data", elem_id="tabs") as tabs:
             with _tab("data"):
                 data = data_tab.build(studio, tab)
@@ -41,14 +41,17 @@ def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
                 train = train_tab.build(studio, feed, tab, data)
             with _tab("runs"):
                 runs = runs_tab.build(studio, feed)
+            with _tab("apply"):
+                apply_tab.build(studio, tab, asked.request)
             with _tab("viewer"):
-                viewer = viewer_tab.build(studio)
+                viewer = viewer_tab.build(studio, asked)
             with _tab("share"):
                 share_tab.build(studio, share or Share(studio, serve_viewer, GradioTunnel()))
             with _tab("help"):
                 help_tab.build()
         for name in TABS:
             _open_tab_on(gr.Button(visible="hidden", elem_id=f"go-{name}").click, tabs, name)
+        _open_tab_on(asked.request.change, tabs, "viewer")
         _open_tab_on(data.train.click, tabs, "train")
         _open_tab_on(runs.resumed.change, tabs, "train")
         data.two_images.click(two_images, None, [tabs, viewer.run, viewer.checkpoint, viewer.own], **QUIET)
@@ -65,7 +68,7 @@ def build_viewer(studio: Studio) -> gr.Blocks:
     app = _empty_page("RegStudio viewer")
     with app:
         gr.HTML(html_template="<h1>RegStudio</h1><p class='now'>Shared to look at.</p>", elem_id="header")
-        viewer_tab.build(studio)
+        viewer_tab.build(studio, viewer_tab.asked_case())
     return app
 
 

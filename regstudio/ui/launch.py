@@ -146,7 +146,10 @@ def _begin(studio: "Studio", demo: bool, signals: StopSignals) -> None:
 
 
 def _end(studio: "Studio") -> None:
-    """Stop and save the training, if there is one, after the current step."""
+    """Stop and save the training, if there is one, after the current step; stop the registering of many files."""
+    if registering := studio.known_register_job:
+        registering.stop()
+        registering.join()
     job = studio.known_job
     if job is None:
         return

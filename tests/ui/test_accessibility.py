@@ -14,7 +14,7 @@ from tests.ui.acting import VIEWER, open_tab
 pytestmark = pytest.mark.browser
 
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text(encoding="utf-8")
-TABS = ("Data", "Train", "Runs", "Viewer", "Share", "Help")
+TABS = ("Data", "Train", "Runs", "Apply", "Viewer", "Share", "Help")
 QUICK = {
     "epochs": 1,
     "network": "voxelmorph",

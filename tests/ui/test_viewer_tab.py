@@ -8,8 +8,8 @@ import gradio as gr
 import pytest
 
 from regstudio.studio.studio import Studio
-from regstudio.ui.tabs.viewer_handlers import ViewerHandlers
-from regstudio.ui.tabs.viewer_tab import build
+from regstudio.ui.tabs.viewer_handlers import ViewerHandlers, request
+from regstudio.ui.tabs.viewer_tab import asked_case, build
 
 NO_FILES = (None, None, None, None)
 
@@ -33,14 +33,22 @@ def test_a_case_is_opened_with_nothing_chosen_but_the_run(trained: Studio) -> No
 
 
 def test_entering_the_tab_lists_what_there_is_and_opens_the_first_case(trained: Studio) -> None:
-    runs, checkpoints, cases, compared, *opened = ViewerHandlers(trained, False).enter(
-        None, None, None, None, None, None
-    )
+    _, runs, checkpoints, cases, compared, *opened = ViewerHandlers(trained, False).enter(None, None, None)
     assert runs.value == "first"
     assert [name for _, name in checkpoints.choices] == ["best", "last", "2", "1"]
     assert cases.value == "validation/phantom_05"
     assert compared.value == ""
     assert json.loads(opened[0])["places"] == 6
+
+
+def test_a_case_that_is_asked_for_is_opened_once(trained: Studio) -> None:
+    handlers, asked = ViewerHandlers(trained, False), request("first", "1", "validation/phantom_06")
+    answered, run, checkpoint, case, _, drawn = handlers.enter(asked, "", None, None, None, None)[:6]
+    assert (answered, run.value, checkpoint.value, case.value) == (asked, "first", "1", "validation/phantom_06")
+    assert json.loads(drawn)["name"] == "phantom_06"
+    assert handlers.enter(asked, asked, None, "first", None, "training/phantom_01")[3].value == "training/phantom_01"
+    for nonsense in ("{", "[]", '{"run": 3}', '{"run": "gone", "case": "x"}'):
+        assert handlers.enter(nonsense, "", None)[3].value == "validation/phantom_05"
 
 
 def test_a_step_goes_to_the_place_that_the_canvas_asks_for(trained: Studio) -> None:
@@ -62,17 +70,17 @@ def test_an_error_is_shown_where_the_images_would_be(studio: Studio) -> None:
 
 
 def test_where_nothing_was_trained_a_case_is_registered_by_the_general_method(studio: Studio) -> None:
-    run, checkpoint, case, _, drawn = ViewerHandlers(studio, False).enter(None)[:5]
+    run, checkpoint, case, _, drawn = ViewerHandlers(studio, False).enter(None, None, None)[1:6]
     assert (run.value, checkpoint.value, case.value) == ("no training", "general", "validation/phantom_05")
     assert json.loads(drawn)["results"][0]["title"] == "general network + optimiser"
     studio.workspace().change_settings({"data_base_dir": studio.roots[0]})
-    empty = ViewerHandlers(studio, False).enter(None)[4]
+    empty = ViewerHandlers(studio, False).enter(None, None, None)[5]
     assert "Drop a moving and a fixed image" in json.loads(empty)["empty"]
 
 
 def test_without_a_run_a_checkpoint_file_brings_its_own_cases(studio: Studio, one_run: Path, tmp_path: Path) -> None:
     path = shutil.copy(one_run / "checkpoints" / "best_model.pt", tmp_path / "alone.pt")
-    cases, drawn = ViewerHandlers(studio, False).enter(None, None, None, None, None, str(path))[2:5:2]
+    cases, drawn = ViewerHandlers(studio, False).enter(None, None, None, *[None] * 4, str(path))[3:6:2]
     assert [name for _, name in cases.choices] == [f"validation/phantom_0{i}" for i in (5, 6)] + [
         f"training/phantom_0{i}" for i in (1, 2, 3, 4)
     ]
@@ -116,9 +124,9 @@ def test_guests_read_no_folder_of_the_host_in_an_error(trained: Studio, monkeypa
 
 def test_a_read_only_page_shows_no_boxes_for_them(trained: Studio) -> None:
     with gr.Blocks() as app:
-        build(trained, read_only=True)
+        build(trained, asked_case(), read_only=True)
     boxes = [block for block in app.blocks.values() if isinstance(block, gr.File | gr.Textbox)]
-    assert not any(box.visible for box in boxes)
+    assert not any(box.visible is True for box in boxes)
 
 
 def test_refining_takes_few_steps_and_no_guest_may(trained: Studio) -> None:

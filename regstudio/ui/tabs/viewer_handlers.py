@@ -1,7 +1,10 @@
 """The event handlers of the Viewer tab: from what the browser sends to what the components show."""
 
 import functools
+import itertools
+import json
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +28,7 @@ OWN = ("fixed", "moving", "fixed_label", "moving_label")
 TEXT_FIELDS = 5  # the first fields of a Choice hold text
 MAX_REFINE_STEPS = 200  # while someone waits
 
+_numbers = itertools.count()
 log = logging.getLogger(__name__)
 
 
@@ -72,11 +76,15 @@ class ViewerHandlers:
         return gr.Dropdown(choices=self._session.viewer.runs())
 
     @_shown
-    def enter(self, shown: Any, *boxes: Any) -> list[Any]:
-        """List the options of all fields, and open the chosen case."""
-        lists = self._session.lists(_choice(boxes))
+    def enter(self, asked: str | None, answered: str | None, shown: Any, *boxes: Any) -> list[Any]:
+        """List the options of all fields, and open the chosen case, or the one that is `asked` for and not `answered`.
+
+        What is asked for and is not there is the first one.
+        """
+        lists = self._session.lists(_asked(asked) if asked and asked != answered else _choice(boxes))
         choice = lists.choice
         return [
+            asked,
             gr.Dropdown(choices=lists.runs, value=choice.run),
             gr.Dropdown(choices=[(_named(name), name) for name in lists.checkpoints], value=choice.checkpoint),
             gr.Dropdown(choices=lists.cases, value=choice.case),
@@ -131,6 +139,27 @@ class ViewerHandlers:
         # After own images, their name leaves the list.
         case = gr.Dropdown(choices=opened.cases, value=opened.case) if choice.is_own else opened.case
         return [case, drawing, opened.key, "case"]
+
+
+def request(run: str, checkpoint: str, case: str, compare: str = "") -> str:
+    """Return what asks the Viewer for a case; no two are the same, so that each is answered."""
+    values = {"run": run, "checkpoint": checkpoint, "case": case, "compare": compare}
+    return json.dumps({**values, "number": f"{next(_numbers)} {time.time()}"})
+
+
+def _asked(text: str) -> "Choice":
+    from regstudio.studio.viewer_session import Choice
+
+    try:
+        request = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        request = None
+    fields = request if isinstance(request, dict) else {}
+    run, checkpoint, case, compare = (
+        value if isinstance(value := fields.get(name), str) else None
+        for name in ("run", "checkpoint", "case", "compare")
+    )
+    return Choice(run=run, checkpoint=checkpoint, case=case, compare=compare)
 
 
 def _files(rest: Sequence[Any]) -> dict[str, Path | None]:

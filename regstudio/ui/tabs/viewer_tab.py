@@ -23,7 +23,26 @@ class ViewerTab:
     own: gr.Accordion
 
 
-def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
+@dataclass(frozen=True)
+class AskedCase:
+    """Hidden components of the page: `request` takes what `viewer_handlers.request` returns, to open that case.
+
+    `answered` is the last request that was answered. The browser holds both, and sends them with the tab's fields: of
+    several events that opening the tab causes, each is answered by what the page showed when it came.
+    """
+
+    request: gr.Textbox
+    answered: gr.Textbox
+
+
+def asked_case() -> AskedCase:
+    """Return the components; called outside all tabs, as those that are not open are not there."""
+    return AskedCase(
+        gr.Textbox(visible="hidden", elem_id="viewer-request"), gr.Textbox(visible="hidden", elem_id="viewer-answered")
+    )
+
+
+def build(studio: Studio, asked: AskedCase, *, read_only: bool = False) -> ViewerTab:
     """Lay out the tab; called inside its gr.Tab. Read-only, it takes neither paths nor files."""
     handlers = ViewerHandlers(studio, read_only or studio.read_only)
     with gr.Row():
@@ -55,8 +74,9 @@ def build(studio: Studio, *, read_only: bool = False) -> ViewerTab:
     slow = {**one_at_a_time, "show_progress": "minimal"}
     on_page_load(handlers.warm_up, **QUIET)
     # One event: opening a run from the Runs tab both selects this tab and changes `run`.
-    entering = [_opened(), run.change, path.submit]
-    gr.on(entering, handlers.enter, inputs, [*choice, *outputs], **one_at_a_time)
+    entering = [_opened(), run.change, path.submit, asked.request.change]
+    entered = [asked.answered, *choice, *outputs]
+    gr.on(entering, handlers.enter, [asked.request, asked.answered, *inputs], entered, **one_at_a_time)
     run.focus(handlers.refresh, None, run, **QUIET)
     chosen = [checkpoint.input, case.input, compare.input, refine.submit, refine.blur]
     own_inputs = [resize, *files, *boxes]
