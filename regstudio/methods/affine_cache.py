@@ -71,6 +71,11 @@ def cached_affine(
     return found
 
 
+def is_cached(fixed: Array, moving: Array, search: Aligner) -> bool:
+    """Whether the affine map of two images (H, W) is known already, in the user's cache folder."""
+    return _read_entry(cache_folder("affine") / f"{_cache_key(search.version, fixed, moving)}.json") is not None
+
+
 def affine_matrices(
     fixed: Array | Callable[[Image], Array],
     images: Sequence[Image],

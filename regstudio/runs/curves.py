@@ -24,7 +24,7 @@ from regstudio.runs.events import (
 from regstudio.runs.follower import LineReader, parse_event
 from regstudio.runs.run import Run
 from regstudio.runs.step_columns import StepColumns
-from regstudio.runs.time_left import seconds_left, seconds_per_step
+from regstudio.runs.time_left import Speeds, seconds_left, seconds_per_step
 
 MAX_POINTS = 1000  # of a curve in one answer
 MAX_COUNT = 10**9  # that a page may ask for
@@ -188,15 +188,19 @@ class RunCurves:
             "terms": {name: [_number(value) for value in column[places]] for name, column in columns.items()},
         }
 
-    def status(self, active: bool) -> Answer:
-        """Return progress, speed and remaining time in seconds; speed and time only for an `active` run."""
+    def status(self, active: bool, measured: Speeds | None = None) -> Answer:
+        """Return progress, speed and remaining time in seconds; speed and time only for an `active` run.
+
+        `measured` are the speeds of such a run that were measured before, if they were.
+        """
         started, progress = self._started, self._progress
         steps, epochs = (started.steps_per_epoch, started.epochs) if started else (0, 0)
         seconds, left = None, None
         if active and started and self._columns.count:
             speeds = seconds_per_step(self._columns.number("scale"), self._columns.number("seconds"))
             seconds = speeds[int(self._columns.number("scale")[-1])]
-            left = seconds_left(started, progress, speeds, [epoch["extra_seconds"] for epoch in self._epochs])
+            extras = [epoch["extra_seconds"] for epoch in self._epochs]
+            left = seconds_left(started, progress, speeds, extras, measured)
         best = next((epoch for epoch in reversed(self._epochs) if epoch["best"]), None)
         return {
             "progress": {**progress, "steps": steps, "epochs": epochs},

@@ -1,14 +1,16 @@
 """Answers the polls of the live panel: of a run's curves, log and previews, only what is new to the asking page."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from regstudio.config import TrainConfig
 from regstudio.errors import RegStudioError, RunError
 from regstudio.runs.curves import RunCurves, count
 from regstudio.runs.diagnosis import diagnose
 from regstudio.runs.run import Run
+from regstudio.runs.time_left import Speeds
 from regstudio.studio.caches import LRUCache
 from regstudio.studio.page_words import on_the_page
 from regstudio.studio.studio import Studio
@@ -23,10 +25,14 @@ Response = dict[str, Any]  # JSON-ready
 
 
 class Feed:
-    """Answers the polls of any number of pages; each request carries the page's cursor."""
+    """Answers the polls of any number of pages; each request carries the page's cursor.
 
-    def __init__(self, studio: Studio) -> None:
+    `measured` returns the speeds of a training with such settings, where they were measured before.
+    """
+
+    def __init__(self, studio: Studio, measured: Callable[[TrainConfig], Speeds | None] = lambda _: None) -> None:
         self._studio = studio
+        self._measured = measured
         self._own: Run | None = None  # the last run of this process that was shown
         self._latest: Run | None = None
         self._curves: LRUCache[RunCurves] = LRUCache(MAX_RUNS)
@@ -128,7 +134,7 @@ class Feed:
         else:
             state, message = curves.state()
         active = state in ACTIVE
-        status = curves.status(active)
+        status = curves.status(active, self._measured_speeds(run) if active else None)
         return {
             "run": run.path.name,
             "state": state,
@@ -139,6 +145,12 @@ class Feed:
             **curves.updates(fields),
             **status,
         }
+
+    def _measured_speeds(self, run: Run) -> Speeds | None:
+        try:
+            return self._measured(run.config())
+        except RunError:
+            return None
 
     def _findings(self, run: Run, seconds_left: float | None) -> list[dict[str, str]]:
         """Return what is seen in the run and what to do about it, in the words of the page."""

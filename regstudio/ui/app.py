@@ -15,6 +15,7 @@ from regstudio.studio.live_feed import Feed
 from regstudio.studio.page_words import NO_TRAINING
 from regstudio.studio.sharing import Login, Share
 from regstudio.studio.studio import Studio
+from regstudio.studio.time_estimate import Estimator
 from regstudio.studio.training_control import ended, headline
 from regstudio.ui.handlers import QUIET, shown_to_user
 from regstudio.ui.server.serving import ServedPage, free_port, serve
@@ -33,12 +34,13 @@ def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
     app = _empty_page("RegStudio")
     with app:
         _header(studio)
-        tab, feed, asked = browser_tab(), Feed(studio), viewer_tab.asked_case()
+        estimator = Estimator(studio)
+        tab, feed, asked = browser_tab(), Feed(studio, estimator.speeds), viewer_tab.asked_case()
         with gr.Tabs(selected="data", elem_id="tabs") as tabs:
             with _tab("data"):
                 data = data_tab.build(studio, tab)
             with _tab("train"):
-                train = train_tab.build(studio, feed, tab, data)
+                train = train_tab.build(studio, feed, estimator, tab, data)
             with _tab("runs"):
                 runs = runs_tab.build(studio, feed)
             with _tab("apply"):

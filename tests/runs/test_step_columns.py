@@ -6,7 +6,7 @@ import pytest
 
 from regstudio.runs.events import RunStarted
 from regstudio.runs.step_columns import MAX_TERMS, StepColumns
-from regstudio.runs.time_left import seconds_left, seconds_per_step
+from regstudio.runs.time_left import VALIDATED, Speeds, seconds_left, seconds_per_step
 
 
 def record(number: int, **values: object) -> dict[str, object]:
@@ -99,6 +99,17 @@ def test_time_left_counts_each_image_scale_at_its_own_speed(
 
 def test_time_left_counts_validations_and_runs_of_older_versions() -> None:
     assert seconds_left(started(), {"epoch": 4, "step": 0}, {1: 2.0}, [5.0, 15.0]) == 600 * 2 + 6 * 10
+
+
+def test_time_left_counts_the_first_validation_as_measured_before_or_guessed() -> None:
+    begun, progress = started(epochs=2, validation_cases=50), {"epoch": 0, "step": 50, "pair": 0, "pairs": 50}
+    assert seconds_left(begun, progress, {1: 2.0}, []) == pytest.approx(150 * 2 + 2 * 50 * VALIDATED * 2)
+    before = Speeds(steps={1: 9.0}, validation=10, epoch=1, before=5, after=7, images=100, size=(64, 64))
+    assert seconds_left(begun, progress, {1: 2.0}, [], before) == 150 * 2 + 2 * 11 + 7
+    assert seconds_left(begun, progress, {1: 2.0}, [20.0], before) == 150 * 2 + 2 * 20 + 7
+    half = {"epoch": 0, "step": 100, "pair": 25, "pairs": 50}
+    assert seconds_left(begun, half, {1: 2.0}, [], before) == 100 * 2 + 1.5 * 11 + 7
+    assert seconds_left(started(scale_steps=PLAN), {"epoch": 9, "step": 0}, {4: 1.0}, [], before) == 100 * 9 + 11 + 7
 
 
 def test_the_speed_of_each_scale_is_that_of_its_last_steps() -> None:

@@ -145,7 +145,7 @@ def test_thinning_keeps_every_extreme_and_the_ends(total: int) -> None:
 
 
 def test_speed_and_time_left(studio: Studio, quick_config: Configs) -> None:
-    run = written(studio, started(epochs=3), *map(step, range(STEPS)), configs=quick_config)
+    run = written(studio, started(epochs=3, validation_cases=0), *map(step, range(STEPS)), configs=quick_config)
     lock = run.lock()
     feed = Feed(studio)
     answer = feed.poll({"run": "r"})
@@ -156,7 +156,7 @@ def test_speed_and_time_left(studio: Studio, quick_config: Configs) -> None:
     run.append(epoch_done(1, 0.5, True))
     answer = feed.poll({"run": "r"})
     assert answer["seconds_left"] == pytest.approx(40)
-    assert answer["progress"] == {"epoch": 1, "epochs": 3, "step": 0, "steps": STEPS, "pair": 0, "pairs": 2}
+    assert answer["progress"] == {"epoch": 1, "epochs": 3, "step": 0, "steps": STEPS, "pair": 0, "pairs": 0}
     lock.release()
     answer = feed.poll({"run": "r"})
     assert (answer["state"], answer["seconds_left"], answer["memory"]) == ("interrupted", None, None)
@@ -274,7 +274,7 @@ def test_the_own_training_is_shown_before_those_of_other_programs(studio: Studio
 
 
 def test_steps_tell_their_image_scale_and_the_time_left_goes_by_it(studio: Studio, quick_config: Configs) -> None:
-    plan = started(epochs=2, scale_steps={"2": 150, "1": 50})
+    plan = started(epochs=2, validation_cases=0, scale_steps={"2": 150, "1": 50})
     coarse = [replace(step(number), scale=2, seconds=0.1) for number in range(150)]
     run, feed = written(studio, plan, *coarse, configs=quick_config), Feed(studio)
     with run.lock():

@@ -13,6 +13,7 @@ from regstudio.errors import RegStudioError
 from regstudio.files import read_asset
 from regstudio.studio import settings_files, training_control
 from regstudio.studio.studio import Studio
+from regstudio.studio.time_estimate import Estimator
 from regstudio.studio.workspace import Workspace
 from regstudio.ui.handlers import PARALLEL, UNQUEUED, on_page_load, shown_to_user
 from regstudio.ui.tabs.data_tab import DataTab
@@ -22,14 +23,20 @@ from regstudio.ui.widgets.form import Form, build_form
 Updates = list[Any]
 
 
-def build_settings(studio: Studio, tab: BrowserTab, data: DataTab, folder: gr.Textbox) -> Form:
-    """Lay out the settings, and keep them in step with the data that this tab has chosen; `folder` shows where."""
+def build_settings(
+    studio: Studio, estimator: Estimator, tab: BrowserTab, data: DataTab, folder: gr.Textbox
+) -> tuple[Form, gr.HTML]:
+    """Lay out the settings, and keep them in step with the data that this tab has chosen; `folder` shows where.
+
+    Return the form, and the place that says how long the training takes.
+    """
     with gr.Row():
         presets = {
             name: gr.Button(name.capitalize(), size="sm", min_width=70, elem_id=f"preset-{name.replace(' ', '-')}")
             for name in settings_files.PAGE_PRESETS
         }
     purpose = gr.HTML("", padding=False, elem_id="train-purpose")
+    time = gr.HTML("", padding=False, elem_id="train-time")
     form = build_form()
     line = gr.Textbox(
         label="The same from the command line",
@@ -42,7 +49,7 @@ def build_settings(studio: Studio, tab: BrowserTab, data: DataTab, folder: gr.Te
         save = gr.Button("Save settings", size="sm", min_width=120, elem_id="settings-save")
         load = gr.UploadButton("Load settings", size="sm", min_width=120, file_types=[".json"], elem_id="settings-load")
     text = gr.Textbox(visible="hidden", elem_id="settings-text")
-    handlers = SettingsHandlers(studio, form)
+    handlers = SettingsHandlers(studio, estimator, form)
     inputs = [tab.name, *form.components]
     fields: list[Component] = [*form.components, data.normalise]
     described = [line, purpose, *presets.values()]
@@ -62,14 +69,14 @@ def build_settings(studio: Studio, tab: BrowserTab, data: DataTab, folder: gr.Te
     load.upload(handlers.loaded, [tab.name, load], fields, **PARALLEL)
     tab.on_load(handlers.first, outputs=fields, **UNQUEUED).then(handlers.describe, inputs, described, **UNQUEUED)
     on_page_load(_devices, outputs=form.component("device"), **UNQUEUED)
-    return form
+    return form, time
 
 
 class SettingsHandlers:
     """The event handlers; the first argument names the browser tab, and `raw` is what the form's fields hold."""
 
-    def __init__(self, studio: Studio, form: Form) -> None:
-        self._studio, self._form = studio, form
+    def __init__(self, studio: Studio, estimator: Estimator, form: Form) -> None:
+        self._studio, self._estimator, self._form = studio, estimator, form
 
     @shown_to_user()
     def describe(self, tab: str, *raw: Any) -> Updates:
@@ -78,8 +85,10 @@ class SettingsHandlers:
         try:
             config = build_config(self._form.values(raw), workspace.config)
         except RegStudioError as error:
+            self._estimator.ask(tab, None)
             line = "\n".join(f"# {problem}" for problem in str(error).splitlines())
             return [line, "Start will refuse these settings.", *self._marked(None)]
+        self._estimator.ask(tab, config)
         words = settings_files.purpose(config, is_demo=workspace.shows_demo)
         return [
             settings_files.command_line(config),
@@ -99,6 +108,7 @@ class SettingsHandlers:
     @shown_to_user()
     def suit(self, chosen: dict[str, Any], tab: str, *raw: Any) -> Updates:
         """Set the preset that suits the data just `chosen`, unless the user changed a setting."""
+        self._estimator.forget()
         workspace = self._studio.workspace(tab)
         try:
             config = build_config(self._form.values(raw), workspace.config)

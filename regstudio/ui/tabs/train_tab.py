@@ -10,7 +10,16 @@ from gradio.components import Component
 from regstudio.studio import training_control
 from regstudio.studio.live_feed import Feed
 from regstudio.studio.studio import Studio
-from regstudio.ui.handlers import PARALLEL, QUIET, UNQUEUED, fingerprint, shown_fingerprint, shown_to_user
+from regstudio.studio.time_estimate import Estimator
+from regstudio.ui.handlers import (
+    PARALLEL,
+    QUIET,
+    UNQUEUED,
+    fingerprint,
+    on_tab_select,
+    shown_fingerprint,
+    shown_to_user,
+)
 from regstudio.ui.tabs.data_tab import DataTab
 from regstudio.ui.tabs.runs_handlers import RunsHandlers
 from regstudio.ui.tabs.train_settings import build_settings
@@ -35,6 +44,7 @@ class Controls:
     runs: gr.Dropdown
     folder: gr.Textbox
     after: gr.Column
+    time: gr.HTML
     seen: gr.Textbox
 
     def outputs(self) -> list[Component]:
@@ -44,6 +54,7 @@ class Controls:
             self.runs,
             self.folder,
             self.after,
+            self.time,
             self.seen,
         ]
 
@@ -56,7 +67,7 @@ class TrainTab:
     apply: gr.Button
 
 
-def build(studio: Studio, feed: Feed, tab: BrowserTab, data: DataTab) -> TrainTab:
+def build(studio: Studio, feed: Feed, estimator: Estimator, tab: BrowserTab, data: DataTab) -> TrainTab:
     """Lay out the tab; called inside its gr.Tab."""
     with gr.Row(equal_height=True):
         buttons = {
@@ -83,7 +94,7 @@ def build(studio: Studio, feed: Feed, tab: BrowserTab, data: DataTab) -> TrainTa
                 max_lines=1,
                 elem_id="train-data",
             )
-            form = build_settings(studio, tab, data, folder)
+            form, time = build_settings(studio, estimator, tab, data, folder)
             with gr.Accordion("Go on with a run", open=False, elem_id="train-go-on-box"):
                 runs = ChangingDropdown(
                     [],
@@ -93,8 +104,8 @@ def build(studio: Studio, feed: Feed, tab: BrowserTab, data: DataTab) -> TrainTa
                     elem_id="train-runs",
                 )
                 buttons["go_on"] = gr.Button("Go on with this run", elem_id="train-go-on")
-    controls = Controls(**buttons, runs=runs, folder=folder, after=after, seen=shown_fingerprint())
-    _wire(studio, tab, controls, form)
+    controls = Controls(**buttons, runs=runs, folder=folder, after=after, time=time, seen=shown_fingerprint())
+    _wire(studio, estimator, tab, controls, form)
     ended, handlers = gr.State(), RunsHandlers(studio, feed)
     report.click(lambda: training_control.ended(studio), None, ended, **QUIET).then(
         handlers.begin_report, ended, files, **QUIET
@@ -102,7 +113,7 @@ def build(studio: Studio, feed: Feed, tab: BrowserTab, data: DataTab) -> TrainTa
     return TrainTab(look=look, apply=apply)
 
 
-def _wire(studio: Studio, tab: BrowserTab, controls: Controls, form: Form) -> None:
+def _wire(studio: Studio, estimator: Estimator, tab: BrowserTab, controls: Controls, form: Form) -> None:
     """Attach the handlers of the buttons, and keep the buttons up to date with the job on every open page."""
     outputs = controls.outputs()
     run_name = form.component("run_name")
@@ -112,7 +123,8 @@ def _wire(studio: Studio, tab: BrowserTab, controls: Controls, form: Form) -> No
         if not name:  # the page has only just begun to load
             return gr.skip()
         workspace = studio.workspace(name)
-        now = fingerprint(training_control.situation(studio, workspace))
+        time = estimator.words(name)
+        now = fingerprint((training_control.situation(studio, workspace), time))
         if now == seen:
             return gr.skip()
         allowed = training_control.possible_now(studio)
@@ -120,7 +132,8 @@ def _wire(studio: Studio, tab: BrowserTab, controls: Controls, form: Form) -> No
             *(gr.Button(interactive=allowed[action]) for action in training_control.ACTIONS),
             gr.Dropdown(choices=training_control.resumable(studio)),
             str(workspace.config.layout.data_base_dir),
-            gr.Column(visible=bool(training_control.ended(studio))),
+            gr.update(visible=bool(training_control.ended(studio))),
+            time,
             now,
         ]
 
@@ -135,7 +148,8 @@ def _wire(studio: Studio, tab: BrowserTab, controls: Controls, form: Form) -> No
     @shown_to_user()
     def start(name: str, *raw: Any) -> Any:
         values = form.values(raw)
-        training_control.start(studio, values, studio.workspace(name))
+        with estimator.paused():
+            training_control.start(studio, values, studio.workspace(name))
         return [*look(name), training_control.fresh_name(studio, values["run_name"])]
 
     @shown_to_user()
@@ -155,3 +169,4 @@ def _wire(studio: Studio, tab: BrowserTab, controls: Controls, form: Form) -> No
     controls.save.click(control(save), tab.name, outputs, **PARALLEL)
     gr.Timer(POLL_SECONDS).tick(look, [tab.name, controls.seen], outputs, **UNQUEUED)
     tab.on_load(look, outputs=outputs, **UNQUEUED)
+    on_tab_select(estimator.show, tab.name, None, **UNQUEUED)
