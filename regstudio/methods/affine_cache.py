@@ -6,6 +6,7 @@ image does not.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
@@ -22,7 +23,7 @@ from regstudio.files import cache_folder, write_text
 from regstudio.methods.affine import Affine
 from regstudio.methods.alignment import Aligner
 from regstudio.schema import Name, Number, SchemaError, Text, parse, read_bytes
-from regstudio.threads import map_in_order
+from regstudio.threads import divide_cpu_threads, map_in_order
 
 Array = npt.NDArray[Any]
 Image = TypeVar("Image")
@@ -92,7 +93,9 @@ def affine_matrices(
     do not depend on `workers`. `search` is that of `cached_affine`.
     """
     register = partial(_load_and_register, fixed, load, partial(cached_affine, cache=cache, search=search or Aligner()))
-    with closing(map_in_order(register, images, workers=workers)) as results:
+    workers = workers or os.cpu_count() or 1
+    split = divide_cpu_threads(workers)
+    with closing(map_in_order(register, images, workers=workers, initializer=split)) as results:
         yield from zip(images, results, strict=True)
 
 

@@ -17,9 +17,9 @@ from regstudio.data.pairs.pair import Pair
 from regstudio.files import file_digest
 from regstudio.methods.affine import CACHE_KEY_VERSION, Affine, affine_flow, register_affine
 from regstudio.methods.general_network import general_network, look
-from regstudio.methods.initial_affine import MARGIN
+from regstudio.methods.initial_affine import MARGIN, initial_affine
 from regstudio.methods.optimiser import BETWEEN_KINDS, optimise, settings_for
-from regstudio.methods.similarity_choice import similarity_as_registered
+from regstudio.methods.similarity_choice import choose_similarity, similarity_as_registered
 from regstudio.networks.checkpoint import general_path
 from regstudio.transforms.transform import Transform
 
@@ -36,7 +36,7 @@ class Aligner:
 
     def __init__(self, *, wide: bool = False) -> None:
         self.wide = wide
-        self.version = f"judged-2, {CACHE_KEY_VERSION}, {_weights_digest()}" + ", wide" * wide
+        self.version = f"judged-3, {CACHE_KEY_VERSION}, {_weights_digest()}" + ", wide" * wide
 
     def __call__(self, fixed: Array, moving: Array) -> Affine:
         """Return the map (2, 3) that the best deformable registration of two images (H, W) starts from."""
@@ -44,10 +44,12 @@ class Aligner:
         if network is None or fixed.shape != moving.shape or not (np.ptp(fixed) and np.ptp(moving)):
             return register_affine(fixed, moving)
         images = _image(fixed), _image(moving)
-        seen = look(network, *images, wide=self.wide)
-        similarity = similarity_as_registered(images[0], seen.warped)
+        affine = initial_affine(network, *images, wide=self.wide)
+        if choose_similarity(*images) == ["ncc"]:
+            return Affine(affine[0].double().numpy())
+        similarity = similarity_as_registered(images[0], look(network, *images, affine).warped)
         if similarity not in BETWEEN_KINDS:
-            return Affine(seen.affine[0].double().numpy())
+            return Affine(affine[0].double().numpy())
         found = register_affine(fixed, moving)
         both = torch.stack((torch.eye(2, 3), torch.from_numpy(found.matrix.astype(np.float32))))
         twice = [image.expand(2, -1, -1, -1) for image in images]

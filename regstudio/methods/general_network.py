@@ -28,9 +28,11 @@ class Look:
 
 
 @torch.no_grad()
-def look(network: RegistrationNetwork, fixed: Tensor, moving: Tensor, *, wide: bool = False) -> Look:
-    """Register two images (1, 1, H, W) of one size; `wide` is that of `initial_affine`."""
-    affine = initial_affine(network, fixed, moving, wide=wide)
+def look(
+    network: RegistrationNetwork, fixed: Tensor, moving: Tensor, affine: Tensor | None = None, *, wide: bool = False
+) -> Look:
+    """Register two images (1, 1, H, W) of one size, from an affine map (1, 2, 3) or that of `initial_affine`."""
+    affine = initial_affine(network, fixed, moving, wide=wide) if affine is None else affine
     seen = seen_through(affine, moving)
     velocity = full_velocity(network, fixed, seen)
     return Look(affine=affine, velocity=velocity, warped=network.warp(seen, integrate(velocity)))
