@@ -7,6 +7,7 @@ from typing import Any
 
 from regstudio.config import TrainConfig, build_config, read_config
 from regstudio.data.folders.layout import Case, DataIndex, Layout, index_folder
+from regstudio.data.landmarks.files import find_landmarks
 from regstudio.data.pairs.pair import PairReader
 from regstudio.data.pictures.formats import extension, stem
 from regstudio.data.pictures.planes import NIFTI
@@ -177,7 +178,8 @@ class Viewer:
         if found is None or fixed is None:
             reasons = "\n".join(map(str, index.errors)) or f"{name}: there is no such case in {index.root}."
             raise DataError(reasons)
-        for path in (fixed.image, fixed.label, found.image, found.label):
+        points = (one.points or find_landmarks(one.image) for one in (fixed, found))
+        for path in (fixed.image, fixed.label, found.image, found.label, *points):
             if path is not None:
                 self._check(path, config)
         return ChosenCase(case=found, reader=_uncached_reader(config, fixed))
@@ -268,7 +270,8 @@ def _pixels(drawing: dict[str, Any]) -> int:
 def drawing_key(chosen: ChosenCase, registrars: Sequence[Registrar], refine: int = 0) -> Hashable:
     """Return what changes when the drawing of a case does."""
     fixed, case, reader = chosen.reader.fixed, chosen.case, chosen.reader
-    files = (fixed.image, fixed.label, case.image, case.label)
+    points = (one.points or find_landmarks(one.image) for one in (fixed, case))
+    files = (fixed.image, fixed.label, case.image, case.label, *points)
     return (
         case.id,
         tuple(registrar.key for registrar in registrars),
@@ -281,7 +284,7 @@ def drawing_key(chosen: ChosenCase, registrars: Sequence[Registrar], refine: int
 def _uncached_reader(config: TrainConfig, fixed: Case, **reading: Any) -> PairReader:
     # A picture is read when it is looked at: one that has changed since is seen as it is.
     section = config.reading.model_copy(update={"cache_gb": 0.0, "disk_cache_gb": 0.0, **reading})
-    return pair_reader(section, fixed)
+    return pair_reader(section, fixed, with_points=True)
 
 
 def _best_and_last(run: Run) -> dict[str, Path]:

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from regstudio.errors import ConfigError, RegStudioError, RunError
+from regstudio.evaluation.scores import CaseScores, score
+from regstudio.studio.caches import LRUCache
 from regstudio.studio.page_words import NO_TRAINING, of_own_images
 from regstudio.studio.prefetcher import Prefetcher
 from regstudio.studio.viewer import Data, Registrar, View, Viewer, drawing_key
 
 MAX_PREFETCH_PIXELS = 1024 * 1024  # of a case whose neighbours are prefetched
+MAX_CACHED_SCORES = 10_000  # cases
 OWN_CASE = "own images: "  # how the case is called that the user's own images make
 NO_CASES = "Drop a moving and a fixed image into the fields above, or choose a data folder in the tab Data."
 NO_RUNS = "There is no checkpoint to look at yet. Train a run: its first checkpoint comes with the first epoch."
@@ -62,6 +65,7 @@ class ViewerSession:
         self.viewer = viewer
         self._prefetcher = prefetcher
         self._read_only = read_only
+        self._scores: LRUCache[tuple[CaseScores, ...]] = LRUCache(MAX_CACHED_SCORES)
 
     def lists(self, choice: Choice) -> Lists:
         """List the options of every field; a value that is no option any more becomes the first option."""
@@ -117,6 +121,28 @@ class ViewerSession:
         registrars = self._registrars(choice)
         chosen = self.viewer.chosen(self.viewer.config(choice.run, registrars[0]), choice.case)
         return self.viewer.view(chosen, registrars, choice.refine)
+
+    def titles(self, choice: Choice) -> list[str]:
+        """Return the names of the chosen methods."""
+        return [registrar.title for registrar in self._registrars(choice)]
+
+    def measured_cases(self, choice: Choice) -> list[str]:
+        """Return the cases to measure: those to validate on, or all where none are set apart."""
+        if self._read_only:
+            raise ConfigError("This page only shows what is there: it does not measure.")
+        cases = self.viewer.cases(self.viewer.config(choice.run, self._registrars(choice)[0]))
+        return [case for case in cases if case.startswith("validation/")] or cases
+
+    def scores(self, choice: Choice) -> tuple[CaseScores, ...]:
+        """Register the chosen case and score it by each method; at once where that was done before."""
+        registrars = self._registrars(choice)
+        chosen = self.viewer.chosen(self.viewer.config(choice.run, registrars[0]), choice.case)
+
+        def measure() -> tuple[CaseScores, ...]:
+            view = self.viewer.view(chosen, registrars, choice.refine)
+            return tuple(score(registration) for _, registration in view.registrations)
+
+        return self._scores.get(drawing_key(chosen, registrars, choice.refine), measure)
 
     def own(self, choice: Choice, files: Mapping[str, Path | None], *, resize: bool) -> View:
         """Register the user's own images; errors name them as the user does."""

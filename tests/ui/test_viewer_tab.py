@@ -112,7 +112,7 @@ def test_guests_read_no_folder_of_the_host_in_an_error(trained: Studio, monkeypa
     texts.append(shown_by(guest.show(None, False, *NO_FILES, "second", None, None, None, None))["empty"])
     with pytest.raises(gr.Error) as caught:
         guest.download("case", False, *NO_FILES, "../..")
-    monkeypatch.setattr(type(guest._session), "open", lambda *_, **__: (best.parent / "gone.npz").read_bytes())
+    monkeypatch.setattr(type(guest.session), "open", lambda *_, **__: (best.parent / "gone.npz").read_bytes())
     texts += [caught.value.message, shown_by(guest.show(None, False, *NO_FILES, "first"))["empty"]]
     assert "best_model.pt" in texts[0]
     assert "gone.npz" in texts[-1]

@@ -32,15 +32,15 @@ _numbers = itertools.count()
 log = logging.getLogger(__name__)
 
 
-def _shown(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a handler to show its errors in the words for those who look at this page."""
+def shown(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a handler to show its errors in the `words` for those who look at this page."""
 
     @functools.wraps(handler)
-    def shown(self: "ViewerHandlers", *values: Any) -> Any:
+    def guarded(self: Any, *values: Any) -> Any:
         with shown_to_user(self.words):
             return handler(self, *values)
 
-    return shown
+    return guarded
 
 
 class ViewerHandlers:
@@ -60,7 +60,8 @@ class ViewerHandlers:
         return without_folders(on_the_page(message), folders)
 
     @functools.cached_property
-    def _session(self) -> "ViewerSession":
+    def session(self) -> "ViewerSession":
+        """The session of all pages with the Viewer."""
         from regstudio.studio.viewer import Viewer
         from regstudio.studio.viewer_session import ViewerSession
 
@@ -68,20 +69,20 @@ class ViewerHandlers:
 
     def warm_up(self) -> None:
         """Prefetch the case that opens first."""
-        self._prefetcher.submit([lambda: self._session.warm_up()], pause=WARM_UP_PAUSE)
+        self._prefetcher.submit([lambda: self.session.warm_up()], pause=WARM_UP_PAUSE)
 
-    @_shown
+    @shown
     def refresh(self) -> Any:
         """List the runs again."""
-        return gr.Dropdown(choices=self._session.viewer.runs())
+        return gr.Dropdown(choices=self.session.viewer.runs())
 
-    @_shown
+    @shown
     def enter(self, asked: str | None, answered: str | None, shown: Any, *boxes: Any) -> list[Any]:
         """List the options of all fields, and open the chosen case, or the one that is `asked` for and not `answered`.
 
         What is asked for and is not there is the first one.
         """
-        lists = self._session.lists(_asked(asked) if asked and asked != answered else _choice(boxes))
+        lists = self.session.lists(_asked(asked) if asked and asked != answered else choice_of(boxes))
         choice = lists.choice
         return [
             asked,
@@ -92,44 +93,44 @@ class ViewerHandlers:
             *self._open(choice, shown)[1:],
         ]
 
-    @_shown
+    @shown
     def show(self, shown: Any, resize: bool, *rest: Any) -> list[Any]:
         """Open the chosen case: return its name, the canvas's value, the key of the drawing, and the source "case".
 
         Own images stay when another checkpoint is chosen.
         """
-        choice = _choice(rest[len(OWN) :])
+        choice = choice_of(rest[len(OWN) :])
         return self.register(resize, *rest) if choice.is_own else self._open(choice, shown)
 
-    @_shown
+    @shown
     def step(self, event: gr.EventData, shown: Any, *boxes: Any) -> list[Any]:
         """Open the case at the place that the canvas asks for; without a place, after own images, the chosen case."""
         request = event._data if isinstance(event._data, dict) else {}
         place = request.get("place")
         onward = -1 if request.get("by") == -1 else 1
-        return self._open(_choice(boxes), shown, place=place if isinstance(place, int) else None, onward=onward)
+        return self._open(choice_of(boxes), shown, place=place if isinstance(place, int) else None, onward=onward)
 
-    @_shown
+    @shown
     def register(self, resize: bool, *rest: Any) -> list[Any]:
         """Register the user's own images, which become the chosen case."""
-        choice = _choice(rest[len(OWN) :])
-        drawing = self._session.own_drawing(choice, _files(rest), resize=bool(resize))
-        cases = [drawing["own"]["case"], *self._session.lists(choice).cases]
+        choice = choice_of(rest[len(OWN) :])
+        drawing = self.session.own_drawing(choice, _files(rest), resize=bool(resize))
+        cases = [drawing["own"]["case"], *self.session.lists(choice).cases]
         return [gr.Dropdown(choices=cases, value=cases[0]), filled(drawing), None, "own"]
 
-    @_shown
+    @shown
     def download(self, source: str, resize: bool, *rest: Any) -> str:
         """Zip the shown case into a folder of the app's own; return the path."""
         from regstudio.studio.view_zip import write_view_zip
 
-        choice, own = _choice(rest[len(OWN) :]), source == "own"
-        view = self._session.own(choice, _files(rest), resize=bool(resize)) if own else self._session.view(choice)
+        choice, own = choice_of(rest[len(OWN) :]), source == "own"
+        view = self.session.own(choice, _files(rest), resize=bool(resize)) if own else self.session.view(choice)
         return str(write_view_zip(view, self._downloads.place(f"{view.chosen.case.id}.zip")))
 
     def _open(self, choice: "Choice", shown: Any, **way: Any) -> list[Any]:
         """Open a case; show an error in the place of its images."""
         try:
-            opened = self._session.open(choice, shown, **way)
+            opened = self.session.open(choice, shown, **way)
         except RegStudioError as error:
             return [gr.skip(), empty(self.words(str(error))), None, "case"]
         except Exception as error:
@@ -141,32 +142,28 @@ class ViewerHandlers:
         return [case, drawing, opened.key, "case"]
 
 
-def request(run: str, checkpoint: str, case: str, compare: str = "") -> str:
+def request(run: str, checkpoint: str, case: str, compare: str = "", path: str = "") -> str:
     """Return what asks the Viewer for a case; no two are the same, so that each is answered."""
-    values = {"run": run, "checkpoint": checkpoint, "case": case, "compare": compare}
+    values = {"run": run, "checkpoint": checkpoint, "case": case, "compare": compare, "path": path}
     return json.dumps({**values, "number": f"{next(_numbers)} {time.time()}"})
 
 
 def _asked(text: str) -> "Choice":
-    from regstudio.studio.viewer_session import Choice
-
     try:
         request = json.loads(text)
     except (TypeError, ValueError, RecursionError):
         request = None
     fields = request if isinstance(request, dict) else {}
-    run, checkpoint, case, compare = (
-        value if isinstance(value := fields.get(name), str) else None
-        for name in ("run", "checkpoint", "case", "compare")
-    )
-    return Choice(run=run, checkpoint=checkpoint, case=case, compare=compare)
+    names = ("run", "checkpoint", "case", "compare", "path")
+    return choice_of([value if isinstance(value := fields.get(name), str) else None for name in names])
 
 
 def _files(rest: Sequence[Any]) -> dict[str, Path | None]:
     return {name: Path(file) if file else None for name, file in zip(OWN, rest[: len(OWN)], strict=True)}
 
 
-def _choice(boxes: Sequence[Any]) -> "Choice":
+def choice_of(boxes: Sequence[Any]) -> "Choice":
+    """Return the choice that the fields of the tab hold; raises ConfigError for what they cannot hold."""
     from regstudio.studio.viewer_session import Choice
 
     texts, steps = boxes[:TEXT_FIELDS], boxes[TEXT_FIELDS:]

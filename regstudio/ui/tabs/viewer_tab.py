@@ -9,6 +9,7 @@ from gradio.context import Context
 from regstudio.data.pictures.formats import EXTENSIONS
 from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import QUIET, click_link, on_page_load
+from regstudio.ui.tabs.viewer_cases import build_cases
 from regstudio.ui.tabs.viewer_handlers import MAX_REFINE_STEPS, OWN, ViewerHandlers
 from regstudio.ui.widgets.canvas import canvas
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
@@ -65,6 +66,8 @@ def build(studio: Studio, asked: AskedCase, *, read_only: bool = False) -> Viewe
         download = gr.Button("Download as zip", elem_id="viewer-download", scale=0, min_width=200)
         # Hidden: a script clicks it once the file is made.
         link = gr.DownloadButton("zip", elem_id="viewer-zip", visible="hidden")
+    if not handlers.read_only:
+        build_cases(handlers, [run, checkpoint, case, compare, path, refine], asked.request)
     source, shown = gr.State("case"), gr.State(None)
 
     choice = [run, checkpoint, case, compare]
