@@ -8,6 +8,7 @@ import torch
 from regstudio.data.pairs.pair import Pair, Pictures
 from regstudio.data.pictures.picture import Picture
 from regstudio.methods.method import Method
+from regstudio.networks.base import Transform as Transformation
 from regstudio.networks.checkpoint import Checkpoint
 from regstudio.networks.corrmlp import CorrMLP
 from regstudio.registering.two_images import register
@@ -15,14 +16,15 @@ from regstudio.transforms.registration import Registration
 from regstudio.transforms.transform import Transform
 
 
-def constant_flow(dy: float, dx: float) -> Checkpoint:
+def constant_flow(dy: float, dx: float, transform: Transformation = "displacement") -> Checkpoint:
     """A network that answers every pair with the same flow: its heads see nothing and the last one has a bias."""
-    model = CorrMLP(encoder_channels=1, decoder_channels=4)
+    widths = {"encoder_channels": 1, "decoder_channels": 4}
+    model = CorrMLP(**widths, transform=transform)
     with torch.no_grad():
         for head in model.heads:
             head.weight.zero_()
         model.heads[0].bias.copy_(torch.tensor([dy, dx]))
-    return Checkpoint(weights=model.state_dict(), network={"encoder_channels": 1, "decoder_channels": 4})
+    return Checkpoint(weights=model.state_dict(), network={**widths, "transform": transform})
 
 
 def shifted(array: np.ndarray, outside: float = 0) -> np.ndarray:

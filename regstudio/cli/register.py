@@ -90,8 +90,7 @@ def register(
 
     Images may differ in size. Writes for each the warped image and label, in its own format and colours and at the
     fixed image's full size, the flow in pixels and as an ITK displacement field, and a table of metrics. A folder
-    resumes where an earlier call stopped, if checkpoint, settings and files are the same. Masks are for the general
-    method, the optimiser, and the similarity that is measured.
+    resumes where an earlier call stopped, if checkpoint, settings and files are the same.
     """
     from tqdm import tqdm
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from regstudio.data.codecs.itk import simpleitk
+from regstudio.methods.masks import MaskArrays
 from regstudio.transforms.resampling import affine_after
 
 Array = npt.NDArray[Any]
@@ -36,18 +37,19 @@ class Affine(NamedTuple):
     reason: str | None = None
 
 
-def affine_matrix(fixed: Array, moving: Array) -> Matrix:
+def affine_matrix(fixed: Array, moving: Array, masks: MaskArrays = (None, None)) -> Matrix:
     """Return the matrix (2, 3) of `register_affine`."""
-    return register_affine(fixed, moving).matrix
+    return register_affine(fixed, moving, masks).matrix
 
 
-def register_affine(fixed: Array, moving: Array) -> Affine:
+def register_affine(fixed: Array, moving: Array, masks: MaskArrays = (None, None)) -> Affine:
     """Find the affine map that aligns `moving` (H, W) best with `fixed` (H, W): any real numbers, any contrast.
 
     A multi-start, multi-resolution search: from several starts (identity, aligned centres of mass, rotations), maximise
     the mutual information of Mattes et al. (IEEE TMI 2003) at 32, then 64 pixels, then the local normalised
     cross-correlation, and keep the candidate with the highest correlation. Mutual information captures large offsets,
-    but on images this small its optimum is not always the right one.
+    but on images this small its optimum is not always the right one. Masks (H, W) of the fixed and the moving image are
+    not 0 where these count.
 
     Returns the identity, with the reason, if no candidate is plausible and better than the identity. Deterministic.
     Raises nothing for finite images.
@@ -60,9 +62,13 @@ def register_affine(fixed: Array, moving: Array) -> Affine:
             return Affine(IDENTITY.copy(), f"every pixel of the {name} image has the same value")
     sitk = simpleitk()
     # Non-negative values, so that each image has a centre of mass.
-    images = [sitk.GetImageFromArray((image - image.min()).astype(np.float32)) for image in (fixed, moving)]
+    shown = [
+        image - image.min() if mask is None else np.where(mask, image - image.min(), 0)
+        for image, mask in zip((fixed, moving), masks, strict=True)
+    ]
+    images = [sitk.GetImageFromArray(image.astype(np.float32)) for image in shown]
     try:
-        matrix = _search(*images)
+        matrix = _search(images[0], images[1], masks)
     except RuntimeError as error:  # SimpleITK raises nothing else; the reason is in the last line
         return Affine(
             IDENTITY.copy(), f"SimpleITK could not register it: {str(error).strip().splitlines()[-1].strip()}"
@@ -84,26 +90,29 @@ class _Candidate(NamedTuple):
     transform: Any
 
 
-def _search(fixed: Any, moving: Any) -> Matrix | None:
+def _search(fixed: Any, moving: Any, masks: MaskArrays) -> Matrix | None:
     """Return the best matrix; None if none is plausible and makes the images more similar than the identity."""
     coarse, medium, fine = ((_downsampled(fixed, side), _downsampled(moving, side)) for side in PYRAMID_SIDES)
 
     def evaluated(transform: Any) -> _Candidate:
         if not _plausible(_to_matrix(transform), fixed.GetSize()[::-1], moving.GetSize()[::-1]):
             return _Candidate(-1.0, transform)
-        registration = _itk_registration("correlation")
+        registration = _itk_registration("correlation", masks)
         registration.SetInitialTransform(transform)
         return _Candidate(-float(registration.MetricEvaluate(*medium)), transform)
 
+    def optimised(measure: Measure, images: tuple[Any, Any], start: Any) -> _Candidate:
+        return evaluated(_optimise(measure, *images, start, masks))
+
     starts = _start_transforms(fixed, moving)
     identity = evaluated(starts[0])
-    coarse_best = _best_distinct([evaluated(_optimise("information", *coarse, start)) for start in starts], fixed)
+    coarse_best = _best_distinct([optimised("information", coarse, start) for start in starts], fixed)
     medium_best = _best_distinct(
-        [evaluated(_optimise("information", *medium, candidate.transform)) for candidate in coarse_best], fixed
+        [optimised("information", medium, candidate.transform) for candidate in coarse_best], fixed
     )
-    medium_best += [evaluated(_optimise("correlation", *medium, candidate.transform)) for candidate in medium_best]
+    medium_best += [optimised("correlation", medium, candidate.transform) for candidate in medium_best]
     best = max((identity, *coarse_best, *medium_best), key=_similarity)
-    best = max((best, evaluated(_optimise("information", *fine, best.transform))), key=_similarity)
+    best = max((best, optimised("information", fine, best.transform)), key=_similarity)
     return None if best is identity else _to_matrix(best.transform)
 
 
@@ -158,16 +167,16 @@ def _downsampled(image: Any, side: int) -> Any:
     return sitk.Shrink(smooth.Execute(image), [factor, factor])
 
 
-def _optimise(measure: Measure, fixed: Any, moving: Any, start: Any) -> Any:
+def _optimise(measure: Measure, fixed: Any, moving: Any, start: Any, masks: MaskArrays) -> Any:
     """Return the transform at the local optimum of the measure, by gradient descent from `start`."""
     transform = simpleitk().AffineTransform(start)
-    registration = _itk_registration(measure)
+    registration = _itk_registration(measure, masks)
     registration.SetInitialTransform(transform, True)
     registration.Execute(fixed, moving)
     return transform
 
 
-def _itk_registration(measure: Measure) -> Any:
+def _itk_registration(measure: Measure, masks: MaskArrays) -> Any:
     sitk = simpleitk()
     registration = sitk.ImageRegistrationMethod()
     registration.SetNumberOfWorkUnits(1)  # another order of summation would change the last digits
@@ -176,6 +185,9 @@ def _itk_registration(measure: Measure) -> Any:
         learningRate=1.0, minStep=MIN_STEP, numberOfIterations=MAX_ITERATIONS, gradientMagnitudeTolerance=1e-6
     )
     registration.SetOptimizerScalesFromPhysicalShift()
+    for mask, give in zip(masks, (registration.SetMetricFixedMask, registration.SetMetricMovingMask), strict=True):
+        if mask is not None:  # it lies where the image does, which is shrunk
+            give(sitk.GetImageFromArray((mask > 0).astype(np.uint8)))
     if measure == "information":
         registration.SetMetricAsMattesMutualInformation(HISTOGRAM_BINS)
     else:

@@ -18,6 +18,7 @@ from regstudio.files import file_digest
 from regstudio.methods.affine import CACHE_KEY_VERSION, Affine, affine_flow, register_affine
 from regstudio.methods.general_network import general_network, look
 from regstudio.methods.initial_affine import MARGIN, initial_affine
+from regstudio.methods.masks import MaskArrays, as_tensors, counted, mask_arrays
 from regstudio.methods.optimiser import BETWEEN_KINDS, optimise, settings_for
 from regstudio.methods.similarity_choice import choose_similarity, similarity_as_registered
 from regstudio.networks.checkpoint import general_path
@@ -38,22 +39,26 @@ class Aligner:
         self.wide = wide
         self.version = f"judged-3, {CACHE_KEY_VERSION}, {_weights_digest()}" + ", wide" * wide
 
-    def __call__(self, fixed: Array, moving: Array) -> Affine:
-        """Return the map (2, 3) that the best deformable registration of two images (H, W) starts from."""
+    def __call__(self, fixed: Array, moving: Array, masks: MaskArrays = (None, None)) -> Affine:
+        """Return the map (2, 3) that the best deformable registration of two images (H, W), with masks, starts from."""
         network = general_network()
         if network is None or fixed.shape != moving.shape or not (np.ptp(fixed) and np.ptp(moving)):
-            return register_affine(fixed, moving)
+            return register_affine(fixed, moving, masks)
         images = _image(fixed), _image(moving)
-        affine = initial_affine(network, *images, wide=self.wide)
-        if choose_similarity(*images) == ["ncc"]:
+        count = on, of = as_tensors(masks)
+        affine = initial_affine(network, *images, wide=self.wide, masks=count)
+        if choose_similarity(*images, mask=counted(count, None)) == ["ncc"]:
             return Affine(affine[0].double().numpy())
-        similarity = similarity_as_registered(images[0], look(network, *images, affine).warped)
+        seen = look(network, *images, affine, masks=count)
+        similarity = similarity_as_registered(images[0], seen.warped, seen.counted)
         if similarity not in BETWEEN_KINDS:
             return Affine(affine[0].double().numpy())
-        found = register_affine(fixed, moving)
+        found = register_affine(fixed, moving, masks)
         both = torch.stack((torch.eye(2, 3), torch.from_numpy(found.matrix.astype(np.float32))))
         twice = [image.expand(2, -1, -1, -1) for image in images]
-        without, after = optimise(twice[0], twice[1], settings_for(similarity), affine=both).energy.tolist()
+        settings = settings_for(similarity)
+        judged = optimise(twice[0], twice[1], settings, affine=both, fixed_mask=on, moving_mask=of)
+        without, after = judged.energy.tolist()
         if after < without - MARGIN:
             return found
         return Affine(np.eye(2, 3), found.reason or "no affine map brings a deformable registration further")
@@ -71,7 +76,7 @@ class AffineMethod:
     def __call__(self, pair: Pair) -> Transform:
         """Register a pair: flow, affine part and inverse are the affine map."""
         start = time.perf_counter()
-        matrix = self._align(pair.fixed, pair.moving).matrix
+        matrix = self._align(pair.fixed, pair.moving, mask_arrays(pair)).matrix
         seconds = time.perf_counter() - start
         flow, size = affine_flow(matrix, pair.fixed.shape), pair.moving.shape
         inverse = np.linalg.inv(np.vstack((matrix, (0, 0, 1))))[:2]

@@ -24,6 +24,7 @@ from regstudio.errors import ConfigError, DataError
 from regstudio.files import temporary_folder
 from regstudio.methods import BASELINES, Tool, installed
 from regstudio.methods.affine import affine_flow, affine_matrix
+from regstudio.methods.masks import MaskArrays, mask_arrays
 from regstudio.methods.method import Method, Unregistered
 from regstudio.transforms.resampling import affine_after
 from regstudio.transforms.transform import Transform
@@ -83,9 +84,14 @@ class ExternalTool:
     def __call__(self, pair: Pair) -> Transform:
         """Register a pair; raises DataError if the tool's process dies."""
         try:
-            result = self._process.submit(run_tool, self.name, pair.fixed, pair.moving).result()
+            result = self._process.submit(run_tool, self.name, pair.fixed, pair.moving, mask_arrays(pair)).result()
         except BrokenProcessPool:
             raise DataError(f"{pair.id}: {self.name} ended without a result. Leave this baseline out.") from None
+        except RuntimeError as error:  # what ITK raises; the reason is in the last line
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise DataError(
+                f"{pair.id}: {self.name} could not register it ({reason}). Leave this baseline out, or the masks."
+            ) from None
         return Transform(flow=result.flow, seconds=result.seconds, affine_flow=result.affine_flow)
 
 
@@ -101,7 +107,7 @@ class Demons:
         """Register a pair."""
         sitk = simpleitk()
         start = time.perf_counter()
-        matrix = affine_matrix(pair.fixed, pair.moving)
+        matrix = affine_matrix(pair.fixed, pair.moving, mask_arrays(pair))
         linear, shift = matrix[:, :2], matrix[:, 2]
         fixed, moving = sitk.GetImageFromArray(pair.fixed), sitk.GetImageFromArray(pair.moving)
         affine = sitk.AffineTransform(linear[::-1, ::-1].ravel().tolist(), shift[::-1].tolist())
@@ -119,9 +125,9 @@ class Demons:
         )
 
 
-def run_tool(name: str, fixed: Array, moving: Array) -> ToolResult:
-    """Register two images (H, W) by "syn" or "elastix" in this process."""
-    return (_syn if name == "syn" else _elastix)(fixed, moving)
+def run_tool(name: str, fixed: Array, moving: Array, masks: MaskArrays = (None, None)) -> ToolResult:
+    """Register two images (H, W), with masks, by "syn" or "elastix" in this process."""
+    return (_syn if name == "syn" else _elastix)(fixed, moving, masks)
 
 
 def _demons_level(fixed: Any, moving: Any, factor: int, iterations: int, field: Any) -> Any:
@@ -143,7 +149,7 @@ def _demons_level(fixed: Any, moving: Any, factor: int, iterations: int, field: 
     return demons.Execute(fixed, moving, resample.Execute(field))
 
 
-def _syn(fixed: Array, moving: Array) -> ToolResult:
+def _syn(fixed: Array, moving: Array, masks: MaskArrays) -> ToolResult:
     ants: Any = importlib.import_module("ants")
     # ANTsPy takes the axes of an array as x, y.
     fixed_image, moving_image = (ants.from_numpy(np.ascontiguousarray(image.T)) for image in (fixed, moving))
@@ -154,21 +160,34 @@ def _syn(fixed: Array, moving: Array) -> ToolResult:
             return _flow_from_field(ants.image_read(composed).numpy().transpose(1, 0, 2))
 
         start = time.perf_counter()
-        result = ants.registration(fixed_image, moving_image, "SyN", random_seed=1, outprefix=str(folder / "syn"))
+        count = {
+            name: ants.from_numpy(np.ascontiguousarray(mask.T, np.float32))
+            for name, mask in zip(("mask", "moving_mask"), masks, strict=True)
+            if mask is not None
+        }
+        where = {**count, "mask_all_stages": True} if count else {}
+        result = ants.registration(
+            fixed_image, moving_image, "SyN", random_seed=1, outprefix=str(folder / "syn"), **where
+        )
         seconds = time.perf_counter() - start
         warp, affine = result["fwdtransforms"]
         return ToolResult(flow([warp, affine]), flow([affine]), seconds, result["warpedmovout"].numpy().T)
 
 
-def _elastix(fixed: Array, moving: Array) -> ToolResult:
+def _elastix(fixed: Array, moving: Array, masks: MaskArrays) -> ToolResult:
     itk: Any = importlib.import_module("itk")
     stages = itk.ParameterObject.New()  # triggers ITK's lazy imports before the timing starts
     fixed_image, moving_image = (itk.image_from_array(np.ascontiguousarray(image)) for image in (fixed, moving))
+    count = {
+        name: itk.image_from_array(np.ascontiguousarray(mask > 0, np.uint8))
+        for name, mask in zip(("fixed_mask", "moving_mask"), masks, strict=True)
+        if mask is not None
+    }
     start = time.perf_counter()
     for stage in ("affine", "bspline"):
         stages.AddParameterMap(stages.GetDefaultParameterMap(stage))
     warped, transform = itk.elastix_registration_method(
-        fixed_image, moving_image, parameter_object=stages, log_to_console=False
+        fixed_image, moving_image, parameter_object=stages, log_to_console=False, **count
     )
     seconds = time.perf_counter() - start
 

@@ -18,11 +18,11 @@ from regstudio.data.pairs.pair import Pair
 from regstudio.files import file_digest
 from regstudio.methods import SimilarityChoice
 from regstudio.methods.general_network import look, velocity_network
+from regstudio.methods.masks import as_tensors, mask_arrays
 from regstudio.methods.optimiser import (
     BETWEEN_KINDS,
     Optimiser,
     images_of,
-    masks_of,
     optimise,
     settings_for,
     transform_of,
@@ -75,8 +75,11 @@ class General:
         """Register a pair."""
         start = time.perf_counter()
         fixed, moving = images_of(pair, self.device)
-        seen = look(self._model, fixed, moving, wide=self.wide)
-        similarity = self.similarity if self.similarity != "auto" else similarity_as_registered(fixed, seen.warped)
+        masks = on, of = as_tensors(mask_arrays(pair), self.device)
+        seen = look(self._model, fixed, moving, wide=self.wide, masks=masks)
+        similarity = self.similarity
+        if similarity == "auto":
+            similarity = similarity_as_registered(fixed, seen.warped, seen.counted)
         settings = settings_for(similarity, expected=True)
         affine: Tensor | None = seen.affine
         velocity: Tensor | None = seen.velocity
@@ -85,6 +88,5 @@ class General:
             affine, velocity = None, None if self.optimised else full_velocity(self._model, fixed, moving)
         if not self.optimised:
             settings = replace(settings, steps=(0,))
-        on, of = masks_of(pair, self.device)
         found = optimise(fixed, moving, settings, affine=affine, velocity=velocity, fixed_mask=on, moving_mask=of)
         return transform_of(found, time.perf_counter() - start)

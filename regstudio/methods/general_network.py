@@ -9,33 +9,51 @@ from torch import Tensor
 
 from regstudio.errors import CheckpointError
 from regstudio.methods.initial_affine import initial_affine
+from regstudio.methods.masks import NO_MASKS, Masks, counted
 from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.checkpoint import general_path, load_checkpoint
 from regstudio.networks.passes import full_velocity
-from regstudio.networks.warp import integrate, seen_through
+from regstudio.networks.warp import affine_after, integrate, seen_through
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Look:
     """How a network registers a pair: the `affine` map (1, 2, 3) that comes after its `velocity` field (1, 2, H, W).
 
-    `warped` (1, 1, H, W) is the moving image so registered.
+    `warped` (1, 1, H, W) is the moving image so registered; `counted` (1, 1, H, W) says where it and the fixed one
+    count, None everywhere.
     """
 
     affine: Tensor
     velocity: Tensor
     warped: Tensor
+    counted: Tensor | None = None
 
 
 @torch.no_grad()
 def look(
-    network: RegistrationNetwork, fixed: Tensor, moving: Tensor, affine: Tensor | None = None, *, wide: bool = False
+    network: RegistrationNetwork,
+    fixed: Tensor,
+    moving: Tensor,
+    affine: Tensor | None = None,
+    *,
+    wide: bool = False,
+    masks: Masks = NO_MASKS,
 ) -> Look:
-    """Register two images (1, 1, H, W) of one size, from an affine map (1, 2, 3) or that of `initial_affine`."""
-    affine = initial_affine(network, fixed, moving, wide=wide) if affine is None else affine
+    """Register two images (1, 1, H, W) of one size, from an affine map (1, 2, 3) or that of `initial_affine`.
+
+    `masks` say where they count.
+    """
+    affine = initial_affine(network, fixed, moving, wide=wide, masks=masks) if affine is None else affine
     seen = seen_through(affine, moving)
     velocity = full_velocity(network, fixed, seen)
-    return Look(affine=affine, velocity=velocity, warped=network.warp(seen, integrate(velocity)))
+    flow = integrate(velocity)
+    return Look(
+        affine=affine,
+        velocity=velocity,
+        warped=network.warp(seen, flow),
+        counted=counted(masks, affine_after(affine, flow)),
+    )
 
 
 def general_network(device: torch.device | str = "cpu") -> RegistrationNetwork | None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regstudio.methods.energy import PairEnergy, Weights, measure
+from regstudio.methods.masks import NO_MASKS, Masks
 from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.passes import coarse_to_fine, network_size
 from regstudio.networks.warp import affine_after, integrate, pixel_grid, seen_through
@@ -36,18 +37,20 @@ def initial_affine(
     moving: Tensor,
     *,
     wide: bool = False,
+    masks: Masks = NO_MASKS,
 ) -> Tensor:
     """Return the affine map (1, 2, 3), as in `affine_after`, to register two images (1, 1, H, W) of one size from.
 
     `network` predicts velocity fields of pairs of any kind. `wide` also looks for images that are turned by up to 180
-    degrees.
+    degrees. `masks` (1, 1, H, W) say where the fixed and the moving image count.
     """
     full = moving.shape[2:]
     coarse, fine = (network_size(full, side, 2) for side in (COARSE, FINE))
-    found, energies = _judged(network, fixed, moving, coarse, _starts(coarse, WIDE_TURNS if wide else TURNS).to(moving))
+    starts = _starts(coarse, WIDE_TURNS if wide else TURNS).to(moving)
+    found, energies = _judged(network, fixed, moving, coarse, starts, masks)
     best = _distinct(found[energies.argsort()], coarse)[:KEPT]
     again = torch.cat((torch.eye(2, 3)[None].to(best), _rescaled(best, coarse, fine)))
-    found, energies = _judged(network, fixed, moving, fine, again)
+    found, energies = _judged(network, fixed, moving, fine, again, masks)
     best_one = 0 if energies[0] <= energies.min() + MARGIN else energies.argmin()
     return _rescaled(found[best_one][None], fine, full)
 
@@ -62,14 +65,20 @@ def nearest_affine(flow: Tensor) -> Tensor:
 
 
 def _judged(
-    network: RegistrationNetwork, fixed: Tensor, moving: Tensor, size: Sequence[int], maps: Tensor
+    network: RegistrationNetwork, fixed: Tensor, moving: Tensor, size: Sequence[int], maps: Tensor, masks: Masks
 ) -> tuple[Tensor, Tensor]:
     """For each affine map, that of the network's result after it, and the energy of that; inf where implausible."""
     small, seen = (F.interpolate(image, size, mode="area") for image in (fixed, moving))
     seen = seen_through(maps, seen)
     scales = (2, 1) if min(size) >= FINE else (1,)
     *_, velocity = coarse_to_fine(network, small, seen, scales)
-    energy = PairEnergy(small.expand_as(seen), seen, measure=measure("ncc"), weights=WEIGHTS)(velocity)
+    on, of = (None if mask is None else F.interpolate(mask, size, mode="area") for mask in masks)
+    # What a map brings in from outside counts, or maps would gain by leaving the image.
+    of = None if of is None else 1 - seen_through(maps, 1 - of)
+    compared = PairEnergy(
+        small.expand_as(seen), seen, measure=measure("ncc"), weights=WEIGHTS, fixed_mask=on, moving_mask=of
+    )
+    energy = compared(velocity)
     found = nearest_affine(affine_after(maps, integrate(velocity)))
     stretch = torch.linalg.svdvals(found[:, :, :2])
     plausible = (stretch[:, 0] <= MAX_SCALE) & (stretch[:, 1] >= 1 / MAX_SCALE)

@@ -19,6 +19,7 @@ from regstudio.losses import Objective
 from regstudio.methods.affine import Matrix, affine_flow
 from regstudio.methods.affine_cache import cached_affine
 from regstudio.methods.alignment import Aligner, Alignment
+from regstudio.methods.masks import Masks, as_tensors, mask_arrays
 from regstudio.methods.refine import refine, refine_nearby
 from regstudio.networks.base import Precision, RegistrationNetwork
 from regstudio.networks.checkpoint import Checkpoint, load_checkpoint
@@ -79,7 +80,8 @@ class NetworkMethod:
         affine = None if matrix is None else torch.from_numpy(matrix.astype(np.float32))[None].to(self.device)
         predicted = final = self.model.predict(fixed, moving, affine)
         refine_start = self._now()
-        refined = self._refined(fixed, moving, predicted.field, affine)
+        masks = as_tensors(mask_arrays(pair), self.device)
+        refined = self._refined(fixed, moving, predicted.field, affine, masks)
         if refined is not None:
             final = self.model.follow(refined, moving, affine)
         end = self._now()
@@ -99,15 +101,18 @@ class NetworkMethod:
             metrics={} if refined is None else {"refine_seconds": end - refine_start},
         )
 
-    def _refined(self, fixed: Tensor, moving: Tensor, field: Tensor, affine: Tensor | None) -> Tensor | None:
+    def _refined(
+        self, fixed: Tensor, moving: Tensor, field: Tensor, affine: Tensor | None, masks: Masks
+    ) -> Tensor | None:
         """Return the refined field; None where nothing is to be refined, or can be."""
         if not torch.isfinite(field).all():
             return None
         if self.refine == "auto":
-            return refine_nearby(fixed, moving, field, affine=affine) if self.model.transform == "svf" else None
+            is_velocity = self.model.transform == "svf"
+            return refine_nearby(fixed, moving, field, affine=affine, masks=masks) if is_velocity else None
         if not self.refine or self.objective is None:
             return None
-        return refine(self.model, self.objective, fixed, moving, field, affine=affine, steps=self.refine)
+        return refine(self.model, self.objective, fixed, moving, field, affine=affine, steps=self.refine, masks=masks)
 
     def _now(self) -> float:
         # CUDA calls are asynchronous.
@@ -196,8 +201,8 @@ def _affine_search(alignment: str, *, cached: bool) -> AffineSearch | None:
         return None
     search = Aligner(wide=alignment == "wide")
     if not cached:
-        return lambda pair: search(pair.fixed, pair.moving).matrix
-    return lambda pair: cached_affine(pair.fixed, pair.moving, search=search).matrix
+        return lambda pair: search(pair.fixed, pair.moving, mask_arrays(pair)).matrix
+    return lambda pair: cached_affine(pair.fixed, pair.moving, search=search, masks=mask_arrays(pair)).matrix
 
 
 def _to_array(flow: Tensor) -> npt.NDArray[np.float32]:

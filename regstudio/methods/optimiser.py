@@ -18,6 +18,7 @@ from regstudio.methods import Similarity, SimilarityChoice
 from regstudio.methods.descent import Level, descend_levels, field_grid, level_sizes
 from regstudio.methods.energy import PairEnergy, Points, Weights, measure
 from regstudio.methods.general_network import general_network, look
+from regstudio.methods.masks import NO_MASKS, Masks, as_tensors, counted, mask_arrays
 from regstudio.methods.similarity_choice import choose_similarity, similarity_as_registered
 from regstudio.networks.warp import affine_after, integrate, inverse_affine_after, resize_flow, seen_through
 from regstudio.transforms.transform import Transform
@@ -134,34 +135,28 @@ class Optimiser:
         """Register a pair; its landmarks, if it has any, are for scoring, and are not looked at."""
         start = time.perf_counter()
         fixed, moving = images_of(pair, self.device)
-        settings = self.settings or chosen_settings(self.similarity, fixed, moving)
-        on, of = masks_of(pair, self.device)
+        masks = on, of = as_tensors(mask_arrays(pair), self.device)
+        settings = self.settings or chosen_settings(self.similarity, fixed, moving, masks)
         found = optimise(fixed, moving, settings, fixed_mask=on, moving_mask=of)
         return transform_of(found, time.perf_counter() - start)
 
 
-def chosen_settings(similarity: SimilarityChoice, fixed: Tensor, moving: Tensor) -> OptimiserSettings:
+def chosen_settings(
+    similarity: SimilarityChoice, fixed: Tensor, moving: Tensor, masks: Masks = NO_MASKS
+) -> OptimiserSettings:
     """Return the settings for one pair of images (1, 1, H, W); "auto" looks at them, where in doubt registered."""
     if similarity != "auto":
         return settings_for(similarity)
-    (chosen,) = choose_similarity(fixed, moving)
+    (chosen,) = choose_similarity(fixed, moving, mask=counted(masks, None))
     if chosen != "ncc" and (network := general_network(fixed.device)) is not None:
-        chosen = similarity_as_registered(fixed, look(network, fixed, moving).warped)
+        seen = look(network, fixed, moving, masks=masks)
+        chosen = similarity_as_registered(fixed, seen.warped, seen.counted)
     return settings_for(chosen)
 
 
 def images_of(pair: Pair, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the fixed and the moving image of a pair, each (1, 1, H, W)."""
     fixed, moving = (torch.from_numpy(image)[None, None].to(device) for image in (pair.fixed, pair.moving))
-    return fixed, moving
-
-
-def masks_of(pair: Pair, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
-    """Return the masks of the fixed and the moving image, each (1, 1, H, W); None where there is none."""
-    fixed, moving = (
-        None if mask is None else torch.from_numpy(mask)[None, None].to(device)
-        for mask in (pair.fixed_mask, pair.moving_mask)
-    )
     return fixed, moving
 
 

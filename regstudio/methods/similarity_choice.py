@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from regstudio.losses.masked import whole
 from regstudio.methods import Similarity
 from regstudio.networks.local_ncc import box_sum
 
@@ -26,19 +27,24 @@ DARK = 0.1  # grey value below which there is no tissue, whose order says someth
 FEW_VALUES = 16  # so many grey values make areas without texture, as in a drawing or a mask
 
 
-def choose_similarity(fixed: Tensor, moving: Tensor, consistent: float = CONSISTENT) -> list[Similarity]:
+def choose_similarity(
+    fixed: Tensor, moving: Tensor, consistent: float = CONSISTENT, mask: Tensor | None = None
+) -> list[Similarity]:
     """Choose for each pair of images (B, 1, H, W) of one size, values in [0, 1].
 
     "ncc" where the sign of the local correlation is `consistent` and the order of the grey values the same, or where
     that sign leaves no doubt; else "mi" where either image has only a few grey values, whose areas hold nothing that
-    MIND could describe; else "mind".
+    MIND could describe; else "mind". With a mask (B, 1, H, W), only pixels where it is 1 are looked at.
     """
     size = [max(8, round(length * SIDE / min(moving.shape[2:]))) for length in moving.shape[2:]]
     f, m = (F.interpolate(image, size, mode="area") for image in (fixed.expand_as(moving), moving))
+    counted = torch.ones_like(m) if mask is None else whole(F.interpolate(mask, size, mode="area"))
     chosen: list[Similarity] = []
-    for number, sign in enumerate(sign_consistency(f, m).tolist()):
+    for number, sign in enumerate(sign_consistency(f, m, counted).tolist()):
         images = fixed.expand_as(moving)[number], moving[number]
-        order = math.copysign(1, sign) * rank_correlation(f[number], m[number])
+        if mask is not None:
+            images = images[0][mask[number] > 0], images[1][mask[number] > 0]
+        order = math.copysign(1, sign) * rank_correlation(*(image[number][counted[number] > 0] for image in (f, m)))
         if abs(sign) >= (consistent if order >= SAME_ORDER else CERTAIN):
             chosen.append("ncc")
         else:
@@ -46,23 +52,24 @@ def choose_similarity(fixed: Tensor, moving: Tensor, consistent: float = CONSIST
     return chosen
 
 
-def similarity_as_registered(fixed: Tensor, warped: Tensor) -> Similarity:
+def similarity_as_registered(fixed: Tensor, warped: Tensor, mask: Tensor | None = None) -> Similarity:
     """Choose for one pair (1, 1, H, W) as a network registered it, where images of one kind are told far better."""
-    (chosen,) = choose_similarity(fixed, warped, REGISTERED)
+    (chosen,) = choose_similarity(fixed, warped, REGISTERED, mask)
     return chosen
 
 
-def sign_consistency(fixed: Tensor, moving: Tensor) -> Tensor:
+def sign_consistency(fixed: Tensor, moving: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean local correlation over its mean size, weighted by the contrast of both: (B, 1, H, W) -> (B,), in [-1, 1]."""
-    pixels = box_sum(torch.ones_like(fixed, dtype=torch.float64), WINDOW)
+    counted = torch.ones_like(moving, dtype=torch.float64) if mask is None else mask.double()
+    pixels = box_sum(counted, WINDOW).clamp(min=1)
 
     def mean(image: Tensor) -> Tensor:
-        return box_sum(image, WINDOW) / pixels
+        return box_sum(image * counted, WINDOW) / pixels
 
     f, m = fixed.double(), moving.double()
     covariance = mean(f * m) - mean(f) * mean(m)
     contrast = (((mean(f * f) - mean(f) ** 2) * (mean(m * m) - mean(m) ** 2)).clamp(min=0) + 1e-10).sqrt()
-    weighted = covariance / contrast * contrast.sqrt()
+    weighted = covariance / contrast * contrast.sqrt() * counted
     return weighted.sum(dim=(1, 2, 3)) / weighted.abs().sum(dim=(1, 2, 3)).clamp(min=1e-12)
 
 

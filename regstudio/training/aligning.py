@@ -8,6 +8,7 @@ from regstudio.errors import DataError
 from regstudio.methods.affine import Matrix
 from regstudio.methods.affine_cache import affine_matrices
 from regstudio.methods.alignment import Aligner
+from regstudio.methods.masks import MaskArrays
 from regstudio.runs.events import ImageAligned
 from regstudio.training.setup import Parts
 
@@ -31,6 +32,15 @@ def find_affine_maps(parts: Parts, stop_requested: Callable[[], bool], *, wide: 
                 return
 
 
+def masks_of_case(parts: Parts, case: Case) -> MaskArrays:
+    """Return the masks (H, W) of a case and its fixed image; None where all of an image counts."""
+    if parts.masks is None:
+        return None, None
+    sides = (case.fixed or parts.reference, case)
+    fixed, moving = (parts.masks(side, parts.image_loader(side.image)) for side in sides)
+    return None if fixed is None else fixed[0], None if moving is None else moving[0]
+
+
 def _affine_maps(parts: Parts, cases: Sequence[Case], wide: bool) -> Generator[Matrix, None, None]:
     load = parts.image_loader
     found = affine_matrices(
@@ -39,6 +49,7 @@ def _affine_maps(parts: Parts, cases: Sequence[Case], wide: bool) -> Generator[M
         lambda case: load(case.image),
         workers=parts.group.cores,
         search=Aligner(wide=wide),
+        masks=lambda case: masks_of_case(parts, case),
     )
     with closing(found) as results:
         for _, affine in results:

@@ -87,13 +87,22 @@ class Pair:
 
 
 def pair_of_arrays(
-    fixed: Array, moving: Array, *, fixed_label: Array | None = None, moving_label: Array | None = None, name: str = ""
+    fixed: Array,
+    moving: Array,
+    *,
+    fixed_label: Array | None = None,
+    moving_label: Array | None = None,
+    fixed_mask: Array | None = None,
+    moving_mask: Array | None = None,
+    name: str = "",
 ) -> Pair:
     """Return the pair of two images (H, W) of any real numbers, each scaled to [0, 1] by its minimum and maximum.
 
-    Labels are (H, W) integers or booleans. Raises DataError, naming the argument, for arrays that cannot be registered.
+    Labels are (H, W) integers or booleans; an image counts where its mask (H, W) is not 0. Raises DataError, naming
+    the argument, for arrays that cannot be registered.
     """
     given = {"fixed": fixed, "moving": moving, "fixed_label": fixed_label, "moving_label": moving_label}
+    given |= {"fixed_mask": fixed_mask, "moving_mask": moving_mask}
     arrays = {name: np.asarray(array) for name, array in given.items() if array is not None}
     for argument, array in arrays.items():
         _check_array(argument, array, arrays["fixed"])
@@ -105,6 +114,8 @@ def pair_of_arrays(
         moving=rescale(arrays["moving"]),
         fixed_label=arrays.get("fixed_label"),
         moving_label=arrays.get("moving_label"),
+        fixed_mask=_mask_array(arrays.get("fixed_mask")),
+        moving_mask=_mask_array(arrays.get("moving_mask")),
     )
 
 
@@ -270,6 +281,10 @@ class PairReader:
         if landmarks is not None:
             check_within(landmarks, self._fixed_side.picture.size)
         return landmarks
+
+
+def _mask_array(array: Array | None) -> npt.NDArray[np.float32] | None:
+    return None if array is None else (array != 0).astype(np.float32)
 
 
 def _check_array(name: str, array: Array, fixed: Array) -> None:
