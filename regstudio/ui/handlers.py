@@ -5,14 +5,16 @@ import html
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 from gradio.context import Context
 
-from regstudio.errors import RegStudioError
+from regstudio.errors import ConfigError, RegStudioError
 from regstudio.files import is_full, system_message
 from regstudio.studio.page_words import on_the_page
+
+T = TypeVar("T")
 
 MESSAGE_SECONDS = 30  # that a message stays: long enough to read one of several lines
 
@@ -53,6 +55,13 @@ def shown_to_user(words: Callable[[str], str] = on_the_page) -> Iterator[None]:
         logging.getLogger(__name__).exception("A handler of the page failed.")
         what = html.escape(words(f"{type(error).__name__}: {error}"))
         raise gr.Error(f"This should not have happened ({what}). Reload the page and try again.") from error
+
+
+def sent(value: T | None, what: str) -> T:
+    """Return a value that every page sends; raises ConfigError for a request without it, which no page makes."""
+    if value is None:
+        raise ConfigError(f"The request lacks {what}. Reload the page and try again.")
+    return value
 
 
 def on_page_load(handler: Callable[..., Any] | None, inputs: Any = None, outputs: Any = None, **options: Any) -> Any:

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 
 from regstudio.config import TrainConfig
-from regstudio.data.codecs.npy import write_arrays
-from regstudio.drawing.preview import draw
 from regstudio.errors import RegStudioError
 from regstudio.runs.curves import RunCurves
 from regstudio.runs.events import EpochDone, PreviewSaved, RunFinished, RunStarted, StepDone, TrainEvent
@@ -25,7 +23,10 @@ from regstudio.ui.tabs.runs_handlers import RunsHandlers
 from tests.hostile.mutations import ODD_VALUES, mutated, nested
 
 Configs = Callable[..., TrainConfig]
+
+
 SECRET = "root:x:0:0"
+
 
 EVENTS: dict[str, TrainEvent] = {
     "started": RunStarted(
@@ -292,46 +293,3 @@ def test_a_page_may_ask_for_anything(studio: Studio, run: Run, odd: Any) -> None
     for field in ("run", "version", "steps", "epochs", "previews", "log", "epoch"):
         request = {"run": "odd", "version": feed.poll({"run": "odd"})["version"], field: odd}
         json.dumps([feed.poll(request), feed.preview(request), feed.poll(odd), feed.preview(odd)], allow_nan=False)
-
-
-PAIR = {"fixed": np.zeros((40, 36), np.uint8), "moving": np.zeros((40, 36), np.uint8)}
-RESULT = {"warped": np.zeros((40, 36), np.uint8), "flow": np.zeros((2, 40, 36), np.float16)}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"fixed": np.zeros((0, 36), np.uint8)},
-        {"fixed": np.zeros(40, np.uint8)},
-        {"moving": np.zeros((36, 40), np.uint8)},
-        {"warped": np.zeros((40, 36), np.float32)},
-        {"warped": np.zeros((40, 36, 3), np.uint8)},
-        {"flow": np.zeros((40, 36), np.float16)},
-        {"flow": np.full((2, 40, 36), np.nan)},
-        {"flow": np.full((2, 40, 36), 1e300)},
-        {"flow": np.zeros((2, 40, 36), np.complex64)},
-        {"warped_label": np.zeros((40, 36), np.uint8)},
-        {"warped": np.zeros((2**14, 2**13 + 1), np.uint8)},
-        {"fixed": np.zeros((3000, 3000), np.uint8)},
-    ],
-    ids=lambda change: " ".join(f"{name} {array.dtype} {array.shape}" for name, array in change.items()),
-)
-def test_odd_previews_are_a_message(studio: Studio, run: Run, change: dict[str, np.ndarray]) -> None:
-    run.pair_path.parent.mkdir()
-    write_arrays(run.pair_path, PAIR | {name: array for name, array in change.items() if name in PAIR})
-    write_arrays(run.preview_path(1), RESULT | {name: array for name, array in change.items() if name not in PAIR})
-    answer = Feed(studio).preview({"run": "odd", "epoch": 1})
-    assert "previews" in answer["error"]
-
-
-def test_a_preview_is_drawn(studio: Studio, run: Run) -> None:
-    run.pair_path.parent.mkdir()
-    write_arrays(run.pair_path, PAIR)
-    write_arrays(run.preview_path(1), RESULT)
-    assert Feed(studio).preview({"run": "odd", "epoch": 1})["pictures"].keys() == {"before", "after", "grid"}
-
-
-@pytest.mark.parametrize("aspect", [1e9, 1e-9, np.inf, np.nan])
-def test_pixels_of_any_aspect_make_no_huge_picture(aspect: float) -> None:
-    pictures = draw(PAIR | RESULT, aspect)
-    assert sum(map(len, pictures.values())) < 1_000_000

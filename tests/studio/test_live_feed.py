@@ -1,57 +1,28 @@
+"""What a page is told of a run: all at first, then what is new."""
+
 import base64
 import io
 import json
 import math
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from regstudio.config import TrainConfig
-from regstudio.runs.curves import MAX_POINTS, thinned
-from regstudio.runs.events import EpochDone, ImageAligned, RunFinished, RunStarted, StepDone, TrainEvent
-from regstudio.runs.run import Run, create_run
+from regstudio.runs.curves import MAX_POINTS
+from regstudio.runs.events import RunFinished
+from regstudio.runs.run import create_run
 from regstudio.studio.live_feed import Feed
 from regstudio.studio.studio import Studio
 from regstudio.studio.training_control import headline
 from regstudio.training.setup import check_data
 from regstudio.training.trainer import train
 from tests.hostile import headers
-
-Configs = Callable[..., TrainConfig]
-STEPS = 100
-
-
-def started(**values: Any) -> RunStarted:
-    usual = {"epochs": 300, "steps_per_epoch": STEPS, "epoch": 0, "step": 0, "resumed": False}
-    facts = {"run": "x", "device": "cpu (1 thread)", "parameters": 1, "train_cases": 100, "validation_cases": 2}
-    return RunStarted(**{**facts, **usual, **values})
-
-
-def step(number: int, loss: float = 0.5) -> StepDone:
-    epoch, place = divmod(number, STEPS)
-    return StepDone(epoch=epoch + 1, step=place + 1, losses={"loss": loss, "ncc": -0.5, "grad": 0.1}, seconds=0.1)
-
-
-def epoch_done(number: int, dice: float, best: bool) -> EpochDone:
-    return EpochDone(epoch=number, epochs=300, seconds=20.0, losses={"loss": 1.0}, metrics={"dice": dice}, best=best)
-
-
-def written(studio: Studio, *events: TrainEvent, name: str = "r", configs: Configs) -> Run:
-    run = create_run(configs(run_name=name, runs_dir=studio.runs_dir))
-    for event in events:
-        run.append(event)
-    return run
-
-
-def asking(answer: dict[str, Any], run: str = "r") -> dict[str, Any]:
-    return {"run": run, "version": answer["version"], **answer["counts"]}
+from tests.studio.written_runs import Configs, asking, epoch_done, started, step, written
 
 
 def test_with_no_training_the_feed_is_idle(studio: Studio) -> None:
@@ -129,56 +100,6 @@ def test_a_poll_of_a_long_run_takes_no_longer_than_its_new_events(studio: Studio
     third, nothing = poll(asking(second))
     assert (second["steps"]["x"], third["steps"]["x"]) == ([20_001], [])
     assert max(new, nothing) < whole / 10, f"{whole:.3f} s, then {new:.3f} s and {nothing:.3f} s"
-
-
-@pytest.mark.parametrize("total", [1, 999, 1000, 1001, 1777, 20_000])
-def test_thinning_keeps_every_extreme_and_the_ends(total: int) -> None:
-    columns = np.random.default_rng(total).normal(size=(3, total))
-    columns[1, total // 2] = 100
-    columns[2, total // 3] = -100
-    columns[0, ::7] = np.nan
-    places = thinned(columns, 1000)
-    assert places == sorted(set(places))
-    assert (places[0], places[-1]) == (0, total - 1)
-    assert len(places) <= 1002
-    assert {total // 2, total // 3} <= set(places)
-
-
-def test_speed_and_time_left(studio: Studio, quick_config: Configs) -> None:
-    run = written(studio, started(epochs=3, validation_cases=0), *map(step, range(STEPS)), configs=quick_config)
-    lock = run.lock()
-    feed = Feed(studio)
-    answer = feed.poll({"run": "r"})
-    assert answer["state"] == "running"
-    assert answer["steps_per_second"] == pytest.approx(10)
-    assert answer["seconds_left"] == pytest.approx(20)
-    assert answer["memory"]["process"] > 10**6
-    run.append(epoch_done(1, 0.5, True))
-    answer = feed.poll({"run": "r"})
-    assert answer["seconds_left"] == pytest.approx(40)
-    assert answer["progress"] == {"epoch": 1, "epochs": 3, "step": 0, "steps": STEPS, "pair": 0, "pairs": 0}
-    lock.release()
-    answer = feed.poll({"run": "r"})
-    assert (answer["state"], answer["seconds_left"], answer["memory"]) == ("interrupted", None, None)
-
-
-def test_the_alignment_before_the_first_step_is_told_until_that_step(studio: Studio, quick_config: Configs) -> None:
-    def aligning(*events: TrainEvent) -> object:
-        for event in events:
-            run.append(event)
-        return feed.poll({"run": "r"})["aligning"]
-
-    def image(number: int) -> ImageAligned:
-        return ImageAligned(number=number, total=246, image="a.png")
-
-    run, feed = written(studio, started(), configs=quick_config), Feed(studio)
-    assert aligning() is None
-    assert aligning(image(1), image(2)) == {"number": 2, "total": 246}
-    assert Feed(studio).poll({"run": "r"})["aligning"] == {"number": 2, "total": 246}
-    assert not any(isinstance(event, ImageAligned) for event in run.milestones())
-    assert aligning(step(0)) is None
-    assert aligning(started(step=1, resumed=True), image(1)) == {"number": 1, "total": 246}
-    assert aligning(started(step=1, resumed=True)) is None
 
 
 def test_a_failure_says_why_and_what_to_do(studio: Studio, quick_config: Configs) -> None:
@@ -273,20 +194,6 @@ def test_the_own_training_is_shown_before_those_of_other_programs(studio: Studio
         assert feed.poll({"run": None})["run"] == "other"
 
 
-def test_steps_tell_their_image_scale_and_the_time_left_goes_by_it(studio: Studio, quick_config: Configs) -> None:
-    plan = started(epochs=2, validation_cases=0, scale_steps={"2": 150, "1": 50})
-    coarse = [replace(step(number), scale=2, seconds=0.1) for number in range(150)]
-    run, feed = written(studio, plan, *coarse, configs=quick_config), Feed(studio)
-    with run.lock():
-        first = feed.poll({"run": "r"})
-        run.append(replace(step(150), seconds=0.4))
-        second = feed.poll(asking(first))
-    assert set(first["steps"]["scale"]) == {2}
-    assert first["seconds_left"] == pytest.approx(50 * 0.3)
-    assert second["steps"]["scale"] == [1]
-    assert (second["seconds_left"], second["steps_per_second"]) == (pytest.approx(49 * 0.4), pytest.approx(2.5))
-
-
 @pytest.mark.parametrize(
     ("weights", "floor"), [({"mi_weight": 1.0}, -4.47), ({"global_ncc_weight": 0.5, "ncc_weight": 2.0}, -2.5)]
 )
@@ -298,30 +205,6 @@ def test_a_logarithmic_axis_has_room_for_all_negative_terms(
     floors = Feed(studio).poll({"run": "r"})["floor"]
     assert floors["loss"] == pytest.approx(floor)
     assert floors["mi"] <= -math.log(32)
-
-
-def test_a_run_shows_progress_within_its_first_epoch(studio: Studio, quick_config: Configs) -> None:
-    run = written(studio, started(), configs=quick_config)
-    feed = Feed(studio)
-    assert feed.within_epoch("r") == ("", 0)
-    run.append(ImageAligned(number=3, total=102, image="a"))
-    assert feed.within_epoch("r")[0] == "aligning 3 of 102"
-    for number in range(4):
-        run.append(step(number))
-    words, seconds = feed.within_epoch("r")
-    assert (words, seconds) == ("step 4 of 100", pytest.approx(0.4))
-
-
-@pytest.mark.parametrize("saved", [5, 3, 0])
-def test_the_time_trained_never_falls_when_a_run_goes_on(studio: Studio, quick_config: Configs, saved: int) -> None:
-    run = written(studio, started(), *map(step, range(5)), configs=quick_config)
-    feed = Feed(studio)
-    before = feed.poll({"run": "r"})["seconds"]
-    run.append(started(step=saved, resumed=True))  # a kill loses the steps after the last checkpoint
-    assert feed.poll({"run": "r"})["seconds"] == pytest.approx(before)
-    run.append(step(saved))
-    assert feed.poll({"run": "r"})["seconds"] == pytest.approx(before + 0.1)
-    assert Feed(studio).within_epoch("r")[1] == pytest.approx(before + 0.1)
 
 
 def test_the_page_says_in_its_own_words_what_is_seen_in_a_run(studio: Studio, quick_config: Configs) -> None:

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from regstudio.studio.studio import Studio
-from regstudio.ui.tabs.data_tab import QUICK
+from regstudio.ui.tabs.data_handlers import QUICK
 from tests.ui.acting import fill, open_tab, workspace
 
 pytestmark = pytest.mark.browser

@@ -6,7 +6,7 @@ import pytest
 from regstudio.config import Setting, build_config, settings
 from regstudio.errors import ConfigError
 from regstudio.studio.training_control import device_choices
-from regstudio.ui.tabs.data_tab import reading_settings
+from regstudio.ui.tabs.data_handlers import reading_settings
 from regstudio.ui.widgets.form import (
     IN_VIEW,
     Form,

@@ -1,6 +1,7 @@
 """What all handlers must keep to, read from their source and tried without a browser."""
 
 import ast
+import inspect
 import os
 import time
 import zipfile
@@ -15,6 +16,7 @@ from regstudio.runs.run import Run
 from regstudio.studio import downloads
 from regstudio.studio.downloads import Downloads
 from regstudio.studio.live_feed import Feed
+from regstudio.studio.studio import Studio
 from regstudio.ui import tabs
 from regstudio.ui.app import build_app
 from regstudio.ui.tabs.runs_handlers import RunsHandlers
@@ -112,3 +114,18 @@ def test_after_a_new_name_the_run_stays_open_as_it_is(handlers: RunsHandlers) ->
     with pytest.raises(gr.Error, match=r"is not the name of a run|is not a run"):  # what another page still asks for
         handlers.open(["first"], ["first"])
     assert handlers.look(["first"], [])[2]["value"] == []
+
+
+def test_a_request_that_lacks_what_every_page_sends_gets_one_plain_message(studio: Studio) -> None:
+    messages = []
+    for handler in build_app(studio).fns.values():
+        kinds = [word.annotation for word in inspect.signature(handler.fn).parameters.values()] if handler.fn else []
+        if handler.fn is None or any(inspect.isclass(kind) and issubclass(kind, gr.EventData) for kind in kinds):
+            continue
+        try:
+            outcome = handler.fn(*[None] * len(handler.inputs))
+            list(outcome) if inspect.isgenerator(outcome) else None
+        except gr.Error as error:
+            messages.append(error.message)
+    assert len([message for message in messages if message.startswith("The request lacks the ")]) >= 5
+    assert not [message for message in messages if "should not have happened" in message]

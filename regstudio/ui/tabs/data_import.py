@@ -11,7 +11,7 @@ from regstudio.data.importing.options import ImportOptions
 from regstudio.studio import importing
 from regstudio.studio.studio import Studio
 from regstudio.studio.workspace import Workspace
-from regstudio.ui.handlers import shown_to_user
+from regstudio.ui.handlers import sent, shown_to_user
 from regstudio.ui.widgets.browser_tab import BrowserTab
 from regstudio.ui.widgets.importer import Importer
 
@@ -32,24 +32,14 @@ class ImportHandlers:
         common: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private"}
         gr.on([form.propose.click, form.source.submit], self.propose, form.fields, shown, **common)
         form.atlas.input(self.propose, [*form.fields, form.atlas], shown, **common)
-        names = [tab.name, form.name, form.atlas, *form.fields]
+        names = [tab.name, form.name, *form.fields, form.atlas]
         form.send.click(self.perform, names, [form.proposal, form.archive, *outputs], **common)
 
-    def propose(
-        self,
-        source: str,
-        archive: str | None,
-        slices: str,
-        axis: str,
-        share: float,
-        link: bool,
-        atlas: str | None = None,
-    ) -> Update:
+    def propose(self, *raw: Any) -> Update:
         """Show what an import would do, with the atlas that the user chose, or a proposed one."""
         form = self.form
         with shown_to_user():
-            options = _options(slices, axis, share, link, atlas)
-            proposal = importing.propose(self.studio, source, archive, options)
+            proposal = importing.propose(self.studio, *_request(*raw))
         return {
             form.proposal: gr.update(visible=True),
             form.summary: proposal.summary,
@@ -58,29 +48,32 @@ class ImportHandlers:
             form.table: proposal.rows,
         }
 
-    def perform(
-        self,
-        tab: str,
-        name: str,
-        atlas: str | None,
-        source: str,
-        archive: str | None,
-        slices: str,
-        axis: str,
-        share: float,
-        link: bool,
-    ) -> Iterator[Update]:
+    def perform(self, tab: str, name: str, *raw: Any) -> Iterator[Update]:
         """Import, and open the new folder."""
         with shown_to_user():
             workspace = self.studio.workspace(tab)
-            options = _options(slices, axis, share, link, atlas)
-            done = importing.perform(self.studio, source, archive, name, options)
+            source, archive, options = _request(*raw)
+            done = importing.perform(self.studio, source, archive, sent(name, "the name of the data folder"), options)
             gr.Info(html.escape(f"{done.pictures:,} pictures put into {done.folder}."))
         yield {self.form.proposal: gr.update(visible=False), self.form.archive: None}
         yield from self.open_folder(workspace, done.folder)
 
 
-def _options(slices: str, axis: str, share: float, link: bool, atlas: str | None) -> ImportOptions:
-    return ImportOptions(
-        slices=str(slices), axis=str(axis), validation_share=float(share), link=bool(link), atlas=atlas or ""
+def _request(
+    source: str | None,
+    archive: str | None,
+    slices: str | None,
+    axis: str | None,
+    share: float | None,
+    link: bool,
+    atlas: str | None = None,
+) -> tuple[str, str | None, ImportOptions]:
+    """Return what the fields of the form ask for, in their order; the atlas where one was chosen."""
+    options = ImportOptions(
+        slices=sent(slices, "the slices"),
+        axis=sent(axis, "the axis"),
+        validation_share=sent(share, "the share to validate on"),
+        link=bool(link),
+        atlas=atlas or "",
     )
+    return sent(source, "the folder"), archive, options

@@ -130,7 +130,7 @@ class RunsHandlers:
         targets = [run_actions.delete(run) for run in run_actions.selected_runs(self._studio, selected)]
         if targets:
             gr.Info(f"Moved to {html.escape(str(targets[0].parent))}; nothing is erased.", duration=5)
-        return gr.Dropdown(value=[]), gr.update(visible=False)
+        return gr.update(value=[]), gr.update(visible=False)
 
     @shown_to_user()
     def resume(self, selected: Sequence[str] | None, epochs: float | None, times: int) -> int:

@@ -15,7 +15,7 @@ from regstudio.studio import settings_files, training_control
 from regstudio.studio.studio import Studio
 from regstudio.studio.time_estimate import Estimator
 from regstudio.studio.workspace import Workspace
-from regstudio.ui.handlers import PARALLEL, UNQUEUED, on_page_load, shown_to_user
+from regstudio.ui.handlers import PARALLEL, UNQUEUED, on_page_load, sent, shown_to_user
 from regstudio.ui.tabs.data_tab import DataTab
 from regstudio.ui.widgets.browser_tab import BrowserTab
 from regstudio.ui.widgets.form import Form, build_form
@@ -135,7 +135,7 @@ class SettingsHandlers:
     @shown_to_user()
     def loaded(self, tab: str, file: str) -> Updates:
         """Take the settings from a file."""
-        with Path(file).open("rb") as stream:
+        with Path(sent(file, "the file")).open("rb") as stream:
             config = settings_files.from_json(stream.read(settings_files.MAX_FILE_BYTES + 1))
         normalise = config.reading.normalise
         self._studio.workspace(tab).change_settings({"normalise": normalise})

@@ -13,7 +13,7 @@ from gradio.components import Component
 
 from regstudio.studio.folders import RecentFolders, nearest_folder, subfolders
 from regstudio.studio.studio import Studio
-from regstudio.ui.handlers import QUIET, shown_to_user
+from regstudio.ui.handlers import QUIET, sent, shown_to_user
 
 MAX_CHIP_LENGTH = 56  # characters
 
@@ -96,7 +96,12 @@ def _build_browser(studio: Studio, box: gr.Textbox) -> tuple[gr.Button, gr.Textb
 
     def begin(folder: str) -> list[Any]:
         with shown_to_user():
-            place = nearest_folder(folder, studio.allowed) or studio.roots[0]
+            place = nearest_folder(sent(folder, "the folder"), studio.allowed) or studio.roots[0]
+        return go(str(place))
+
+    def above(folder: str) -> list[Any]:
+        with shown_to_user():
+            place = Path(sent(folder, "the folder")).parent
         return go(str(place))
 
     def into(event: gr.SelectData, folder: str) -> list[Any]:
@@ -107,7 +112,7 @@ def _build_browser(studio: Studio, box: gr.Textbox) -> tuple[gr.Button, gr.Textb
 
     common: dict[str, Any] = {"outputs": outputs, **QUIET}
     accordion.expand(begin, inputs=box, **common)
-    up.click(lambda folder: go(str(Path(folder).parent)), inputs=place, **common)
+    up.click(above, inputs=place, **common)
     inside.select(into, inputs=place, **common)
     start.select(jump, **common)
     return use, place
