@@ -1,7 +1,7 @@
 """`regstudio register`: register images, without any training or with a trained network."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -19,17 +19,33 @@ from regstudio.cli.options import (
     setting_options,
     similarity_option,
 )
-from regstudio.config import build_config
+from regstudio.config import LayoutSection, build_config
 from regstudio.errors import printable
 from regstudio.methods import NAMES
 
 if TYPE_CHECKING:
+    from regstudio.data.folders.layout import Case
+    from regstudio.data.problems import Problem
     from regstudio.distributed import Group
     from regstudio.methods import SimilarityChoice
     from regstudio.networks.base import Precision
     from regstudio.transforms.result_files import OutputSize
 
 FILE = click.Path(path_type=Path)
+OF_PAIRS = {"pair_by"}  # the settings of a data folder that say something of two folders, too
+
+
+class Files(NamedTuple):
+    """The files and folders that flags name."""
+
+    fixed: Path | None
+    moving: Path | None
+    fixed_seg: Path | None
+    moving_seg: Path | None
+    fixed_points: Path | None
+    moving_points: Path | None
+    fixed_mask: Path | None
+    moving_mask: Path | None
 
 
 @click.command()
@@ -42,13 +58,8 @@ FILE = click.Path(path_type=Path)
     help="without a checkpoint, register by this method  [default: general]",
 )
 @similarity_option
-@click.option(
-    "--fixed",
-    type=FILE,
-    required=True,
-    help="image to register to, or a folder with one for each moving image",
-)
-@click.option("--moving", type=FILE, required=True, help="image to warp, or a folder of them")
+@click.option("--fixed", type=FILE, help="image to register to, or a folder with one for each moving image")
+@click.option("--moving", type=FILE, help="image to warp, or a folder of them")
 @click.option("--out", type=FILE, required=True, help="folder for the results")
 @click.option("--fixed_seg", type=FILE, help="label of the fixed image, or a folder of NAME_seg files")
 @click.option("--moving_seg", type=FILE, help="label of the moving image, or a folder of NAME_seg files")
@@ -62,15 +73,15 @@ FILE = click.Path(path_type=Path)
 @affine_option
 @refine_option
 @click.option("--overwrite", is_flag=True, help="do again what an earlier call has done")
-@setting_options("reading")
+@setting_options("layout", "reading")
 @distributed
 def register(
     group: "Group",
     checkpoint: Path | None,
     method: str | None,
     similarity: "SimilarityChoice",
-    fixed: Path,
-    moving: Path,
+    fixed: Path | None,
+    moving: Path | None,
     out: Path,
     fixed_seg: Path | None,
     moving_seg: Path | None,
@@ -88,13 +99,16 @@ def register(
 ) -> None:
     """Warp images onto a fixed image: without any training, or with a trained network.
 
+    Name them by --fixed and --moving; or by --data_base_dir, every image of a data folder: each onto its fixed image,
+    where folders of pairs or a pairs.csv give it one, else onto the atlas.
+
     Images may differ in size. Writes for each the warped image and label, in its own format and colours and at the
     fixed image's full size, the flow in pixels and as an ITK displacement field, and a table of metrics. A folder
     resumes where an earlier call stopped, if checkpoint, settings and files are the same.
     """
     from tqdm import tqdm
 
-    from regstudio.registering.batch import doubtful, find_fixed, find_moving, register_files, with_masks
+    from regstudio.registering.batch import doubtful, register_files
     from regstudio.registering.chosen_method import chosen_checkpoint, chosen_name
     from regstudio.training.setup import pair_reader
 
@@ -114,13 +128,11 @@ def register(
             precision=precision,
             refine=refine,
         )
-    reading = build_config({**chosen.reading, **given(values)}).reading
-    cases, problems = group.broadcast_from_first(lambda: find_moving(moving, moving_seg, moving_points))
-    target, cases, more = group.broadcast_from_first(lambda: find_fixed(fixed, fixed_seg, cases, fixed_points))
-    if fixed_mask is not None and fixed.is_dir():
-        raise click.UsageError("--fixed_mask is for one fixed image: name its file with --fixed.")
-    cases, (target,) = with_masks(cases, moving_mask), with_masks([target], fixed_mask)
-    for problem in (*problems, *more):
+    config = build_config({**chosen.reading, **given(values)})
+    reading, in_folder = config.reading, given({name: values[name] for name in LayoutSection.model_fields})
+    files = Files(fixed, moving, fixed_seg, moving_seg, fixed_points, moving_points, fixed_mask, moving_mask)
+    target, cases, problems = group.broadcast_from_first(lambda: _inputs(files, config.layout, set(in_folder)))
+    for problem in problems:
         click.echo(f"{problem.severity.capitalize()}: {problem}", err=True)
     reader = pair_reader(reading, target, with_points=True)
     recipe = chosen.recipe + "\nmask_outside" * reader.mask_outside
@@ -153,3 +165,31 @@ def register(
     if failures:
         click.echo("\n".join([f"{len(failures)} could not be registered:", *failures]), err=True)
     raise SystemExit(1 if failures else 0)
+
+
+def _inputs(
+    files: Files, layout: LayoutSection, named: set[str]
+) -> "tuple[Case, tuple[Case, ...], tuple[Problem, ...]]":
+    """Return a fixed image, the cases to register, and problems; `named` are the layout's settings that flags give.
+
+    Raises a usage error where files and a data folder are named, or neither.
+    """
+    from regstudio.data.folders.layout import Layout
+    from regstudio.registering.batch import find_fixed, find_moving, with_masks
+    from regstudio.registering.data_folder import cases_to_register
+
+    fixed, moving = files.fixed, files.moving
+    if not any(files) and named & {"data_base_dir", "pairs_file"}:
+        return cases_to_register(Layout(**layout.model_dump()))
+    if named - OF_PAIRS:
+        flags = ", ".join(f"--{name}" for name in sorted(named - OF_PAIRS))
+        raise click.UsageError(f"{flags}: name a data folder with --data_base_dir, and then no files beside it.")
+    if fixed is None or moving is None:
+        raise click.UsageError("Name images with --fixed and --moving, or a data folder with --data_base_dir.")
+    cases, problems = find_moving(moving, files.moving_seg, files.moving_points)
+    pair_by = None if layout.pair_by == "csv" else layout.pair_by
+    target, cases, more = find_fixed(fixed, files.fixed_seg, cases, files.fixed_points, pair_by)
+    if files.fixed_mask is not None and fixed.is_dir():
+        raise click.UsageError("--fixed_mask is for one fixed image: name its file with --fixed.")
+    (target,) = with_masks([target], files.fixed_mask)
+    return target, with_masks(cases, files.moving_mask), (*problems, *more)

@@ -11,6 +11,7 @@ from pathlib import Path
 from regstudio.data.folders.layout import Case, find_cases, with_partners
 from regstudio.data.folders.listing import LABEL_SUFFIX, FolderListing
 from regstudio.data.folders.masks import mask_files
+from regstudio.data.folders.partners import PairBy, partner_name
 from regstudio.data.pairs.pair import PairReader
 from regstudio.data.pictures.formats import EXTENSIONS, stem
 from regstudio.data.problems import FileError, Problem
@@ -54,20 +55,30 @@ def find_moving(
 
 
 def find_fixed(
-    fixed: Path, labels: Path | None, cases: tuple[Case, ...], points: Path | None = None
+    fixed: Path,
+    labels: Path | None,
+    cases: tuple[Case, ...],
+    points: Path | None = None,
+    pair_by: PairBy | None = None,
 ) -> tuple[Case, tuple[Case, ...], tuple[Problem, ...]]:
     """Return a fixed image, the cases, and the problems of the folder.
 
-    `fixed` is a file, for all cases, or a folder: each case is then returned with the fixed image of its name.
+    `fixed` is a file, for all cases, or a folder: each case is then returned with the fixed image of its name or, by
+    "prefix", of what its name begins with; where `pair_by` does not say, that is tried where no names are the same.
     `labels` is the file or the folder of their labels, as in `find_moving`. Raises DataError where no names meet.
     """
     if not fixed.is_dir():
         return Case(id=stem(fixed), image=fixed, label=_label_of(fixed, labels), points=points), cases, ()
     listing = FolderListing()
     partners = {case.id: case for case in find_cases(listing, fixed, labels or fixed, "*")}
-    paired = with_partners(listing, cases, partners)
+    ways: tuple[PairBy, ...] = ("name", "prefix")
+    used: PairBy = pair_by or next(
+        (way for way in ways if any(partner_name(case.id, partners, way) for case in cases)), "name"
+    )
+    paired = with_partners(listing, cases, partners, used)
     if not paired:
-        raise FileError(fixed, "holds no image of the same name as a moving one", "Name the fixed image's file.")
+        what = "holds no image of the same name as a moving one, or whose name one begins with"
+        raise FileError(fixed, what, "Name the fixed image's file.")
     assert paired[0].fixed is not None
     return paired[0].fixed, paired, tuple(listing.problems)
 

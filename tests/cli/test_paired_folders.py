@@ -99,3 +99,56 @@ def test_a_training_on_pairs_validates_pairs(pairs: Path, tmp_path: Path) -> Non
     )
     scores = json.loads((tmp_path / "scores.json").read_text())["mean"]
     assert scores["dice"] == pytest.approx(metrics["dice"], abs=1e-6)
+
+
+@pytest.mark.parametrize("way", ["folders", "table"])
+def test_every_pair_of_a_data_folder_is_registered(pairs: Path, checkpoint: Path, tmp_path: Path, way: str) -> None:
+    (pairs / "validation_moving").mkdir()
+    write_image(pairs / "validation_moving" / "p1.png", lower(ramp(shift=0.0)))
+    names = ["moving_p1", "p2", "validation_moving_p1"]
+    if way == "table":
+        rows = ["fixed/p2.png,moving/p2.png", "fixed/p1.png,moving/p1.png", "fixed/p1.png,moving/p2.png"]
+        (pairs / "pairs.csv").write_text("\n".join(["fixed,moving", *rows]) + "\n")
+        names = ["p1_to_p1", "p2_to_p1", "p2_to_p2"]
+    run("register", "--device", "cpu", "--checkpoint", checkpoint, "--data_base_dir", pairs, "--out", tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").glob("*_warped.png")) == [f"{n}_warped.png" for n in names]
+    with (tmp_path / "out" / "metrics.csv").open(newline="") as table:
+        rows_by_id = {row["id"]: row for row in csv.DictReader(table)}
+    assert sorted(rows_by_id) == names
+    warped, fixed = (
+        read_image(path).array for path in (tmp_path / "out" / f"{names[-1]}_warped.png", pairs / "fixed" / "p1.png")
+    )
+    if way == "folders":
+        np.testing.assert_allclose(warped[:-2], fixed[:-2], atol=1)
+        assert float(rows_by_id["p2"]["dice"]) == pytest.approx(expected_dice())
+
+
+def test_two_folders_are_paired_by_the_beginnings_of_names(pairs: Path, checkpoint: Path, tmp_path: Path) -> None:
+    for name in ("p1", "p2"):
+        (pairs / "moving" / f"{name}.png").rename(pairs / "moving" / f"{name}_late.png")
+    folders = [f"--fixed={pairs}/fixed", f"--moving={pairs}/moving"]
+    run("register", "--device", "cpu", "--checkpoint", checkpoint, *folders, "--out", tmp_path / "out")
+    warped, fixed = (
+        read_image(path).array for path in (tmp_path / "out" / "p2_late_warped.png", pairs / "fixed" / "p2.png")
+    )
+    np.testing.assert_allclose(warped[:-2], fixed[:-2], atol=1)
+    result = CliRunner().invoke(
+        main, ["register", "--device", "cpu", f"--checkpoint={checkpoint}", *folders, "--pair_by", "name", "--out", "x"]
+    )
+    assert result.exit_code == 1
+    assert "holds no image of the same name" in result.output
+
+
+@pytest.mark.parametrize(
+    ("flags", "what"),
+    [
+        ([], "Name images with --fixed and --moving, or a data folder with --data_base_dir"),
+        (["--fixed", "a.png"], "Name images with --fixed and --moving"),
+        (["--fixed", "a.png", "--moving", "b.png", "--data_base_dir", "c"], "--data_base_dir: name a data folder"),
+        (["--data_base_dir", "none"], "there is no such folder"),
+    ],
+)
+def test_what_is_registered_is_said_once(flags: list[str], what: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["register", "--method", "affine", "--out", str(tmp_path), *flags])
+    assert result.exit_code in (1, 2)
+    assert what in result.output.replace("\n", " ")
