@@ -11,7 +11,7 @@ from pathlib import Path
 from regstudio.data.folders.layout import Case, find_cases, with_partners
 from regstudio.data.folders.listing import LABEL_SUFFIX, FolderListing
 from regstudio.data.folders.masks import mask_files
-from regstudio.data.folders.partners import PairBy, partner_name
+from regstudio.data.folders.partners import PairBy
 from regstudio.data.pairs.pair import PairReader
 from regstudio.data.pictures.formats import EXTENSIONS, stem
 from regstudio.data.problems import FileError, Problem
@@ -71,10 +71,8 @@ def find_fixed(
         return Case(id=stem(fixed), image=fixed, label=_label_of(fixed, labels), points=points), cases, ()
     listing = FolderListing()
     partners = {case.id: case for case in find_cases(listing, fixed, labels or fixed, "*")}
-    ways: tuple[PairBy, ...] = ("name", "prefix")
-    used: PairBy = pair_by or next(
-        (way for way in ways if any(partner_name(case.id, partners, way) for case in cases)), "name"
-    )
+    by_name = any(case.id in partners for case in cases)
+    used: PairBy = pair_by or ("name" if by_name else "prefix")
     paired = with_partners(listing, cases, partners, used)
     if not paired:
         what = "holds no image of the same name as a moving one, or whose name one begins with"
