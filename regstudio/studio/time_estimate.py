@@ -100,13 +100,15 @@ class Estimator:
             self._paused = False
 
     def _may_measure(self) -> bool:
-        return not self._paused and state(self._studio) not in ACTIVE
+        # The thread is no daemon: torch aborts the program if it ends in the middle of a computation.
+        ends = not threading.main_thread().is_alive()
+        return not (ends or self._paused) and state(self._studio) not in ACTIVE
 
     def _measure_soon(self, asked: _Asked) -> None:
         with self._lock:
             self._waiting = asked  # in place of older ones, whose pages show other settings by now
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._measure_waiting, name="time estimate", daemon=True)
+                self._thread = threading.Thread(target=self._measure_waiting, name="time estimate")
                 self._thread.start()
 
     def _measure_waiting(self) -> None:

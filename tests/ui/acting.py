@@ -49,6 +49,7 @@ def open_train_tab(page: Any, url: str) -> None:
     page.get_by_role("tab", name="Train").click()
     page.wait_for_selector("#live .live[data-state]")
     page.wait_for_function("document.querySelector('#train-purpose')?.innerText.trim()")  # the form has its values
+    page.click("#settings-view [data-view=all]")
 
 
 def change_settings(page: Any, **values: Any) -> None:

@@ -226,3 +226,25 @@ def test_settings_are_saved_and_loaded(page: Any, studio_server: Served, tmp_pat
     page.wait_for_function("!document.querySelector('#train-command textarea').value.includes('--epochs')")
     page.set_input_files("input[data-testid^='Load settings']", file)
     page.wait_for_function(shown)
+
+
+def test_the_simple_view_sets_what_it_stands_for_and_a_wrong_value_is_told_at_its_field(
+    page: Any, studio_server: Served
+) -> None:
+    line = "document.querySelector('#train-command textarea').value.includes('{}')"
+    page.goto(studio_server.url)
+    open_tab(page, "Train")
+    page.wait_for_function("document.querySelector('#train-purpose')?.innerText.trim()")
+    page.locator("#simple-kinds input").check()
+    page.wait_for_function(line.format("--mind_weight 10"))
+    fill(page, "#simple-duration input", "0")
+    page.locator("#train-purpose").get_by_text("Should be greater than or equal to 1 (now 0)").wait_for()
+    page.click("#settings-view [data-view=all]")
+    assert not page.is_visible("#settings-simple")
+    page.locator("#setting-epochs .field-problem").get_by_text("(now 0)").wait_for()
+    change_settings(page, epochs=3)
+    page.locator(".field-problem").wait_for(state="detached")
+    fill(page, "#settings-view input", "modalities")
+    page.locator("#settings-view .found").get_by_text("2 found").wait_for()
+    assert page.input_value("#setting-mind_weight input") == "10"
+    assert not page.is_visible("#setting-lr")

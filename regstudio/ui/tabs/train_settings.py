@@ -1,7 +1,9 @@
 """The settings in the Train tab: presets, the form, the same as a command line, and settings files."""
 
 import html
+import json
 from collections.abc import Callable
+from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,18 @@ from gradio.components import Component
 from regstudio.config import TrainConfig, build_config
 from regstudio.errors import RegStudioError
 from regstudio.files import read_asset
-from regstudio.studio import settings_files, training_control
+from regstudio.studio import settings_files, simple_settings, training_control
 from regstudio.studio.studio import Studio
 from regstudio.studio.time_estimate import Estimator
 from regstudio.studio.workspace import Workspace
 from regstudio.ui.handlers import PARALLEL, UNQUEUED, on_page_load, sent, shown_to_user
 from regstudio.ui.tabs.data_tab import DataTab
 from regstudio.ui.widgets.browser_tab import BrowserTab
-from regstudio.ui.widgets.form import Form, build_form
+from regstudio.ui.widgets.form import Form, build_form, to_field
+from regstudio.ui.widgets.simple_form import SimpleForm, build_simple_form, views
 
 Updates = list[Any]
+SIMPLE_FIELDS = tuple(field.name for field in fields_of(SimpleForm))
 
 
 def build_settings(
@@ -37,7 +41,11 @@ def build_settings(
         }
     purpose = gr.HTML("", padding=False, elem_id="train-purpose")
     time = gr.HTML("", padding=False, elem_id="train-time")
-    form = build_form()
+    views()
+    with gr.Column(elem_id="settings-simple"):
+        simple = build_simple_form()
+    with gr.Column(elem_id="settings-all"):
+        form = build_form()
     line = gr.Textbox(
         label="The same from the command line",
         interactive=False,
@@ -49,10 +57,12 @@ def build_settings(
         save = gr.Button("Save settings", size="sm", min_width=120, elem_id="settings-save")
         load = gr.UploadButton("Load settings", size="sm", min_width=120, file_types=[".json"], elem_id="settings-load")
     text = gr.Textbox(visible="hidden", elem_id="settings-text")
-    handlers = SettingsHandlers(studio, estimator, form)
+    problems = gr.Textbox(visible="hidden", elem_id="settings-problems")
+    problems.change(None, problems, None, js=read_asset("settings_problems.js"))
+    handlers = SettingsHandlers(studio, estimator, form, simple)
     inputs = [tab.name, *form.components]
     fields: list[Component] = [*form.components, data.normalise]
-    described = [line, purpose, *presets.values()]
+    described = [line, purpose, problems, *presets.values(), *simple.components]
     for name, button in presets.items():
         button.click(handlers.preset(name), tab.name, fields, **UNQUEUED)
     data.chosen.change(handlers.suit, [data.chosen, *inputs], fields, **UNQUEUED)
@@ -65,6 +75,12 @@ def build_settings(
         trigger_mode="always_last",
         **UNQUEUED,
     )
+    for number, component in enumerate(simple.components):
+        name = SIMPLE_FIELDS[number]
+        changed = component.submit if name == "checkpoint" else component.input  # type: ignore[attr-defined]
+        changed(handlers.simple(name), [component, *inputs], fields, **UNQUEUED).then(
+            handlers.describe, inputs, described, trigger_mode="always_last", **UNQUEUED
+        )
     save.click(handlers.saved, inputs, text, **PARALLEL).success(None, text, None, js=read_asset("settings.js"))
     load.upload(handlers.loaded, [tab.name, load], fields, **PARALLEL)
     tab.on_load(handlers.first, outputs=fields, **UNQUEUED).then(handlers.describe, inputs, described, **UNQUEUED)
@@ -75,25 +91,30 @@ def build_settings(
 class SettingsHandlers:
     """The event handlers; the first argument names the browser tab, and `raw` is what the form's fields hold."""
 
-    def __init__(self, studio: Studio, estimator: Estimator, form: Form) -> None:
-        self._studio, self._estimator, self._form = studio, estimator, form
+    def __init__(self, studio: Studio, estimator: Estimator, form: Form, simple: SimpleForm) -> None:
+        self._studio, self._estimator, self._form, self._simple = studio, estimator, form, simple
 
     @shown_to_user()
     def describe(self, tab: str, *raw: Any) -> Updates:
         """Return the command line, what the settings are for, and the buttons of the presets, one of them marked."""
         workspace = self._studio.workspace(tab or None)
+        unchanged = [gr.skip()] * len(self._simple.components)
         try:
             config = build_config(self._form.values(raw), workspace.config)
         except RegStudioError as error:
             self._estimator.ask(tab, None)
             line = "\n".join(f"# {problem}" for problem in str(error).splitlines())
-            return [line, "Start will refuse these settings.", *self._marked(None)]
+            wrong = simple_settings.problems(error)
+            words = " ".join(["Start will refuse these settings.", *wrong.values()])
+            return [line, html.escape(words), json.dumps(wrong), *self._marked(None), *unchanged]
         self._estimator.ask(tab, config)
         words = settings_files.purpose(config, is_demo=workspace.shows_demo)
         return [
             settings_files.command_line(config),
             html.escape(words),
+            "{}",
             *self._marked(settings_files.preset_of(config)),
+            *self._simple.shown(simple_settings.simple_of(config)),
         ]
 
     def preset(self, name: str) -> Callable[[str], Updates]:
@@ -102,6 +123,22 @@ class SettingsHandlers:
         @shown_to_user()
         def fields(tab: str) -> Updates:
             return self._set(self._studio.workspace(tab), name)
+
+        return fields
+
+    def simple(self, name: str) -> Callable[..., Updates]:
+        """Return the handler of a field of the simple view, which sets what it stands for in the form."""
+
+        @shown_to_user()
+        def fields(value: Any, tab: str, *raw: Any) -> Updates:
+            del tab
+            steps = dict(zip((setting.name for setting in self._form.settings), raw, strict=True)).get("total_steps")
+            values = simple_settings.settings_of(name, value, steps)
+            shown = [
+                to_field(setting, values[setting.name]) if setting.name in values else gr.skip()
+                for setting in self._form.settings
+            ]
+            return [*shown, gr.skip()]
 
         return fields
 
