@@ -73,7 +73,8 @@ class _Curve:
         self.epochs = [event for event in events if isinstance(event, EpochDone)]
         last = self.epochs[-1].metrics if self.epochs else {}
         self.name, self.title = next(((name, title) for name, title in SCORES if name in last), ("", ""))
-        self.scored = [event for event in self.epochs if self.name and self.name in event.metrics]
+        needed = {self.name, f"{self.name}_before"}
+        self.scored = [event for event in self.epochs if self.name and needed <= event.metrics.keys()]
         done = self.epochs[-1].epoch if self.epochs else 0
         ended = bool(events) and isinstance(events[-1], RunFinished)
         enough = len(self.scored) >= MIN_EPOCHS and done >= MIN_SHARE * config.optimisation.epochs

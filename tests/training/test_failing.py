@@ -83,7 +83,7 @@ def test_a_file_that_breaks_during_training_ends_the_run_with_its_name(
 
 
 def test_too_little_memory_says_what_to_do(quick_config: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
-    def exhaust(*args: object) -> None:
+    def exhaust(*args: object, **kwargs: object) -> None:
         raise torch.OutOfMemoryError("Tried to allocate 20.00 GiB.")
 
     config = quick_config()
@@ -95,7 +95,7 @@ def test_too_little_memory_says_what_to_do(quick_config: Configs, monkeypatch: p
 
 
 def test_a_fault_of_the_program_is_recorded_and_raised(quick_config: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fault(*args: object) -> None:
+    def fault(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("oops")
 
     config = quick_config()
