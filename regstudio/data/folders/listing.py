@@ -70,6 +70,11 @@ def is_points_file(name: str) -> bool:
     return name.endswith(tuple(POINTS_SUFFIX + ending for ending in POINTS_ENDINGS))
 
 
+def may_be_points(name: str) -> bool:
+    """Return whether a file of this name may hold landmarks, by its ending."""
+    return name.lower().endswith(POINTS_ENDINGS)
+
+
 def natural_key(name: str) -> tuple[list[str | int], str]:
     """Return a sort key for natural order: 2 before 10."""
     return [int(part) if part.isdecimal() else part.lower() for part in re.split(r"(\d+)", name)], name

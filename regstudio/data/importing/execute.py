@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from regstudio.data.folders.listing import LABEL_SUFFIX
+from regstudio.data.folders.listing import LABEL_SUFFIX, POINTS_SUFFIX
 from regstudio.data.importing.plan import ImportPlan, Item
 from regstudio.data.importing.scans import Scan
 from regstudio.data.importing.slices import read_slices
+from regstudio.data.landmarks.files import points_stem
 from regstudio.data.pictures.picture import Picture
 from regstudio.data.pictures.writing import output_extension, write_image, write_label
 from regstudio.data.problems import FileError, Problem, shown_path
@@ -104,6 +105,9 @@ def _write_scan(plan: ImportPlan, items: Sequence[Item], root: Path, problems: l
         if label is not None:
             path = root / f"{folder}{LABEL_SUFFIX}" / f"{name}{LABEL_SUFFIX}"
             record |= _place(plan, label, None if labels is None else labels[number], path, key="label")
+        if item.points is not None:
+            target = root / f"{folder}{POINTS_SUFFIX}" / f"{name}{POINTS_SUFFIX}"
+            record |= _take(plan, item.points, target, item.points.name[len(points_stem(item.points)) :], key="points")
         records.append(record)
     return records
 
@@ -120,20 +124,26 @@ def _read(scan: Scan, items: Sequence[Item], *, as_label: bool) -> list[Picture]
 
 def _place(plan: ImportPlan, scan: Scan, picture: Picture | None, target: Path, *, key: str) -> dict[str, Any]:
     """Write, copy or link one file, and return what was done."""
-    ending = output_extension(scan.path) if picture is not None else scan.ending
+    if picture is None:
+        return _take(plan, scan.path, target, scan.ending, key=key)
+    path = target.with_name(target.name + output_extension(scan.path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (write_label if key == "label" else write_image)(path, picture.array, like=picture)
+    sources = [shown_path(own, plan.source) for own in scan.paths]
+    return {key: path.relative_to(target.parents[1]).as_posix(), f"{key}_from": sources, f"{key}_was": "written"}
+
+
+def _take(plan: ImportPlan, source: Path, target: Path, ending: str, *, key: str) -> dict[str, Any]:
+    """Copy or link one file as it is, and return what was done."""
     path = target.with_name(target.name + ending)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if picture is not None:
-        (write_label if key == "label" else write_image)(path, picture.array, like=picture)
-        done = "written"
-    elif plan.options.link:
-        path.symlink_to(scan.path.resolve())
-        done = "linked"
+    if plan.options.link:
+        path.symlink_to(source.resolve())
     else:
-        shutil.copyfile(scan.path, path)
-        done = "copied"
-    sources = [shown_path(own, plan.source) for own in scan.paths]
-    return {key: path.relative_to(target.parents[1]).as_posix(), f"{key}_from": sources, f"{key}_was": done}
+        shutil.copyfile(source, path)
+    done = "linked" if plan.options.link else "copied"
+    origin = [shown_path(source, plan.source)]
+    return {key: path.relative_to(target.parents[1]).as_posix(), f"{key}_from": origin, f"{key}_was": done}
 
 
 def _record(plan: ImportPlan, records: Sequence[dict[str, Any]], problems: Sequence[Problem]) -> str:

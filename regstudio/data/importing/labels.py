@@ -1,25 +1,15 @@
-"""Which label belongs to which image, by any common naming: NAME_seg, mask-NAME, labels/NAME, imagesTr/NAME_0000.
+"""Which label, or file of landmarks, belongs to which image, by any common naming: NAME_seg, mask-NAME, labels/NAME.
 
 A name is that of a label where it ends or begins with a word for one, or where a folder above it does. What is left of
 it, without the words for images and labels, is what it shares with its image.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from regstudio.data.importing.scans import Scan
+from regstudio.data.importing.words import IMAGE_FOLDER, IMAGE_WORDS, LABELS, POINTS, Words
 from regstudio.data.problems import Problem
-
-_LABEL = (
-    r"(?:segs?|segm|segmentations?|labels?|labelmaps?|masks?|gts?|ground[_-]?truths?|annotations?|annos?|contours?)"
-)
-_IMAGE = r"(?:images?|imgs?|scans?|volumes?|vols?|raw|data|pictures?)"
-_SETS = r"(?:train(?:ing)?|val(?:id|idation)?|test(?:ing)?|moving|fixed)"
-_ENDS_AS_LABEL = re.compile(rf"^(?P<base>.*?)(?:^|[_\-. ]){_LABEL}(?:tr|ts)?$", re.IGNORECASE)
-_BEGINS_AS_LABEL = re.compile(rf"^{_LABEL}[_\-. ](?P<base>.+)$", re.IGNORECASE)
-_IMAGE_FOLDER = re.compile(rf"^(?:{_IMAGE}(?:tr|ts)?|{_SETS}|(?:{_SETS}[_\-. ])?(?:{_SETS}|{_IMAGE}))$", re.IGNORECASE)
-_IMAGE_WORDS = re.compile(rf"^{_IMAGE}[_\-. ]|[_\-. ]{_IMAGE}$|_0000$", re.IGNORECASE)
 
 Key = tuple[tuple[str, ...], str]
 
@@ -30,14 +20,13 @@ def label_base(name: str) -> str | None:
     >>> label_base("p01_gt"), label_base("mask-p01"), label_base("p01")
     ('p01', 'p01', None)
     """
-    found = _ENDS_AS_LABEL.match(name) or _BEGINS_AS_LABEL.match(name)
-    return None if found is None else found["base"]
+    return LABELS.base(name)
 
 
 def patient_folders(folders: Sequence[str]) -> tuple[str, ...]:
-    """Return the folders above a file that say whom it shows, without those for images, labels and sets."""
-    bases = (_without_label_word(folder) for folder in folders)
-    return tuple(base for base in bases if base and not _IMAGE_FOLDER.match(base))
+    """Return the folders above a file that say whom it shows, without those for images, labels, points and sets."""
+    bases = (POINTS.of_folder(LABELS.of_folder(folder)) for folder in folders)
+    return tuple(base for base in bases if base and not IMAGE_FOLDER.match(base))
 
 
 def pair_labels(scans: Iterable[Scan]) -> tuple[list[tuple[Scan, Scan | None]], list[Problem]]:
@@ -45,9 +34,15 @@ def pair_labels(scans: Iterable[Scan]) -> tuple[list[tuple[Scan, Scan | None]], 
     images: list[Scan] = []
     labels: list[Scan] = []
     for scan in scans:
-        (labels if _is_label(scan) else images).append(scan)
+        (labels if LABELS.names(scan.name, scan.folders) else images).append(scan)
     if not images:  # names such as mask_01 alone are those of images
         return [(scan, None) for scan in labels], []
+    found, problems = owned(images, labels, LABELS)
+    return [(image, found.get(image)) for image in images], problems
+
+
+def owned(images: Sequence[Scan], others: Sequence[Scan], words: Words) -> tuple[dict[Scan, Scan], list[Problem]]:
+    """Return which of the others, labels or files of points, each image has, and a problem for those of none."""
     by_key: dict[Key, list[Scan]] = defaultdict(list)
     by_folder: dict[tuple[str, ...], list[Scan]] = defaultdict(list)
     for image in images:
@@ -57,27 +52,20 @@ def pair_labels(scans: Iterable[Scan]) -> tuple[list[tuple[Scan, Scan | None]], 
             by_folder[folders].append(image)
     found: dict[Scan, Scan] = {}
     problems = []
-    for label in labels:
-        owner = next((by_key[key][0] for key in _label_keys(label) if len(by_key.get(key, ())) == 1), None)
-        if owner is None and not label_base(label.name):  # "label.nii.gz" beside the one image of a patient
+    for label in others:
+        owner = next((by_key[key][0] for key in _keys(label, words) if len(by_key.get(key, ())) == 1), None)
+        if owner is None and not words.base(label.name):  # "label.nii.gz" beside the one image of a patient
             alone = by_folder.get(label.folders) or by_folder.get(patient_folders(label.folders), [])
             owner = alone[0] if len(alone) == 1 else None
         if owner is None or owner in found:
-            what = "no image has its name" if owner is None else f"its image has the label {found[owner].path.name}"
-            remedy = "Name it like its image, with _seg added."
+            what = (
+                "no image has its name" if owner is None else f"its image has the {words.what} {found[owner].path.name}"
+            )
+            remedy = f"Name it like its image, with {'_seg' if words is LABELS else '_points'} added."
             problems.append(Problem(severity="warning", path=label.path, what=what, remedy=remedy, left_out=True))
         else:
             found[owner] = label
-    return [(image, found.get(image)) for image in images], problems
-
-
-def _is_label(scan: Scan) -> bool:
-    return label_base(scan.name) is not None or any(_ENDS_AS_LABEL.match(folder) for folder in scan.folders)
-
-
-def _without_label_word(folder: str) -> str:
-    found = _ENDS_AS_LABEL.match(folder)
-    return folder if found is None else found["base"]
+    return found, problems
 
 
 def _image_keys(scan: Scan) -> list[Key]:
@@ -86,14 +74,14 @@ def _image_keys(scan: Scan) -> list[Key]:
     return [(folders, name.lower()) for folders in places for name in names]
 
 
-def _label_keys(scan: Scan) -> list[Key]:
+def _keys(scan: Scan, words: Words) -> list[Key]:
     """Return the keys of the image that it may belong to, the most exact first."""
-    base = label_base(scan.name)
+    base = words.base(scan.name)
     names = dict.fromkeys(name for name in (scan.name, base, _bare(base or scan.name)) if name)
-    strict = tuple(folder for folder in map(_without_label_word, scan.folders) if folder)
+    strict = tuple(folder for folder in map(words.of_folder, scan.folders) if folder)
     places = dict.fromkeys((scan.folders, strict, patient_folders(scan.folders)))
     return [(folders, name.lower()) for folders in places for name in names]
 
 
 def _bare(name: str) -> str:
-    return _IMAGE_WORDS.sub("", name) or name
+    return IMAGE_WORDS.sub("", name) or name

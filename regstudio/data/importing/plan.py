@@ -11,6 +11,7 @@ from regstudio.data.folders.case_files import Case
 from regstudio.data.folders.splitting import split_by_subject, subject_of
 from regstudio.data.importing.labels import pair_labels, patient_folders
 from regstudio.data.importing.options import ImportOptions
+from regstudio.data.importing.points import of_a_slice, pair_points
 from regstudio.data.importing.scans import Found, Scan
 from regstudio.data.importing.slices import Cut, check_rules, indices_of, label_sizes, look, names_in
 from regstudio.data.problems import FileError, Problem, shown_path
@@ -35,6 +36,7 @@ class Item:
     label: Scan | None = None
     axis: int | None = None
     index: int | None = None
+    points: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +69,11 @@ class ImportPlan:
         """Return the plan in a sentence."""
         counts = Counter(self.role(item) for item in self.items)
         labels = sum(item.label is not None for item in self.items)
+        marked = sum(item.points is not None for item in self.items)
+        landmarks = f" and {marked:,} with landmarks" if marked else ""
         subjects = len({item.subject for item in self.items})
         return (
-            f"{len(self.items):,} pictures of {subjects:,} subjects, {labels:,} with labels: the atlas "
+            f"{len(self.items):,} pictures of {subjects:,} subjects, {labels:,} with labels{landmarks}: the atlas "
             f"{self.atlas.name}, {counts['train']:,} to train on, {counts['validation']:,} to validate on"
         )
 
@@ -97,11 +101,12 @@ def plan_import(
     if not 0 <= options.validation_share <= 0.9:
         raise ConfigError(f"validation_share: {options.validation_share} is not between 0 and 0.9.")
     pairs, unused = pair_labels(found.scans)
-    problems = [*found.problems, *unused]
+    points, unread = pair_points([image for image, _ in pairs], found.points)
+    problems = [*found.problems, *unused, *unread]
     items: list[Item] = []
     for image, label in progress(pairs):
         try:
-            items += _items(image, label, options, problems)
+            items += _marked(_items(image, label, options, problems), points.get(image), problems)
         except FileError as error:
             _leave_out(problems, error)
         if len(items) > MAX_PICTURES:
@@ -140,6 +145,16 @@ def _items(image: Scan, label: Scan | None, options: ImportOptions, problems: li
         Item(name=f"{name}_{index:0{digits}d}", subject=subject, scan=image, label=label, axis=cut.axis, index=index)
         for index in indices_of(options.slices, cut.length, sizes)
     ]
+
+
+def _marked(items: list[Item], points: Path | None, problems: list[Problem]) -> list[Item]:
+    """Return the pictures of an image with its landmarks; slices of a volume have none."""
+    if points is None:
+        return items
+    if any(item.index is not None for item in items):
+        problems.append(of_a_slice(points))
+        return items
+    return [replace(item, points=points) for item in items]
 
 
 def _compare(label: Scan, cut: Cut | None) -> None:

@@ -2,19 +2,22 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import numpy as np
 
 from regstudio.data.codecs.dicom import DICOM_ENDINGS, SliceFacts, is_dicom, slice_facts
-from regstudio.data.folders.listing import SYSTEM_FILES, is_points_file, natural_key
+from regstudio.data.folders.listing import SYSTEM_FILES, may_be_points, natural_key
+from regstudio.data.importing.words import POINTS
+from regstudio.data.landmarks.files import points_stem
 from regstudio.data.pictures.formats import extension, stem, translate_errors
 from regstudio.data.problems import NOT_UNICODE, FileError, Problem, is_unicode
 
 MAX_FILES = 200_000  # in a source
 MAX_DEPTH = 12  # folders within folders
+_OF_POINTS_ALONE = (".fcsv", ".mrk.json", ".pts")  # .csv and .txt may hold anything
 _SAME_PLACE = 1e-3  # mm
 _MAX_UNEVEN = 0.1  # of the distance of two slices
 
@@ -51,10 +54,10 @@ class Scan:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """The scans of a source in natural order, its tables of landmarks, and what was left out."""
+    """The scans of a source in natural order, files that may hold landmarks, and what was left out."""
 
     scans: tuple[Scan, ...]
-    points: tuple[Path, ...]
+    points: tuple[Scan, ...]
     problems: tuple[Problem, ...]
 
 
@@ -68,7 +71,10 @@ def find_scans(source: Path, permitted: Permitted = lambda path: True) -> Found:
     problems: list[Problem] = []
     if source.is_file():
         return Found(scans=(_scan(source, source.parent),), points=(), problems=())
-    files, points, others = _walk(source, permitted, problems)
+    files, tables, others = _walk(source, permitted, problems)
+    names = {stem(path).lower() for path in files}
+    points = [table for table in (_table(path, source) for path in tables) if _holds_points(table, names)]
+    others.update(table.suffix.lower() for table in set(tables) - {table.path for table in points})
     if others:
         listed = ", ".join(f"{count} {ending or 'without an ending'}" for ending, count in others.most_common(5))
         what = f"{others.total()} files are no images ({listed})"
@@ -85,7 +91,7 @@ def find_scans(source: Path, permitted: Permitted = lambda path: True) -> Found:
 
 def _walk(source: Path, permitted: Permitted, problems: list[Problem]) -> tuple[list[Path], list[Path], Counter[str]]:
     files: list[Path] = []
-    points: list[Path] = []
+    tables: list[Path] = []
     others: Counter[str] = Counter()
 
     def refused(error: OSError) -> None:
@@ -103,15 +109,15 @@ def _walk(source: Path, permitted: Permitted, problems: list[Problem]) -> tuple[
                 _leave_out(problems, path, *NOT_UNICODE)
             elif not permitted(path):
                 _leave_out(problems, path, "leads out of the folders that may be read", "Copy the file here.")
-            elif is_points_file(name):
-                points.append(path)
+            elif may_be_points(name):
+                tables.append(path)
             elif extension(name) or is_dicom(path):
                 files.append(path)
             else:
                 others[PurePath(name).suffix.lower()[:12]] += 1
             if len(files) + others.total() > MAX_FILES:
                 raise FileError(source, f"holds more than {MAX_FILES:,} files", "Import a part of it at a time.")
-    return files, points, others
+    return files, tables, others
 
 
 def _leave_out(problems: list[Problem], path: Path, what: str, remedy: str) -> None:
@@ -119,7 +125,22 @@ def _leave_out(problems: list[Problem], path: Path, what: str, remedy: str) -> N
 
 
 def _scan(path: Path, source: Path) -> Scan:
-    return Scan(paths=(path,), folders=path.parent.relative_to(source).parts, name=stem(path))
+    return Scan(paths=(path,), folders=_folders(path, source), name=stem(path))
+
+
+def _table(path: Path, source: Path) -> Scan:
+    return Scan(paths=(path,), folders=_folders(path, source), name=points_stem(path))
+
+
+def _holds_points(table: Scan, images: Collection[str]) -> bool:
+    """Whether a table is one of landmarks by its ending, by a word for them, or by bearing the name of an image."""
+    if table.path.name.lower().endswith(_OF_POINTS_ALONE) or POINTS.names(table.name, table.folders):
+        return True
+    return table.name.lower() in images
+
+
+def _folders(path: Path, source: Path) -> tuple[str, ...]:
+    return path.parent.relative_to(source).parts
 
 
 def _find_series(paths: Sequence[Path], source: Path, problems: list[Problem]) -> list[Scan]:

@@ -13,6 +13,7 @@ from regstudio.data.importing.execute import write_plan
 from regstudio.data.importing.options import ImportOptions
 from regstudio.data.importing.plan import ImportPlan, plan_import
 from regstudio.data.importing.scans import find_scans
+from regstudio.data.landmarks.files import find_landmarks
 from regstudio.data.pictures.formats import read_image, read_label
 from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.errors import ConfigError, DataError
@@ -189,3 +190,39 @@ def test_the_atlas_must_be_readable_and_nothing_is_left_where_it_is_not(flat: Pa
     with pytest.raises(OSError, match="p1_a"):
         write_plan(made, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["flat"]
+
+
+def test_landmarks_come_along_by_suffix_folder_or_name(flat: Path, tmp_path: Path) -> None:
+    """Each ends beside its picture, in the family that it was in; the atlas's, too."""
+    tables = {
+        "p1_a_landmarks.csv": "y,x\n3,4\n",  # of the atlas
+        "landmarks/p2_a.csv": ",X,Y\n1,4.5,3\n",
+        "p2_b.csv": "y,x\n5,6\n",
+        "p4_a.pts": "index\n1\n7 8\n",
+        "p5_a_points.csv": "no table",
+        "p9_points.csv": "y,x\n1,1\n",
+        "prices.csv": "a,b\n1,2\n",
+    }
+    (flat / "landmarks").mkdir()
+    for name, text in tables.items():
+        (flat / name).write_text(text)
+    planned = plan(flat)
+    done = write_plan(planned, tmp_path / "out")
+    found = index(done.folder)
+    assert found.atlas is not None
+    held_points = {case.id: find_landmarks(case.image) for case in (found.atlas, *found.train, *found.validation)}
+    by_text = {name: path.read_text() for name, path in held_points.items() if path}
+    assert by_text == {
+        "atlas": tables["p1_a_landmarks.csv"],
+        "p2_a": tables["landmarks/p2_a.csv"],
+        "p2_b": tables["p2_b.csv"],
+        "p4_a": tables["p4_a.pts"],
+    }
+    assert "and 4 with landmarks" in planned.summary()
+    record = json.loads((done.folder / "import.json").read_text())
+    (own,) = (picture for picture in record["pictures"] if picture["name"] == "p2_a")
+    assert (own["points_from"], own["points_was"]) == (["landmarks/p2_a.csv"], "copied")
+    left_out = {entry["file"]: entry["reason"] for entry in record["left_out"]}
+    assert "no image has its name" in left_out["p9_points.csv"]
+    assert "p5_a_points.csv" in left_out
+    assert any("2 files are no images" in reason and "1 .csv" in reason for reason in left_out.values())
