@@ -23,6 +23,9 @@ class LayoutSection(Section):
     valid_moving_subdir: str = Field("validation_moving", description="folder of the images to validate on")
     valid_moving_seg_subdir: str = Field("validation_moving_seg", description="folder of their labels, NAME_seg.*")
     file_pattern: str = Field("*", min_length=1, description="only moving images whose name matches this pattern")
+    leave_out: str = Field(
+        "", description="moving images that are not used, by their file names or paths in data_base_dir, with commas"
+    )
     pair_by: Literal["name", "prefix", "csv"] | None = Field(
         None,
         description="the fixed image of each moving one: name: of its name; prefix: of the name that its own begins "

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from regstudio.config import ReadingSection
+from regstudio.config import LayoutSection, ReadingSection
 from regstudio.data.checking.report import CheckReport
 from regstudio.data.folders.layout import Case, DataIndex
 from regstudio.data.geometry import Facing
@@ -18,6 +18,7 @@ from regstudio.data.pictures.formats import geometry_of, label_on_image, read_im
 from regstudio.data.problems import FileError, Problem, shown_path
 from regstudio.drawing.colours import Colour, hexadecimal, label_colours
 from regstudio.drawing.thumbnails import Picture, aspect_of, thumbnail
+from regstudio.errors import ConfigError
 from regstudio.studio.page_words import on_the_page
 
 PAGE_SIZE = 24  # thumbnails
@@ -55,6 +56,9 @@ def overview(report: CheckReport) -> dict[str, Any]:
     if not index.root.is_dir():
         state, title = "empty", "No data yet"
         text = f"There is no folder {index.root}. Choose another above, upload one, or press Use demo data."
+    elif is_unlaid(report):
+        state, title = "blocked", "These files are not laid out for training yet"
+        text = f"Look at what is proposed above, and press Import. {index.root} stays as it is."
     elif errors:
         state, title = "blocked", f"Training cannot start yet: {_count(len(errors), 'error')}"
         more = f" And {len(errors) - 1} more, in the table below." if len(errors) > 1 else ""
@@ -62,8 +66,28 @@ def overview(report: CheckReport) -> dict[str, Any]:
     else:
         state, title = "ready", "Ready to train"
         text = f"{_counts(index)}.{_dice(report)}{_others(index)}"
-    sets = _sets(report) if state != "empty" else []
+    sets = [] if state == "empty" or is_unlaid(report) else _sets(report)
     return {"state": state, "title": title, "text": text, "sets": sets, "labels": _legend(report)}
+
+
+def left_out(layout: LayoutSection, path: str) -> str:
+    """Return the setting `leave_out` with one more file, given as the table of problems shows it.
+
+    Raises ConfigError for what is no file of one moving image.
+    """
+    root = layout.data_base_dir
+    folders = (layout.train_moving_subdir, layout.valid_moving_subdir)
+    if not path or "," in path or not (root / path).is_file() or str(Path(path).parent) not in folders:
+        raise ConfigError(f"{path or 'This row'}: only a moving image can be left out. Click the row of one.")
+    names = [name.strip() for name in layout.leave_out.split(",") if name.strip()]
+    return ",".join(dict.fromkeys((*names, path)))
+
+
+def is_unlaid(report: CheckReport) -> bool:
+    """Whether a folder is there, but none of the layout's folders is in it: it may hold images as they come."""
+    index = report.index
+    named = index.atlas or index.train or index.validation or index.table
+    return index.root.is_dir() and not named and any(index.root.iterdir())
 
 
 def refusal(reason: str, still: Path) -> dict[str, Any]:

@@ -54,6 +54,15 @@ def roles() -> dict[str, str]:
     return {setting.name: setting.help for setting in settings("layout") if setting.name.endswith("_subdir")}
 
 
+def proposed_name(files: Sequence[str] | None, name: str | None) -> str:
+    """Return the name of the data folder: the one that is there already or, of a single zip, its own."""
+    zipped = len(files or ()) == 1 and Path(str(files[0])).suffix.lower() == ".zip" if files else False
+    if name or not files or not zipped:
+        return name or ""
+    own = re.sub(r"[^\w .()-]", "_", Path(str(files[0])).stem).strip("_ .-")[:100]
+    return own if _NAME.fullmatch(own) else ""
+
+
 def receive(studio: Studio, layout: LayoutSection, files: Sequence[Path], name: str, role: str | None) -> Upload:
     """Unpack an uploaded zip as a new data folder, or put single files into the folder of their `role`."""
     target = target_folder(name, studio.roots[0], studio.allowed)

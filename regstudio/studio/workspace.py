@@ -89,8 +89,10 @@ class Workspace:
         if not base.is_dir():
             raise DataError(f"{base}: there is no such folder. Choose another, or upload one.")
         for setting in settings("layout"):
-            if not setting.resumable and setting.name != "data_base_dir":
+            if not setting.resumable and setting.name not in ("data_base_dir", "leave_out"):
                 self._studio.allowed(str(base / str(values.get(setting.name, ""))))
+        if base != self._config.layout.data_base_dir.resolve():
+            values = {**values, "leave_out": ""}  # which names files of the folder before
         self.change_settings({**values, "data_base_dir": base})
         self.forget_report()
         return base

@@ -8,9 +8,12 @@ from regstudio.data.checking.report import CheckReport
 from regstudio.data.folders.layout import Case, DataIndex
 from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.data.problems import Problem
+from regstudio.errors import ConfigError
 from regstudio.studio.data_overview import (
     PAGE_SIZE,
     first_look,
+    is_unlaid,
+    left_out,
     on_the_page,
     overview,
     picture,
@@ -128,3 +131,30 @@ def test_pictures_are_turned_to_the_atlas_as_a_training_turns_them(orientation, 
     gone = replace(atlas, image=tmp_path / "gone.nii")
     stored, _ = picture(turned, studio.workspace().config.reading, None, size=56, atlas=gone)
     assert np.array_equal(stored, expected) == (orientation == "RAS")
+
+
+def test_a_folder_of_images_as_they_come_is_no_fault_but_is_to_be_imported(studio, tmp_path):
+    write_image(tmp_path / "flat" / "a.png", ramp())
+    (tmp_path / "empty").mkdir()
+    for folder, unlaid in (("flat", True), ("empty", False)):
+        studio.workspace().change_settings({"data_base_dir": tmp_path / folder})
+        report = studio.workspace().report()
+        assert is_unlaid(report) == unlaid
+        assert ("not laid out" in overview(report)["title"]) == unlaid
+    assert not is_unlaid(studio.workspace("other").report())
+
+
+def test_a_moving_image_is_left_out_by_a_click_and_nothing_else(studio, data):
+    workspace = studio.workspace()
+    workspace.choose_data(str(data), {})
+    first, second = (f"moving/{case.image.name}" for case in workspace.index().train[:2])
+    once = left_out(workspace.config.layout, first)
+    workspace.choose_data(str(data), {"leave_out": once})
+    assert "3 images to train on" in overview(workspace.report())["text"]
+    assert left_out(workspace.config.layout, first) == once
+    assert left_out(workspace.config.layout, second) == f"{first},{second}"
+    for path in ("", "fixed/atlas.png", "moving/none.png", "../x.png"):
+        with pytest.raises(ConfigError, match="only a moving image"):
+            left_out(workspace.config.layout, path)
+    workspace.choose_data(str(studio.demo_dir), {"leave_out": once})  # of another folder
+    assert workspace.config.layout.leave_out == ""

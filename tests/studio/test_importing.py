@@ -8,7 +8,7 @@ import pytest
 from regstudio.data.importing.options import ImportOptions
 from regstudio.data.pictures.writing import write_image
 from regstudio.errors import ConfigError, DataError
-from regstudio.studio.importing import perform, propose
+from regstudio.studio.importing import changed, perform, propose
 from regstudio.studio.studio import Studio
 from tests.hostile import headers
 from tests.pictures import flat_folder, ramp
@@ -61,3 +61,22 @@ def test_nothing_outside_the_roots_is_read_or_written(
         propose(studio, " ", None, ImportOptions())
     with pytest.raises(DataError, match="is there already"):
         perform(studio, str(source), None, str(source), ImportOptions())
+
+
+def test_roles_are_changed_by_name_and_a_subject_goes_as_a_whole(studio: Studio, source: Path) -> None:
+    proposal = propose(studio, str(source), None, ImportOptions())
+    assert len(proposal.pictures) == len(proposal.shown) == len(proposal.rows)
+    assert proposal.pictures[0][1].startswith("atlas")
+    trained = next(row[1] for row in proposal.rows if row[0] == "train")
+    validated = next(row[1] for row in proposal.rows if row[0] == "validation")
+    changes = changed(changed(changed((), trained, "train"), trained, "validation"), validated, "out")
+    assert changes == [(trained, "validation"), (validated, "out")]
+    after = propose(studio, str(source), None, ImportOptions(changes=tuple(changes)))
+    roles = {row[1]: row[0] for row in after.rows}
+    assert roles[trained] == "validation"
+    assert validated not in roles
+    assert roles[proposal.atlas] == "atlas"
+    kept = ImportOptions(atlas=proposal.atlas, changes=((proposal.atlas, "out"),))  # it stays the atlas
+    assert propose(studio, str(source), None, kept).atlas == proposal.atlas
+    with pytest.raises(ConfigError, match="no such role"):
+        changed((), trained, "king")

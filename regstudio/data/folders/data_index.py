@@ -33,6 +33,7 @@ class Layout:
     validation_share: float = 0.0
     split_seed: int = 0
     pairing: Literal["atlas", "pairs", "subject", "all"] | None = None
+    leave_out: str = ""
 
     @property
     def pooling(self) -> Pooling | None:
@@ -46,6 +47,12 @@ class Layout:
         if self.pairing == "atlas":
             return None
         return path if self.pair_by == "csv" or (self.pair_by is None and os.path.lexists(path)) else None
+
+    def leaves_out(self, case: Case) -> bool:
+        """Whether a case is one of those to leave out."""
+        path = case.image
+        inside = path.relative_to(self.data_base_dir) if path.is_relative_to(self.data_base_dir) else path
+        return bool({path.name, inside.as_posix()} & {name.strip() for name in self.leave_out.split(",")})
 
     def wants(self, name: str) -> bool:
         """Whether the name of a moving image matches the pattern."""

@@ -24,7 +24,7 @@ from regstudio.data.folders.pair_table import read_pairs
 from regstudio.data.folders.partners import PairBy, lonely, partner_name, partnered, pooled, with_partners
 from regstudio.data.folders.splitting import split_by_subject, subject_of
 from regstudio.data.pictures.formats import EXTENSIONS, stem
-from regstudio.data.problems import NOT_UNICODE, is_unicode
+from regstudio.data.problems import NOT_UNICODE, Problem, is_unicode
 
 __all__ = ["Case", "DataIndex", "Layout", "find_cases", "index_folder", "with_partners"]
 
@@ -32,6 +32,22 @@ _Partners = tuple[dict[str, Case], PairBy]
 
 
 def index_folder(layout: Layout) -> DataIndex:
+    """List the atlas and the cases of a data folder by name alone, without those to leave out; see `_index`."""
+    found = _index(layout)
+    if not layout.leave_out:
+        return found
+    train, validation = (
+        tuple(case for case in cases if not layout.leaves_out(case)) for cases in (found.train, found.validation)
+    )
+    gone = [case.image for case in (*found.train, *found.validation) if layout.leaves_out(case)]
+    what, remedy = "is left out as asked", "Take it out of --leave_out to use it."
+    notes = tuple(Problem(severity="note", path=path, what=what, remedy=remedy, left_out=True) for path in gone)
+    if found.train and not train:
+        notes += (Problem(severity="error", path=found.root, what="all its images are left out", remedy=remedy),)
+    return replace(found, train=train, validation=validation, problems=(*found.problems, *notes))
+
+
+def _index(layout: Layout) -> DataIndex:
     """List the atlas and the cases of a data folder by name alone; problems are returned, never raised.
 
     A validation image without a label is left out if others have one; if none has one, all are kept and there is no

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
-    """How an import goes; `atlas` names a picture of it, "" lets one be proposed."""
+    """How an import goes; `atlas` names a picture of it, "" lets one be proposed.
+
+    `changes` are roles that were chosen for pictures by name: "train" or "validation", which its whole subject then
+    has, or "out", which leaves the picture out.
+    """
 
     slices: str = "middle"
     axis: str = "auto"
@@ -15,3 +19,4 @@ class ImportOptions:
     link: bool = False
     image_key: str = "img"
     label_key: str = "label"
+    changes: tuple[tuple[str, str], ...] = ()

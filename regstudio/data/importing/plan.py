@@ -59,11 +59,15 @@ class ImportPlan:
 
     def rows(self) -> list[list[str]]:
         """Return the plan as a table: role, name, subject, where the picture comes from, its label."""
-        order = {"atlas": 0, "train": 1, "validation": 2}
-        items = sorted(self.items, key=lambda item: order[self.role(item)])
         return [
-            [self.role(item), item.name, item.subject, self._origin(item), self._shown(item.label)] for item in items
+            [self.role(item), item.name, item.subject, self._origin(item), self._shown(item.label)]
+            for item in self.ordered()
         ]
+
+    def ordered(self) -> list[Item]:
+        """Return the pictures by their roles, the atlas first."""
+        order = {"atlas": 0, "train": 1, "validation": 2}
+        return sorted(self.items, key=lambda item: order[self.role(item)])
 
     def summary(self) -> str:
         """Return the plan in a sentence."""
@@ -79,7 +83,8 @@ class ImportPlan:
 
     def with_atlas(self, name: str) -> "ImportPlan":
         """Return the plan with another atlas, named as in the table, or by its file; raises ConfigError."""
-        return _split(replace(self, atlas=_named(self.items, name), options=replace(self.options, atlas=name)))
+        atlas, options = _named(self.items, name), replace(self.options, atlas=name)
+        return _changed(_split(replace(self, atlas=atlas, options=options)))
 
     def _origin(self, item: Item) -> str:
         many = f" ({len(item.scan.paths)} files)" if item.scan.is_series else ""
@@ -118,7 +123,7 @@ def plan_import(
     named = tuple(_with_own_names(items))
     atlas = _named(named, options.atlas) if options.atlas else choose([item for item in named if item.label] or named)
     plan = ImportPlan(source=source, options=options, items=named, problems=tuple(problems), atlas=atlas)
-    return _split(plan)
+    return _changed(_split(plan))
 
 
 def _items(image: Scan, label: Scan | None, options: ImportOptions, problems: list[Problem]) -> list[Item]:
@@ -225,6 +230,19 @@ def _split(plan: ImportPlan) -> ImportPlan:
     named = [case for case in cases if case.subject in labelled]
     _, apart = split_by_subject(named, share, plan.options.split_seed)
     return replace(plan, validation=frozenset(subject_of(case) for case in apart))
+
+
+def _changed(plan: ImportPlan) -> ImportPlan:
+    """Give pictures, and with each its subject, the roles that were chosen for them; the atlas stays what it is."""
+    wanted = {name: role for name, role in plan.options.changes if name != plan.atlas.name}
+    validation = set(plan.validation)
+    for item in plan.items:
+        if wanted.get(item.name) == "validation":
+            validation.add(item.subject)
+        elif wanted.get(item.name) == "train":
+            validation.discard(item.subject)
+    kept = tuple(item for item in plan.items if wanted.get(item.name) != "out")
+    return replace(plan, items=kept, validation=frozenset(validation))
 
 
 def _leave_out(problems: list[Problem], error: FileError) -> None:

@@ -16,6 +16,8 @@ from regstudio.studio.data_overview import (
     Colours,
     colours_of,
     first_look,
+    is_unlaid,
+    left_out,
     overview,
     picture,
     problem_rows,
@@ -59,12 +61,13 @@ class DataHandlers:
         fields: list[Component],
         panel: DataPanel,
         chosen: gr.State,
+        unlaid: gr.Textbox,
     ) -> None:
         self.studio, self.recent, self.folder, self.uploader = studio, recent, folder, uploader
-        self.fields, self.panel, self.chosen = fields, panel, chosen
+        self.fields, self.panel, self.chosen, self.unlaid = fields, panel, chosen, unlaid
         self.outputs: list[Any] = [
-            folder.box, folder.recent, uploader.files, chosen, *fields, panel.overview, panel.train, panel.atlas,
-            panel.problems, panel.sheet, panel.which, *self._sheet_outputs(),
+            folder.box, folder.recent, uploader.files, chosen, unlaid, *fields, panel.overview, panel.train,
+            panel.atlas, panel.problems, panel.leave_out, panel.sheet, panel.which, *self._sheet_outputs(),
         ]  # fmt: skip
 
     def connect(self, tab: BrowserTab, apply: gr.Button, reset: gr.Button) -> None:
@@ -82,6 +85,9 @@ class DataHandlers:
         folder.demo.click(self.choose_demo, inputs=name, **common)
         reset.click(self.choose_documented, inputs=[name, folder.box], **common)
         uploader.send.click(self.upload, inputs=[name, uploader.files, uploader.name, uploader.role], **common)
+        clicked = gr.State("")
+        panel.problems.select(self.point_at, None, [clicked, panel.leave_out], **PARALLEL)
+        panel.leave_out.click(self.leave_out, [name, clicked], **common)
         tab.on_load(self.show, **common)
         turning: dict[str, Any] = {"outputs": self._sheet_outputs(), "api_visibility": "private"}
         at = [name, panel.which, panel.page]
@@ -126,6 +132,19 @@ class DataHandlers:
         yield {self.uploader.files: None}
         yield from self._open(workspace, str(upload.folder), {})
 
+    def point_at(self, event: gr.SelectData) -> tuple[str, Any]:
+        """Offer to leave the file of the clicked row out."""
+        path = str(event.row_value[1])
+        return path, gr.Button(f"Leave out {path}", visible=True)
+
+    def leave_out(self, tab: str, path: str) -> Iterator[Update]:
+        """Leave a moving image out, and show what the folder then holds."""
+        with shown_to_user():
+            workspace = self.studio.workspace(tab)
+            layout = workspace.config.layout
+            values = {"leave_out": left_out(layout, sent(path, "the file"))}
+        yield from self._open(workspace, str(layout.data_base_dir), values)
+
     def open_documented(self, workspace: Workspace, folder: Path) -> Iterator[Update]:
         """Choose a folder that has the documented names in it, and yield what it holds."""
         yield from self._open(workspace, str(folder), _documented())
@@ -153,7 +172,7 @@ class DataHandlers:
             was_demo = workspace.shows_demo
             self.recent.add(workspace.choose_data(folder, values))
             chosen = {"folder": str(workspace.config.layout.data_base_dir), "was_demo": was_demo}
-            yield {self.chosen: chosen | {"is_demo": workspace.shows_demo}}
+            yield {self.chosen: chosen | {"is_demo": workspace.shows_demo}, **self._nothing()}
             yield from self._look(workspace)
 
         yield from self._shown(workspace, updates())
@@ -170,12 +189,20 @@ class DataHandlers:
                 raise
 
     def _refused(self, workspace: Workspace, reason: str) -> Update:
+        return {
+            self.panel.overview: refusal(reason, workspace.config.layout.data_base_dir),
+            self.unlaid: "",
+            **self._nothing(),
+        }
+
+    def _nothing(self) -> Update:
+        """Hide what another folder holds."""
         panel = self.panel
         return {
-            panel.overview: refusal(reason, workspace.config.layout.data_base_dir),
             panel.train: gr.Button(interactive=False),
             panel.atlas: gr.Image(visible=False),
             panel.problems: gr.Dataframe(visible=False),
+            panel.leave_out: gr.Button(visible=False),
             panel.sheet: gr.update(visible=False),
         }
 
@@ -211,11 +238,15 @@ class DataHandlers:
         report, panel = workspace.report(), self.panel
         verdict, index, rows = overview(report), report.index, problem_rows(report.index)
         update: Update = {
+            self.unlaid: str(index.root) if is_unlaid(report) else "",
             panel.overview: verdict,
             panel.train: gr.Button(interactive=report.can_train),
             panel.problems: gr.Dataframe(
-                rows, visible=bool(rows) and index.root.is_dir(), label=f"Problems ({len(index.problems)})"
+                rows,
+                visible=bool(rows) and index.root.is_dir() and not is_unlaid(report),
+                label=f"Problems ({len(index.problems)}); click one of an image to leave that out",
             ),
+            panel.leave_out: gr.Button(visible=False),
         }
         if seen is None or (seen.atlas, seen.train, seen.validation) != (index.atlas, index.train, index.validation):
             update |= self._pictures(workspace, index, colours_of(report))

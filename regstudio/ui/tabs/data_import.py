@@ -1,13 +1,14 @@
-"""Importing in the Data tab: propose, let the user change the atlas, import, and open the new folder."""
+"""Importing in the Data tab: propose, let the user change atlas and roles, import, and open the new folder."""
 
 import html
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from regstudio.data.importing.options import ImportOptions
+from regstudio.errors import ConfigError
 from regstudio.studio import importing
 from regstudio.studio.studio import Studio
 from regstudio.studio.workspace import Workspace
@@ -17,6 +18,7 @@ from regstudio.ui.widgets.importer import Importer
 
 Update = dict[Any, Any]
 OpenFolder = Callable[[Workspace, Path], Iterator[Update]]
+_COMMON: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private"}
 
 
 class ImportHandlers:
@@ -24,29 +26,73 @@ class ImportHandlers:
 
     def __init__(self, studio: Studio, form: Importer, open_folder: OpenFolder) -> None:
         self.studio, self.form, self.open_folder = studio, form, open_folder
+        self._shown = [form.proposal, form.summary, form.atlas, form.picture, form.table, form.gallery, form.names]
+        self._shown.append(form.changes)
 
     def connect(self, tab: BrowserTab, outputs: list[Any]) -> None:
         """Attach the handlers; `outputs` are the components that show a data folder."""
         form = self.form
-        shown = [form.proposal, form.summary, form.atlas, form.picture, form.table]
-        common: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private"}
-        gr.on([form.propose.click, form.source.submit], self.propose, form.fields, shown, **common)
-        form.atlas.input(self.propose, [*form.fields, form.atlas], shown, **common)
-        names = [tab.name, form.name, *form.fields, form.atlas]
-        form.send.click(self.perform, names, [form.proposal, form.archive, *outputs], **common)
+        gr.on([form.propose.click, form.source.submit], self.propose, form.fields, self._shown, **_COMMON)
+        chosen = [*form.fields, form.atlas, form.changes]
+        form.atlas.input(self.propose, chosen, self._shown, **_COMMON)
+        form.gallery.select(self.change, [form.role, form.names, *chosen], self._shown, **_COMMON)
+        form.table.select(self.change_row, [form.role, *chosen], self._shown, **_COMMON)
+        form.send.click(
+            self.perform, [tab.name, form.name, *chosen], [form.proposal, form.archive, *outputs], **_COMMON
+        )
+
+    def connect_folder(self, unlaid: gr.Textbox, fold: gr.Accordion) -> None:
+        """Propose how to import a folder that was opened as data, but is not laid out as these are."""
+        unlaid.change(self.enter, unlaid, [fold, self.form.source, self.form.name], **_COMMON).then(
+            self.propose_unlaid, [unlaid, *self.form.fields], self._shown, **_COMMON
+        )
+
+    def enter(self, unlaid: str) -> tuple[Any, Any, Any]:
+        """Open the form with the folder, and its name, in it."""
+        return (gr.update(open=True), unlaid, Path(unlaid).name) if unlaid else (gr.skip(), gr.skip(), gr.skip())
+
+    def propose_unlaid(self, unlaid: str, *raw: Any) -> Update:
+        """Show what an import of that folder would do, if there is one."""
+        return self.propose(*raw) if unlaid else {self.form.proposal: gr.update(visible=False)}
 
     def propose(self, *raw: Any) -> Update:
-        """Show what an import would do, with the atlas that the user chose, or a proposed one."""
+        """Show what an import would do, with the atlas and the roles that the user chose, or proposed ones."""
         form = self.form
         with shown_to_user():
-            proposal = importing.propose(self.studio, *_request(*raw))
+            source, archive, options = _request(*raw)
+            proposal = importing.propose(self.studio, source, archive, options)
         return {
             form.proposal: gr.update(visible=True),
             form.summary: proposal.summary,
             form.atlas: gr.Dropdown(list(proposal.names), value=proposal.atlas),
             form.picture: proposal.picture,
             form.table: proposal.rows,
+            form.gallery: gr.Gallery(proposal.pictures, selected_index=None),
+            form.names: proposal.shown,
+            form.changes: list(options.changes),
         }
+
+    def change(self, event: gr.SelectData, role: str, names: Sequence[str], *chosen: Any) -> Update:
+        """Give the clicked picture the role that a click stands for."""
+        with shown_to_user():
+            place = event.index if isinstance(event.index, int) else -1
+            if not 0 <= place < len(names):
+                raise ConfigError("The page shows an older proposal. Press “Show what will be done”.")
+        return self._with_role(str(names[place]), role, *chosen)
+
+    def change_row(self, event: gr.SelectData, role: str, *chosen: Any) -> Update:
+        """Give the picture of the clicked row that role."""
+        return self._with_role(str(event.row_value[1]), role, *chosen)
+
+    def _with_role(self, name: str, role: str, *chosen: Any) -> Update:
+        *fields, atlas, changes = chosen
+        if role == "atlas":
+            return self.propose(*fields, name, changes)
+        with shown_to_user():
+            if name == atlas:
+                raise ConfigError(f"{name} is the atlas. Make another picture the atlas first.")
+            changed = importing.changed(changes, name, role)
+        return self.propose(*fields, atlas, changed)
 
     def perform(self, tab: str, name: str, *raw: Any) -> Iterator[Update]:
         """Import, and open the new folder."""
@@ -67,13 +113,15 @@ def _request(
     share: float | None,
     link: bool,
     atlas: str | None = None,
+    changes: Sequence[Sequence[str]] = (),
 ) -> tuple[str, str | None, ImportOptions]:
-    """Return what the fields of the form ask for, in their order; the atlas where one was chosen."""
+    """Return what the fields of the form ask for, in their order; atlas and roles where they were chosen."""
     options = ImportOptions(
         slices=sent(slices, "the slices"),
         axis=sent(axis, "the axis"),
         validation_share=sent(share, "the share to validate on"),
         link=bool(link),
         atlas=atlas or "",
+        changes=tuple((str(name), str(role)) for name, role in changes),
     )
     return sent(source, "the folder"), archive, options

@@ -45,15 +45,17 @@ def build(studio: Studio, tab: BrowserTab) -> DataTab:
     folder = build_folder(studio, recent)
     with gr.Accordion("Upload a data folder", open=False, elem_id="data-upload"):
         uploader = build_uploader(studio)
-    with gr.Accordion("Import files as they come", open=False, elem_id="data-import"):
+    with gr.Accordion("Import files as they come", open=False, elem_id="data-import") as fold:
         importer = build_importer(studio)
     with gr.Accordion("Advanced: names of folders and files, and how they are read", open=False, elem_id="data-names"):
         fields, apply, reset = _build_fields()
     panel = build_data_panel(studio)
-    chosen = gr.State(None)
-    handlers = DataHandlers(studio, recent, folder, uploader, fields, panel, chosen)
+    chosen, unlaid = gr.State(None), gr.Textbox(visible="hidden", elem_id="data-unlaid")
+    handlers = DataHandlers(studio, recent, folder, uploader, fields, panel, chosen, unlaid)
     handlers.connect(tab, apply, reset)
-    ImportHandlers(studio, importer, handlers.open_documented).connect(tab, handlers.outputs)
+    importing = ImportHandlers(studio, importer, handlers.open_documented)
+    importing.connect(tab, handlers.outputs)
+    importing.connect_folder(unlaid, fold)
     normalise = dict(zip([setting.name for setting in reading_settings()], fields, strict=True))["normalise"]
     return DataTab(chosen=chosen, normalise=normalise, train=panel.train, two_images=two_images)
 

@@ -22,6 +22,7 @@ class DataPanel:
     train: gr.Button
     atlas: gr.Image
     problems: gr.Dataframe
+    leave_out: gr.Button
     sheet: gr.Column
     which: gr.Radio
     page: gr.State
@@ -66,6 +67,7 @@ def build_data_panel(studio: Studio) -> DataPanel:
         visible=False,
         elem_id="data-problems",
     )
+    leave_out = gr.Button("Leave out", visible=False, size="sm", elem_id="data-leave-out")
     with gr.Column(visible=False, elem_id="data-sheet") as sheet:
         which = gr.Radio(list(SETS), value=SETS[0], label="Contact sheet", elem_id="data-which")
         gallery = gr.Gallery(
@@ -83,4 +85,6 @@ def build_data_panel(studio: Studio) -> DataPanel:
             page_range = gr.Button("", variant="secondary", interactive=False, min_width=90, elem_id="data-range")
             following = gr.Button("Show more", min_width=90, elem_id="data-next")
     page = gr.State(0)
-    return DataPanel(verdict, train, atlas, problems, sheet, which, page, page_range, gallery, previous, following)
+    return DataPanel(
+        verdict, train, atlas, problems, leave_out, sheet, which, page, page_range, gallery, previous, following
+    )

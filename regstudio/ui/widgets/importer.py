@@ -6,7 +6,7 @@ import gradio as gr
 from gradio.components import Component
 
 from regstudio.data.importing.options import ImportOptions
-from regstudio.studio.importing import AXIS, HEADERS, SLICES
+from regstudio.studio.importing import AXIS, CHANGES, HEADERS, SLICES
 from regstudio.studio.studio import Studio
 from regstudio.ui.widgets.uploader import folder_name
 
@@ -15,7 +15,11 @@ _DEFAULTS = ImportOptions()
 
 @dataclass(frozen=True)
 class Importer:
-    """The fields of the form, what shows the proposal, and the two buttons."""
+    """The fields of the form, what shows the proposal, and the two buttons.
+
+    `role` is what a click on a picture makes it; `names` are those of the pictures in the gallery, and `changes` the
+    roles that were chosen.
+    """
 
     source: gr.Textbox
     archive: gr.File
@@ -28,6 +32,10 @@ class Importer:
     summary: gr.Textbox
     atlas: gr.Dropdown
     picture: gr.Image
+    role: gr.Radio
+    gallery: gr.Gallery
+    names: gr.State
+    changes: gr.State
     table: gr.Dataframe
     name: gr.Textbox
     send: gr.Button
@@ -82,6 +90,20 @@ def build_importer(studio: Studio) -> Importer:
                 name = folder_name(studio, label="Name of the new data folder", elem_id="import-name")
                 send = gr.Button("Import", variant="primary", elem_id="import-send")
             with gr.Column(scale=3):
+                role = gr.Radio(
+                    list(CHANGES.items()), value="validation", label="A click makes a picture", elem_id="import-click"
+                )
+                gallery = gr.Gallery(
+                    format="png",
+                    columns=6,
+                    show_label=False,
+                    object_fit="contain",
+                    height="max-content",
+                    interactive=False,
+                    allow_preview=False,
+                    buttons=[],
+                    elem_id="import-gallery",
+                )
                 table = gr.Dataframe(
                     headers=list(HEADERS),
                     datatype="str",
@@ -93,5 +115,22 @@ def build_importer(studio: Studio) -> Importer:
                     elem_id="import-table",
                 )
     return Importer(
-        source, archive, slices, axis, share, link, propose, proposal, summary, atlas, picture, table, name, send
+        source=source,
+        archive=archive,
+        slices=slices,
+        axis=axis,
+        share=share,
+        link=link,
+        propose=propose,
+        proposal=proposal,
+        summary=summary,
+        atlas=atlas,
+        picture=picture,
+        role=role,
+        gallery=gallery,
+        names=gr.State([]),
+        changes=gr.State([]),
+        table=table,
+        name=name,
+        send=send,
     )

@@ -29,8 +29,11 @@ def build_uploader(studio: Studio) -> Uploader:
         with gr.Column():
             name = folder_name(studio, label="Name of the data folder", elem_id="upload-name")
             choices = [(words, role) for role, words in uploads.roles().items()]
-            role = gr.Dropdown(choices, label="Single files are for the", elem_id="upload-role")
+            role = gr.Dropdown(
+                choices, value="train_moving_subdir", label="Single files are for the", elem_id="upload-role"
+            )
             send = gr.Button("Upload", variant="primary", elem_id="upload-send")
+    files.upload(uploads.proposed_name, [files, name], name, queue=False, api_visibility="private")
     return Uploader(name=name, role=role, files=files, send=send)
 
 
