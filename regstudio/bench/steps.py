@@ -96,6 +96,12 @@ def measure_speed(network: str, precision: str, size: int, batch_size: int, devi
     )
 
 
+def step_of(network: str, size: int, batch_size: int, device: torch.device) -> Callable[[], object]:
+    """Return a training step, with default settings, of a network on a batch of images (size, size)."""
+    learner, batch = _learner(network, device), _batch(size, batch_size, device)
+    return lambda: learner.step(batch, 0)
+
+
 def measure_waiting(folder: Path, size: int, images: int, device: str) -> float:
     """Return the share of its second epoch that CorrMLP waits for images: new pictures (size, size) in `folder`."""
     target = find_device(device)

@@ -18,6 +18,7 @@ from regstudio.cli.options import Command, choices
 from regstudio.files import temporary_folder, write_text
 
 if TYPE_CHECKING:
+    from regstudio.bench.comparison import Key
     from regstudio.bench.reading import ReadingSpeed
     from regstudio.bench.steps import Speed
 
@@ -25,7 +26,7 @@ NETWORKS, PRECISIONS = choices("network"), choices("precision")
 MAX_MEMORY_SHARE = 0.8  # of the device's memory; a measurement that needs more is skipped
 FILE = click.Path(dir_okay=False, path_type=Path)
 READING_IMAGES, WAITING_IMAGES = 32, 16
-OF_SPEED = ("sizes", "batch_sizes", "networks", "precisions", "seconds")
+OF_SPEED = ("sizes", "batch_sizes", "networks", "precisions", "seconds", "busy", "compare")
 OF_ACCURACY = ("folders", "methods", "cases", "markdown", "figure")
 HEADER = "network     precision  size batch    step ms   GFLOP share   registration ms   GFLOP share   peak MB"
 
@@ -44,6 +45,8 @@ def _repeatable(name: str, kind: Any, default: tuple[Any, ...], what: str) -> Ca
 @click.option("--seconds", type=click.FloatRange(0), default=4.0, show_default=True, help="for each line, at least")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
 @click.option("--json", "file", type=FILE, help="write everything here, too")
+@click.option("--busy", is_flag=True, help="time steps beside a busy process, too")
+@click.option("--compare", type=FILE, help="tell the ratio to an earlier benchmark: a file that --json wrote")
 @click.option("--accuracy", is_flag=True, help="measure how accurate all methods are on the data folders DIR")
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path), metavar="[DIR]...")
 @click.option("--methods", metavar="A,B", help="with --accuracy: these methods alone")
@@ -58,6 +61,8 @@ def bench(
     seconds: float,
     device: str,
     file: Path | None,
+    busy: bool,
+    compare: Path | None,
     accuracy: bool,
     folders: tuple[Path, ...],
     methods: str | None,
@@ -77,8 +82,10 @@ def bench(
     _refuse_flags(OF_SPEED if accuracy else OF_ACCURACY, accuracy)
     if accuracy and not folders:
         raise click.UsageError("--accuracy needs data folders: regstudio bench --accuracy DIR...")
+    from regstudio.bench.comparison import read_times
     from regstudio.bench.steps import machine
 
+    earlier = read_times(compare) if compare else {}
     facts = machine(device)
     click.echo(_describe_machine(facts) + "\n")
     if accuracy:
@@ -91,7 +98,9 @@ def bench(
             figure=figure,
         )
     else:
-        content = _measure_times(sizes, batch_sizes, networks, precisions, device, seconds)
+        content = _measure_times(sizes, batch_sizes, networks, precisions, device, seconds, earlier)
+        if busy:
+            content["beside"] = _measure_beside(sizes, batch_sizes, networks, device, seconds)
     if file is not None:
         write_text(file, json.dumps({"machine": facts, **content}, indent=1, allow_nan=False) + "\n")
 
@@ -103,8 +112,10 @@ def _measure_times(
     precisions: tuple[str, ...],
     device: str,
     seconds: float,
+    earlier: "dict[Key, tuple[float, float]]",
 ) -> dict[str, Any]:
     """Print the times of steps, registrations and reading as they are measured; return them, JSON-ready."""
+    from regstudio.bench.comparison import ratios
     from regstudio.bench.steps import measure_waiting
 
     click.echo(HEADER)
@@ -113,6 +124,11 @@ def _measure_times(
         for speed in _measure_speeds(*combination, sorted(sizes), sorted(batch_sizes), device, seconds):
             speeds.append(speed)
             click.echo(_row(speed))
+    if earlier:
+        click.echo("\nAs a share of the earlier time      size batch      step   registration")
+        for speed, step, registration in ratios(speeds, earlier):
+            row = _row_start(speed.network, speed.precision, speed.size, speed.batch_size)
+            click.echo(f"{row:40}{step:8.2f}{registration:15.2f}")
     click.echo("\nformat     images a second: decoded   from memory     from disk")
     reading = []
     usual = min(256, max(sizes))
@@ -127,6 +143,23 @@ def _measure_times(
         "reading": [asdict(read) for read in reading],
         "waiting_share": waiting,
     }
+
+
+def _measure_beside(
+    sizes: tuple[int, ...], batch_sizes: tuple[int, ...], networks: tuple[str, ...], device: str, seconds: float
+) -> list[dict[str, Any]]:
+    """Print the times of steps alone and beside a busy process, and return them, JSON-ready."""
+    from regstudio.bench.beside import measure_beside
+
+    click.echo("\nnetwork                size batch    step ms: alone   beside a busy process   ratio")
+    found = []
+    for network, size, batch_size in product(networks, sorted(sizes), sorted(batch_sizes)):
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            one = process.submit(measure_beside, network, size, batch_size, device, seconds).result()
+        found.append(asdict(one))
+        row = _row_start(network, "", size, batch_size)
+        click.echo(f"{row}{one.alone * 1e3:18.1f}{one.busy * 1e3:24.1f}{one.busy / one.alone:8.1f}")
+    return found
 
 
 def _refuse_flags(names: tuple[str, ...], accuracy: bool) -> None:
