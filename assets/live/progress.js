@@ -18,7 +18,7 @@ function show_findings(findings) {
   box.dataset.key = key;
   box.hidden = !findings.length;
   box.replaceChildren(...findings.map(({ seen, remedy }) => {
-    const item = document.createElement("li"), todo = document.createElement("span");
+    const item = document.createElement("p"), todo = document.createElement("span");
     todo.textContent = remedy;
     item.append(seen + " ", todo);
     return item;

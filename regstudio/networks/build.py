@@ -1,10 +1,14 @@
 """The networks by their names, as configurations and checkpoints have them."""
 
+import threading
 from typing import Any
 
 from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.corrmlp import CorrMLP
 from regstudio.networks.voxelmorph import VoxelMorph
+
+# First weights are drawn from torch's one random state: who seeds it holds the lock until the network is built.
+RANDOM_STATE = threading.RLock()
 
 
 def build_network(
@@ -21,13 +25,14 @@ def build_network(
 
     The widths and the checkpointing are CorrMLP's. Raises ValueError for a name or transform that there is not.
     """
-    if network == "voxelmorph":
-        model: RegistrationNetwork = VoxelMorph(transform=transform)
-    elif network == "corrmlp":
-        model = CorrMLP(
-            encoder_channels, decoder_channels, transform=transform, gradient_checkpointing=gradient_checkpointing
-        )
-    else:
-        raise ValueError(f"network is {network!r}; it must be 'corrmlp' or 'voxelmorph'")
+    with RANDOM_STATE:
+        if network == "voxelmorph":
+            model: RegistrationNetwork = VoxelMorph(transform=transform)
+        elif network == "corrmlp":
+            model = CorrMLP(
+                encoder_channels, decoder_channels, transform=transform, gradient_checkpointing=gradient_checkpointing
+            )
+        else:
+            raise ValueError(f"network is {network!r}; it must be 'corrmlp' or 'voxelmorph'")
     model.network_side, model.passes = network_side, passes
     return model

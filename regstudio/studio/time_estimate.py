@@ -1,14 +1,14 @@
 """How long a training would take, measured in the background while a page shows its settings, and kept."""
 
 import threading
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Hashable
+from contextlib import suppress
 from typing import NamedTuple
 
 import cachetools
 
 from regstudio.config import TrainConfig, build_config
-from regstudio.errors import RegStudioError
 from regstudio.runs.time_left import Speeds
 from regstudio.studio.live_feed import ACTIVE
 from regstudio.studio.studio import MAX_TABS, Studio
@@ -16,6 +16,7 @@ from regstudio.studio.training_control import state
 from regstudio.studio.workspace import Workspace
 
 MAX_KEPT = 100  # speeds of different settings
+SETTLED = 2.0  # seconds that settings stay as they are before they are worth measuring
 MEASURING = "Measuring how long this takes here…"
 # Settings that say how often something is done, or that change nothing about its time.
 WITHOUT_EFFECT = frozenset(
@@ -27,6 +28,7 @@ WITHOUT_EFFECT = frozenset(
 class _Asked(NamedTuple):
     config: TrainConfig
     workspace: Workspace
+    since: float
 
 
 class Estimator:
@@ -40,7 +42,6 @@ class Estimator:
         self._shown: cachetools.LRUCache[str, bool] = cachetools.LRUCache(MAX_TABS)
         self._waiting: _Asked | None = None
         self._thread: threading.Thread | None = None
-        self._paused = False
 
     def ask(self, tab: str, config: TrainConfig | None) -> None:
         """Note the settings that a browser tab shows; None where they are wrong."""
@@ -48,7 +49,10 @@ class Estimator:
             if config is None:
                 self._asked.pop(tab, None)
             else:
-                self._asked[tab] = _Asked(config, self._studio.workspace(tab))
+                known = self._asked.get(tab)
+                same = known is not None and speeds_key(known.config) == speeds_key(config)
+                since = known.since if known and same else time.monotonic()
+                self._asked[tab] = _Asked(config, self._studio.workspace(tab), since)
 
     def show(self, tab: str) -> None:
         """Note that a browser tab has opened the settings: only then is it worth measuring."""
@@ -70,7 +74,8 @@ class Estimator:
             return "" if speeds is None else f"Takes about {in_words(duration(asked.config, speeds))} on this machine."
         if not self._may_measure():
             return ""
-        self._measure_soon(asked)
+        if time.monotonic() - asked.since >= SETTLED:
+            self._measure_soon(asked)
         return MEASURING
 
     def speeds(self, config: TrainConfig) -> Speeds | None:
@@ -89,20 +94,10 @@ class Estimator:
         if thread is not None:
             thread.join()
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Measure nothing in the block, which makes a training: its weights come from the one random state."""
-        self._paused = True
-        try:
-            self.join()
-            yield
-        finally:
-            self._paused = False
-
     def _may_measure(self) -> bool:
         # The thread is no daemon: torch aborts the program if it ends in the middle of a computation.
         ends = not threading.main_thread().is_alive()
-        return not (ends or self._paused) and state(self._studio) not in ACTIVE
+        return not ends and state(self._studio) not in ACTIVE
 
     def _measure_soon(self, asked: _Asked) -> None:
         with self._lock:
@@ -126,15 +121,18 @@ class Estimator:
                     self._known[speeds_key(asked.config)] = speeds
 
     def _measured(self, asked: _Asked) -> Speeds | None:
-        from regstudio.training.duration import measure
+        from regstudio.training.duration import NotMeasuredError, measure
 
         try:
             report = asked.workspace.report()
             if not report.can_train:
                 return None
-            fresh = build_config({"load_model": None}, asked.config)  # its weights take no longer than others
+            # Neither the weights nor the rate change its time; a rate that is too high would end it.
+            fresh = build_config({"load_model": None, "lr": 1e-6}, asked.config)
             return measure(fresh, report.index, self._may_measure)
-        except (RegStudioError, RuntimeError):  # Start says why, if it is pressed
+        except NotMeasuredError:
+            raise
+        except Exception:  # Start says why, if it is pressed; asked again and again, it would fail each time
             return None
 
 

@@ -30,7 +30,7 @@ from regstudio.errors import DataError
 from regstudio.files import cache_folder
 from regstudio.losses import Objective
 from regstudio.methods.affine import Matrix
-from regstudio.networks.build import build_network
+from regstudio.networks.build import RANDOM_STATE, build_network
 from regstudio.networks.checkpoint import load_checkpoint, load_weights
 from regstudio.networks.device import find_device, keep_freed_memory
 from regstudio.training.augmentation import Augmentation
@@ -212,7 +212,7 @@ def build_learner(
     """Return a Learner whose network has the weights of `load_model`, or random ones drawn from the seed."""
     keep_freed_memory()
     # Initial weights depend on the seed alone; fork_rng restores the global random state.
-    with torch.random.fork_rng(devices=[]):
+    with RANDOM_STATE, torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.optimisation.seed)
         model = build_network(**config.network.model_dump())
     path: Path | None = config.optimisation.load_model

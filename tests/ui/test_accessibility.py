@@ -103,6 +103,7 @@ def test_nor_is_a_refusal(themed: Any) -> None:
     themed.click("#data-open")
     themed.wait_for_selector("#data-overview .verdict.blocked")
     open_tab(themed, "Train")
+    themed.click("#settings-view [data-view=all]")
     themed.fill("#setting-epochs input", "0")
     themed.click("#train-start")
     themed.locator(".toast-body").wait_for()

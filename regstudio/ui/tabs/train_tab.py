@@ -148,8 +148,7 @@ def _wire(studio: Studio, estimator: Estimator, tab: BrowserTab, controls: Contr
     @shown_to_user()
     def start(name: str, *raw: Any) -> Any:
         values = form.values(raw)
-        with estimator.paused():
-            training_control.start(studio, values, studio.workspace(name))
+        training_control.start(studio, values, studio.workspace(name))
         return [*look(name), training_control.fresh_name(studio, values["run_name"])]
 
     @shown_to_user()

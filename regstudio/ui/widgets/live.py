@@ -18,7 +18,7 @@ TEMPLATE = """
   </header>
   <p class="empty">Nothing trains yet. Press Start; progress, curves and a preview appear here.</p>
   <div class="failure" role="alert" hidden><p class="message"></p><p class="advice"></p></div>
-  <ul class="findings" role="status" aria-label="What is seen in the training" hidden></ul>
+  <div class="findings" role="status" aria-label="What is seen in the training" hidden></div>
   <div class="body" hidden>
     <div class="bars">
       <span class="name">epoch</span>
