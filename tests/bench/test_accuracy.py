@@ -176,6 +176,7 @@ def bench(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["bench", *(str(argument) for argument in arguments)])
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_line_each_and_writes_the_files(points: Path, tmp_path: Path) -> None:
     files = {name: tmp_path / f"out.{name}" for name in ("json", "md", "png")}
     wanted = ("--json", files["json"], "--markdown", files["md"], "--figure", files["png"])
@@ -193,6 +194,7 @@ def test_the_command_prints_a_line_each_and_writes_the_files(points: Path, tmp_p
         assert picture.width > 400
 
 
+@pytest.mark.slow
 def test_nothing_measured_is_a_failure(tmp_path: Path) -> None:
     result = bench("--accuracy", tmp_path / "nowhere", "--methods", "none")
     assert result.exit_code == 1

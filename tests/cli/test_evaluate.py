@@ -44,6 +44,7 @@ def test_scores_tables_and_where_they_come_from(checkpoint: Path, demo: Path, tm
         assert word in result.stdout
 
 
+@pytest.mark.slow
 def test_without_a_checkpoint_the_general_method_is_measured(demo: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.json"
     result = evaluate("--data_base_dir", demo, "--baseline", "none", "--json", out)
@@ -56,6 +57,7 @@ def test_without_a_checkpoint_the_general_method_is_measured(demo: Path, tmp_pat
     assert "general against none" in result.stdout
 
 
+@pytest.mark.slow
 def test_methods_come_in_the_order_given_after_checkpoints_and_before_baselines(
     checkpoint: Path, demo: Path, tmp_path: Path
 ) -> None:
@@ -73,6 +75,7 @@ def test_methods_come_in_the_order_given_after_checkpoints_and_before_baselines(
     assert measured("--method", "none", "--baseline", "none") == ["none"]
 
 
+@pytest.mark.slow
 def test_a_method_is_compared_with_an_earlier_evaluation(demo: Path, tmp_path: Path) -> None:
     first = tmp_path / "first.json"
     assert evaluate("--data_base_dir", demo, "--method", "none", "--json", first).exit_code == 0

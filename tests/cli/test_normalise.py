@@ -49,6 +49,7 @@ def test_a_network_that_says_nothing_was_trained_with_the_extremes(checkpoint: C
     assert load_method(older, "cpu", normalise="percentile").normalise == "percentile"
 
 
+@pytest.mark.slow
 def test_register_takes_the_checkpoint_s_rule_unless_a_flag_says_otherwise(
     tmp_path: Path, checkpoint: Checkpoint, image: np.ndarray, bright: np.ndarray
 ) -> None:

@@ -55,6 +55,7 @@ def run(*arguments: object) -> Result:
     return result
 
 
+@pytest.mark.slow
 def test_evaluation_compares_each_image_with_its_own(pairs: Path, checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.json"
     run("evaluate", "--device", "cpu", "--checkpoint", checkpoint, "--data_base_dir", pairs, "--json", out)

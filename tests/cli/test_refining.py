@@ -57,6 +57,7 @@ def test_register_refines_and_says_what_it_brought(checkpoint: Path, demo: Path,
     assert abs(flows[1]).max() > 0.5
 
 
+@pytest.mark.slow
 def test_register_repeats_cases_done_with_other_settings(checkpoint: Path, demo: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     register(checkpoint, demo, out)
@@ -66,6 +67,7 @@ def test_register_repeats_cases_done_with_other_settings(checkpoint: Path, demo:
     assert "of them before" not in register(checkpoint, demo, out, "--refine", 2, "--affine", "auto").output
 
 
+@pytest.mark.slow
 def test_register_refines_velocity_fields_unless_told_otherwise(demo: Path, tmp_path: Path) -> None:
     svf = tmp_path / "svf.pt"
     still = constant_flow(0, 0)
@@ -80,6 +82,7 @@ def test_register_refines_velocity_fields_unless_told_otherwise(demo: Path, tmp_
     assert re.search(r"Refined: Dice 0\.\d+ -> 0\.\d+, NCC", result.stdout), result.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("affine", ["auto", "none"])
 def test_register_aligns_if_asked(checkpoint: Path, demo: Path, tmp_path: Path, affine: str) -> None:
     register(checkpoint, demo, tmp_path / "out", "--affine", affine)
@@ -87,6 +90,7 @@ def test_register_aligns_if_asked(checkpoint: Path, demo: Path, tmp_path: Path, 
     assert (abs(flow).max() > 0.1) == (affine == "auto")
 
 
+@pytest.mark.slow
 def test_evaluate_says_what_refining_brought_and_cost(checkpoint: Path, demo: Path, tmp_path: Path) -> None:
     command = ["--checkpoint", checkpoint, "--data_base_dir", demo, "--json"]
     plain = regstudio("evaluate", *command, tmp_path / "plain.json")
@@ -109,6 +113,7 @@ def test_evaluate_says_what_refining_brought_and_cost(checkpoint: Path, demo: Pa
     assert (method["refine"], method["affine"]) == (20, "none")
 
 
+@pytest.mark.slow
 def test_evaluate_measures_the_affine_stage_too(checkpoint: Path, demo: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.json"
     result = regstudio(

@@ -22,12 +22,12 @@ from tests.pictures import BYTES, HEIGHT, WIDTH, ids, ramp
 SQUARE = (HEIGHT, HEIGHT)
 
 
-def cases(folder: Path, image: np.ndarray, label: np.ndarray, angle: float, writer: str) -> Iterator[Case]:
-    """The same case, the image in each orientation, and its label by each of seven writers in another one."""
+def cases(folder: Path, image: np.ndarray, label: np.ndarray, angle: float, writer: str, labels: int) -> Iterator[Case]:
+    """The same case, the image in each orientation, and its label by each of some writers in another one."""
     for place, orientation in enumerate(ORIENTATIONS):
         path = written(folder, writer, image, orientation, angle, name=orientation)
         first = list(PLACED).index(writer) + 7 * place
-        for number, other in enumerate((list(PLACED) * 3)[first : first + 7]):
+        for number, other in enumerate((list(PLACED) * 3)[first : first + labels]):
             turned = ORIENTATIONS[(place + number) % len(ORIENTATIONS)]
             yield Case(
                 id=f"{orientation} and {other} {turned}",
@@ -36,10 +36,12 @@ def cases(folder: Path, image: np.ndarray, label: np.ndarray, angle: float, writ
             )
 
 
-@pytest.mark.parametrize(("size", "angle"), [((HEIGHT, WIDTH), 12), (SQUARE, 0)], ids=["rotated", "square"])
+@pytest.mark.parametrize(
+    ("size", "angle", "labels"), [((HEIGHT, WIDTH), 12, 7), (SQUARE, 0, 1)], ids=["rotated", "square"]
+)
 @pytest.mark.parametrize("writer", PLACED)
 def test_every_format_and_orientation_is_the_same_array_on_the_atlas(
-    writer: str, size: tuple[int, int], angle: float, tmp_path: Path
+    writer: str, size: tuple[int, int], angle: float, labels: int, tmp_path: Path
 ) -> None:
     image, label = (ramp(*size) * 250).astype(np.uint8), ids(*size).astype(np.uint8)
     atlas = Case(
@@ -47,8 +49,8 @@ def test_every_format_and_orientation_is_the_same_array_on_the_atlas(
         image=written(tmp_path, "nibabel .nii.gz", image, "LPS", angle, name="atlas"),
         label=written(tmp_path, "SimpleITK .mha", label, "RAS", angle, name="atlas_seg"),
     )
-    moving = list(cases(tmp_path, image, label, angle, writer))
-    assert len(moving) == len(ORIENTATIONS) * 7
+    moving = list(cases(tmp_path, image, label, angle, writer, labels))
+    assert len(moving) == len(ORIENTATIONS) * labels
     dataset = RegistrationDataset(moving, atlas=atlas, label_loader=LabelLoader())
     for number, case in enumerate(moving):
         item = dataset[number]

@@ -57,6 +57,7 @@ def test_they_are_left_out_of_an_uploaded_data_set(studio: Studio, demo: Path, t
     assert len(report.index.train) == 4
 
 
+@pytest.mark.slow
 def test_an_own_image_is_a_message_and_the_next_is_registered(
     studio: Studio, one_run: Path, demo: Path, tmp_path: Path
 ) -> None:

@@ -158,6 +158,7 @@ def test_each_channel_is_warped_as_simpleitk_does(name: str, checkpoint: Path, t
         np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(warped))).squeeze(), read)
 
 
+@pytest.mark.slow
 def test_jpeg_and_palettes_become_colours_and_dicom_mha(checkpoint: Path, tmp_path: Path) -> None:
     """In a folder each: what cannot be written, or interpolated, becomes what can."""
     colours = Image.fromarray(BYTES[..., RGB])

@@ -20,6 +20,7 @@ def trained(studio: Studio, one_run: Path) -> Studio:
     return studio
 
 
+@pytest.mark.slow
 def test_a_report_lies_in_the_run_and_is_offered_as_a_copy(trained: Studio, tmp_path: Path) -> None:
     run, seen = trained.run("first"), []
 

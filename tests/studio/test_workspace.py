@@ -7,6 +7,7 @@ import pytest
 from regstudio.errors import ConfigError
 from regstudio.studio import training_control
 from regstudio.studio.studio import MAX_TABS, Studio
+from tests.training.whole_training import QUICK
 
 
 def test_a_second_tab_never_changes_the_data_of_the_first(studio: Studio, demo: Path, tmp_path: Path) -> None:
@@ -25,7 +26,7 @@ def test_a_second_tab_never_changes_the_data_of_the_first(studio: Studio, demo: 
 def test_a_training_takes_the_data_of_its_tab(studio: Studio, demo: Path, tmp_path: Path) -> None:
     other = shutil.copytree(demo, tmp_path / "other")
     studio.workspace("second").choose_data(str(other), {})
-    small = {"epochs": 1, "encoder_channels": 2, "decoder_channels": 4, "device": "cpu"}
+    small = {"epochs": 1, **QUICK}
     run = training_control.start(studio, small, studio.workspace("second"))
     assert studio.job.join(60)
     assert run.config().layout.data_base_dir == other

@@ -110,6 +110,7 @@ def test_validation_preview_and_inference_use_the_same_map(quick_config: Configs
     np.testing.assert_allclose(register_case(parts, case).flow, affine_flow(matrix, fixed.shape), atol=0.05)
 
 
+@pytest.mark.slow
 def test_a_file_that_breaks_during_the_alignment_ends_the_run_with_its_name(
     quick_config: Configs, askew: Path, tmp_path: Path
 ) -> None:

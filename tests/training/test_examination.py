@@ -38,6 +38,7 @@ def otherwise(image: np.ndarray) -> np.ndarray:
     return 255 * np.abs(np.sin(np.pi * 2.2 * image / 255))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "kinds"), [(lambda image: image, []), (turned, ["askew"]), (otherwise, ["other kinds"])]
 )

@@ -32,6 +32,7 @@ def until_full(config: TrainConfig, fill: Callable[[Run], None]) -> list[TrainEv
     return events
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["checkpoint", "events"])
 def test_the_disk_fills_up(quick_config: Configs, what: str) -> None:
     config = quick_config(run_name="straight")

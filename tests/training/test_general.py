@@ -76,6 +76,7 @@ def assert_equal(one: object, other: object) -> None:
         assert one == other
 
 
+@pytest.mark.slow
 def test_six_steps_are_three_and_three(tmp_path: Path) -> None:
     straight = list(loop.train_general(config(tmp_path, run_name="straight")))
     stop, saves, interrupted = threading.Event(), 0, []
@@ -103,6 +104,7 @@ def test_six_steps_are_three_and_three(tmp_path: Path) -> None:
     assert done[0].metrics == done[1].metrics
 
 
+@pytest.mark.slow
 def test_the_record_is_that_of_any_run(tmp_path: Path) -> None:
     events = list(loop.train_general(config(tmp_path, epochs=2, steps_per_epoch=3, run_name="mine")))
     run = open_run(tmp_path / "mine")
@@ -129,6 +131,7 @@ def test_a_training_may_start_from_another(tmp_path: Path) -> None:
     assert_equal(dict(learner.network.state_dict()), dict(load_checkpoint(first.last_path).weights))
 
 
+@pytest.mark.slow
 def test_steps_learn(tmp_path: Path) -> None:
     """The pair of one step, again and again, is soon registered better."""
     learner = step.Learner(config(tmp_path, lr=1e-3, steps_per_epoch=1000))
@@ -170,7 +173,7 @@ def test_the_running_mean_forgets_the_start_first(tmp_path: Path) -> None:
     learner = step.Learner(config(tmp_path, ema=0.9995, lr=1e-3, steps_per_epoch=1000))
     layer = next(iter(learner.averaged.state_dict()))
     start = learner.averaged.state_dict()[layer].clone()
-    for number in range(12):
+    for number in range(5):
         learner.step(number)
     now = learner.network.state_dict()[layer]
     mean = learner.averaged.state_dict()[layer]
@@ -204,6 +207,7 @@ def test_a_folder_without_pairs_is_refused(tmp_path: Path) -> None:
         FolderScore(tmp_path, 1)
 
 
+@pytest.mark.slow
 def test_the_command_trains_and_goes_on(tmp_path: Path) -> None:
     flags = ["--encoder_channels", "2", "--decoder_channels", "4", "--device", "cpu"]
     where = ["--steps", "4", "--steps_per_epoch", "2", "--runs_dir", str(tmp_path), "--run_name", "mine"]

@@ -22,6 +22,7 @@ from tests.training.whole_training import index_of, steps
 Configs = Callable[..., TrainConfig]
 
 
+@pytest.mark.slow
 def test_landmarks_pull_a_flow_that_no_similarity_does() -> None:
     """Both images are the same, so that all that asks for a flow is a point of one, 3 rows below that of the other."""
     torch.manual_seed(0)

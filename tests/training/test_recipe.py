@@ -164,6 +164,7 @@ def test_an_atlas_label_without_ids(quick_config: Configs, tmp_path: Path) -> No
         next(train(config, empty))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fast", "best"])
 def test_the_presets_train(quick_config: Configs, name: str) -> None:
     """With a smaller network than the general one, on smaller images."""
@@ -178,6 +179,7 @@ def test_the_presets_train(quick_config: Configs, name: str) -> None:
     assert (model.transform, model.network_side, model.passes) == ("svf", 64, 2)
 
 
+@pytest.mark.slow
 def test_the_fast_training_starts_where_the_general_network_is(quick_config: Configs) -> None:
     config = quick_config(**PRESETS["fast"].values, network="corrmlp")
     learner = build(config, index_of(config)).learner
@@ -194,6 +196,7 @@ def test_a_teacher_needs_a_network_to_start_from(quick_config: Configs) -> None:
         next(train(config, index_of(config)))
 
 
+@pytest.mark.slow
 def test_a_training_in_vain_says_so(quick_config: Configs) -> None:
     """A network of random weights after one step; without the wish to compare, nothing is said."""
     config = quick_config(epochs=1, steps_per_epoch=1, lr=1e-6, compare=True)

@@ -95,6 +95,7 @@ def overlap(pair: SyntheticPair, flow: Tensor) -> Tensor:
     return dice[sizes > 8 * edges]
 
 
+@pytest.mark.slow
 def test_the_true_flow_lays_moving_labels_on_the_fixed_ones() -> None:
     drawn = [synthesise(1, number, (128, 128)) for number in range(40)]
     true = torch.cat([overlap(pair, pair.flow) for pair in drawn])
@@ -105,6 +106,7 @@ def test_the_true_flow_lays_moving_labels_on_the_fixed_ones() -> None:
     assert before.mean() < 0.9
 
 
+@pytest.mark.slow
 def test_motions_range_from_none_to_a_quarter_of_the_image() -> None:
     mean = [synthesise(2, number, (64, 64)).flow.norm(dim=1).mean().item() / 64 for number in range(60)]
     assert min(mean) < 0.005

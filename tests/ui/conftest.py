@@ -1,4 +1,4 @@
-"""The Viewer tab in a browser: one server and one page for all its tests, each of which starts from the same case."""
+"""Pages that tests share: one that nobody changes, and the Viewer's, whose tests all start from the same case."""
 
 import shutil
 from collections.abc import Iterator
@@ -20,6 +20,19 @@ def viewer_server(demo: Path, one_run: Path, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("viewer")
     studio = Studio(runs_dir=folder / "runs", roots=(folder, demo), demo_dir=demo, data_base_dir=demo)
     shutil.copytree(one_run, folder / "runs" / "first")
+    page = serve(build_app(studio), port=unused_port())
+    yield Served(page.url, studio)
+    page.close()
+
+
+@pytest.fixture(scope="session")
+def untouched_server(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The page of a studio without runs, for all tests that change nothing in it."""
+    from regstudio.ui.app import build_app
+    from regstudio.ui.server.serving import serve
+
+    folder = tmp_path_factory.mktemp("untouched")
+    studio = Studio(runs_dir=folder / "runs", roots=(folder, demo), demo_dir=demo, data_base_dir=demo)
     page = serve(build_app(studio), port=unused_port())
     yield Served(page.url, studio)
     page.close()

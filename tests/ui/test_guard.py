@@ -86,35 +86,37 @@ def test_no_other_site_may_frame_the_page_and_it_may_load_from_nowhere_else():
         ("gradio_api/upload", "x"),
     ],
 )
-def test_the_served_page_takes_no_questions_of_other_sites(studio_server, path, content):
+def test_the_served_page_takes_no_questions_of_other_sites(untouched_server, path, content):
     """text/plain needs no leave to be sent from one site to another."""
     headers = {"origin": EVIL, "content-type": "text/plain"}
-    assert httpx.post(studio_server.url + path, content=content, headers=headers).status_code == 403
+    assert httpx.post(untouched_server.url + path, content=content, headers=headers).status_code == 403
     preflight = {"origin": EVIL, "access-control-request-method": "POST"}
-    assert "access-control-allow-origin" not in httpx.options(studio_server.url + path, headers=preflight).headers
+    assert "access-control-allow-origin" not in httpx.options(untouched_server.url + path, headers=preflight).headers
 
 
-def test_files_of_the_machine_are_not_served(studio_server, tmp_path):
+def test_files_of_the_machine_are_not_served(untouched_server):
     """Only what lies in assets/ and what gradio itself has made: not the roots, the working folder, or the runs."""
-    (tmp_path / "secret.png").write_bytes(b"secret")
-    atlas = studio_server.studio.demo_dir / "fixed" / "atlas.png"
-    for path in (tmp_path / "secret.png", atlas, "pyproject.toml", "/etc/passwd", "../../../etc/passwd"):
-        assert httpx.get(f"{studio_server.url}gradio_api/file={path}").status_code in (403, 404), path
+    root, *_ = untouched_server.studio.roots
+    (root / "secret.png").write_bytes(b"secret")
+    atlas = untouched_server.studio.demo_dir / "fixed" / "atlas.png"
+    for path in (root / "secret.png", atlas, "pyproject.toml", "/etc/passwd", "../../../etc/passwd"):
+        assert httpx.get(f"{untouched_server.url}gradio_api/file={path}").status_code in (403, 404), path
 
 
-def test_a_file_field_takes_no_path_of_the_machine(studio_server, tmp_path):
+def test_a_file_field_takes_no_path_of_the_machine(untouched_server):
     """What was not uploaded is refused before any handler sees it."""
-    (tmp_path / "secret.zip").write_bytes(b"secret")
-    config = httpx.get(studio_server.url + "config").json()
+    root, *_ = untouched_server.studio.roots
+    (root / "secret.zip").write_bytes(b"secret")
+    config = httpx.get(untouched_server.url + "config").json()
     ids = {part["props"].get("elem_id"): part["id"] for part in config["components"]}
     send = next(d for d in config["dependencies"] if (ids["upload-send"], "click") in map(tuple, d["targets"]))
     body = {
         "fn_index": send["id"],
         "session_hash": "x",
-        "data": [[{"path": str(tmp_path / "secret.zip"), "meta": {"_type": "gradio.FileData"}}], "taken", None],
+        "data": [[{"path": str(root / "secret.zip"), "meta": {"_type": "gradio.FileData"}}], "taken", None],
     }
-    httpx.post(studio_server.url + "gradio_api/queue/join", json=body)
-    answer = httpx.get(studio_server.url + "gradio_api/queue/data", params={"session_hash": "x"}, timeout=20).text
+    httpx.post(untouched_server.url + "gradio_api/queue/join", json=body)
+    answer = httpx.get(untouched_server.url + "gradio_api/queue/data", params={"session_hash": "x"}, timeout=20).text
     assert "process_completed" in answer
     assert '"success":false' in answer.replace(" ", "")
-    assert not (tmp_path / "data_uploads").exists()
+    assert not (root / "data_uploads").exists()

@@ -5,8 +5,8 @@ import pytest
 pytestmark = pytest.mark.browser
 
 
-def test_pages_are_opened_by_links_and_from_the_list(studio_server, page):
-    page.goto(studio_server.url)
+def test_pages_are_opened_by_links_and_from_the_list(untouched_server, page):
+    page.goto(untouched_server.url)
     page.get_by_role("tab", name="Help").click()
     text = page.locator("#help-page")
     text.get_by_role("heading", name="Handbook").wait_for()
@@ -17,6 +17,6 @@ def test_pages_are_opened_by_links_and_from_the_list(studio_server, page):
     text.get_by_role("heading", name="File formats").wait_for()
     page.locator("#help-pages").get_by_text("Troubleshooting").click()
     text.get_by_role("heading", name="Troubleshooting").first.wait_for()
-    assert page.url == f"{studio_server.url}#help"
+    assert page.url == f"{untouched_server.url}#help"
     page.set_viewport_size({"width": 400, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 400

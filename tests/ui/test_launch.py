@@ -123,19 +123,19 @@ def test_processes_that_load_images_open_no_second_page(monkeypatch):
     assert opened
 
 
-def test_only_requests_that_name_this_machine_are_answered(studio_server):
-    assert httpx.get(studio_server.url).status_code == 200
-    assert httpx.get(studio_server.url, headers={"host": "evil.example"}).status_code == 400
+def test_only_requests_that_name_this_machine_are_answered(untouched_server):
+    assert httpx.get(untouched_server.url).status_code == 200
+    assert httpx.get(untouched_server.url, headers={"host": "evil.example"}).status_code == 400
 
 
 @pytest.mark.parametrize("path", ["openapi.json", "docs", "redoc"])
-def test_the_description_of_the_interface_is_closed(studio_server, path):
-    assert "swagger" not in httpx.get(studio_server.url + path).text.lower()
+def test_the_description_of_the_interface_is_closed(untouched_server, path):
+    assert "swagger" not in httpx.get(untouched_server.url + path).text.lower()
 
 
 @pytest.mark.browser
-def test_the_page_opens_with_its_tabs_which_say_what_to_do(studio_server, page):
-    page.goto(studio_server.url)
+def test_the_page_opens_with_its_tabs_which_say_what_to_do(untouched_server, page):
+    page.goto(untouched_server.url)
     for name in ("Data", "Train", "Runs", "Viewer", "Share"):
         page.get_by_role("tab", name=name).wait_for()
     page.get_by_text("Nothing is training.").wait_for()

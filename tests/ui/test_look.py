@@ -54,8 +54,10 @@ def assert_tick_is_seen(page: Any, box: Any) -> None:
     assert (np.abs(pictures[True] - pictures[False]) > 60).mean() > 0.1
 
 
-def test_selects_end_before_their_arrows_and_one_place_says_how_many_threads(page: Any, studio_server: Served) -> None:
-    open_train_tab(page, studio_server.url)
+def test_selects_end_before_their_arrows_and_one_place_says_how_many_threads(
+    page: Any, untouched_server: Served
+) -> None:
+    open_train_tab(page, untouched_server.url)
     unfold_settings(page)
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 800})
@@ -69,8 +71,8 @@ def test_selects_end_before_their_arrows_and_one_place_says_how_many_threads(pag
     assert not [option for option in options if "thread" in option]
 
 
-def test_the_window_is_used_and_the_page_is_centred(page: Any, studio_server: Served) -> None:
-    page.goto(studio_server.url)
+def test_the_window_is_used_and_the_page_is_centred(page: Any, untouched_server: Served) -> None:
+    page.goto(untouched_server.url)
     page.wait_for_selector("#data-gallery img")
     for width in (1280, 1920, 2560):
         page.set_viewport_size({"width": width, "height": 800})

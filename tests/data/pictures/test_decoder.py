@@ -39,6 +39,7 @@ def process_of(path: Path) -> int:
     return number
 
 
+@pytest.mark.slow
 def test_files_are_read_as_in_this_process(uploads: Path, tmp_path: Path) -> None:
     for writer in (*PLACED, *UNPLACED):
         own = written(tmp_path, writer, BYTES, "RAS")

@@ -72,6 +72,7 @@ def places(draw: st.DrawFn) -> np.ndarray:
     return affine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", TYPES)
 def test_what_is_written_is_read_back(ending: str) -> None:
     @many
@@ -105,6 +106,7 @@ def check_place(read: Picture, affine: np.ndarray) -> None:
     np.testing.assert_allclose(read.facing, facing, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", WITH_A_PLACE)
 def test_what_simpleitk_writes_is_read_as_simpleitk_reads_it(ending: str) -> None:
     @many
