@@ -15,6 +15,7 @@ function key(event) {
   if (event.key === "ArrowLeft") step(-1);
   else if (event.key === "ArrowRight") step(1);
   else if (event.key >= "1" && event.key <= "6") { state.mode = event.key; fillControls(); }
+  else if (event.key === "Delete" && state.placing) deleteMark(touched);
   else if (event.key === " " && (is("[role=tab]") || !is("button, input"))) flicker();
   else return;
   event.preventDefault();
@@ -61,6 +62,19 @@ on(".numbers", "change", (event) => {
   if (event.target.checked) state.hidden.delete(place); else state.hidden.add(place);
   redraw();
 });
+on(".show-marks", "change", (event) => { state.showMarks = event.target.checked; redraw(); });
+if (one(".place-marks")) {
+  on(".place-marks", "click", () => {
+    state.placing = !state.placing;
+    if (state.placing) Object.assign(state, { mode: SIDE_BY_SIDE, showMarks: true });
+    one(".place-marks").setAttribute("aria-pressed", state.placing);
+    one(".show-marks").checked = state.showMarks;
+    fillControls();
+  });
+  on(".undo-marks", "click", undoMarks);
+  on(".clear-marks", "click", () => { if (state.marks.length) { remember(); state.marks = []; changed(); } });
+  on(".steer", "change", (event) => { state.steer = event.target.checked; correctSoon(); });
+}
 new ResizeObserver(redraw).observe(canvas);
 // Another theme: its colours come by degrees.
 new MutationObserver(() => { redraw(); setTimeout(redraw, 500); }).observe(document.body, { attributes: true, attributeFilter: ["class"] });

@@ -31,6 +31,10 @@ async function loadCase() {
   try {
     const next = await read(payload);
     if (load !== loads) return;  // a newer case arrived meanwhile
+    if (payload.corrected) {
+      if (scene?.name !== next.name) return;  // another case was opened before the correction came
+      Object.assign(next, { place: scene.place, places: scene.places });
+    }
     const same = scene && scene.ids.join() === next.ids.join();
     const fits = scene && scene.width === next.width && scene.height === next.height;
     scene = { place: null, ...next };
@@ -39,6 +43,7 @@ async function loadCase() {
     if (!same) state.hidden.clear();
     if (!fits) Object.assign(state, { zoom: 1, x: 0, y: 0 });
     state.cursor = null;
+    takeMarks(payload);
     viewer.dataset.state = "open";
     viewer.dataset.case = scene.name;
     one(".name").textContent = scene.name;

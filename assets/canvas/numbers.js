@@ -31,6 +31,9 @@ function fillNumbers() {
     entry.append(box, swatch, scene.names[place]);
     row(entry, `dice_before_${id}`, `dice_${id}`);
   });
+  if (state.marks.some(complete)) {
+    add([`TRE, ${scene.unit}`, figure(errorOfMarks(null), 2), ...scene.results.map((result) => figure(errorOfMarks(result), 2))]);
+  }
   row("NCC", "ncc_before", "ncc");
   row("Quality, 0 to 1", "", "quality");
   row("Folds (NJD), pixels", "", "njd", 0);

@@ -89,6 +89,7 @@ function drawPanel(panel) {
   drawMaps(panel);
   drawLabels(panel);
   drawFlow(panel);
+  drawMarks(panel);
   drawCursor(panel);
   context.restore();
 }

@@ -54,7 +54,7 @@ const fingers = new Map();
 let swiped = null;
 canvas.addEventListener("pointerdown", (event) => {
   fingers.set(event.pointerId, event);
-  swiped = swipeAt(event);
+  swiped = placingDown(event) ? null : swipeAt(event);
   canvas.setPointerCapture(event.pointerId);
 });
 canvas.addEventListener("pointermove", (event) => {
@@ -64,6 +64,8 @@ canvas.addEventListener("pointermove", (event) => {
     const still = [...fingers.values()].find((finger) => finger.pointerId !== event.pointerId);
     const reach = (finger) => Math.hypot(finger.clientX - still.clientX, finger.clientY - still.clientY);
     zoomAt(still, reach(event) / Math.max(1, reach(last)));
+  } else if (last && placingMove(event)) {
+    // the landmark follows
   } else if (last && swiped) {
     blend[3] = Math.max(0, Math.min(1, onPanel(event, swiped)));
     one(".blend-value").value = blend[3];
@@ -81,10 +83,17 @@ for (const name of ["pointerup", "pointercancel"]) {
   canvas.addEventListener(name, (event) => {
     fingers.delete(event.pointerId);
     swiped = null;
+    placingUp();
   });
 }
 canvas.addEventListener("pointerleave", () => { if (scene) { state.cursor = null; fillReadout(); redraw(); } });
-canvas.addEventListener("dblclick", () => scene && reset());
+canvas.addEventListener("dblclick", () => scene && !state.placing && reset());
+canvas.addEventListener("contextmenu", (event) => {
+  const at = scene && state.placing && pixel(event);
+  if (!at || !sideOf(at.panel)) return;
+  event.preventDefault();
+  deleteMark(markAt(event, at.panel));
+});
 canvas.addEventListener("wheel", (event) => {
   if (!scene) return;
   event.preventDefault();

@@ -61,12 +61,23 @@ def to_payload(shown: Sequence[Shown]) -> dict[str, Any]:
         "moving_colours": _colour_png(case.moving_colours),
         "fixed_label": _label_plane(case.fixed_label, ids),
         "moving_label": _label_plane(case.moving_label, ids),
+        "points": _points(case),
+        "unit": case.unit,
+        "distance": list(case.distance),
         "largest": largest,
         "jacobian_range": JACOBIAN_RANGE,
         "jacobian_colours": [FOLD_COLOUR, *_colours(JACOBIAN_MAP, 255)],
         "magnitude_colours": _colours(MAGNITUDE_MAP, 256),
         "results": [_result(item, ids, largest) for item in shown],
     }
+
+
+def _points(case: Comparison) -> list[list[float]]:
+    """Return the landmarks as rows: y and x in the fixed image, then in the moving one."""
+    if case.fixed_points is None or case.moving_points is None:
+        return []
+    rows: list[list[float]] = np.concatenate((case.fixed_points, case.moving_points), axis=1).round(3).tolist()
+    return rows
 
 
 def grey_png(image: Array) -> str:

@@ -61,6 +61,22 @@ class DrawnPair(Protocol):
     def moving_spacing(self) -> Spacing | None:
         """Those of the moving image."""
 
+    @property
+    def fixed_points(self) -> Array | None:
+        """The landmarks of the fixed image (n, 2), y and x in pixels."""
+
+    @property
+    def moving_points(self) -> Array | None:
+        """Those of the moving image, row by row the same places."""
+
+    @property
+    def unit(self) -> str:
+        """The unit of distances."""
+
+    @property
+    def distance_scale(self) -> Spacing:
+        """The height and width of a pixel in that unit."""
+
 
 class Mean(Protocol):
     """A score and its mean."""
@@ -107,7 +123,8 @@ class Comparison:
     """One case before and after registration: images (H, W) in [0, 1], `flow` (2, H, W) in pixels (dy, dx).
 
     Labels (H, W) and Dice are drawn where they are given, and images in their colours, (H, W, 3) bytes. An aspect is
-    the height of a pixel over its width.
+    the height of a pixel over its width. Points (n, 2) are landmarks, y and x in pixels, which have the `distance`
+    height and width in the `unit`.
     """
 
     name: str
@@ -125,6 +142,10 @@ class Comparison:
     fixed_colours: Array | None = None
     moving_colours: Array | None = None
     warped_colours: Array | None = None
+    fixed_points: Array | None = None
+    moving_points: Array | None = None
+    unit: str = "pixels"
+    distance: Spacing = (1.0, 1.0)
 
     @property
     def shown(self) -> tuple[Array, Array, Array]:
@@ -156,6 +177,10 @@ def comparison(registration: Registered) -> Comparison:
         fixed_colours=fixed_colours,
         moving_colours=moving_colours,
         warped_colours=warped_colours,
+        fixed_points=pair.fixed_points,
+        moving_points=pair.moving_points,
+        unit=pair.unit,
+        distance=pair.distance_scale,
     )
 
 

@@ -11,7 +11,8 @@ from regstudio.studio.studio import Studio
 from regstudio.studio.workspace import Workspace
 
 if TYPE_CHECKING:  # which imports torch
-    from regstudio.studio.viewer import Registrar, Viewer
+    from regstudio.studio.view import Registrar
+    from regstudio.studio.viewer import Viewer
 
 ACTIVE = ("running", "paused", "stopping")
 

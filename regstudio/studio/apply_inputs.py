@@ -19,7 +19,8 @@ from regstudio.studio.uploads import add_files, staged, target_folder
 from regstudio.studio.workspace import Workspace
 
 if TYPE_CHECKING:  # which imports torch
-    from regstudio.studio.viewer import Registrar, Viewer
+    from regstudio.studio.view import Registrar
+    from regstudio.studio.viewer import Viewer
 
 MAX_REFINE = 1000  # steps for each image
 IMAGES, FIXED = "images", "fixed"  # folders of what was uploaded

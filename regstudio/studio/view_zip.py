@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
+from regstudio.data.landmarks.landmarks import Family
 from regstudio.drawing.overlay import before_after, comparison
 from regstudio.files import atomic_path, temporary_folder
-from regstudio.studio.viewer import View
+from regstudio.studio.correcting import write_view_points
+from regstudio.studio.view import View
 from regstudio.transforms.result_files import save_registration
 
 
-def write_view_zip(view: View, path: Path) -> Path:
-    """Write a view's figure, warped image, flow, warped label and metrics as one zip; return its path."""
+def write_view_zip(view: View, path: Path, family: Family = "table") -> Path:
+    """Write a view's figure, warped image, flow, warped label, metrics and landmarks as one zip; return its path."""
     name, loaders = view.chosen.case.id, (view.chosen.reader.image_loader, view.chosen.reader.label_loader)
     with temporary_folder() as temporary:
         for title, registration in view.registrations:
@@ -30,6 +32,7 @@ def write_view_zip(view: View, path: Path) -> Path:
                 "seconds": registration.seconds,
             }
             (out / f"{name}_metrics.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_view_points(view, temporary, family)
         with atomic_path(path) as zipped, zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in sorted(temporary.rglob("*")):
                 if file.is_file():

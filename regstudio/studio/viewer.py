@@ -1,7 +1,7 @@
 """The Viewer: find checkpoints, methods and cases, register them, and draw the results for the canvas."""
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,18 @@ from regstudio.data.pairs.pair import PairReader
 from regstudio.data.pictures.formats import extension, stem
 from regstudio.data.pictures.planes import NIFTI
 from regstudio.data.problems import FileError
-from regstudio.drawing.canvas_payload import Shown, to_payload
-from regstudio.drawing.overlay import comparison
 from regstudio.errors import DataError, RunError
 from regstudio.methods import NAMES, TITLES, installed
 from regstudio.methods.method import Method, axes_of
 from regstudio.methods.named import named_method
-from regstudio.methods.network import NetworkMethod, Refine, load_method
+from regstudio.methods.network import NetworkMethod, load_method
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.runs.run import Run
 from regstudio.studio.applied import AppliedFolder, applied_names, open_applied
-from regstudio.studio.caches import LRUCache, stamp
+from regstudio.studio.caches import LRUCache
 from regstudio.studio.page_words import NO_TRAINING
 from regstudio.studio.studio import Studio
+from regstudio.studio.view import ChosenCase, Registrar, View, drawing_key
 from regstudio.training.setup import pair_reader
 from regstudio.transforms.registration import Registration
 
@@ -35,46 +34,6 @@ MAX_CACHED_METHODS = 6
 MAX_CACHED_PIXELS = 4 * 1024 * 1024  # of drawings, at 7 bytes each
 MAX_PIXELS = 2048 * 2048  # of an image to register while someone waits
 MAX_LISTED_CASES = 500  # of each set: a list to choose from, not a file manager
-
-
-@dataclass(frozen=True, kw_only=True)
-class Registrar:
-    """What registers the case: a checkpoint or, without a `path`, one of methods.NAMES; `title` is for the reader."""
-
-    title: str
-    path: Path | None = None
-    name: str = ""
-    refine: Refine = 0  # of a checkpoint, where the page asks for none
-
-    @property
-    def key(self) -> Hashable:
-        """What changes when its results do."""
-        return (self.title, stamp(self.path) if self.path else self.name, self.refine)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChosenCase:
-    """A case to look at, and what reads it with its fixed image."""
-
-    case: Case
-    reader: PairReader
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class View:
-    """A case, registered by one or more methods; the first is the one that is downloaded first."""
-
-    chosen: ChosenCase
-    registrations: tuple[tuple[str, Registration], ...]  # each with its method's title
-
-    def payload(self) -> dict[str, Any]:
-        """Return what the canvas draws."""
-        return to_payload(
-            [
-                Shown(title=title, case=comparison(registration), metrics=registration.metrics)
-                for title, registration in self.registrations
-            ]
-        )
 
 
 class Viewer:
@@ -265,20 +224,6 @@ def _by_set(index: DataIndex) -> dict[str, tuple[Case, ...]]:
 def _pixels(drawing: dict[str, Any]) -> int:
     pixels: int = drawing["height"] * drawing["width"] * len(drawing["results"])
     return pixels
-
-
-def drawing_key(chosen: ChosenCase, registrars: Sequence[Registrar], refine: int = 0) -> Hashable:
-    """Return what changes when the drawing of a case does."""
-    fixed, case, reader = chosen.reader.fixed, chosen.case, chosen.reader
-    points = (one.points or find_landmarks(one.image) for one in (fixed, case))
-    files = (fixed.image, fixed.label, case.image, case.label, *points)
-    return (
-        case.id,
-        tuple(registrar.key for registrar in registrars),
-        tuple(stamp(path) for path in files if path is not None),
-        repr((reader.image_loader, reader.label_loader, reader.rule)),
-        refine,
-    )
 
 
 def _uncached_reader(config: TrainConfig, fixed: Case, **reading: Any) -> PairReader:

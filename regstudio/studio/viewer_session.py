@@ -11,10 +11,12 @@ from regstudio.evaluation.scores import CaseScores, score
 from regstudio.studio.caches import LRUCache
 from regstudio.studio.page_words import NO_TRAINING, of_own_images
 from regstudio.studio.prefetcher import Prefetcher
-from regstudio.studio.viewer import Data, Registrar, View, Viewer, drawing_key
+from regstudio.studio.view import ChosenCase, Registrar, View, drawing_key
+from regstudio.studio.viewer import Data, Viewer
 
 MAX_PREFETCH_PIXELS = 1024 * 1024  # of a case whose neighbours are prefetched
 MAX_CACHED_SCORES = 10_000  # cases
+MAX_CACHED_VIEWS = 2  # a case that is being corrected is not registered again
 OWN_CASE = "own images: "  # how the case is called that the user's own images make
 NO_CASES = "Drop a moving and a fixed image into the fields above, or choose a data folder in the tab Data."
 NO_RUNS = "There is no checkpoint to look at yet. Train a run: its first checkpoint comes with the first epoch."
@@ -65,6 +67,7 @@ class ViewerSession:
         self.viewer = viewer
         self._prefetcher = prefetcher
         self._read_only = read_only
+        self._views: LRUCache[View] = LRUCache(MAX_CACHED_VIEWS)
         self._scores: LRUCache[tuple[CaseScores, ...]] = LRUCache(MAX_CACHED_SCORES)
 
     def lists(self, choice: Choice) -> Lists:
@@ -120,7 +123,7 @@ class ViewerSession:
         """Register the chosen case."""
         registrars = self._registrars(choice)
         chosen = self.viewer.chosen(self.viewer.config(choice.run, registrars[0]), choice.case)
-        return self.viewer.view(chosen, registrars, choice.refine)
+        return self._view(chosen, registrars, choice.refine)
 
     def titles(self, choice: Choice) -> list[str]:
         """Return the names of the chosen methods."""
@@ -152,16 +155,24 @@ class ViewerSession:
         config = self.viewer.config(choice.run, registrars[0])
         try:
             chosen = self.viewer.own_images(config, dict(files), resize=resize)
-            return self.viewer.view(chosen, registrars, choice.refine)
+            return self._view(chosen, registrars, choice.refine)
         except RegStudioError as error:
             raise of_own_images(error, files) from None
 
     def own_drawing(self, choice: Choice, files: Mapping[str, Path | None], *, resize: bool) -> dict[str, Any]:
         """Register the user's own images and return what the canvas draws, with their names."""
-        view = self.own(choice, files, resize=resize)
+        return self.own(choice, files, resize=resize).payload() | self.own_names(files)
+
+    @staticmethod
+    def own_names(files: Mapping[str, Path | None]) -> dict[str, Any]:
+        """Return what the canvas calls the user's own images."""
         names = {role: path.name for role, path in files.items() if path is not None}
         fixed, moving = names.get("fixed", "atlas"), names["moving"]
-        return view.payload() | {"own": {"fixed": fixed, "moving": moving, "case": f"{OWN_CASE}{moving} on {fixed}"}}
+        return {"own": {"fixed": fixed, "moving": moving, "case": f"{OWN_CASE}{moving} on {fixed}"}}
+
+    def _view(self, chosen: ChosenCase, registrars: Sequence[Registrar], refine: int) -> View:
+        key = drawing_key(chosen, registrars, refine)
+        return self._views.get(key, lambda: self.viewer.view(chosen, registrars, refine))
 
     def _cases(self, choice: Choice) -> list[str]:
         """Return the cases of the run, or of the checkpoint file without a run; none if they cannot be opened."""

@@ -101,7 +101,8 @@ def test_a_case_and_its_registration_are_put_side_by_side() -> None:
     colours = np.zeros((4, 4, 3), np.uint8)
     flow, label = np.zeros((2, 4, 4)), np.ones((4, 4), int)
     given = {"fixed_label": label, "moving_label": None, "spacing": (3.0, 2.0), "moving_spacing": None}
-    pair = SimpleNamespace(id="a", fixed=fixed, moving=moving, **given)
+    points = {"fixed_points": None, "moving_points": None, "unit": "mm", "distance_scale": (3.0, 2.0)}
+    pair = SimpleNamespace(id="a", fixed=fixed, moving=moving, **given, **points)
     after = SimpleNamespace(mean=0.5)
     case = comparison(
         SimpleNamespace(

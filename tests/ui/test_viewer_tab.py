@@ -89,7 +89,7 @@ def test_without_a_run_a_checkpoint_file_brings_its_own_cases(studio: Studio, on
 
 def test_errors_of_buttons_are_escaped(studio: Studio) -> None:
     with pytest.raises(gr.Error, match="&lt;b&gt;"):
-        ViewerHandlers(studio, False).download("case", False, *NO_FILES, "<b>")
+        ViewerHandlers(studio, False).download(None, "table", "case", False, *NO_FILES, "<b>")
     with pytest.raises(gr.Error, match="hold text"):
         ViewerHandlers(studio, False).show(None, False, *NO_FILES, ["first"])
 
@@ -111,7 +111,7 @@ def test_guests_read_no_folder_of_the_host_in_an_error(trained: Studio, monkeypa
     ]
     texts.append(shown_by(guest.show(None, False, *NO_FILES, "second", None, None, None, None))["empty"])
     with pytest.raises(gr.Error) as caught:
-        guest.download("case", False, *NO_FILES, "../..")
+        guest.download(None, "table", "case", False, *NO_FILES, "../..")
     monkeypatch.setattr(type(guest.session), "open", lambda *_, **__: (best.parent / "gone.npz").read_bytes())
     texts += [caught.value.message, shown_by(guest.show(None, False, *NO_FILES, "first"))["empty"]]
     assert "best_model.pt" in texts[0]

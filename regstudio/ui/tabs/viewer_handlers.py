@@ -1,6 +1,7 @@
 """The event handlers of the Viewer tab: from what the browser sends to what the components show."""
 
 import functools
+import html
 import itertools
 import json
 import logging
@@ -21,6 +22,7 @@ from regstudio.ui.handlers import shown_to_user
 from regstudio.ui.widgets.canvas import empty, filled
 
 if TYPE_CHECKING:  # these import torch, for which the first page does not wait
+    from regstudio.studio.view import View
     from regstudio.studio.viewer_session import Choice, ViewerSession
 
 WARM_UP_PAUSE = 1.0  # seconds in which a page starts undisturbed
@@ -119,13 +121,54 @@ class ViewerHandlers:
         return [gr.Dropdown(choices=cases, value=cases[0]), filled(drawing), None, "own"]
 
     @shown
-    def download(self, source: str, resize: bool, *rest: Any) -> str:
+    def correct(self, event: gr.EventData, source: str, resize: bool, *rest: Any) -> list[Any]:
+        """Correct the shown pair by the landmarks that the canvas sends; return its drawing, and these landmarks."""
+        from regstudio.studio.correcting import corrected_view, read_placed
+
+        if self.read_only:
+            raise ConfigError("This page only shows what is there: it does not correct.")
+        request = event._data if isinstance(event._data, dict) else {}
+        placed = read_placed(request.get("pairs"))
+        view = self._view(source, resize, rest)
+        own = self.session.own_names(_files(rest)) if source == "own" else {}
+        drawing = filled(corrected_view(view, placed).payload() | own | {"corrected": True})
+        return [drawing, None, {"pair": _pair_of(view), "placed": placed.tolist()}]
+
+    @shown
+    def download(self, steered: Any, family: str, source: str, resize: bool, *rest: Any) -> str:
         """Zip the shown case into a folder of the app's own; return the path."""
+        from regstudio.studio.correcting import family_of
         from regstudio.studio.view_zip import write_view_zip
 
-        choice, own = choice_of(rest[len(OWN) :]), source == "own"
-        view = self.session.own(choice, _files(rest), resize=bool(resize)) if own else self.session.view(choice)
-        return str(write_view_zip(view, self._downloads.place(f"{view.chosen.case.id}.zip")))
+        view = self._steered(steered, self._view(source, resize, rest))
+        return str(write_view_zip(view, self._downloads.place(f"{view.chosen.case.id}.zip"), family_of(family)))
+
+    @shown
+    def add(self, name: str, steered: Any, source: str, resize: bool, *rest: Any) -> None:
+        """Put the shown pair with its landmarks into a data folder."""
+        from regstudio.studio.correcting import add_to_training
+
+        if self.read_only:
+            raise ConfigError("This page only shows what is there: it takes no files.")
+        view = self._steered(steered, self._view(source, resize, rest))
+        folder = add_to_training(self._studio, view, str(name or ""))
+        gr.Info(html.escape(f"{view.chosen.case.id} and its landmarks are in {folder}, a folder of pairs."), duration=8)
+
+    def _view(self, source: str, resize: bool, rest: Sequence[Any]) -> "View":
+        choice = choice_of(rest[len(OWN) :])
+        return (
+            self.session.own(choice, _files(rest), resize=bool(resize))
+            if source == "own"
+            else self.session.view(choice)
+        )
+
+    def _steered(self, steered: Any, view: "View") -> "View":
+        """Return the view as the page shows it: corrected, if this pair was."""
+        from regstudio.studio.correcting import corrected_view, read_placed
+
+        if not isinstance(steered, dict) or steered.get("pair") != _pair_of(view):
+            return view
+        return corrected_view(view, read_placed(steered.get("placed")))
 
     def _open(self, choice: "Choice", shown: Any, **way: Any) -> list[Any]:
         """Open a case; show an error in the place of its images."""
@@ -156,6 +199,10 @@ def _asked(text: str) -> "Choice":
     fields = request if isinstance(request, dict) else {}
     names = ("run", "checkpoint", "case", "compare", "path")
     return choice_of([value if isinstance(value := fields.get(name), str) else None for name in names])
+
+
+def _pair_of(view: "View") -> str:
+    return f"{view.chosen.case.fixed or view.chosen.reader.fixed} {view.chosen.case}"
 
 
 def _files(rest: Sequence[Any]) -> dict[str, Path | None]:

@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 from gradio.context import Context
 
+from regstudio.data.landmarks.placed import FAMILY_TITLES
 from regstudio.data.pictures.formats import EXTENSIONS
 from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import QUIET, click_link, on_page_load
@@ -61,14 +62,16 @@ def build(studio: Studio, asked: AskedCase, *, read_only: bool = False) -> Viewe
         )
     with gr.Accordion("Own images, or a checkpoint file", open=False, visible=not handlers.read_only) as own:
         path, files, resize, register = _own_inputs(handlers.read_only)
-    picture = canvas(elem_id="viewer-canvas")
+    picture = canvas(elem_id="viewer-canvas", correcting=not handlers.read_only)
     with gr.Row():
         download = gr.Button("Download as zip", elem_id="viewer-download", scale=0, min_width=200)
         # Hidden: a script clicks it once the file is made.
         link = gr.DownloadButton("zip", elem_id="viewer-zip", visible="hidden")
+    with gr.Accordion("Landmarks: files and training data", open=False, visible=not handlers.read_only):
+        family, folder, add = _landmark_files(handlers.read_only)
     if not handlers.read_only:
         build_cases(handlers, [run, checkpoint, case, compare, path, refine], asked.request)
-    source, shown = gr.State("case"), gr.State(None)
+    source, shown, steered = gr.State("case"), gr.State(None), gr.State(None)
 
     choice = [run, checkpoint, case, compare]
     boxes = [*choice, path, refine]
@@ -86,7 +89,10 @@ def build(studio: Studio, asked: AskedCase, *, read_only: bool = False) -> Viewe
     gr.on(chosen, handlers.show, [shown, *own_inputs], [case, *outputs], **one_at_a_time)
     picture.step(handlers.step, inputs, [case, *outputs], trigger_mode="multiple", **one_at_a_time)
     register.click(handlers.register, own_inputs, [case, *outputs], **slow)
-    download.click(handlers.download, [source, *own_inputs], link, **slow).success(None, js=click_link("viewer-zip"))
+    seen = [source, *own_inputs]
+    picture.correct(handlers.correct, seen, [picture, shown, steered], trigger_mode="always_last", **one_at_a_time)
+    download.click(handlers.download, [steered, family, *seen], link, **slow).success(None, js=click_link("viewer-zip"))
+    add.click(handlers.add, [folder, steered, *seen], None, **slow)
     return ViewerTab(run=run, checkpoint=checkpoint, own=own)
 
 
@@ -95,6 +101,21 @@ def _opened() -> Any:
     block: Any = Context.block
     root: Any = Context.root_block
     return block.select if isinstance(block, gr.Tab) else root.load
+
+
+def _landmark_files(read_only: bool) -> tuple[gr.Dropdown, gr.Textbox, gr.Button]:
+    with gr.Row():
+        family = gr.Dropdown(
+            [(title, family) for family, title in FAMILY_TITLES.items()],
+            value="table",
+            label="Landmarks in the zip as",
+            elem_id="viewer-family",
+        )
+        folder = gr.Textbox(
+            "corrected", label="Folder of pairs to train on", elem_id="viewer-pairs", visible=not read_only
+        )
+        add = gr.Button("Add this pair to it", elem_id="viewer-add")
+    return family, folder, add
 
 
 def _own_inputs(read_only: bool) -> tuple[gr.Textbox, list[gr.File], gr.Checkbox, gr.Button]:

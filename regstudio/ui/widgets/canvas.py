@@ -2,7 +2,8 @@
 
 Its value is JSON: the payload of regstudio.drawing.canvas_payload with the case's `place` in the list of `places`
 cases, or `empty` with a message. When the user asks for another case, it triggers the event `step` with the case's
-`place` (null for own images, which are in no list) and the direction `by`, 1 or -1.
+`place` (null for own images, which are in no list) and the direction `by`, 1 or -1. When landmarks were placed, it
+triggers the event `correct` with all complete `pairs`, each y and x in the fixed image, then in the moving one.
 """
 
 import json
@@ -13,15 +14,25 @@ import gradio as gr
 from regstudio.files import read_asset
 
 # One script in several files, in the order in which they are joined; the first declares what the others share.
-_SCRIPTS = ("state", "reading", "panels", "layers", "numbers", "pointer", "controls", "load_case")
+_SCRIPTS = ("state", "reading", "panels", "layers", "marks", "numbers", "placing", "pointer", "controls", "load_case")
 _MODES = ("Side by side", "Overlay", "Swipe", "Checkerboard", "Difference", "Magenta/green")
 
 
-def canvas(*, elem_id: str) -> gr.HTML:
-    """Return the component."""
+# To place landmarks: a click on the fixed and on the moving or warped image makes a pair.
+PLACING = """<button type="button" class="place-marks" aria-pressed="false"
+  title="Click a place on the fixed image, then on the moving or warped one. Drag to move, right click to delete."
+  >Place</button>
+<button type="button" class="undo-marks">Undo</button>
+<button type="button" class="clear-marks">Delete all</button>
+<label class="wide"><input type="checkbox" class="steer" checked> steer the registration by them</label>
+<span class="marks-said" role="status"></span>"""
+
+
+def canvas(*, elem_id: str, correcting: bool) -> gr.HTML:
+    """Return the component; `correcting` is whether landmarks may be placed on it."""
     return gr.HTML(
         empty("Nothing is opened yet."),
-        html_template=_template(),
+        html_template=_template(correcting),
         css_template=read_asset("canvas/canvas.css"),
         js_on_load="\n".join(read_asset(f"canvas/{name}.js") for name in _SCRIPTS),
         apply_default_css=False,
@@ -39,7 +50,8 @@ def empty(message: str) -> str:
     return json.dumps({"empty": message})
 
 
-def _template() -> str:
+def _template(correcting: bool) -> str:
+    tools = PLACING if correcting else ""
     modes = "".join(
         f'<button type="button" class="mode" data-mode="{number}" aria-pressed="{str(number == 1).lower()}">'
         f"<kbd>{number}</kbd> {name}</button>"
@@ -84,6 +96,10 @@ def _template() -> str:
           <label><input type="checkbox" class="jacobian"> Jacobian, folds marked</label>
           <label class="wide"><span>Strength of fills and maps</span>
             <input type="range" class="strength" min="0" max="1" step="0.05" value="0.6"></label>
+        </fieldset>
+        <fieldset><legend>Landmarks</legend>
+          <label><input type="checkbox" class="show-marks" checked> shown, with their residuals</label>
+          {tools}
         </fieldset>
       </div>
       <table class="numbers"><thead></thead><tbody></tbody></table>

@@ -1,0 +1,69 @@
+"""A case that someone looks at: the case, what registers it, and what came of it."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from regstudio.data.folders.layout import Case
+from regstudio.data.landmarks.files import find_landmarks
+from regstudio.data.pairs.pair import PairReader
+from regstudio.drawing.canvas_payload import Shown, to_payload
+from regstudio.drawing.overlay import comparison
+from regstudio.methods.network import Refine
+from regstudio.studio.caches import stamp
+from regstudio.transforms.registration import Registration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registrar:
+    """What registers the case: a checkpoint or, without a `path`, one of methods.NAMES; `title` is for the reader."""
+
+    title: str
+    path: Path | None = None
+    name: str = ""
+    refine: Refine = 0  # of a checkpoint, where the page asks for none
+
+    @property
+    def key(self) -> Hashable:
+        """What changes when its results do."""
+        return (self.title, stamp(self.path) if self.path else self.name, self.refine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenCase:
+    """A case to look at, and what reads it with its fixed image."""
+
+    case: Case
+    reader: PairReader
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class View:
+    """A case, registered by one or more methods; the first is the one that is downloaded first."""
+
+    chosen: ChosenCase
+    registrations: tuple[tuple[str, Registration], ...]  # each with its method's title
+
+    def payload(self) -> dict[str, Any]:
+        """Return what the canvas draws."""
+        return to_payload(
+            [
+                Shown(title=title, case=comparison(registration), metrics=registration.metrics)
+                for title, registration in self.registrations
+            ]
+        )
+
+
+def drawing_key(chosen: ChosenCase, registrars: Sequence[Registrar], refine: int = 0) -> Hashable:
+    """Return what changes when the drawing of a case does."""
+    fixed, case, reader = chosen.reader.fixed, chosen.case, chosen.reader
+    points = (one.points or find_landmarks(one.image) for one in (fixed, case))
+    files = (fixed.image, fixed.label, case.image, case.label, *points)
+    return (
+        case.id,
+        tuple(registrar.key for registrar in registrars),
+        tuple(stamp(path) for path in files if path is not None),
+        repr((reader.image_loader, reader.label_loader, reader.rule)),
+        refine,
+    )
