@@ -94,6 +94,15 @@ function drawLabels(panel) {
   if (state.labels.fixed) drawLabel(panel, scene.fixed.label, true);
 }
 
+// What does not count is outside of a dotted line.
+function drawMasks(panel) {
+  if (!state.labels.masks) return;
+  const dotted = (image) => image.mask?.outlines.forEach((path) => strokePath(path, token("--canvas-mark"), 1.5, [2, 3]));
+  if (panel.kind === FIXED || panel.kind === "blend") dotted(scene.fixed);
+  if (panel.kind === FIXED) return;
+  dotted(panel.kind === "moving" || state.before ? scene.moving : panel.result.warped);
+}
+
 function drawLabel(panel, label, isFixed) {
   if (!label) return;
   // Two fills on top of each other look like one, so the atlas is filled only in its own panel.

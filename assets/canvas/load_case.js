@@ -48,6 +48,7 @@ async function loadCase() {
     viewer.dataset.case = scene.name;
     one(".name").textContent = scene.name;
     one(".fixed-name").textContent = fixedName();
+    one(".masks").hidden = !payload.fixed_mask && !payload.moving_mask;
     one(".place").textContent = scene.place === null ? "own images" : `${scene.place + 1} of ${scene.places}`;
     one(".networks").textContent = scene.results.map((result) => result.title).join("  |  ");
     fillNumbers();

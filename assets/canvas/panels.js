@@ -88,6 +88,7 @@ function drawPanel(panel) {
   drawImages(panel);
   drawMaps(panel);
   drawLabels(panel);
+  drawMasks(panel);
   drawFlow(panel);
   drawMarks(panel);
   drawCursor(panel);

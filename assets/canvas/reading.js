@@ -32,21 +32,24 @@ async function labelled(text, width, height) {
 async function read(payload) {
   const { width, height } = payload;
   const read_picture = (uri, colours) => picture(uri, colours, width, height), read_label = (text) => labelled(text, width, height);
-  const [fixed, moving, fixedLabel, movingLabel] = await Promise.all([
+  const [fixed, moving, fixedLabel, movingLabel, fixedMask, movingMask] = await Promise.all([
     read_picture(payload.fixed, payload.fixed_colours), read_picture(payload.moving, payload.moving_colours),
-    read_label(payload.fixed_label), read_label(payload.moving_label)]);
+    read_label(payload.fixed_label), read_label(payload.moving_label), read_label(payload.fixed_mask), read_label(payload.moving_mask)]);
   const results = await Promise.all(payload.results.map(async (result) => {
-    const [warped, label, steps, magnitude, jacobian] = await Promise.all([
-      read_picture(result.warped, result.warped_colours), read_label(result.warped_label), unpack(result.flow, Int16Array),
-      unpack(result.magnitude, Uint8Array), unpack(result.jacobian, Uint8Array)]);
+    const [warped, label, mask, steps, magnitude, jacobian] = await Promise.all([
+      read_picture(result.warped, result.warped_colours), read_label(result.warped_label), read_label(result.warped_mask),
+      unpack(result.flow, Int16Array), unpack(result.magnitude, Uint8Array), unpack(result.jacobian, Uint8Array)]);
     for (let i = 0; i < steps.length; i++) if (i % width) steps[i] += steps[i - 1];
     const flow = Float32Array.from(steps, (step) => step * result.flow_step);
     const folds = trace(jacobian.map((place) => (place === 0 ? 1 : 0)), width, height).get(1);
     return {
-      ...result, warped: { ...warped, label }, flow, folds, cache: new Map(), places: { magnitude, jacobian },
+      ...result, warped: { ...warped, label, mask }, flow, folds, cache: new Map(), places: { magnitude, jacobian },
     };
   }));
-  return { ...payload, fixed: { ...fixed, label: fixedLabel }, moving: { ...moving, label: movingLabel }, results };
+  return {
+    ...payload, fixed: { ...fixed, label: fixedLabel, mask: fixedMask },
+    moving: { ...moving, label: movingLabel, mask: movingMask }, results,
+  };
 }
 
 // The border of every number but 0 as closed lines along the edges of pixels.

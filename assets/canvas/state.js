@@ -16,7 +16,7 @@ const BLEND = {
 const blend = Object.fromEntries(Object.entries(BLEND).map(([mode, { value }]) => [mode, value]));
 const state = {
   mode: SIDE_BY_SIDE, before: false, zoom: 1, x: 0, y: 0, style: "outlines", flow: "none", jacobian: false,
-  strength: 0.6, labels: { fixed: true, moving: true, warped: true }, hidden: new Set(), cursor: null,
+  strength: 0.6, labels: { fixed: true, moving: true, warped: true, masks: true }, hidden: new Set(), cursor: null,
   marks: [], showMarks: true, placing: false, steer: true,
 };
 let scene = null, loads = 0, redrawPending = false;  // the case as `read` returns it; loads begun

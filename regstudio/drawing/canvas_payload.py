@@ -64,6 +64,8 @@ def to_payload(shown: Sequence[Shown]) -> dict[str, Any]:
         "points": _points(case),
         "unit": case.unit,
         "distance": list(case.distance),
+        "fixed_mask": _mask_plane(case.fixed_mask),
+        "moving_mask": _mask_plane(case.moving_mask),
         "largest": largest,
         "jacobian_range": JACOBIAN_RANGE,
         "jacobian_colours": [FOLD_COLOUR, *_colours(JACOBIAN_MAP, 255)],
@@ -116,6 +118,7 @@ def _result(shown: Shown, ids: Array, largest: float) -> dict[str, Any]:
         "warped": grey_png(shown.case.warped),
         "warped_colours": _colour_png(shown.case.warped_colours),
         "warped_label": _label_plane(shown.case.warped_label, ids),
+        "warped_mask": _mask_plane(shown.case.warped_mask),
         "flow": _plane(_differences(np.rint(flow / step).astype("<i2"))),
         "flow_step": step,
         "magnitude": _plane(np.rint(255 * magnitude).clip(0, 255).astype(np.uint8)),
@@ -141,6 +144,11 @@ def _label_plane(label: Array | None, ids: Array) -> str | None:
     if label is None:
         return None
     return _plane(np.where(label == 0, 0, np.searchsorted(ids, label) + 1).astype("<u2"))
+
+
+def _mask_plane(mask: Array | None) -> str | None:
+    """Return where an image counts as a label map of one id."""
+    return None if mask is None else _plane((mask > 0).astype("<u2"))
 
 
 def _differences(rows: Array) -> Array:

@@ -54,6 +54,14 @@ class DrawnPair(Protocol):
         """The moving label (H, W)."""
 
     @property
+    def fixed_mask(self) -> Array | None:
+        """Where the fixed image counts (H, W)."""
+
+    @property
+    def moving_mask(self) -> Array | None:
+        """Where the moving image counts (H, W)."""
+
+    @property
     def spacing(self) -> Spacing | None:
         """The distances of the fixed image's rows and columns."""
 
@@ -110,6 +118,10 @@ class Registered(Protocol):
         """The moving label (H, W) on the fixed grid."""
 
     @property
+    def warped_mask(self) -> Array | None:
+        """Where the warped image counts (H, W)."""
+
+    @property
     def dice_before(self) -> Mean | None:
         """The Dice of the labels as they were."""
 
@@ -122,9 +134,9 @@ class Registered(Protocol):
 class Comparison:
     """One case before and after registration: images (H, W) in [0, 1], `flow` (2, H, W) in pixels (dy, dx).
 
-    Labels (H, W) and Dice are drawn where they are given, and images in their colours, (H, W, 3) bytes. An aspect is
-    the height of a pixel over its width. Points (n, 2) are landmarks, y and x in pixels, which have the `distance`
-    height and width in the `unit`.
+    Labels, masks (H, W) and Dice are drawn where they are given, and images in their colours, (H, W, 3) bytes. An
+    aspect is the height of a pixel over its width. Points (n, 2) are landmarks, y and x in pixels, which have the
+    `distance` height and width in the `unit`.
     """
 
     name: str
@@ -146,6 +158,9 @@ class Comparison:
     moving_points: Array | None = None
     unit: str = "pixels"
     distance: Spacing = (1.0, 1.0)
+    fixed_mask: Array | None = None
+    moving_mask: Array | None = None
+    warped_mask: Array | None = None
 
     @property
     def shown(self) -> tuple[Array, Array, Array]:
@@ -181,6 +196,9 @@ def comparison(registration: Registered) -> Comparison:
         moving_points=pair.moving_points,
         unit=pair.unit,
         distance=pair.distance_scale,
+        fixed_mask=pair.fixed_mask,
+        moving_mask=pair.moving_mask,
+        warped_mask=registration.warped_mask,
     )
 
 

@@ -59,11 +59,11 @@ def drawing_key(chosen: ChosenCase, registrars: Sequence[Registrar], refine: int
     """Return what changes when the drawing of a case does."""
     fixed, case, reader = chosen.reader.fixed, chosen.case, chosen.reader
     points = (one.points or find_landmarks(one.image) for one in (fixed, case))
-    files = (fixed.image, fixed.label, case.image, case.label, *points)
+    files = (fixed.image, fixed.label, fixed.mask, case.image, case.label, case.mask, *points)
     return (
         case.id,
         tuple(registrar.key for registrar in registrars),
         tuple(stamp(path) for path in files if path is not None),
-        repr((reader.image_loader, reader.label_loader, reader.rule)),
+        repr((reader.image_loader, reader.label_loader, reader.rule, reader.mask_outside)),
         refine,
     )

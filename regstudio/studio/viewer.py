@@ -138,7 +138,7 @@ class Viewer:
             reasons = "\n".join(map(str, index.errors)) or f"{name}: there is no such case in {index.root}."
             raise DataError(reasons)
         points = (one.points or find_landmarks(one.image) for one in (fixed, found))
-        for path in (fixed.image, fixed.label, found.image, found.label, *points):
+        for path in (fixed.image, fixed.label, fixed.mask, found.image, found.label, found.mask, *points):
             if path is not None:
                 self._check(path, config)
         return ChosenCase(case=found, reader=_uncached_reader(config, fixed))

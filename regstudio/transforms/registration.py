@@ -60,6 +60,11 @@ class Registration:
         return None if self.pair.moving_label is None else warp(self.pair.moving_label, self.flow, "nearest")
 
     @cached_property
+    def warped_mask(self) -> Array | None:
+        """Where the warped moving image counts (H, W); None where all of it does."""
+        return None if self.pair.moving_mask is None else warp(self.pair.moving_mask, self.flow, "nearest")
+
+    @cached_property
     def file_field(self) -> FileField:
         """The flow between the pair's files, in their pixels."""
         return field_between(self.flow, *self.pair.places)

@@ -93,3 +93,12 @@ def test_a_case_of_256_pixels_is_compact_and_fast() -> None:
     payload = json.dumps(to_payload([case]))
     assert len(payload) < 1_000_000
     assert time.process_time() - started < 1  # a tenth of that is usual
+
+
+def test_masks_are_planes_of_what_counts() -> None:
+    mask = np.zeros((48, 48), np.float32)
+    mask[:, 10:] = 1
+    payload = to_payload([shown(moving_mask=mask, warped_mask=mask[:, ::-1])])
+    assert payload["fixed_mask"] is None
+    np.testing.assert_array_equal(unpacked(payload["moving_mask"], "<u2", (48, 48)), mask)
+    np.testing.assert_array_equal(unpacked(payload["results"][0]["warped_mask"], "<u2", (48, 48)), mask[:, ::-1])

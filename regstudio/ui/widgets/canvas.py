@@ -86,6 +86,7 @@ def _template(correcting: bool) -> str:
             <span class="fixed-name">atlas</span> (dashed)</label>
           <label><input type="checkbox" data-label="moving" checked> moving</label>
           <label><input type="checkbox" data-label="warped" checked> warped</label>
+          <label class="masks" hidden><input type="checkbox" data-label="masks" checked> masks (dotted)</label>
           <label>as <select class="style" aria-label="How labels are drawn">
             <option value="outlines">outlines</option><option value="fills">fills</option></select></label>
         </fieldset>
