@@ -68,7 +68,7 @@ def run_in_two_processes(folder: Path, tasks: dict[str, list[str]], **variables:
         for rank in range(2)
     ]
     try:
-        assert [process.wait(timeout=120) for process in processes] == [0, 0]
+        assert [process.wait(timeout=240) for process in processes] == [0, 0]
     finally:
         for process in processes:
             process.kill()

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from regstudio.cli import main
 from regstudio.config import TrainConfig, build_config
 from regstudio.data.phantom import make_demo
+from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.distributed import SINGLE_PROCESS
 from regstudio.networks.checkpoint import load_checkpoint, load_weights
 from regstudio.runs.events import EpochDone, PairValidated, RunFinished, RunStarted
@@ -23,6 +24,7 @@ from regstudio.training.setup import build
 from regstudio.training.trainer import train
 from regstudio.training.validation import mean_metrics, validate_case
 from tests.distributed_worker import EVERYTHING, SIGNAL_STEP, SMALL, TERMS, one_step, run_in_two_processes, torchrun
+from tests.pictures import ids, ramp
 from tests.training.whole_training import index_of, steps
 
 pytestmark = pytest.mark.slow
@@ -35,7 +37,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data/: 7 training and 3 validation images of 32x32, which two processes cannot share evenly."""
     folder = tmp_path_factory.mktemp("together")
     make_demo(folder / "data", size=32, train=7, validation=3)
+    make_pairs(folder / "pairs")
     return folder
+
+
+def make_pairs(folder: Path) -> None:
+    """Seven pairs of seven subjects; all have landmarks, one more than the other, and two have a mask."""
+    for number in range(7):
+        for side in ("fixed", "moving"):
+            write_image(folder / side / f"p{number}.png", ramp(32, 40, shift=9.0 * number + 3 * (side == "moving")))
+            rows = [f"{5 + 3 * row},{8 + row}" for row in range(number + 1)]
+            (folder / side / f"p{number}_points.csv").write_text("\n".join(["y,x", *rows]) + "\n")
+    for number in (2, 5):
+        write_label(folder / "moving_mask" / f"p{number}_mask.png", ids(32, 40))
 
 
 def flags(**settings: object) -> list[str]:
@@ -51,6 +65,11 @@ def where(place: Path, name: str) -> dict[str, object]:
         "device": "cpu",
         "compare": False,
     }
+
+
+def on_pairs(place: Path, name: str) -> dict[str, object]:
+    pairs = {"data_base_dir": place / "pairs", "validation_share": 0.4, "landmark_weight": 0.1, "both_directions": True}
+    return {**where(place, name), **SMALL, **pairs, "epochs": 1}
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +91,8 @@ def done(place: Path) -> dict[str, list[Any]]:
         "straight": ["train", *flags(**where(place, "straight"), **SMALL, epochs=2)],
         "stop": ["stopped", "train", *flags(**where(place, "stopped"), **SMALL, epochs=2)],
         "resume": ["train", f"--resume={place / 'runs' / 'stopped'}"],
+        "pairs": ["train", *flags(**on_pairs(place, "pairs"))],
+        "pairs_registered": ["register", "--method=none", f"--data_base_dir={place}/pairs", f"--out={place}/warped"],
         "refuse": ["train", *flags(**where(place, "refused"), **SMALL, batch_size=4)],
     }
     tasks["register"] += [f"--out={place / 'out'}"]
@@ -120,6 +141,24 @@ def test_two_processes_train_like_one_with_the_double_batch(done: dict[str, list
     for (epoch, step, losses), expected in zip(steps(events), steps(wanted), strict=True):
         assert (epoch, step) == expected[:2]
         assert losses == pytest.approx(expected[2], rel=1e-2, abs=1e-4)
+
+
+def test_pairs_are_trained_on_and_registered_by_two_processes(done: dict[str, list[Any]], place: Path) -> None:
+    assert [result["code"] for result in done["pairs"]] == [0, 0], done["pairs"]
+    config = build_config({**on_pairs(place, "one_pairs"), "batch_size": 2})
+    found, wanted = open_run(place / "runs" / "pairs").events(), list(train(config, index_of(config)))
+    assert [type(event) for event in found] == [type(event) for event in wanted]
+    (_, _, losses), (_, _, alone) = steps(found)[0], steps(wanted)[0]
+    assert losses["ncc"] == pytest.approx(alone["ncc"], rel=1e-2)
+    assert losses["landmarks"] > 0
+    before, expected = (
+        next(event for event in events if isinstance(event, EpochDone)).metrics["tre_before"]
+        for events in (found, wanted)
+    )
+    assert before == pytest.approx(expected)
+    assert [result["code"] for result in done["pairs_registered"]] == [0, 0], done["pairs_registered"]
+    with (place / "warped" / "metrics.csv").open() as table:
+        assert [row["id"] for row in csv.DictReader(table)] == [f"p{number}" for number in range(7)]
 
 
 def test_sharded_validation_gives_the_metrics_of_one_process(

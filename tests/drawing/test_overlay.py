@@ -102,7 +102,8 @@ def test_a_case_and_its_registration_are_put_side_by_side() -> None:
     flow, label = np.zeros((2, 4, 4)), np.ones((4, 4), int)
     given = {"fixed_label": label, "moving_label": None, "spacing": (3.0, 2.0), "moving_spacing": None}
     points = {"fixed_points": None, "moving_points": None, "unit": "mm", "distance_scale": (3.0, 2.0)}
-    pair = SimpleNamespace(id="a", fixed=fixed, moving=moving, **given, **points)
+    masks = {"fixed_mask": label, "moving_mask": None}
+    pair = SimpleNamespace(id="a", fixed=fixed, moving=moving, **given, **points, **masks)
     after = SimpleNamespace(mean=0.5)
     case = comparison(
         SimpleNamespace(
@@ -111,12 +112,14 @@ def test_a_case_and_its_registration_are_put_side_by_side() -> None:
             colours=(None, colours, None),
             flow=flow,
             warped_label=label,
+            warped_mask=None,
             dice_before=None,
             dice=after,
         )
     )
     assert (case.fixed is fixed, case.warped is warped, case.warped_label is label) == (True, True, True)
     assert (case.moving_label, case.dice_before, case.dice) == (None, None, 0.5)
+    assert (case.fixed_mask is label, case.moving_mask, case.warped_mask) == (True, None, None)
     assert (case.aspect, case.moving_aspect) == (1.5, 1.0)
     assert [one is other for one, other in zip(case.shown, (fixed, colours, warped), strict=True)] == [True] * 3
 
