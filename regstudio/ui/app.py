@@ -71,6 +71,7 @@ def build_viewer(studio: Studio) -> gr.Blocks:
     with app:
         gr.HTML(html_template="<h1>RegStudio</h1><p class='now'>Shared to look at.</p>", elem_id="header")
         viewer_tab.build(studio, viewer_tab.asked_case())
+        app.load(None, js=read_asset("address.js"))
     return app
 
 

@@ -15,6 +15,9 @@ from regstudio.ui.tabs.viewer_handlers import MAX_REFINE_STEPS, OWN, ViewerHandl
 from regstudio.ui.widgets.canvas import canvas
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
 
+# See assets/address.js.
+NOTE_ADDRESS = "(run, checkpoint, name, compare) => window.regstudioViewed?.({ run, checkpoint, case: name, compare })"
+
 
 @dataclass(frozen=True)
 class ViewerTab:
@@ -82,12 +85,14 @@ def build(studio: Studio, asked: AskedCase, *, read_only: bool = False) -> Viewe
     # One event: opening a run from the Runs tab both selects this tab and changes `run`.
     entering = [_opened(), run.change, path.submit, asked.request.change]
     entered = [asked.answered, *choice, *outputs]
-    gr.on(entering, handlers.enter, [asked.request, asked.answered, *inputs], entered, **one_at_a_time)
+    entered_it = gr.on(entering, handlers.enter, [asked.request, asked.answered, *inputs], entered, **one_at_a_time)
     run.focus(handlers.refresh, None, run, **QUIET)
     chosen = [checkpoint.input, case.input, compare.input, refine.submit, refine.blur]
     own_inputs = [resize, *files, *boxes]
-    gr.on(chosen, handlers.show, [shown, *own_inputs], [case, *outputs], **one_at_a_time)
-    picture.step(handlers.step, inputs, [case, *outputs], trigger_mode="multiple", **one_at_a_time)
+    shown_it = gr.on(chosen, handlers.show, [shown, *own_inputs], [case, *outputs], **one_at_a_time)
+    stepped = picture.step(handlers.step, inputs, [case, *outputs], trigger_mode="multiple", **one_at_a_time)
+    for event in (entered_it, shown_it, stepped):
+        event.then(None, choice, js=NOTE_ADDRESS)
     register.click(handlers.register, own_inputs, [case, *outputs], **slow)
     seen = [source, *own_inputs]
     picture.correct(handlers.correct, seen, [picture, shown, steered], trigger_mode="always_last", **one_at_a_time)
