@@ -36,17 +36,19 @@ CONTRAST_WINDOW = 9
 TYPICAL = 0.35  # the median over radiographs, skulls, hearts and brains, registered in two ways, of their median doubts
 
 
-def quality(fixed: Array, warped: Array, flow: Array, inverse: Array | None = None) -> float:
+def quality(fixed: Array, warped: Array, flow: Array, inverse: Array | None = None, mask: Array | None = None) -> float:
     """Return how far a registration is to be trusted, in [0, 1]: 1 if nothing is left to find, about 0.5 is usual.
 
     It ranks results of one kind of images; those of another, with finer texture, may all have less. `fixed` and
-    `warped` are (H, W) in [0, 1], `flow` and its `inverse` (2, H, W) in pixels. A flow that is not finite has 0.
+    `warped` are (H, W) in [0, 1], `flow` and its `inverse` (2, H, W) in pixels. A flow that is not finite has 0. With a
+    `mask` (H, W), only pixels where it is 1 are compared, and only their places doubted; without any it is 0, too.
     """
-    if not np.isfinite(flow).all():
+    if not np.isfinite(flow).all() or (mask is not None and not mask.any()):
         return 0.0
     folded = jacobian_determinant(flow) <= 0
     with torch.no_grad():
-        images = torch.from_numpy(np.stack((fixed, warped, folded)).astype(np.float32))[:, None, None]
+        counted = np.ones_like(fixed) if mask is None else mask
+        images = torch.from_numpy(np.stack((fixed, warped, folded, counted)).astype(np.float32))[:, None, None]
         doubt = fmean(_doubt(images, side, reach, window) for side, reach, window in SEARCHES)
     if inverse is not None:
         side, reach, _ = SEARCHES[0]
@@ -56,16 +58,17 @@ def quality(fixed: Array, warped: Array, flow: Array, inverse: Array | None = No
 
 
 def _doubt(images: Tensor, side: int, reach: int, window: int) -> float:
-    """Mean distance of the best matches over `reach`, 1 in folds; of fixed, warped and folded (3, 1, 1, H, W)."""
+    """Mean distance of the best matches over `reach`, 1 in folds; of fixed, warped, folded, mask (4, 1, 1, H, W)."""
     full = images.shape[3:]
     size = [round(length / max(1.0, min(full) / side)) for length in full]
-    fixed, warped, folded = (F.interpolate(image, size, mode="area") for image in images)
-    distance = _best_match(fixed, warped, reach, window) / reach
-    weight = _contrast(fixed).sqrt() + 1e-6  # an image without contrast counts alike everywhere
-    return float((weight * torch.lerp(distance, torch.ones_like(distance), folded)).sum() / weight.sum())
+    fixed, warped, folded, mask = (F.interpolate(image, size, mode="area") for image in images)
+    distance = _best_match(fixed, warped, mask, reach, window) / reach
+    weight = (_contrast(fixed).sqrt() + 1e-6) * mask  # an image without contrast counts alike everywhere
+    doubt = (weight * torch.lerp(distance, torch.ones_like(distance), folded)).sum() / weight.sum().clamp(min=1e-9)
+    return float(doubt)
 
 
-def _best_match(fixed: Tensor, warped: Tensor, reach: int, window: int) -> Tensor:
+def _best_match(fixed: Tensor, warped: Tensor, mask: Tensor, reach: int, window: int) -> Tensor:
     """Distance in pixels from each pixel of `fixed` to its best match in `warped`: (1, 1, H, W)."""
     height, width = fixed.shape[2:]
     f, w = (mind_descriptors(image, dilation=1) for image in (fixed, warped))
@@ -76,7 +79,7 @@ def _best_match(fixed: Tensor, warped: Tensor, reach: int, window: int) -> Tenso
         (f - w[:, :, reach + dy : reach + dy + height, reach + dx : reach + dx + width]).abs().mean(dim=1)
         for dy, dx in offsets
     ]
-    best = box_sum(torch.stack(differences, dim=1), window).argmin(dim=1, keepdim=True)
+    best = box_sum(torch.stack(differences, dim=1) * mask, window).argmin(dim=1, keepdim=True)
     return torch.tensor([hypot(*offset) for offset in offsets])[best]
 
 

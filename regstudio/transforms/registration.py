@@ -116,7 +116,7 @@ class Registration:
     @cached_property
     def quality(self) -> float:
         """How far the result is to be trusted, in [0, 1], by the images and the flow alone; see `quality`."""
-        return quality(self.pair.fixed, self.warped, self.flow, self.inverse_flow)
+        return quality(self.pair.fixed, self.warped, self.flow, self.inverse_flow, self.mask_by(self.flow))
 
     @cached_property
     def dice_before(self) -> DiceScore | None:
@@ -153,7 +153,7 @@ class Registration:
         if unrefined is not None:
             warped = self._warp_image(unrefined)
             yield "ncc_unrefined", self._ncc(warped, unrefined)
-            yield "quality_unrefined", quality(self.pair.fixed, warped, unrefined)
+            yield "quality_unrefined", quality(self.pair.fixed, warped, unrefined, None, self.mask_by(unrefined))
             if self.scored_labels and self.pair.moving_label is not None:
                 score = self._dice(unrefined)
                 yield from () if score is None else (("dice_unrefined", score.mean),)

@@ -107,3 +107,14 @@ def test_a_registration_has_it_among_its_metrics() -> None:
     )
     assert good.metrics["quality"] == good.quality > 0.9
     assert bad.quality < 0.6
+
+
+def test_what_a_mask_covers_is_not_doubted() -> None:
+    image, mask = texture(), np.ones(SIZE, np.float32)
+    mask[:, 70:] = 0
+    spoilt = np.where(mask > 0, image, texture(seed=1))
+    assert quality(image, spoilt, ZERO) < 0.7
+    assert quality(image, spoilt, ZERO, mask=mask) > 0.95
+    assert quality(image, np.roll(spoilt, 2, axis=0), ZERO, mask=mask) < 0.7
+    assert quality(image, image, ZERO, mask=np.ones_like(mask)) == 1
+    assert quality(image, image, ZERO, mask=np.zeros_like(mask)) == 0
