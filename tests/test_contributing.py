@@ -89,7 +89,13 @@ def ways_to_the_first_step(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> s
     threading.setprofile(look)
     sys.setprofile(look)
     try:
-        settings = {"encoder_channels": 2, "decoder_channels": 4, "device": "cpu", "disk_cache_gb": 0.0}
+        settings = {
+            "encoder_channels": 2,
+            "decoder_channels": 4,
+            "device": "cpu",
+            "disk_cache_gb": 0.0,
+            "compare": False,
+        }
         training_control.start(studio, settings)
     finally:
         sys.setprofile(None)

@@ -19,6 +19,7 @@ COMMANDS = {
     "check": "regstudio.cli.data:check",
     "make-demo": "regstudio.cli.data:make_demo",
     "train": "regstudio.cli.train:train",
+    "sweep": "regstudio.cli.sweep:sweep",
     "train-general": "regstudio.cli.general:train_general",
     "register": "regstudio.cli.register:register",
     "apply": "regstudio.cli.apply:apply",

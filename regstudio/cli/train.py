@@ -40,7 +40,7 @@ def train(group: "Group", resume: Path | None, preset: str | None, **values: Any
 
     run, config, index = group.broadcast_from_first(lambda: _prepare(resume, preset, given(values)))
     with StopSignals(message=SAVING if group.is_first else "", every=group.size > 1) as signals:
-        reason = _show(training(config, index, run=run, stop=signals.stop, group=group))
+        reason = show_training(training(config, index, run=run, stop=signals.stop, group=group))
     if reason == "failed":
         raise SystemExit(1)
     if reason == "stopped" and signals.received:
@@ -57,10 +57,10 @@ def _prepare(
     if run and preset:
         raise ConfigError(f"--preset {preset}: a run that is resumed keeps its settings. Leave it out.")
     config = resumed_config(run, values) if run else build_config(preset_values(preset, values) if preset else values)
-    return run, config, _check(config)
+    return run, config, checked_index(config)
 
 
-def _check(config: TrainConfig) -> "DataIndex":
+def checked_index(config: TrainConfig) -> "DataIndex":
     """Check the data and print its problems; return the index of the usable cases."""
     from tqdm import tqdm
 
@@ -79,7 +79,7 @@ def _check(config: TrainConfig) -> "DataIndex":
     return report.index
 
 
-def _show(events: "Iterable[TrainEvent]") -> str:
+def show_training(events: "Iterable[TrainEvent]") -> str:
     """Show the events, with progress bars for alignment, steps and validation; return how the training ended."""
     from tqdm import tqdm
 
