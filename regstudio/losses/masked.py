@@ -8,14 +8,11 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from regstudio.losses.mind import MIND
-from regstudio.losses.scales import MIN_SIDE
+from regstudio.losses.scales import AtScales
 from regstudio.losses.similarity import MutualInformation, entropy
 from regstudio.networks.local_ncc import EPSILON, box_sum
-
-WHOLE = 1 - 1e-5  # a pixel whose mask was resampled to less is in part outside; more is rounding
 
 Masked = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -53,36 +50,16 @@ def masked_information(fixed: Tensor, warped: Tensor, mask: Tensor, bins: int = 
     return entropy(joint.sum(dim=2)) + entropy(joint.sum(dim=1)) - entropy(joint.flatten(1))
 
 
-def masked_at_scales(similarity: Masked, scales: int, min_side: int) -> Masked:
-    """Return the mean of a similarity over scales, as `AtScales`; a coarse pixel counts where all of its pixels do."""
-
-    def measure(fixed: Tensor, warped: Tensor, mask: Tensor) -> Tensor:
-        values = [similarity(fixed, warped, mask)]
-        while len(values) < scales and min(warped.shape[2:]) >= 2 * min_side:
-            fixed, warped = F.avg_pool2d(fixed, 2), F.avg_pool2d(warped, 2)
-            mask = whole(F.avg_pool2d(mask, 2))
-            values.append(similarity(fixed, warped, mask))
-        return torch.stack(values).mean(dim=0)
-
-    return measure
-
-
 def masked_losses(ncc_win: int, ncc_scales: int) -> dict[str, Masked]:
     """Return the losses of regstudio.losses.objective.SIMILARITIES within a mask, by name: smaller is more alike."""
     mind = MIND()
     return {
-        "ncc": masked_at_scales(
+        "ncc": AtScales(
             lambda fixed, warped, mask: -masked_ncc(fixed.double(), warped.double(), mask.double(), ncc_win).float(),
             ncc_scales,
-            MIN_SIDE,
         ),
         "global_ncc": lambda fixed, warped, mask: -masked_global_ncc(fixed.float(), warped.float(), mask),
         "mse": lambda fixed, warped, mask: masked_mean((fixed.float() - warped.float()).square(), mask),
         "mi": lambda fixed, warped, mask: -masked_information(fixed, warped, mask),
         "mind": lambda fixed, warped, mask: masked_mean((mind.describe(fixed) - mind.describe(warped)).abs(), mask),
     }
-
-
-def whole(mask: Tensor) -> Tensor:
-    """Return 1 where a resampled mask has all of its weight, 0 elsewhere."""
-    return (mask >= WHOLE).to(mask.dtype)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 MIN_SIDE = 16  # pixels of the smallest scale
+WHOLE = 1 - 1e-5  # a pixel whose mask was resampled to less is in part outside; more is rounding
 
 
 class AtScales(nn.Module):
@@ -19,16 +20,25 @@ class AtScales(nn.Module):
     >>> loss = AtScales(NCC(9), 3)  # windows of 9, 18 and 36 pixels
     """
 
-    def __init__(self, similarity: Callable[[Tensor, Tensor], Tensor], scales: int, min_side: int = MIN_SIDE) -> None:
+    def __init__(self, similarity: Callable[..., Tensor], scales: int, min_side: int = MIN_SIDE) -> None:
         super().__init__()
         if scales < 1:
             raise ValueError(f"scales is a number of at least 1; got {scales}")
         self.similarity, self.scales, self.min_side = similarity, scales, min_side
 
-    def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
-        """Compare `fixed` (B or 1, C, H, W) with `warped` (B, C, H, W); return what the similarity does."""
-        values = [self.similarity(fixed, warped)]
+    def forward(self, fixed: Tensor, warped: Tensor, *mask: Tensor) -> Tensor:
+        """Compare `fixed` (B or 1, C, H, W) with `warped` (B, C, H, W); return what the similarity does.
+
+        A `mask` (B, 1, H, W) goes to the similarity, too; a coarse pixel counts where all of its pixels do.
+        """
+        values = [self.similarity(fixed, warped, *mask)]
         while len(values) < self.scales and min(warped.shape[2:]) >= 2 * self.min_side:
             fixed, warped = F.avg_pool2d(fixed, 2), F.avg_pool2d(warped, 2)
-            values.append(self.similarity(fixed, warped))
+            mask = tuple(whole(F.avg_pool2d(each, 2)) for each in mask)
+            values.append(self.similarity(fixed, warped, *mask))
         return torch.stack(values).mean(dim=0)
+
+
+def whole(mask: Tensor) -> Tensor:
+    """Return 1 where a resampled mask has all of its weight, 0 elsewhere."""
+    return (mask >= WHOLE).to(mask.dtype)

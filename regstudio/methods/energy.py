@@ -16,15 +16,13 @@ from torch import Tensor
 
 from regstudio.losses.masked import (
     Masked,
-    masked_at_scales,
     masked_global_ncc,
     masked_information,
     masked_mean,
     masked_ncc,
-    whole,
 )
 from regstudio.losses.mind import mind_descriptors
-from regstudio.losses.scales import AtScales
+from regstudio.losses.scales import AtScales, whole
 from regstudio.losses.similarity import MSE, GlobalNCC, MutualInformation
 from regstudio.methods import Similarity
 from regstudio.networks import ops
@@ -199,7 +197,7 @@ _MEASURES: dict[str, Measure] = {
     "ncc": Measure(
         describe=_image,
         unexplained=AtScales(_ncc, NCC_SCALES, MIN_SIDE),
-        masked=masked_at_scales(_masked_ncc, NCC_SCALES, MIN_SIDE),
+        masked=AtScales(_masked_ncc, NCC_SCALES, MIN_SIDE),
     ),
     "mind": Measure(
         describe=lambda image: mind_descriptors(image, dilation=1),

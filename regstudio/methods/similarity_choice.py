@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from regstudio.losses.masked import whole
+from regstudio.losses.scales import whole
 from regstudio.methods import Similarity
 from regstudio.networks.local_ncc import box_sum
 

@@ -48,17 +48,17 @@ class FileField:
         targets: Array = flow + np.stack(np.meshgrid(rows, columns, indexing="ij"))
         return targets
 
-    def warped(self, array: Array, size: Size | None = None, *, label: bool = False) -> Array:
+    def warped(self, array: Array, size: Size | None = None, *, label: bool = False, tile: int = TILE) -> Array:
         """Return the other file's picture (H', W') or (H', W', C) as this field warps it, in its dtype.
 
         Images are interpolated linearly, with `label` the nearest pixel is taken. `size` is that of the result, which
-        has the same outer edges; the field's own if not given.
+        has the same outer edges; the field's own if not given. Squares of `tile` pixels are sampled at once.
         """
         height, width = size or self.size
         place = spanning(self.size, (height, width))
         result = np.empty((height, width, *array.shape[2:]), array.dtype)
         fill = array.dtype.type(0) if label else fill_value(array)
-        for rows, columns in _tiles(height, width):
+        for rows, columns in _tiles(height, width, tile):
             where = (
                 np.arange(part.start, part.stop) * step + start for part, step, start in _axes(rows, columns, place)
             )
@@ -96,10 +96,10 @@ def _linear(maps: Array, places: Array, axis: int) -> Array:
     return between
 
 
-def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
-    for top in range(0, height, TILE):
-        for left in range(0, width, TILE):
-            yield slice(top, min(height, top + TILE)), slice(left, min(width, left + TILE))
+def _tiles(height: int, width: int, side: int) -> Iterator[tuple[slice, slice]]:
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            yield slice(top, min(height, top + side)), slice(left, min(width, left + side))
 
 
 def _axes(rows: slice, columns: slice, place: Placement) -> Iterator[tuple[slice, float, float]]:

@@ -4,7 +4,6 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from queue import LifoQueue
 
 import pytest
 
@@ -29,12 +28,10 @@ decoder.serve()
 
 @pytest.fixture(autouse=True)
 def _library_that_crashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(decoder, "_idle", LifoQueue())
-    decoder._idle.put(None)
-    monkeypatch.setattr(decoder, "PROGRAM", CRASHES)
-    monkeypatch.setattr(decoder, "MAX_SECONDS", 3.0)
+    pool = decoder.DecoderPool(seconds=3.0, program=CRASHES)
+    monkeypatch.setattr(decoder, "pool", pool)
     yield
-    decoder._end_all()
+    pool.end()
 
 
 @pytest.mark.slow  # it waits until a decoder is late

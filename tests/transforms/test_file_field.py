@@ -59,7 +59,6 @@ def test_simpleitk_makes_the_same_of_the_originals(
     tmp_path: Path, rule: GridRule, nodes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_field, "MAX_NODES", nodes)
-    monkeypatch.setattr(file_field, "TILE", 50)
     registration = registered(tmp_path, rule)
     save_registration(registration, tmp_path / "out", "a")
     ours = read_image(tmp_path / "out" / "a_warped.mha", colour=True)
@@ -165,15 +164,14 @@ def test_labels_are_scored_at_the_fixed_files_own_resolution() -> None:
     assert registration.dice.mean == 0
 
 
-def test_a_tile_sees_what_the_whole_picture_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tile_sees_what_the_whole_picture_shows() -> None:
     array = np.random.default_rng(1).integers(0, 255, (70, 90)).astype(np.uint8)
     flow = np.stack(np.meshgrid(np.linspace(-20, 30, 64), np.linspace(25, -25, 80), indexing="ij"))
     field = FileField(flow=flow, size=(64, 80), image_size=(70, 90))
-    whole = field.warped(array), field.warped(array, label=True)
-    monkeypatch.setattr(file_field, "TILE", 16)
-    np.testing.assert_array_equal(field.warped(array), whole[0])
-    np.testing.assert_array_equal(field.warped(array, label=True), whole[1])
-    assert whole[0].any()
+    whole = field.warped(array)
+    np.testing.assert_array_equal(field.warped(array, tile=16), whole)
+    np.testing.assert_array_equal(field.warped(array, label=True, tile=16), field.warped(array, label=True))
+    assert whole.any()
 
 
 def test_what_is_shown_is_in_colour_on_the_grid(tmp_path: Path) -> None:

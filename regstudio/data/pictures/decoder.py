@@ -28,10 +28,6 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBE
 _REMEDY = "Copy or export it again."
 
 _folders: set[str] = set()
-_started: "set[_Process]" = set()
-_idle: "LifoQueue[_Process | None]" = LifoQueue()  # the one that was used last comes first, so that few are started
-for _ in range(min(MAX_PROCESSES, os.cpu_count() or 1)):
-    _idle.put(None)
 
 
 def read_apart(folder: Path) -> None:
@@ -47,54 +43,85 @@ def is_uploaded(path: Path) -> bool:
     return any(real.startswith(folder + os.sep) for folder in _folders)
 
 
-def call(path: Path, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Return function(*args, **kwargs), called in the process for uploaded files; FileError for `path` if it stops.
+class DecoderPool:
+    """Up to `processes` Python processes that run `program`, started when they are needed and used again.
 
-    Arguments and result are pickled. A process is started at the first call, and used again.
+    One that takes more than `seconds` for a file is stopped.
     """
-    process = _idle.get()
-    try:
-        if process is None or process.has_ended:  # as one may while nobody asks: that is no fault of this file
-            process = _Process()
-        answer = process.ask((function, args, kwargs))
-    except (OSError, EOFError, pickle.UnpicklingError) as error:
-        what = "its decoder stopped; the file is damaged"
-        if process is None:
-            what = f"no process could be started to decode it ({error})"
-        elif process.is_late:
-            what = f"its decoder took more than {MAX_SECONDS:.0f} seconds; the file is damaged"
-        if process is not None:
-            process.end()
-        process = None
-        raise FileError(path, what, _REMEDY) from error
-    finally:
-        _idle.put(process)
-    if isinstance(answer, DataError):
-        raise answer
-    return answer
+
+    def __init__(self, processes: int = 1, *, seconds: float = MAX_SECONDS, program: str = PROGRAM) -> None:
+        self._seconds, self._program = seconds, program
+        self._started: set[_Process] = set()
+        # The one that was used last comes first, so that few are started.
+        self._idle: LifoQueue[_Process | None] = LifoQueue()
+        for _ in range(processes):
+            self._idle.put(None)
+
+    def call(self, path: Path, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Return function(*args, **kwargs), called in one of the processes; FileError for `path` if that stops.
+
+        Arguments and result are pickled.
+        """
+        process = self._idle.get()
+        try:
+            if process is not None and process.has_ended:  # while nobody asked: that is no fault of this file
+                self._end(process)
+                process = None
+            if process is None:
+                process = _Process(self._program)
+                self._started.add(process)
+            answer = process.ask((function, args, kwargs), self._seconds)
+        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            what = "its decoder stopped; the file is damaged"
+            if process is None:
+                what = f"no process could be started to decode it ({error})"
+            elif process.is_late:
+                what = f"its decoder took more than {self._seconds:.0f} seconds; the file is damaged"
+            if process is not None:
+                self._end(process)
+                process = None
+            raise FileError(path, what, _REMEDY) from error
+        finally:
+            self._idle.put(process)
+        if isinstance(answer, DataError):
+            raise answer
+        return answer
+
+    @property
+    def running(self) -> int:
+        """How many processes are running."""
+        return sum(not process.has_ended for process in self._started)
+
+    def end(self) -> None:
+        """End all processes."""
+        for process in tuple(self._started):
+            self._end(process)
+
+    def _end(self, process: "_Process") -> None:
+        self._started.discard(process)
+        process.end()
 
 
 class _Process:
     """A Python process that answers one question at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str) -> None:
         # It imports what this process would, but nothing from the working folder.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", PROGRAM],
+            [sys.executable, "-P", "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**environment, **dict.fromkeys(_THREADS, "1")},
         )
         self.is_late = False
-        _started.add(self)
 
-    def ask(self, question: Any) -> Any:
+    def ask(self, question: Any, seconds: float) -> Any:
         """Return the answer; OSError, EOFError or UnpicklingError if the process stops, or is late and stopped."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        timer = threading.Timer(MAX_SECONDS, self._stop_late)
+        timer = threading.Timer(seconds, self._stop_late)
         timer.daemon = True  # it keeps nobody from leaving
         timer.start()
         try:
@@ -111,7 +138,6 @@ class _Process:
 
     def end(self) -> None:
         """End the process and wait for its end."""
-        _started.discard(self)
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
@@ -124,10 +150,8 @@ class _Process:
         self._process.kill()
 
 
-@atexit.register
-def _end_all() -> None:
-    for process in tuple(_started):
-        process.end()
+pool = DecoderPool(min(MAX_PROCESSES, os.cpu_count() or 1))  # for all uploaded files
+atexit.register(lambda: pool.end())
 
 
 def serve() -> None:

@@ -18,7 +18,7 @@ from regstudio.data.codecs.decoded_file import DecodedFile
 from regstudio.data.codecs.dicom import is_dicom
 from regstudio.data.codecs.signatures import refuse_other_kind
 from regstudio.data.geometry import AxisRule, Facing, Geometry, Turn, apart, turn_to
-from regstudio.data.pictures.decoder import call, is_uploaded
+from regstudio.data.pictures import decoder
 from regstudio.data.pictures.picture import Picture
 from regstudio.data.pictures.planes import find_plane, image_of, label_of, take_plane
 from regstudio.data.problems import NOT_UNICODE, FileError, is_unicode
@@ -69,9 +69,9 @@ def apart_if_uploaded(read: Callable[P, R]) -> Callable[P, R]:
     @wraps(read)
     def reader(*args: P.args, **kwargs: P.kwargs) -> R:
         path = Path(str(args[0] if args else kwargs["path"]))
-        if not is_uploaded(path):
+        if not decoder.is_uploaded(path):
             return read(*args, **kwargs)
-        found: R = call(path, reader, *args, **kwargs)
+        found: R = decoder.pool.call(path, reader, *args, **kwargs)
         return found
 
     return reader

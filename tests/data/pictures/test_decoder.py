@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from queue import LifoQueue
 
 import numpy as np
 import pytest
 
 from regstudio.data.pictures import decoder
+from regstudio.data.pictures.decoder import DecoderPool
 from regstudio.data.pictures.formats import geometry_of, read_image, read_label
 from regstudio.data.pictures.writing import output_extension, write_image
 from regstudio.data.problems import FileError
@@ -23,19 +23,23 @@ from tests.pictures import BYTES, ids
 
 
 @pytest.fixture
-def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def uploads(tmp_path: Path) -> Path:
     folder = tmp_path / "uploads"
     folder.mkdir()
-    monkeypatch.setattr(decoder, "_folders", set())
-    monkeypatch.setattr(decoder, "_idle", LifoQueue())
-    decoder._idle.put(None)
     decoder.read_apart(folder)
-    yield folder
-    decoder._end_all()
+    return folder
 
 
-def process_of(path: Path) -> int:
-    number: int = decoder.call(path, os.getpid)
+@pytest.fixture
+def one() -> Iterator[DecoderPool]:
+    """A process of this test alone."""
+    pool = DecoderPool()
+    yield pool
+    pool.end()
+
+
+def process_of(path: Path, pool: DecoderPool = decoder.pool) -> int:
+    number: int = pool.call(path, os.getpid)
     return number
 
 
@@ -56,8 +60,9 @@ def test_files_are_read_as_in_this_process(uploads: Path, tmp_path: Path) -> Non
 
 def test_one_process_is_started_and_used_again(uploads: Path, tmp_path: Path) -> None:
     path = written(tmp_path, "Pillow .png", BYTES)
+    before = decoder.pool.running
     read_image(path)
-    assert decoder._idle.queue[-1] is None  # a file that nobody has uploaded needs none
+    assert decoder.pool.running == before  # a file that nobody has uploaded needs none
     first = process_of(path)
     read_image(shutil.copy(path, uploads))
     assert process_of(path) == first != os.getpid()
@@ -89,35 +94,44 @@ def test_a_decoder_that_crashes_is_a_message_and_the_next_file_is_read(
 ) -> None:
     function, *arguments = crash
     with pytest.raises(FileError, match=r"a\.dcm: its decoder stopped; the file is damaged\. Copy or export"):
-        decoder.call(Path("a.dcm"), function, *arguments)  # type: ignore[arg-type]
+        decoder.pool.call(Path("a.dcm"), function, *arguments)  # type: ignore[arg-type]
     np.testing.assert_array_equal(read_label(written(uploads, "pydicom .dcm", ids().astype(np.uint8))).array, ids())
 
 
-def test_a_decoder_that_hangs_is_stopped(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    process_of(uploads)  # starting one takes longer than what follows
-    monkeypatch.setattr(decoder, "MAX_SECONDS", 0.3)
+def test_a_decoder_that_hangs_is_stopped() -> None:
     began = time.monotonic()
     with pytest.raises(FileError, match=r"a\.dcm: its decoder took more than 0 seconds; the file is damaged\."):
-        decoder.call(Path("a.dcm"), time.sleep, 60)
+        DecoderPool(seconds=0.3).call(Path("a.dcm"), time.sleep, 60)
     assert time.monotonic() - began < 10
 
 
-def test_a_decoder_that_takes_all_memory_is_stopped(uploads: Path) -> None:
+def test_a_decoder_that_takes_all_memory_is_stopped() -> None:
     pytest.importorskip("resource")
     with pytest.raises(FileError, match="its decoder stopped"):
-        decoder.call(Path("a.dcm"), bytearray, decoder.MAX_MEMORY + 1)
+        decoder.pool.call(Path("a.dcm"), bytearray, decoder.MAX_MEMORY + 1)
 
 
-def test_what_libraries_print_is_no_answer(uploads: Path) -> None:
-    assert decoder.call(uploads, os.write, 1, b"a remark of a library\n") == 22
-    assert decoder.call(uploads, print, "another") is None
-    assert isinstance(process_of(uploads), int)
+def test_what_libraries_print_is_no_answer(one: DecoderPool) -> None:
+    assert one.call(Path("a"), os.write, 1, b"a remark of a library\n") == 22
+    assert one.call(Path("a"), print, "another") is None
+    assert isinstance(process_of(Path("a"), one), int)
+
+
+def test_one_that_ended_while_nobody_asked_is_replaced(one: DecoderPool) -> None:
+    first = process_of(Path("a"), one)
+    os.kill(first, signal.SIGKILL)
+    while one.running:
+        time.sleep(0.01)
+    assert process_of(Path("a"), one) != first
+    assert one.running == 1
+    one.end()
+    assert one.running == 0
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="there is no list of processes here")
 def test_it_ends_with_the_program_that_started_it(tmp_path: Path) -> None:
-    ask = "print(call('x', os.getpid), flush=True); time.sleep(99)"
-    words = f"import os, time; from regstudio.data.pictures.decoder import call; {ask}"
+    ask = "print(pool.call('x', os.getpid), flush=True); time.sleep(99)"
+    words = f"import os, time; from regstudio.data.pictures.decoder import pool; {ask}"
     with subprocess.Popen([sys.executable, "-c", words], stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         child = Path("/proc", program.stdout.readline().strip())
