@@ -26,7 +26,7 @@ from regstudio.losses.scales import AtScales, whole
 from regstudio.losses.similarity import MSE, GlobalNCC, MutualInformation
 from regstudio.methods import Similarity
 from regstudio.networks import ops
-from regstudio.networks.warp import integrate, resize_flow
+from regstudio.networks.warp import at_places, integrate, resize_flow
 
 NCC_WINDOW, NCC_SCALES = 9, 3
 # A share of the shorter side: to deviate is dear within, and cheap beyond. A network is a little wrong in most places
@@ -163,9 +163,7 @@ def _distance(flow: Tensor, points: Points | None, full: Sequence[int]) -> Tenso
         return flow.new_zeros(())
     ratio = flow.new_tensor([length / whole for length, whole in zip(flow.shape[2:], full, strict=True)])
     places = (points.fixed + 0.5) * ratio - 0.5
-    numbers = torch.arange(len(places), device=flow.device, dtype=flow.dtype)
-    from_row = places.T - torch.stack((torch.zeros_like(numbers), numbers))  # as displacements of a row of pixels
-    moved = ops.warp(flow, from_row[None, :, None], "bilinear", "border")[0, :, 0].T
+    moved = at_places(flow, places[None])[0]
     return (points.fixed + moved / ratio - points.moving).square().sum(dim=1).mean()
 
 

@@ -39,10 +39,6 @@ def pair() -> Pair:
     return pair_of_arrays(fixed, moving, moving_mask=~plate, fixed_mask=np.ones_like(plate))
 
 
-def plain(pair: Pair) -> Pair:
-    return pair_of_arrays(pair.fixed, pair.moving)
-
-
 def error(flow: np.ndarray) -> float:
     """Mean distance from the true flow, in pixels, away from the border."""
     return float(np.linalg.norm(flow - np.reshape(SHIFT, (2, 1, 1)), axis=0)[8:-8, 8:-8].mean())
@@ -71,18 +67,19 @@ def test_the_affine_search_takes_masks(pair: Pair, tmp_path: Path) -> None:
     assert [len(images) for images in asked] == [2, 3, 3]  # each with an entry of its own
 
 
-@pytest.mark.parametrize("name", [pytest.param("general", marks=pytest.mark.slow), "optimiser"])
-def test_methods_of_our_own_take_masks(name: str, pair: Pair) -> None:
-    method = named_method(name)
-    masked, whole = error(method(pair).flow), error(method(plain(pair)).flow)
-    assert masked < 0.6 * whole
+@pytest.mark.parametrize(
+    ("name", "largest"), [pytest.param("general", 1.0, marks=pytest.mark.slow), ("optimiser", 0.2)]
+)
+def test_methods_of_our_own_take_masks(name: str, largest: float, pair: Pair) -> None:
+    """Without masks these two are off by 1.46 and 1.40 pixels."""
+    assert error(named_method(name)(pair).flow) < largest
 
 
-@pytest.mark.parametrize("refine", [30, "auto"])
-def test_refinements_take_masks(refine: Refine, pair: Pair) -> None:
+@pytest.mark.parametrize(("refine", "largest"), [(30, 0.3), ("auto", 1.1)])
+def test_refinements_take_masks(refine: Refine, largest: float, pair: Pair) -> None:
+    """Without masks these are off by 0.83 and 1.36 pixels."""
     method = load_method(constant_flow(0, 0, transform="svf"), device="cpu", refine=refine)
-    masked, whole = error(method(pair).flow), error(method(plain(pair)).flow)
-    assert masked < 0.75 * whole
+    assert error(method(pair).flow) < largest
 
 
 def test_the_similarity_is_chosen_by_what_counts() -> None:

@@ -74,7 +74,7 @@ def foreground(image: Array) -> Array:
 
     All of it counts where the border is not dark, or where nothing else is there.
     """
-    from scipy import ndimage  # imported late: it takes a third of a second, and no training needs it
+    from scipy import ndimage  # imported late: it takes a third of a second, and few trainings need it
 
     regions, _ = ndimage.label(image <= DARK)
     border = np.concatenate((regions[0], regions[-1], regions[:, 0], regions[:, -1]))
