@@ -62,6 +62,14 @@ on(".numbers", "change", (event) => {
   if (event.target.checked) state.hidden.delete(place); else state.hidden.add(place);
   redraw();
 });
+on(".tool", "change", (event) => { state.tool = event.target.value; });
+on(".no-affine", "change", (event) => { state.noAffine = event.target.checked; fillScale(); redraw(); });
+on(".full", "click", () => (document.fullscreenElement ? document.exitFullscreen() : one(".viewer").requestFullscreen()));
+document.addEventListener("fullscreenchange", () => {
+  if (!element.isConnected) return;
+  one(".full").textContent = document.fullscreenElement ? "Leave full screen" : "Full screen";
+  redraw();
+});
 on(".show-marks", "change", (event) => { state.showMarks = event.target.checked; redraw(); });
 if (one(".place-marks")) {
   on(".place-marks", "click", () => {

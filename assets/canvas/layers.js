@@ -20,7 +20,7 @@ const other = (panel) => (state.before ? scene.moving : panel.result.warped);
 function drawImages(panel) {
   const second = other(panel), { width, height } = scene;
   const put = (surface) => context.drawImage(surface, 0, 0);
-  if (panel.kind !== "blend") { put({ fixed: scene.fixed, moving: scene.moving, warped: second }[panel.kind].surface); return; }
+  if (panel.kind !== "blend") { put(windowed({ fixed: scene.fixed, moving: scene.moving, warped: second }[panel.kind], panel.kind === FIXED ? "fixed" : "moving")); return; }
   const f = scene.fixed.grey, o = second.grey, when = state.before;
   if (state.mode === "5") {
     const gain = blend[5];
@@ -33,7 +33,7 @@ function drawImages(panel) {
     return;
   }
   if (state.mode === "6") { put(cached(panel.result, `pair${when}`, (i) => [f[i], o[i], f[i], 255])); return; }
-  put(scene.fixed.surface);
+  put(windowed(scene.fixed, "fixed"));
   context.save();
   if (state.mode === "2") context.globalAlpha = blend[2];
   if (state.mode === "3") {
@@ -50,7 +50,7 @@ function drawImages(panel) {
     }
     context.clip();
   }
-  put(second.surface);
+  put(windowed(second, "moving"));
   context.restore();
   if (state.mode === "3") {
     const edge = width / 2 + state.x + (blend[3] - 0.5) * panel.w / panel.scale;
@@ -70,8 +70,9 @@ function drawImages(panel) {
 function drawMaps(panel) {
   if (panel.kind === "moving" || panel.kind === FIXED) return;
   const map = (name, colours) => {
-    const table = colours.map(rgb), places = panel.result.places[name];
-    const surface = cached(panel.result, name, (i) => [...table[places[i]], 255]);
+    const table = colours.map(rgb), isLocal = name === "magnitude" && state.noAffine;
+    const places = isLocal ? displacement(panel.result).magnitude : panel.result.places[name];
+    const surface = cached(panel.result, isLocal ? "local" : name, (i) => [...table[places[i]], 255]);
     context.globalAlpha = state.strength;
     context.drawImage(surface, 0, 0);
     context.globalAlpha = 1;
@@ -157,7 +158,7 @@ function steps(panel, length) {
 }
 
 function drawFlow(panel) {
-  const { width, height } = scene, flow = panel.result.flow, size = width * height;
+  const { width, height } = scene, { flow } = displacement(panel.result), size = width * height;
   const arrows = state.flow === "arrows" && (panel.kind === "warped" || panel.kind === "blend");
   // The grid is carried along by the flow: a line lies where its points are in the moving image.
   const grid = state.flow === "grid" && (panel.kind === "moving" || panel.kind === "blend");

@@ -42,7 +42,7 @@ async function loadCase() {
     if (wanted !== null) request();
     if (!same) state.hidden.clear();
     if (!fits) Object.assign(state, { zoom: 1, x: 0, y: 0 });
-    state.cursor = null;
+    Object.assign(state, { cursor: null, ruler: null });
     takeMarks(payload);
     viewer.dataset.state = "open";
     viewer.dataset.case = scene.name;

@@ -53,7 +53,7 @@ const EXPLAINED = {
 function fillScale() {
   const magnitude = state.flow === "magnitude" && !state.jacobian;
   const colours = magnitude ? scene.magnitude_colours : scene.jacobian_colours.slice(1);
-  const ends = magnitude ? ["0", `${scene.largest.toFixed(1)} px`]
+  const ends = magnitude ? ["0", `${Math.max(...scene.results.map((result) => displacement(result).largest)).toFixed(1)} px`]
     : [`1/${2 ** scene.jacobian_range}`, `${2 ** scene.jacobian_range}`];
   all(".scale .ramp, .scale .low, .scale .high").forEach((part) => { part.hidden = !magnitude && !state.jacobian; });
   one(".scale .low").textContent = ends[0];
@@ -95,7 +95,7 @@ function fillReadout() {
       `displacement dy ${sign(dy)}, dx ${sign(dx)}, ${Math.hypot(dx, dy).toFixed(2)} px`,
       `Jacobian ${determinant(result.flow, x, y).toFixed(2)}`);
   }
-  readout.textContent = parts.join(" · ");
+  readout.textContent = [...parts, ...windowSaid()].join(" · ");
 }
 
 function determinant(flow, x, y) {

@@ -91,6 +91,7 @@ function drawPanel(panel) {
   drawMasks(panel);
   drawFlow(panel);
   drawMarks(panel);
+  drawRuler(panel);
   drawCursor(panel);
   context.restore();
 }

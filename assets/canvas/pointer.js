@@ -38,7 +38,7 @@ function clampView() {
 }
 
 function reset() {
-  Object.assign(state, { zoom: 1, x: 0, y: 0 });
+  Object.assign(state, { zoom: 1, x: 0, y: 0, ruler: null, windows: { fixed: IDENTITY, moving: IDENTITY } });
   clampView();
 }
 
@@ -55,6 +55,8 @@ let swiped = null;
 canvas.addEventListener("pointerdown", (event) => {
   fingers.set(event.pointerId, event);
   swiped = placingDown(event) ? null : swipeAt(event);
+  const at = scene && state.tool === "measure" && !state.placing && pixel(event);
+  if (at) state.ruler = { from: [at.y - 0.5, at.x - 0.5], to: [at.y - 0.5, at.x - 0.5], moving: at.panel.kind === "moving" };
   canvas.setPointerCapture(event.pointerId);
 });
 canvas.addEventListener("pointermove", (event) => {
@@ -69,6 +71,11 @@ canvas.addEventListener("pointermove", (event) => {
   } else if (last && swiped) {
     blend[3] = Math.max(0, Math.min(1, onPanel(event, swiped)));
     one(".blend-value").value = blend[3];
+  } else if (last && state.tool === "window" && pixel(last)) {
+    dragWindow(pixel(last).panel, event.clientX - last.clientX, event.clientY - last.clientY);
+  } else if (last && state.tool === "measure") {
+    const at = pixel(event);
+    if (at && state.ruler && (at.panel.kind === "moving") === state.ruler.moving) state.ruler.to = [at.y - 0.5, at.x - 0.5];
   } else if (last) {
     const { scale, aspect } = arrange().list[0];
     state.x -= (event.clientX - last.clientX) / scale;

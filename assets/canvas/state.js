@@ -14,9 +14,10 @@ const BLEND = {
   5: { name: "Gain", min: 1, max: 8, step: 0.1, value: 2 },
 };
 const blend = Object.fromEntries(Object.entries(BLEND).map(([mode, { value }]) => [mode, value]));
+const IDENTITY = { low: 0, high: 1 };  // the window of intensities as the image has them
 const state = {
   mode: SIDE_BY_SIDE, before: false, zoom: 1, x: 0, y: 0, style: "outlines", flow: "none", jacobian: false,
   strength: 0.6, labels: { fixed: true, moving: true, warped: true, masks: true }, hidden: new Set(), cursor: null,
-  marks: [], showMarks: true, placing: false, steer: true,
+  marks: [], showMarks: true, tool: "move", ruler: null, noAffine: false, windows: { fixed: IDENTITY, moving: IDENTITY }, placing: false, steer: true,
 };
 let scene = null, loads = 0, redrawPending = false;  // the case as `read` returns it; loads begun

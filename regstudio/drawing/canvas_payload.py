@@ -37,11 +37,13 @@ class Shown:
     metrics: Mapping[str, float]
 
 
-def to_payload(shown: Sequence[Shown]) -> dict[str, Any]:
+def to_payload(shown: Sequence[Shown], names: Mapping[int, tuple[str, str]] | None = None) -> dict[str, Any]:
     """Return one case, registered by one or more networks, as the canvas's JSON-ready payload.
 
     All of `shown` have the same fixed and moving image; magnitudes share one scale, so that they can be compared.
+    `names` are those of labels, each with its colour, #rrggbb, or nothing for that of its id.
     """
+    names = names or {}
     case = shown[0].case
     height, width = case.fixed.shape
     ids = _label_ids(case)
@@ -53,8 +55,10 @@ def to_payload(shown: Sequence[Shown]) -> dict[str, Any]:
         "aspect": case.aspect,
         "moving_aspect": case.moving_aspect,
         "ids": ids.tolist(),
-        "names": [f"label {number}" for number in ids],
-        "colours": [hexadecimal(colour) for colour in label_colours(ids).values()],
+        "names": [names.get(number, (f"label {number}", ""))[0] for number in ids.tolist()],
+        "colours": [
+            names.get(number, ("", ""))[1] or hexadecimal(colour) for number, colour in label_colours(ids).items()
+        ],
         "fixed": grey_png(case.fixed),
         "moving": grey_png(case.moving),
         "fixed_colours": _colour_png(case.fixed_colours),
@@ -64,6 +68,7 @@ def to_payload(shown: Sequence[Shown]) -> dict[str, Any]:
         "points": _points(case),
         "unit": case.unit,
         "distance": list(case.distance),
+        "fixed_distance": list(case.fixed_distance),
         "fixed_mask": _mask_plane(case.fixed_mask),
         "moving_mask": _mask_plane(case.moving_mask),
         "largest": largest,

@@ -158,6 +158,7 @@ class Comparison:
     moving_points: Array | None = None
     unit: str = "pixels"
     distance: Spacing = (1.0, 1.0)
+    fixed_distance: Spacing = (1.0, 1.0)
     fixed_mask: Array | None = None
     moving_mask: Array | None = None
     warped_mask: Array | None = None
@@ -196,6 +197,7 @@ def comparison(registration: Registered) -> Comparison:
         moving_points=pair.moving_points,
         unit=pair.unit,
         distance=pair.distance_scale,
+        fixed_distance=pair.spacing or pair.distance_scale,
         fixed_mask=pair.fixed_mask,
         moving_mask=pair.moving_mask,
         warped_mask=registration.warped_mask,

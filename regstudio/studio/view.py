@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from regstudio.data.folders.label_names import read_label_names
 from regstudio.data.folders.layout import Case
 from regstudio.data.landmarks.files import find_landmarks
 from regstudio.data.pairs.pair import PairReader
@@ -36,6 +37,7 @@ class ChosenCase:
 
     case: Case
     reader: PairReader
+    label_file: Path | None = None  # names of its labels
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,11 +49,13 @@ class View:
 
     def payload(self) -> dict[str, Any]:
         """Return what the canvas draws."""
+        names = read_label_names(self.chosen.label_file) if self.chosen.label_file else {}
         return to_payload(
             [
                 Shown(title=title, case=comparison(registration), metrics=registration.metrics)
                 for title, registration in self.registrations
-            ]
+            ],
+            {number: (label.name, label.colour) for number, label in names.items()},
         )
 
 
@@ -59,7 +63,7 @@ def drawing_key(chosen: ChosenCase, registrars: Sequence[Registrar], refine: int
     """Return what changes when the drawing of a case does."""
     fixed, case, reader = chosen.reader.fixed, chosen.case, chosen.reader
     points = (one.points or find_landmarks(one.image) for one in (fixed, case))
-    files = (fixed.image, fixed.label, fixed.mask, case.image, case.label, case.mask, *points)
+    files = (fixed.image, fixed.label, fixed.mask, case.image, case.label, case.mask, chosen.label_file, *points)
     return (
         case.id,
         tuple(registrar.key for registrar in registrars),

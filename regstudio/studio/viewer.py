@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from regstudio.config import TrainConfig, build_config, read_config
+from regstudio.data.folders.label_names import find_label_names
 from regstudio.data.folders.layout import Case, DataIndex, Layout, index_folder
 from regstudio.data.landmarks.files import find_landmarks
 from regstudio.data.pairs.pair import PairReader
@@ -138,10 +139,11 @@ class Viewer:
             reasons = "\n".join(map(str, index.errors)) or f"{name}: there is no such case in {index.root}."
             raise DataError(reasons)
         points = (one.points or find_landmarks(one.image) for one in (fixed, found))
-        for path in (fixed.image, fixed.label, fixed.mask, found.image, found.label, found.mask, *points):
+        names = find_label_names(config.layout.data_base_dir)
+        for path in (fixed.image, fixed.label, fixed.mask, found.image, found.label, found.mask, *points, names):
             if path is not None:
                 self._check(path, config)
-        return ChosenCase(case=found, reader=_uncached_reader(config, fixed))
+        return ChosenCase(case=found, reader=_uncached_reader(config, fixed), label_file=names)
 
     def own_images(self, config: Data, files: dict[str, Path | None], *, resize: bool = False) -> ChosenCase:
         """Return a case of the user's own `files`: moving, and if given fixed, fixed_label and moving_label.
@@ -203,7 +205,9 @@ class Viewer:
             raise DataError(f"{name}: there is no such image in {folder.record.moving}.")
         registrar = self.other(folder.record.method)
         own = load_checkpoint(registrar.path).reading if registrar.path else {}
-        return ChosenCase(case=case, reader=_uncached_reader(build_config(own), folder.fixed))
+        names = find_label_names(*folder.fixed.image.parents[:2])
+        names = names if names is not None and self._studio.is_inside(names) else None
+        return ChosenCase(case=case, reader=_uncached_reader(build_config(own), folder.fixed), label_file=names)
 
     def _index(self, config: TrainConfig) -> DataIndex:
         self._check(config.layout.data_base_dir, config)

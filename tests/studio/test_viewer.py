@@ -46,6 +46,16 @@ def test_a_view_has_the_warped_image_and_dice(viewer: Viewer) -> None:
     assert {"dice_before", "dice", "dice_1", "njd", "ncc"} <= result["metrics"].keys()
 
 
+def test_labels_have_the_names_of_the_data_folder(viewer: Viewer, demo: Path, tmp_path: Path) -> None:
+    shutil.copytree(demo, tmp_path / "own")
+    (tmp_path / "own" / "labels.csv").write_text("id,name,colour\n2,ventricle,#123456\n")
+    config = build_config({"data_base_dir": tmp_path / "own"})
+    payload = viewer.view(viewer.chosen(config), [viewer.other("no training/none")]).payload()
+    named = dict(zip(payload["ids"], zip(payload["names"], payload["colours"], strict=True), strict=True))
+    assert named[2] == ("ventricle", "#123456")
+    assert named[1][0] == "label 1"
+
+
 def test_two_checkpoints_of_one_case_are_shown_together(viewer: Viewer) -> None:
     networks = [viewer.registrar("first", "1"), viewer.other("first/2")]
     view = viewer.view(viewer.chosen(viewer.config("first")), networks)

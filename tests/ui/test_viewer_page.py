@@ -115,7 +115,7 @@ def test_wheel_zooms_drag_moves_all_panels_and_double_click_resets(opened: Any) 
     dragged = pixel(pointed_at(opened, 0))
     assert dragged != zoomed
     assert pixel(pointed_at(opened, 1)) == dragged
-    opened.mouse.dblclick(box["x"] + 60, box["y"] + 100)
+    opened.mouse.dblclick(box["x"] + 150, box["y"] + 100)
     assert pixel(pointed_at(opened, 0, 0.02, 0.02)) == corner
     opened.mouse.move(0, 0)
     assert drawn(opened) == whole
@@ -223,3 +223,32 @@ def test_landmarks_that_are_placed_steer_the_registration(opened: Any) -> None:
     opened.click(f"{VIEWER} .clear-marks")
     opened.click(f"{VIEWER} .place-marks")
     opened.wait_for_function(f"!document.querySelector('{VIEWER} .networks').textContent.endsWith('corrected')")
+
+
+def test_dragging_windows_and_measures_and_the_affine_part_can_be_left_out(opened: Any) -> None:
+    box = opened.locator(CANVAS).bounding_box()
+
+    def drag(across: float, down: float) -> None:
+        opened.mouse.move(box["x"] + 150, box["y"] + 90)
+        opened.mouse.down()
+        opened.mouse.move(box["x"] + 150 + across, box["y"] + 90 + down, steps=3)
+        opened.mouse.up()
+
+    plain = drawn(opened)
+    opened.select_option(f"{VIEWER} .tool", "window")
+    drag(-90, 30)
+    assert "window of fixed 0.25 to 0.95" in opened.inner_text(f"{VIEWER} .readout")
+    windowed = drawn(opened)
+    opened.select_option(f"{VIEWER} .tool", "measure")
+    drag(80, 0)
+    assert len({plain, windowed, drawn(opened)}) == 3
+    opened.select_option(f"{VIEWER} .flow", "magnitude")
+    whole = opened.inner_text(f"{VIEWER} .high")
+    opened.check(f"{VIEWER} .no-affine")
+    assert float(opened.inner_text(f"{VIEWER} .high").split()[0]) <= float(whole.split()[0])
+    opened.uncheck(f"{VIEWER} .no-affine")
+    opened.select_option(f"{VIEWER} .flow", "none")
+    opened.select_option(f"{VIEWER} .tool", "move")
+    opened.click(f"{VIEWER} .reset")
+    opened.mouse.move(0, 0)
+    assert drawn(opened) == plain

@@ -14,7 +14,19 @@ import gradio as gr
 from regstudio.files import read_asset
 
 # One script in several files, in the order in which they are joined; the first declares what the others share.
-_SCRIPTS = ("state", "reading", "panels", "layers", "marks", "numbers", "placing", "pointer", "controls", "load_case")
+_SCRIPTS = (
+    "state",
+    "reading",
+    "panels",
+    "layers",
+    "marks",
+    "tools",
+    "numbers",
+    "placing",
+    "pointer",
+    "controls",
+    "load_case",
+)
 _MODES = ("Side by side", "Overlay", "Swipe", "Checkerboard", "Difference", "Magenta/green")
 
 
@@ -81,6 +93,10 @@ def _template(correcting: bool) -> str:
         <button type="button" class="flicker" aria-pressed="false" title="Space bar">Show before</button>
         <button type="button" class="reset" title="Double click">Reset view</button>
         <button type="button" class="save" title="What you see, as it is drawn here">Save PNG</button>
+        <button type="button" class="full">Full screen</button>
+        <label class="wide">Drag to <select class="tool" aria-label="What dragging does">
+          <option value="move">move the images</option><option value="window">change brightness and contrast</option>
+          <option value="measure">measure a distance</option></select></label>
         <fieldset><legend>Labels</legend>
           <label><input type="checkbox" data-label="fixed" checked>
             <span class="fixed-name">atlas</span> (dashed)</label>
@@ -94,6 +110,8 @@ def _template(correcting: bool) -> str:
           <label class="wide"><select class="flow" aria-label="How the displacement is drawn">
             <option value="none">not shown</option><option value="arrows">arrows</option>
             <option value="grid">deformed grid</option><option value="magnitude">magnitude</option></select></label>
+          <label title="Without the affine map that is nearest to it"><input type="checkbox" class="no-affine">
+            without its affine part</label>
           <label><input type="checkbox" class="jacobian"> Jacobian, folds marked</label>
           <label class="wide"><span>Strength of fills and maps</span>
             <input type="range" class="strength" min="0" max="1" step="0.05" value="0.6"></label>
