@@ -15,6 +15,7 @@ from regstudio.data.loading.loaders import ImageLoader, LabelLoader
 from regstudio.data.pairs.dataset import RegistrationDataset, load_validation_pair
 from regstudio.data.pairs.pair import PairReader
 from regstudio.data.pictures.formats import read_image, read_label
+from regstudio.data.pictures.writing import write_image
 from regstudio.data.problems import FileError
 from tests.data.writers import ORIENTATIONS, PLACED, UNPLACED, by_nibabel, by_pydicom, in_the_world, written
 from tests.pictures import BYTES, HEIGHT, WIDTH, ids, ramp
@@ -212,6 +213,22 @@ def test_a_nifti_lies_where_itk_reads_it(
         ours = (geometry.affine @ (index[1], index[0], 0, 1))[:3] * (-1, -1, 1)
         size = np.linalg.norm(theirs.GetSpacing())
         np.testing.assert_allclose(ours[: len(shape)], point, atol=1e-3 * size)
+
+
+@pytest.mark.parametrize(("unit", "mm"), [("um", 1e-3), ("cm", 10), ("mm", 1), ("parsec", 1), ("", 1)])
+@pytest.mark.parametrize("field", ["space units", "units"])
+def test_an_nrrd_in_another_unit_lies_in_mm(field: str, unit: str, mm: float, tmp_path: Path) -> None:
+    space = "space directions: (0.5,0) (0,2)\nspace origin: (30,40)" if "space" in field else "spacings: 0.5 2"
+    dimension = "space dimension: 2\n" if "space" in field else ""
+    head = f"NRRD0004\ntype: uint8\ndimension: 2\n{dimension}sizes: {WIDTH} {HEIGHT}\n{space}\nencoding: raw\n"
+    (tmp_path / "a.nrrd").write_bytes(f'{head}{field}: "{unit}" "{unit}"\n\n'.encode() + BYTES.tobytes())
+    read = read_image(tmp_path / "a.nrrd")
+    np.testing.assert_array_equal(read.array, BYTES)
+    assert read.spacing == pytest.approx((2 * mm, 0.5 * mm))
+    assert read.affine is not None
+    assert abs(read.affine[:2, 3]) == pytest.approx([30 * mm, 40 * mm] if "space" in field else [0, 0])
+    write_image(tmp_path / "b.nrrd", BYTES, like=read)
+    np.testing.assert_allclose(read_image(tmp_path / "b.nrrd").affine, read.affine)
 
 
 def test_an_x_ray_without_a_place_is_not_turned(tmp_path: Path) -> None:

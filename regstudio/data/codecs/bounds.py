@@ -128,7 +128,7 @@ def _metaimage_fields(path: Path) -> tuple[dict[str, str], int]:
 
 
 def _check_nrrd(path: Path) -> None:
-    fields, start = _nrrd_fields(path)
+    fields, start = nrrd_fields(path)
     dimension = _whole(fields.get("dimension", ""))
     _check_dimension(path, dimension)
     sizes = _sizes(fields.get("sizes", ""), dimension)
@@ -153,7 +153,7 @@ def _check_nrrd(path: Path) -> None:
         raise ValueError("compressed pixels that are damaged")
 
 
-def _nrrd_fields(path: Path) -> tuple[dict[str, str], int]:
+def nrrd_fields(path: Path) -> tuple[dict[str, str], int]:
     """Return the fields of a .nrrd header, their names in lower case without blanks, and where the pixels start."""
     fields: dict[str, str] = {}
     with path.open("rb") as stream:

@@ -1,5 +1,6 @@
 """MetaImage (.mha), NRRD and DICOM, through SimpleITK; DICOM is only read."""
 
+import re
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from regstudio.data.codecs.bounds import check_header
+from regstudio.data.codecs.bounds import check_header, nrrd_fields
 from regstudio.data.codecs.decoded_file import DecodedFile, refuse_huge
 from regstudio.data.codecs.dicom import as_black_is_zero
 from regstudio.data.codecs.silence import silence_stderr
@@ -17,6 +18,7 @@ from regstudio.data.problems import FileError
 from regstudio.files import temporary_folder
 
 _READERS = {".mha": "MetaImageIO", ".nrrd": "NrrdImageIO"}  # others are DICOM
+_MM = {"um": 1e-3, "micron": 1e-3, "cm": 10.0, "m": 1000.0}  # in a unit of a .nrrd file
 _DICOM_ORIENTATION = "0020|0037"  # Image Orientation (Patient), which X-rays lack
 
 
@@ -49,7 +51,7 @@ def decode(path: Path, key: str) -> DecodedFile:
     file = DecodedFile(
         array=_Pixels(reader, (*reversed(reader.GetSize()), *[channels] * (channels > 1))),
         colour=channels > 1,
-        affine=_affine(reader),
+        affine=_affine(reader, _unit(path) if kind == ".nrrd" else 1.0),
         placed=kind in _READERS or reader.HasMetaDataKey(_DICOM_ORIENTATION) or not _is_default(reader),
         dimension=header.dimension,
         header=header,
@@ -130,12 +132,21 @@ def _is_default(image: Any) -> bool:
     return np.array_equal(image.GetDirection(), np.eye(image.GetDimension()).ravel()) and not any(image.GetOrigin())
 
 
-def _affine(image: Any) -> npt.NDArray[np.float64]:
+def _unit(path: Path) -> float:
+    """Return the mm in the unit of a .nrrd file's places, which ITK does not look at; 1 where it tells none we know."""
+    fields, _ = nrrd_fields(path)
+    units = set(re.findall(r'"([^"]*)"', fields.get("spaceunits", fields.get("units", "")))) - {""}
+    return _MM.get(units.pop().lower(), 1.0) if len(units) == 1 else 1.0
+
+
+def _affine(image: Any, unit: float) -> npt.NDArray[np.float64]:
+    """Return the matrix to RAS+ and mm of an image whose places are in a `unit` of that many mm."""
     dimension, known = image.GetDimension(), min(3, image.GetDimension())
     lps = np.eye(4)
     scaled = np.reshape(image.GetDirection(), (dimension, dimension)) * image.GetSpacing()
     lps[:known, :known] = scaled[:known, :known]
     lps[:known, 3] = image.GetOrigin()[:known]
+    lps[:known] *= unit
     affine: npt.NDArray[np.float64] = LPS_TO_RAS @ lps + 0.0  # turns -0.0 into 0.0
     return affine
 
