@@ -2,10 +2,10 @@
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from regstudio.config import GENERAL
+from regstudio.config import GENERAL, TrainConfig
 from regstudio.data.checking.report import CheckReport
 from regstudio.data.problems import shown_path
 from regstudio.errors import ConfigError, DataError, RunError
@@ -95,13 +95,17 @@ def resumable(studio: Studio) -> list[tuple[str, str]]:
     ]
 
 
-def fresh_name(studio: Studio, name: str | None) -> str | None:
-    """Return the name, or if there is such a run the next one that is free: mine, mine_2, mine_3."""
-    if not name or not (studio.runs_dir / name).exists():
+def fresh_name(studio: Studio, name: str | None, taken: Collection[str] = ()) -> str | None:
+    """Return the name, or if there is such a run, or it is `taken`, the next one that is free: mine, mine_2, mine_3."""
+
+    def is_free(wanted: str) -> bool:
+        return wanted not in taken and not (studio.runs_dir / wanted).exists()
+
+    if not name or is_free(name):
         return name
     base = re.sub(r"_\d{1,3}$", "", name)
     names = (f"{base}_{number}" for number in itertools.count(2))
-    return next(free for free in names if not (studio.runs_dir / free).exists())
+    return next(free for free in names if is_free(free))
 
 
 def start(studio: Studio, values: Mapping[str, Any], workspace: Workspace | None = None) -> Run:
@@ -110,7 +114,12 @@ def start(studio: Studio, values: Mapping[str, Any], workspace: Workspace | None
     Raises a RegStudioError with the reason if it cannot.
     """
     _refuse_second(studio)
-    workspace = workspace or studio.workspace()
+    config, report = checked(studio, values, workspace or studio.workspace())
+    return studio.job.start(config, report.index)
+
+
+def checked(studio: Studio, values: Mapping[str, Any], workspace: Workspace) -> tuple[TrainConfig, CheckReport]:
+    """Return the settings of a training and the report on its data; raises a RegStudioError where it cannot be."""
     if values.get("load_model") and str(values["load_model"]) != GENERAL:
         path = studio.allowed(str(values["load_model"]))
         if not path.is_file():
@@ -121,8 +130,8 @@ def start(studio: Studio, values: Mapping[str, Any], workspace: Workspace | None
     config = workspace.change_settings(values)
     find_device(config.optimisation.device)
     report = workspace.report()
-    _refuse_bad(report)
-    return studio.job.start(config, report.index)
+    refuse_bad(report)
+    return config, report
 
 
 def go_on(studio: Studio) -> None:
@@ -152,7 +161,7 @@ def resume(studio: Studio, name: object, epochs: int | None = None) -> Run:
         raise RunError(f"{name}: {done} epochs are done already. Ask for more to train on.")
     studio.allowed(str(config.layout.data_base_dir))
     report = studio.check(config)
-    _refuse_bad(report)
+    refuse_bad(report)
     return studio.job.start(config, report.index, run=run)
 
 
@@ -171,7 +180,8 @@ def _refuse_second(studio: Studio) -> None:
         raise RunError(f"{job.run.path.name} is being trained. Stop it before starting another.")
 
 
-def _refuse_bad(report: CheckReport) -> None:
+def refuse_bad(report: CheckReport) -> None:
+    """Raise DataError for data that cannot be trained on."""
     errors = [str(problem) for problem in report.index.errors]
     if not report.can_train:
         more = [f"And {len(errors) - MAX_SHOWN} more."] if len(errors) > MAX_SHOWN else []

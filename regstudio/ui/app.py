@@ -17,6 +17,7 @@ from regstudio.studio.sharing import Login, Share
 from regstudio.studio.studio import Studio
 from regstudio.studio.time_estimate import Estimator
 from regstudio.studio.training_control import ended, headline
+from regstudio.studio.waiting_line import WaitingLine
 from regstudio.ui.handlers import QUIET, shown_to_user
 from regstudio.ui.server.serving import ServedPage, free_port, serve
 from regstudio.ui.server.tunnel import GradioTunnel
@@ -28,7 +29,7 @@ SHARED_PORT = 7960
 TABS = ("data", "train", "runs", "apply", "viewer", "share", "help")
 
 
-def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
+def build_app(studio: Studio, share: Share | None = None, line: WaitingLine | None = None) -> gr.Blocks:
     """Return the whole page for one studio."""
     read_apart(Path(get_upload_folder()))
     app = _empty_page("RegStudio")
@@ -40,7 +41,7 @@ def build_app(studio: Studio, share: Share | None = None) -> gr.Blocks:
             with _tab("data"):
                 data = data_tab.build(studio, tab)
             with _tab("train"):
-                train = train_tab.build(studio, feed, estimator, tab, data)
+                train = train_tab.build(studio, feed, estimator, line or WaitingLine(studio), tab, data)
             with _tab("runs"):
                 runs = runs_tab.build(studio, feed)
             with _tab("apply"):

@@ -20,6 +20,7 @@ from regstudio.temporary import lasting_folder
 if TYPE_CHECKING:
     from regstudio.studio.sharing import Share
     from regstudio.studio.studio import Studio
+    from regstudio.studio.waiting_line import WaitingLine
 
 CHECKOUT_DATA = asset("..").resolve() / "data"
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -54,6 +55,7 @@ def main(*, host: str, port: int, browser: bool, share: bool, share_studio: bool
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("GRADIO_TEMP_DIR", str(lasting_folder()))
     from regstudio.studio.sharing import Share, new_login
+    from regstudio.studio.waiting_line import WaitingLine
     from regstudio.ui.app import build_app, serve_viewer
     from regstudio.ui.server.serving import LOCAL_HOSTS, free_port, serve
     from regstudio.ui.server.tunnel import GradioTunnel
@@ -61,7 +63,8 @@ def main(*, host: str, port: int, browser: bool, share: bool, share_studio: bool
     studio = _studio(**values)
     link = Share(studio, serve_viewer, GradioTunnel())
     login = new_login() if share_studio else None
-    page = serve(build_app(studio, link), host=host, port=_said(free_port(port), port), login=login)
+    line = WaitingLine(studio)
+    page = serve(build_app(studio, link, line), host=host, port=_said(free_port(port), port), login=login)
     click.echo(f"RegStudio: {page.url}\nCtrl-C ends it; a training under way is saved first.")
     if login:  # needed on this machine too, with or without a link
         click.echo(f"User {login[0]}, password {login[1]}")
@@ -70,7 +73,7 @@ def main(*, host: str, port: int, browser: bool, share: bool, share_studio: bool
         click.echo("Warning: everyone who can reach this machine can use the page and read your files.", err=True)
     if browser:
         threading.Thread(target=webbrowser.open, args=(page.url,), daemon=True).start()
-    begin = threading.Thread(target=_begin, args=(studio, values["demo"], signals), name="begin")
+    begin = threading.Thread(target=_begin, args=(studio, line, values["demo"], signals), name="begin")
     begin.start()
     if login:
         link.open_studio(page.port, login)
@@ -78,6 +81,7 @@ def main(*, host: str, port: int, browser: bool, share: bool, share_studio: bool
         _share(link)
     signals.wait()
     begin.join()
+    line.close()
     _end(studio)
     link.stop()
     page.close()
@@ -129,20 +133,23 @@ def _studio(*, data_base_dir: Path, runs_dir: Path, roots: tuple[Path, ...], dem
     return studio
 
 
-def _begin(studio: "Studio", demo: bool, signals: StopSignals) -> None:
+def _begin(studio: "Studio", line: "WaitingLine", demo: bool, signals: StopSignals) -> None:
     """Tidy up, import torch and start the demo's training, while the first page is there already."""
     studio.remove_leftovers()
     import torch  # noqa: F401
 
-    if not demo or signals.stop.is_set():
+    if signals.stop.is_set():
         return
-    from regstudio.studio.training_control import start_demo
+    if demo:
+        from regstudio.studio.training_control import start_demo
 
-    try:
-        run = start_demo(studio)
-        click.echo(f"Training on the demo data: {run.path}")
-    except RegStudioError as error:
-        click.echo(f"The demo's training did not start: {error}", err=True)
+        try:
+            run = start_demo(studio)
+            click.echo(f"Training on the demo data: {run.path}")
+        except RegStudioError as error:
+            click.echo(f"The demo's training did not start: {error}", err=True)
+    if line.names():  # of a program that has ended
+        line.begin()
 
 
 def _end(studio: "Studio") -> None:

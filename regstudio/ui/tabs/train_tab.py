@@ -11,6 +11,7 @@ from regstudio.studio import training_control
 from regstudio.studio.live_feed import Feed
 from regstudio.studio.studio import Studio
 from regstudio.studio.time_estimate import Estimator
+from regstudio.studio.waiting_line import WaitingLine
 from regstudio.ui.handlers import (
     PARALLEL,
     QUIET,
@@ -22,6 +23,7 @@ from regstudio.ui.handlers import (
 )
 from regstudio.ui.tabs.data_tab import DataTab
 from regstudio.ui.tabs.runs_handlers import RunsHandlers
+from regstudio.ui.tabs.train_line import build_line
 from regstudio.ui.tabs.train_settings import build_settings
 from regstudio.ui.widgets.browser_tab import BrowserTab
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
@@ -67,11 +69,14 @@ class TrainTab:
     apply: gr.Button
 
 
-def build(studio: Studio, feed: Feed, estimator: Estimator, tab: BrowserTab, data: DataTab) -> TrainTab:
+def build(
+    studio: Studio, feed: Feed, estimator: Estimator, line: WaitingLine, tab: BrowserTab, data: DataTab
+) -> TrainTab:
     """Lay out the tab; called inside its gr.Tab."""
     with gr.Row(equal_height=True):
         buttons = {
             "start": gr.Button("Start", variant="primary", min_width=110, elem_id="train-start"),
+            "queue": gr.Button("Add to the line", visible=False, min_width=140, elem_id="train-queue"),
             "pause": gr.Button("Pause", interactive=False, min_width=90, elem_id="train-pause"),
             "resume": gr.Button("Resume", interactive=False, min_width=90, elem_id="train-resume"),
             "stop": gr.Button("Stop", variant="stop", interactive=False, min_width=90, elem_id="train-stop"),
@@ -104,6 +109,7 @@ def build(studio: Studio, feed: Feed, estimator: Estimator, tab: BrowserTab, dat
                     elem_id="train-runs",
                 )
                 buttons["go_on"] = gr.Button("Go on with this run", elem_id="train-go-on")
+            build_line(studio, line, tab, form, buttons.pop("queue"))
     controls = Controls(**buttons, runs=runs, folder=folder, after=after, time=time, seen=shown_fingerprint())
     _wire(studio, estimator, tab, controls, form)
     ended, handlers = gr.State(), RunsHandlers(studio, feed)
