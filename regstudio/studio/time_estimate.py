@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from typing import NamedTuple
 
 import cachetools
 
 from regstudio.config import TrainConfig, build_config
+from regstudio.data.folders.layout import DataIndex
 from regstudio.runs.time_left import Speeds
 from regstudio.studio.live_feed import ACTIVE
 from regstudio.studio.studio import MAX_TABS, Studio
@@ -24,6 +25,8 @@ WITHOUT_EFFECT = frozenset(
     | {"lr", "lr_schedule", "cosine_epochs", "warmup_steps", "seed", "num_workers", "cache_gb", "disk_cache_gb"}
 )
 
+Measure = Callable[[TrainConfig, DataIndex, Callable[[], bool]], Speeds]
+
 
 class _Asked(NamedTuple):
     config: TrainConfig
@@ -32,10 +35,14 @@ class _Asked(NamedTuple):
 
 
 class Estimator:
-    """Knows what trainings take; measures one that a page asks about at a time, and none while the machine trains."""
+    """Knows what trainings take; measures one that a page asks about at a time, and none while the machine trains.
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+    It measures by `regstudio.training.duration.measure`, or what is given instead, once settings have been `settled`
+    seconds as they are.
+    """
+
+    def __init__(self, studio: Studio, *, settled: float = SETTLED, measure: Measure | None = None) -> None:
+        self._studio, self._settled, self._measure = studio, settled, measure
         self._lock = threading.Lock()
         self._known: cachetools.LRUCache[Hashable, Speeds | None] = cachetools.LRUCache(MAX_KEPT)
         self._asked: cachetools.LRUCache[str, _Asked] = cachetools.LRUCache(MAX_TABS)
@@ -74,7 +81,7 @@ class Estimator:
             return "" if speeds is None else f"Takes about {in_words(duration(asked.config, speeds))} on this machine."
         if not self._may_measure():
             return ""
-        if time.monotonic() - asked.since >= SETTLED:
+        if time.monotonic() - asked.since >= self._settled:
             self._measure_soon(asked)
         return MEASURING
 
@@ -129,7 +136,7 @@ class Estimator:
                 return None
             # Neither the weights nor the rate change its time; a rate that is too high would end it.
             fresh = build_config({"load_model": None, "lr": 1e-6}, asked.config)
-            return measure(fresh, report.index, self._may_measure)
+            return (self._measure or measure)(fresh, report.index, self._may_measure)
         except NotMeasuredError:
             raise
         except Exception:  # Start says why, if it is pressed; asked again and again, it would fail each time

@@ -18,7 +18,7 @@ from tests.hostile.corpus import arrays, dicoms, itk_files, niftis, rasters, tif
 from tests.hostile.corpus.kinds import Hostile
 
 EACH = 90  # one of so many inputs
-SETTINGS = {"epochs": 25, "encoder_channels": 2, "decoder_channels": 4, "device": "cpu", "threads": 1, "compare": False}
+SETTINGS = {"epochs": 15, "encoder_channels": 2, "decoder_channels": 4, "device": "cpu", "threads": 1, "compare": False}
 
 pytestmark = pytest.mark.slow
 

@@ -4,22 +4,16 @@ import pytest
 
 from regstudio.config import TrainConfig
 from regstudio.runs.time_left import Speeds
-from regstudio.studio import time_estimate
 from regstudio.studio.live_feed import Feed
 from regstudio.studio.studio import Studio
 from regstudio.studio.time_estimate import MEASURING, Estimator, in_words, speeds_key
 from regstudio.training import duration as measuring
 from regstudio.training.duration import STEPS, NotMeasuredError, duration, measure, steps_per_epoch
 from regstudio.training.setup import Parts
-from tests.studio.test_live_feed import started, step, written
+from tests.studio.written_runs import started, step, written
 from tests.training.whole_training import QUICK, index_of
 
 Configs = Callable[..., TrainConfig]
-
-
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time_estimate, "SETTLED", 0.0)
 
 
 SPEEDS = Speeds(steps={1: 1.0, 2: 0.25}, validation=10, epoch=1, before=20, after=30, images=100, size=(64, 64))
@@ -70,11 +64,15 @@ def test_a_measurement_ends_when_it_is_told_to(quick_config: Configs) -> None:
 
 
 def test_it_is_measured_once_for_the_same_settings_and_not_while_the_machine_trains(
-    studio: Studio, quick_config: Configs, monkeypatch: pytest.MonkeyPatch
+    studio: Studio, quick_config: Configs
 ) -> None:
-    calls = []
-    monkeypatch.setattr(measuring, "measure", lambda *_: calls.append(1) or SPEEDS)
-    estimator = Estimator(studio)
+    calls: list[int] = []
+
+    def measured(*_: object) -> Speeds:
+        calls.append(1)
+        return SPEEDS
+
+    estimator = Estimator(studio, settled=0, measure=measured)
     config = studio.workspace("tab").change_settings({**QUICK, "epochs": 2})
     estimator.ask("tab", config)
     assert estimator.words("tab") == ""  # the settings are not in view
@@ -89,16 +87,20 @@ def test_it_is_measured_once_for_the_same_settings_and_not_while_the_machine_tra
     assert calls == [1]
     estimator.ask("tab", None)
     assert estimator.words("tab") == ""
-    monkeypatch.setattr(time_estimate, "SETTLED", 1000.0)
-    estimator.ask("tab", quick_config(batch_size=4))
-    assert estimator.words("tab") == MEASURING
-    estimator.join()
-    assert calls == [1]
-    monkeypatch.setattr(time_estimate, "SETTLED", 0.0)
     estimator.ask("tab", quick_config(batch_size=2))
     assert estimator.words("tab") == MEASURING
     estimator.join()
     assert calls == [1, 1]
+
+
+def test_settings_that_still_change_are_not_measured(studio: Studio, quick_config: Configs) -> None:
+    calls: list[int] = []
+    estimator = Estimator(studio, settled=1000, measure=lambda *_: calls.append(1) or SPEEDS)
+    estimator.show("tab")
+    estimator.ask("tab", quick_config(batch_size=4))
+    assert estimator.words("tab") == MEASURING
+    estimator.join()
+    assert not calls
 
 
 def test_the_time_left_of_a_run_begins_with_what_was_measured(studio: Studio, quick_config: Configs) -> None:
@@ -114,15 +116,14 @@ def test_times_are_told_no_more_exactly_than_they_are_known() -> None:
     assert [in_words(seconds) for seconds in (1, 63, 130, 5000, 9000)] == ["5 s", "65 s", "2 min", "83 min", "2.5 h"]
 
 
-def test_what_cannot_be_measured_is_not_tried_again_and_again(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_measured_is_not_tried_again_and_again(studio: Studio) -> None:
     calls = []
 
     def broken(*_: object) -> Speeds:
         calls.append(1)
         raise ValueError("boom")
 
-    monkeypatch.setattr(measuring, "measure", broken)
-    estimator = Estimator(studio)
+    estimator = Estimator(studio, settled=0, measure=broken)
     estimator.show("tab")
     estimator.ask("tab", studio.workspace("tab").config)
     for expected in (MEASURING, "", ""):
