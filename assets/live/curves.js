@@ -26,8 +26,15 @@ function layout(view, more) {
   return result;
 }
 
+// Seconds, minutes or hours, whichever the run has some of.
+function time_unit() {
+  const last = data.seconds[data.seconds.length - 1] ?? 0;
+  return last > 7200 ? { seconds: 3600, name: "hours" } : last > 120 ? { seconds: 60, name: "minutes" } : { seconds: 1, name: "seconds" };
+}
+
 function losses() {
   if (find(".by").value === "steps") return { x: data.x, scale: data.scale, terms: data.terms };
+  if (find(".by").value === "seconds") return { x: data.seconds.map((at) => at / time_unit().seconds), scale: data.scale, terms: data.terms };
   const terms = {};
   for (const [place, epoch] of data.epochs.entries()) {
     for (const [name, value] of Object.entries(epoch.losses)) {
@@ -80,19 +87,19 @@ function draw_losses() {
     const floor = log ? last.floor?.[name] ?? 0 : 0, line = seriesStyle(place);
     const y = log ? above(name, values).map((value) => (value === 0 ? bottom : value)) : values;  // 0 lies at the bottom
     const title = (TERMS[name] ?? name) + (floor ? ` + ${-floor}` : "");
-    if (amount > 0 && by === "steps") {
+    if (amount > 0 && by !== "epochs") {
       traces.push({
         ...cut(x, y, scale), name: title, line: { color: line.color, width: 1 }, opacity: 0.25, mode: "lines", hoverinfo: "skip",
         legendgroup: name, showlegend: false,  // a click in the legend hides both lines
       });
     }
     traces.push({
-      ...cut(x, amount > 0 ? smoothed(x, y, by === "steps" ? amount : amount / 2, scale) : y, scale), name: title, mode: by === "epochs" && x.length < 40 ? "lines+markers" : "lines",
+      ...cut(x, amount > 0 ? smoothed(by === "seconds" ? data.x : x, y, by === "epochs" ? amount / 2 : amount, scale) : y, scale), name: title, mode: by === "epochs" && x.length < 40 ? "lines+markers" : "lines",
       line: { ...line, width: 2 }, hovertemplate: "%{y:.4g}", legendgroup: name,
     });
   });
   Plotly.react(charts.loss, traces, layout(`${last.run} ${by} ${log}`, {
-    xaxis: { title: { text: by === "steps" ? "step" : "epoch" }, rangemode: "tozero" }, ...scaleLines(x, scale),
+    xaxis: { title: { text: { steps: "step", epochs: "epoch", seconds: `time of the steps, ${time_unit().name}` }[by] }, rangemode: "tozero" }, ...scaleLines(x, scale),
     yaxis: log ? { type: "log", range } : { type: "linear", ...(wanted ? { title: { text: "not logarithmic: below 0" } } : {}) },
   }), CHART_OPTIONS);
 }

@@ -7,8 +7,11 @@ async function tick() {
   if (!document.hidden && root.offsetParent !== null && !polling) {
     polling = true;
     try {
-      const answer = await server.poll({ run: null, version: data.version, ...data.counts });
-      take(answer);
+      const asked = watched, list = Date.now() - listed > POLL_LIST;
+      if (list) listed = Date.now();
+      const answer = await server.poll({ run: asked, list, version: data.version, ...data.counts });
+      if (answer.runs) show_runs(answer.runs);
+      if (asked === watched) take(answer);
       if (["running", "paused", "stopping"].includes(answer.state)) pause = POLL_ACTIVE;
     } catch (error) {
       show_state("unreachable", "No answer from RegStudio. If it was closed, start it again; this page goes on by itself.");
@@ -51,9 +54,18 @@ function take(answer) {
   if (data.x.length > MAX_POINTS) data.version = null;  // the next answer is the whole run, thinned
 }
 
+// The runs to choose from; the one that is watched stays chosen, also where it is gone.
+function show_runs(names) {
+  const which = find(".which"), known = [...which.options].slice(1).map((option) => option.value);
+  if (known.join("\n") === names.join("\n")) return;
+  which.replaceChildren(which.options[0], ...names.map((name) => new Option(name, name)));
+  which.value = watched ?? "";
+}
+
 function append(steps) {
   const before = data.x.length;
   data.x.push(...steps.x);
+  data.seconds.push(...steps.seconds);
   data.scale.push(...steps.scale);
   for (const [name, values] of Object.entries(steps.terms)) {
     data.terms[name] ??= new Array(before).fill(null);

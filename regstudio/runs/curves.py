@@ -181,9 +181,12 @@ class RunCurves:
         values = np.array(list(columns.values()), dtype=float)
         places = thinned(values, MAX_POINTS) if values.size else []
         epoch, step, scale = (self._columns.number(name)[first:][places] for name in ("epoch", "step", "scale"))
+        seconds = self._columns.number("seconds")
+        times = float(seconds[:first].sum()) + np.cumsum(seconds[first:])[places]
         numbers = (epoch - 1) * (self._started.steps_per_epoch if self._started else 0) + step
         return {
             "x": numbers.astype(int).tolist(),
+            "seconds": [round(value, 2) for value in times.tolist()],
             "scale": scale.astype(int).tolist(),
             "terms": {name: [_number(value) for value in column[places]] for name, column in columns.items()},
         }

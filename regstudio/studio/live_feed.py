@@ -15,6 +15,7 @@ from regstudio.studio.caches import LRUCache
 from regstudio.studio.page_words import on_the_page
 from regstudio.studio.studio import Studio
 
+MAX_NAMED = 100  # runs to choose from
 MAX_RUNS = 4  # kept in memory
 MAX_LISTED = 1000  # whose progress within the epoch is known
 MAX_PREVIEW_BYTES = 2**27  # of one file, unpacked: more would take too long to draw
@@ -42,16 +43,21 @@ class Feed:
     def poll(self, request: object) -> Response:
         """Return what is new since the request's cursor: its counts "steps", "epochs", "previews" and "log".
 
-        "run" names a run, or is null for the one in training, here or in another program. The cursor belongs to the
+        "run" names a run, or is null for the one in training, here or in another program; with "list", the answer names
+        the newest "runs". The cursor belongs to the
         "version" of the last answer; if the run has another version by now, the answer holds everything and says
         "reset".
         """
         fields = request if isinstance(request, Mapping) else {}
         try:
             run = self._run(fields)
-            return self._answer(run, fields) if run else {"run": None, "state": "idle"}
+            answer = self._answer(run, fields) if run else {"run": None, "state": "idle"}
+            return answer | ({"runs": self._names()} if fields.get("list") is True else {})
         except RegStudioError as error:
             return {"run": None, "state": "idle", "error": str(error)}
+
+    def _names(self) -> list[str]:
+        return [run.path.name for run in self._studio.run_folders()[:MAX_NAMED]]
 
     def preview(self, request: object) -> Response:
         """Return the pictures of the preview after the "epoch" of "run": PNG data URIs by name."""

@@ -218,3 +218,20 @@ def test_the_page_says_in_its_own_words_what_is_seen_in_a_run(studio: Studio, qu
     assert found["seen"].startswith("Nothing is learned: after 3 epochs")
     assert "“load model” general" in found["remedy"]
     assert "--" not in found["remedy"]
+
+
+def test_any_run_can_be_watched_by_its_time_and_the_runs_are_named_when_asked(
+    studio: Studio, quick_config: Configs
+) -> None:
+    run = written(studio, started(), *map(step, range(3)), configs=quick_config)
+    written(studio, started(), name="other", configs=quick_config)
+    feed = Feed(studio)
+    first = feed.poll({"run": "r", "list": True})
+    assert set(first["runs"]) == {"r", "other"}
+    assert first["steps"]["seconds"] == pytest.approx([0.1, 0.2, 0.3])
+    run.append(step(3))
+    second = feed.poll(asking(first))
+    assert "runs" not in second
+    assert second["steps"]["seconds"] == pytest.approx([0.4])
+    assert feed.poll({"run": "other", "list": 1}).get("runs") is None
+    assert set(feed.poll({"run": None, "list": True})["runs"]) == {"r", "other"}

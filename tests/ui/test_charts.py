@@ -180,7 +180,8 @@ def logarithmic(page: Any) -> dict[str, Any]:
 def with_terms(**terms: list[float]) -> Callable[[dict[str, Any]], None]:
     def change(answer: dict[str, Any]) -> None:
         count = len(next(iter(terms.values())))
-        answer["steps"] = {"x": list(range(1, count + 1)), "scale": [1] * count, "terms": terms}
+        places = list(range(1, count + 1))
+        answer["steps"] = {"x": places, "seconds": places, "scale": [1] * count, "terms": terms}
         answer["epochs"][0]["losses"] = {}
 
     return change

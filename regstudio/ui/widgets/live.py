@@ -15,6 +15,9 @@ TEMPLATE = """
 <section class="live" aria-label="Live view of the training">
   <header>
     <strong class="state" role="status">Idle</strong> <span class="run"></span> <span class="device"></span>
+    <label class="watch">watch
+      <select class="which" aria-label="run to watch"><option value="">the run in training</option></select>
+    </label>
   </header>
   <p class="empty">Nothing trains yet. Press Start; progress, curves and a preview appear here.</p>
   <div class="failure" role="alert" hidden><p class="message"></p><p class="advice"></p></div>
@@ -37,9 +40,11 @@ TEMPLATE = """
     </dl>
     <div class="settings">
       <label>losses by <select class="by"><option value="steps">step</option><option value="epochs">epoch</option>
+      <option value="seconds">time</option>
       </select></label>
       <label>smoothing <input class="smoothing" type="range" min="0" max="0.99" step="0.01" value="0.6"></label>
       <label><input class="log-scale" type="checkbox"> logarithmic</label>
+      <button class="csv" type="button">CSV</button>
     </div>
     <div class="charts">
       <figure><figcaption>Losses</figcaption><div class="chart" data-chart="loss"></div></figure>
