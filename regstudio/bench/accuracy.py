@@ -8,7 +8,7 @@ from pathlib import Path
 from regstudio.bench.contenders import CONTENDERS, Contender, Watch, Workshop
 from regstudio.config import TrainConfig, build_config
 from regstudio.data.folders.layout import DataIndex
-from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pairs.reader import PairReader
 from regstudio.errors import ConfigError, DataError, RegStudioError
 from regstudio.evaluation.evaluate import Evaluation
 from regstudio.evaluation.report.compose import measure

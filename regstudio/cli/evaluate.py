@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from regstudio.data.folders.layout import Case, DataIndex
-    from regstudio.data.pairs.pair import PairReader
+    from regstudio.data.pairs.reader import PairReader
     from regstudio.distributed import Group
     from regstudio.evaluation.evaluate import Evaluation
     from regstudio.methods import SimilarityChoice

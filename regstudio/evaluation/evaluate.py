@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from regstudio.data.folders.layout import Case, DataIndex
-from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pairs.reader import PairReader
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.errors import DataError
 from regstudio.evaluation.scores import COLUMNS, LABEL_RULE, CaseScores, score

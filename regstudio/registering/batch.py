@@ -12,7 +12,7 @@ from regstudio.data.folders.layout import Case, find_cases, with_partners
 from regstudio.data.folders.listing import LABEL_SUFFIX, FolderListing
 from regstudio.data.folders.masks import mask_files
 from regstudio.data.folders.partners import PairBy
-from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pairs.reader import PairReader
 from regstudio.data.pictures.formats import EXTENSIONS, stem
 from regstudio.data.problems import FileError, Problem
 from regstudio.distributed import SINGLE_PROCESS, Group

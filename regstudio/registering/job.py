@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from regstudio.data.folders.layout import Case
-from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pairs.reader import PairReader
 from regstudio.errors import RegStudioError, RunError
 from regstudio.methods.method import Method
 from regstudio.registering.batch import register_files

@@ -13,7 +13,7 @@ import torch
 
 from regstudio.data.folders.layout import Case
 from regstudio.data.landmarks.files import find_landmarks
-from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pairs.reader import PairReader
 from regstudio.errors import DataError
 from regstudio.methods.method import Method
 from regstudio.methods.network import NetworkMethod

@@ -8,7 +8,7 @@ from typing import Any
 from regstudio.data.folders.label_names import read_label_names
 from regstudio.data.folders.layout import Case
 from regstudio.data.landmarks.files import find_landmarks
-from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pairs.reader import PairReader
 from regstudio.drawing.canvas_payload import Shown, to_payload
 from regstudio.drawing.overlay import comparison
 from regstudio.methods.network import Refine

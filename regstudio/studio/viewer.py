@@ -9,7 +9,7 @@ from regstudio.config import TrainConfig, build_config, read_config
 from regstudio.data.folders.label_names import find_label_names
 from regstudio.data.folders.layout import Case, DataIndex, Layout, index_folder
 from regstudio.data.landmarks.files import find_landmarks
-from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pairs.reader import PairReader
 from regstudio.data.pictures.formats import extension, stem
 from regstudio.data.pictures.planes import NIFTI
 from regstudio.data.problems import FileError

@@ -24,7 +24,7 @@ from regstudio.data.pairs.batches import TrainingLoader
 from regstudio.data.pairs.dataset import RegistrationDataset
 from regstudio.data.pairs.landmark_reader import LandmarkReader
 from regstudio.data.pairs.masks import MaskLoader
-from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pairs.reader import PairReader
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.errors import DataError
 from regstudio.files import cache_folder

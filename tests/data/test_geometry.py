@@ -13,7 +13,7 @@ from regstudio.data.folders.layout import Case
 from regstudio.data.geometry import TURNS, Geometry, Turn, turn_to
 from regstudio.data.loading.loaders import ImageLoader, LabelLoader
 from regstudio.data.pairs.dataset import RegistrationDataset, load_validation_pair
-from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pairs.reader import PairReader
 from regstudio.data.pictures.formats import read_image, read_label
 from regstudio.data.pictures.writing import write_image
 from regstudio.data.problems import FileError

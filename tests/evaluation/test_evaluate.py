@@ -11,7 +11,8 @@ import torch
 from regstudio.config import TrainConfig
 from regstudio.data.folders.layout import Case
 from regstudio.data.loading.loaders import ImageLoader, LabelLoader
-from regstudio.data.pairs.pair import Pair, PairReader
+from regstudio.data.pairs.pair import Pair
+from regstudio.data.pairs.reader import PairReader
 from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.errors import DataError
 from regstudio.evaluation.evaluate import (

@@ -12,7 +12,8 @@ from scipy import ndimage
 from regstudio.config import build_config
 from regstudio.data.folders.layout import Layout, index_folder
 from regstudio.data.loading.loaders import ImageLoader, LabelLoader
-from regstudio.data.pairs.pair import Pair, PairReader
+from regstudio.data.pairs.pair import Pair
+from regstudio.data.pairs.reader import PairReader
 from regstudio.data.phantom import make_demo
 from regstudio.errors import ConfigError
 from regstudio.evaluation.scores import score

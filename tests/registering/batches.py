@@ -6,7 +6,7 @@ from typing import Any
 
 from regstudio.data.folders.layout import Case
 from regstudio.data.loading.loaders import ImageLoader, LabelLoader
-from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pairs.reader import PairReader
 
 
 def reader(fixed: Case, **loaders: Any) -> PairReader:

@@ -8,7 +8,7 @@ import SimpleITK as sitk  # noqa: N813  the name that everybody gives it
 
 from regstudio.data.folders.layout import Case
 from regstudio.data.loading.loaders import ImageLoader, LabelLoader
-from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pairs.reader import PairReader
 from regstudio.data.pictures.writing import write_image
 from regstudio.errors import DiskFullError
 from regstudio.methods.network import NetworkMethod

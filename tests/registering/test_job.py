@@ -9,7 +9,8 @@ import pytest
 
 from regstudio.data.folders.layout import Case
 from regstudio.data.loading.loaders import ImageLoader, LabelLoader
-from regstudio.data.pairs.pair import Pair, PairReader
+from regstudio.data.pairs.pair import Pair
+from regstudio.data.pairs.reader import PairReader
 from regstudio.data.pictures.writing import write_image
 from regstudio.errors import RunError
 from regstudio.methods.method import Unregistered

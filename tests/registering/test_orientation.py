@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from regstudio.cli import main
 from regstudio.data.folders.layout import Case
 from regstudio.data.loading.loaders import ImageLoader, LabelLoader
-from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pairs.reader import PairReader
 from regstudio.data.pictures.formats import read_image
 from regstudio.methods import onnx_export
 from regstudio.methods.method import axes_of

@@ -7,7 +7,7 @@ from regstudio.data.folders.case_files import Case
 from regstudio.data.landmarks.files import find_landmarks
 from regstudio.data.landmarks.landmarks import PairPoints
 from regstudio.data.loading.loaders import DataWarning, ImageLoader, LabelLoader
-from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pairs.reader import PairReader
 from regstudio.data.problems import FileError
 
 

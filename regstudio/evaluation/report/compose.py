@@ -5,7 +5,7 @@ from pathlib import Path
 
 from regstudio.data.folders.layout import DataIndex
 from regstudio.data.loading.loaders import Normalise
-from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pairs.reader import PairReader
 from regstudio.distributed import SINGLE_PROCESS, Group
 from regstudio.drawing.overlay import Comparison, comparison
 from regstudio.evaluation.evaluate import CaseResult, Evaluation, collect, data_provenance, evaluate

@@ -9,7 +9,7 @@ from regstudio.data.checking.check import check
 from regstudio.data.loading.loaders import ImageLoader, LabelLoader
 from regstudio.data.loading.working_grid import GridRule
 from regstudio.data.pairs.dataset import RegistrationDataset
-from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pairs.reader import PairReader
 from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.errors import DataError
 from tests.pictures import ids, index, ramp

@@ -8,7 +8,7 @@ import pytest
 
 from regstudio.data.folders.layout import Case
 from regstudio.data.loading.loaders import ImageLoader, LabelLoader
-from regstudio.data.pairs.pair import PairReader
+from regstudio.data.pairs.reader import PairReader
 from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.errors import DataError
 from tests.known_flows import shifted
