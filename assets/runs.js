@@ -1,6 +1,7 @@
 // Loss, Dice, landmarks and folds by epoch of the selected runs, one colour for each run. The value is the JSON of
 // run_actions.curves. The plots are redrawn only when the selection or a run changes.
 const NO_RUNS = "Select runs, in the table or above, to compare their curves.";
+const by = element.querySelector(".by");
 const NO_EPOCHS = "The selected runs have no whole epoch yet: their curves begin with the first.";
 
 // Curves of other data say nothing about each other, and the loss on smaller images nothing about that on large ones.
@@ -28,9 +29,9 @@ function layout(title, more) {
     height: 320,
     showlegend: true,
     legend: { orientation: "h", y: -0.28 },
-    xaxis: { ...axis, title: { text: "epoch", standoff: 8, font: { size: 12 } }, rangemode: "tozero" },
+    xaxis: { ...axis, title: { text: by.value === "minutes" ? "minutes of training" : "epoch", standoff: 8, font: { size: 12 } }, rangemode: "tozero" },
     yaxis: { ...axis, ...more },
-    uirevision: "keep",
+    uirevision: by.value,  // a zoom means nothing on another axis
   };
 }
 
@@ -40,6 +41,8 @@ function draw() {
   const empty = element.querySelector(".empty"), drawn = runs.some((run) => run.epoch.length > 0);
   empty.textContent = runs.length ? NO_EPOCHS : NO_RUNS;
   empty.hidden = drawn;
+  const axis = by.value;
+  by.parentElement.hidden = !drawn;
   const different = explain(drawn ? runs : []);
   for (const [name, title] of [["loss", "Loss"], ["dice", "Validation Dice"], ["tre", "Landmarks (TRE), pixels"], ["njd", "Folded pixels (NJD), %"]]) {
     const chart = element.querySelector(`.chart[data-of="${name}"]`);
@@ -49,7 +52,7 @@ function draw() {
       continue;
     }
     const traces = runs.map((run, number) => ({
-      ...(name === "loss" ? cut(run.epoch, run[name], run.scale) : { x: run.epoch, y: run[name] }),
+      ...(name === "loss" ? cut(run[axis], run[name], run.scale) : { x: run[axis], y: run[name] }),
       name: (run.name + (different ? ` (${run.data})` : "")).replace(/[<>&]/g, "_"), // Plotly reads tags in names
       mode: run.epoch.length > 60 ? "lines" : "lines+markers",
       line: { ...seriesStyle(number), width: 2 },
@@ -63,6 +66,7 @@ new MutationObserver(draw).observe(document.body, { attributes: true, attributeF
 new ResizeObserver(() => {
   for (const chart of element.querySelectorAll(".chart")) if (chart.data && chart.clientWidth) Plotly.Plots.resize(chart);
 }).observe(element);
+by.addEventListener("change", draw);
 watch("value", draw);
 
 withPlotly(draw);

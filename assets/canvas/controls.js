@@ -22,28 +22,13 @@ function key(event) {
 }
 document.addEventListener("keydown", key);
 
-// Save the canvas as it looks on the screen, with its background, as a PNG.
-async function save() {
-  let behind = element;
-  while (behind.parentElement && getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
-  draw();
-  const surface = new OffscreenCanvas(canvas.width, canvas.height), into = surface.getContext("2d");
-  into.fillStyle = getComputedStyle(behind).backgroundColor;
-  into.fillRect(0, 0, canvas.width, canvas.height);
-  into.drawImage(canvas, 0, 0);
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(await surface.convertToBlob({ type: "image/png" }));
-  link.download = `${scene.name}.png`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-}
-
 const on = (selector, kind, act) => one(selector).addEventListener(kind, act);
 on(".previous", "click", () => step(-1));
 on(".next", "click", () => step(1));
 on(".flicker", "click", flicker);
 on(".reset", "click", reset);
-on(".save", "click", save);
+on(".save", "click", () => saveFigure("png"));
+on(".save-svg", "click", () => saveFigure("svg"));
 on(".blend-value", "input", (event) => { blend[state.mode] = Number(event.target.value); redraw(); });
 on(".style", "change", (event) => { state.style = event.target.value; redraw(); });
 on(".flow", "change", (event) => { state.flow = event.target.value; fillScale(); redraw(); });

@@ -130,7 +130,12 @@ function drawLabel(panel, label, isFixed) {
 
 // In the canvas's own pixels, so that a line is as thick upright as it is flat, whatever the aspect of the image's.
 function strokePath(path, colour, width, dash = []) {
-  const ratio = devicePixelRatio || 1, onScreen = new Path2D();
+  if (sheet?.vector && path.d) {
+    const { a, b, c, d, e, f } = context.getTransform();
+    sheet.strokes.push({ d: path.d, matrix: [a, b, c, d, e, f].map((value) => value / sheet.ratio), colour, width, dash, panel: sheet.panel });
+    return;
+  }
+  const ratio = pixelRatio(), onScreen = new Path2D();
   onScreen.addPath(path, context.getTransform());
   const stroke = (style, thick, lengths) => {
     context.strokeStyle = style;
@@ -147,9 +152,9 @@ function strokePath(path, colour, width, dash = []) {
 }
 
 function line(colour, width, build) {
-  const path = new Path2D();
-  build(path);
-  strokePath(path, colour, width);
+  const parts = [];  // kept as text, which a figure in vectors takes
+  build({ moveTo: (x, y) => parts.push(`M${x} ${y}`), lineTo: (x, y) => parts.push(`L${x} ${y}`) });
+  strokePath(pathOf(parts.join("")), colour, width);
 }
 
 // The rows and columns from one arrow or line to the next, which are `length` apart on the screen.

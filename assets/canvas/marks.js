@@ -58,7 +58,7 @@ function onCanvas(panel, [y, x]) {
 
 function drawMarks(panel) {
   if (!state.showMarks || !state.marks.length) return;
-  const ratio = devicePixelRatio || 1;
+  const ratio = pixelRatio();
   context.save();
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.font = `bold 11px ${getComputedStyle(canvas).fontFamily}`;

@@ -61,7 +61,7 @@ function arrange() {
 
 function draw() {
   if (!scene || !canvas.clientWidth) return;
-  const { list, height } = arrange(), ratio = devicePixelRatio || 1;
+  const { list, height } = arrange(), ratio = pixelRatio();
   canvas.style.height = `${height}px`;
   const size = [Math.round(canvas.clientWidth * ratio), Math.round(height * ratio)];
   if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
@@ -73,9 +73,11 @@ function draw() {
 function drawPanel(panel) {
   const style = getComputedStyle(canvas);
   context.save();
-  context.fillStyle = style.color;
+  context.fillStyle = sheet ? INK : style.color;
   context.font = `13px ${style.fontFamily}`;
-  context.fillText(panel.title, panel.x, panel.y - 6, panel.w);
+  if (sheet?.vector) sheet.words.push({ x: panel.x, y: panel.y - 6, text: panel.title });
+  else context.fillText(panel.title, panel.x, panel.y - 6, panel.w);
+  if (sheet) sheet.panel = panel;
   context.beginPath();
   context.rect(panel.x, panel.y, panel.w, panel.h);
   context.clip();

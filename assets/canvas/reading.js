@@ -52,6 +52,8 @@ async function read(payload) {
   };
 }
 
+const pathOf = (text) => Object.assign(new Path2D(text), { d: text });
+
 // The border of every number but 0 as closed lines along the edges of pixels.
 function trace(map, width, height) {
   const edges = new Map(), at = (x, y) => (x < 0 || y < 0 || x >= width || y >= height ? 0 : map[y * width + x]);
@@ -71,16 +73,16 @@ function trace(map, width, height) {
   }
   const paths = new Map();
   for (const [number, own] of edges) {
-    const path = new Path2D();
+    const parts = [];
     for (const start of own.keys()) while (own.get(start).length) {
       let point = start;
-      path.moveTo(point % (width + 1), Math.floor(point / (width + 1)));
+      parts.push(`M${point % (width + 1)} ${Math.floor(point / (width + 1))}`);
       while (own.get(point)?.length) {
         point = own.get(point).pop();
-        path.lineTo(point % (width + 1), Math.floor(point / (width + 1)));
+        parts.push(`L${point % (width + 1)} ${Math.floor(point / (width + 1))}`);
       }
     }
-    paths.set(number, path);
+    paths.set(number, pathOf(parts.join("")));
   }
   return paths;
 }

@@ -20,4 +20,7 @@ const state = {
   strength: 0.6, labels: { fixed: true, moving: true, warped: true, masks: true }, hidden: new Set(), cursor: null,
   marks: [], showMarks: true, tool: "move", ruler: null, noAffine: false, windows: { fixed: IDENTITY, moving: IDENTITY }, placing: false, steer: true,
 };
+// A figure that is being made: drawn with more pixels, and its lines and words collected where it is to be vectors.
+let sheet = null;
+const pixelRatio = () => sheet?.ratio ?? (devicePixelRatio || 1);
 let scene = null, loads = 0, redrawPending = false;  // the case as `read` returns it; loads begun

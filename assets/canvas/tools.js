@@ -38,7 +38,7 @@ function rulerLength() {
 
 function drawRuler(panel) {
   if (!state.ruler || state.ruler.moving !== (panel.kind === "moving")) return;
-  const [from, to] = [state.ruler.from, state.ruler.to].map((place) => onCanvas(panel, place)), ratio = devicePixelRatio || 1;
+  const [from, to] = [state.ruler.from, state.ruler.to].map((place) => onCanvas(panel, place)), ratio = pixelRatio();
   context.save();
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.lineCap = "round";

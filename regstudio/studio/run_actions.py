@@ -1,5 +1,6 @@
 """What the Runs tab does with runs: list, compare, annotate, rename, delete (move to the trash), zip, resume."""
 
+import itertools
 import json
 import os
 import shutil
@@ -60,6 +61,16 @@ def row(run: RunSummary, step: str = "", seconds: float | None = None) -> list[s
     ]
 
 
+def filtered(
+    rows: Sequence[list[str | float | None]], words: str = "", by_data: bool = False
+) -> list[list[str | float | None]]:
+    """Return the rows of the table that hold all the words, in any column; `by_data` brings equal data together."""
+    wanted = words.lower().split()
+    shown = [row for row in rows if all(word in " ".join(map(str, row)).lower() for word in wanted)]
+    data = COLUMNS.index("Data")
+    return sorted(shown, key=lambda row: str(row[data]).lower()) if by_data else shown
+
+
 def duration(seconds: float) -> str:
     """Return seconds as hours:minutes:seconds, padded so that text sorts as time does."""
     minutes, rest = divmod(round(seconds), 60)
@@ -76,6 +87,7 @@ def curves(studio: Studio, runs: Iterable[Run]) -> str:
                 "name": run.path.name,
                 **_data(run),
                 "epoch": [event.epoch for event in epochs],
+                "minutes": [seconds / 60 for seconds in itertools.accumulate(event.seconds for event in epochs)],
                 "scale": [event.scale for event in epochs],
                 "loss": [event.losses.get("loss") for event in epochs],
                 "dice": [event.metrics.get("dice") for event in epochs],

@@ -94,6 +94,7 @@ def test_curves_go_by_epoch(studio, recorded):
         "data": layout.data_base_dir.name,
         "data_key": layout.model_dump_json(),
         "epoch": [1, 2, 3],
+        "minutes": pytest.approx([40 / 60, 80 / 60, 81 / 60]),
         "scale": [1, 1, 2],
         "loss": [-0.5, -0.7, -0.8],
         "dice": [0.5, 0.7, None],
@@ -186,3 +187,13 @@ def test_a_read_only_studio_resumes_nothing(studio, recorded):
     run = recorded("first")
     with pytest.raises(RunError, match="only shows"):
         training_control.resume(studio.shared(["first"]), run.path.name, epochs=3)
+
+
+def test_runs_are_filtered_by_words_and_grouped_by_data(studio, recorded):
+    recorded("first")
+    (row,) = [run_actions.row(run) for run in studio.runs()]
+    other = ["second", *row[1:]]
+    other[run_actions.COLUMNS.index("Data")] = "AAA"
+    assert [found[0] for found in run_actions.filtered([row, other], "SECOND finished")] == ["second"]
+    assert run_actions.filtered([row], "finished gone") == []
+    assert [found[0] for found in run_actions.filtered([row, other], by_data=True)] == ["second", "first"]

@@ -1,8 +1,10 @@
 """The Viewer tab in a browser: own images, checkpoints and downloads."""
 
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -168,7 +170,20 @@ def test_what_is_shown_can_be_kept_as_a_picture_and_all_of_it_as_a_zip(opened: A
         opened.click(f"{VIEWER} .save")
     download.value.save_as(tmp_path / "case.png")
     assert download.value.suggested_filename == "phantom_05.png"
-    assert (tmp_path / "case.png").read_bytes().startswith(b"\x89PNG")
+    with Image.open(tmp_path / "case.png") as picture:
+        assert picture.width == 2126  # 180 mm
+        assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+        picture.load()  # its parts have the sums that they should
+    with opened.expect_download() as download:
+        opened.click(f"{VIEWER} .save-svg")
+    download.value.save_as(tmp_path / "case.svg")
+    drawing = ElementTree.parse(tmp_path / "case.svg").getroot()
+    assert drawing.get("width") == "180mm"
+    words = [part.text or "" for part in drawing.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"atlas (fixed)", "label 1"} <= set(words)
+    assert any(re.fullmatch(r"[125]0* pixels", word) for word in words)
+    outlines = list(drawing.iter("{http://www.w3.org/2000/svg}path"))
+    assert {"#e69f00", "#56b4e9"} <= {outline.get("stroke") for outline in outlines}
     with opened.expect_download() as download:
         opened.click("#viewer-download")
     download.value.save_as(tmp_path / "case.zip")

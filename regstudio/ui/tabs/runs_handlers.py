@@ -25,16 +25,19 @@ class RunsHandlers:
         self._downloads, self._reports = Downloads(), lasting_folder()
 
     @shown_to_user()
-    def look(self, selected: Sequence[str] | None, seen: Any) -> tuple[Any, Any, Any, Any]:
-        """List the runs, if anything changed since this page last did."""
+    def look(
+        self, selected: Sequence[str] | None, seen: Any, words: str = "", by_data: bool = False
+    ) -> tuple[Any, Any, Any, Any]:
+        """List the runs that hold the words, if anything changed since this page last did."""
         rows = self.rows()
-        now = fingerprint(rows)
+        listed = run_actions.filtered(rows, str(words or ""), bool(by_data))
+        now = fingerprint((rows, listed))
         if now == seen:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         names = [str(row[0]) for row in rows]
         existing = [name for name in selected or [] if name in names]
         choice = gr.update(choices=names, value=existing) if existing != selected else gr.update(choices=names)
-        return gr.Dataframe(value=rows, visible=bool(rows)), gr.Markdown(visible=not rows), choice, now
+        return gr.Dataframe(value=listed, visible=bool(rows)), gr.Markdown(visible=not rows), choice, now
 
     def rows(self) -> list[list[str | float | None]]:
         """Return the rows of the table, one for each run."""

@@ -15,7 +15,9 @@ from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
 
 REFRESH_SECONDS = 3.0
 WIDTHS: list[str | int] = ["160px", "100px", "120px", "100px", "100px", "80px", "90px", "110px", "380px", "180px"]
-CURVES = """<p class="empty"></p><p class="different" role="note"></p><p class="scales" role="note"></p>
+CURVES = """<p class="empty"></p><label hidden>curves by <select class="by" aria-label="What the curves are drawn over">
+<option value="epoch">epoch</option><option value="minutes">time</option></select></label>
+<p class="different" role="note"></p><p class="scales" role="note"></p>
 <div class="charts"><div class="chart" data-of="loss"></div><div class="chart" data-of="dice"></div>
 <div class="chart" data-of="tre"></div><div class="chart" data-of="njd"></div></div>"""
 
@@ -58,6 +60,11 @@ def build(studio: Studio, feed: Feed) -> RunsTab:
         "There are no runs yet. Choose images in the **Data** tab, then press Start in the **Train** tab.",
         elem_id="runs-empty",
     )
+    with gr.Row():
+        words = gr.Textbox(
+            label="Show runs with", placeholder="words of any column", max_lines=1, scale=3, elem_id="runs-filter"
+        )
+        by_data = gr.Checkbox(False, label="Group by data", scale=1, min_width=140, elem_id="runs-by-data")
     table = gr.Dataframe(
         headers=list(run_actions.COLUMNS),
         datatype=["str", "str", "str", "number", "number", "number", "str", "str", "str", "str"],
@@ -87,7 +94,7 @@ def build(studio: Studio, feed: Feed) -> RunsTab:
         plotly=f"/gradio_api/file={asset('plotly/plotly-basic.min.js').as_posix()}",
     )
     resumed = gr.State(0)
-    _connect(handlers, [table, empty, selected, curves], actions, resumed)
+    _connect(handlers, [table, empty, selected, curves], actions, resumed, [words, by_data])
     return RunsTab(selected=selected, view=actions.view, resumed=resumed)
 
 
@@ -135,24 +142,26 @@ def _build_actions() -> _Actions:
     )
 
 
-def _connect(handlers: RunsHandlers, shown: list[Any], act: _Actions, resumed: gr.State) -> None:
+def _connect(handlers: RunsHandlers, shown: list[Any], act: _Actions, resumed: gr.State, filters: list[Any]) -> None:
     table, empty, selected, curves = shown
     seen, opened = shown_fingerprint(), gr.State([])
+    looks = [selected, seen, *filters]
     listed = [table, empty, selected, seen]
     details: list[Any] = [curves, act.note, act.name, act.epochs, act.confirm, act.files, opened]
-    on_tab_select(handlers.look, [selected, seen], listed, **QUIET)
-    on_page_load(handlers.look, [selected, seen], listed, **QUIET)
+    on_tab_select(handlers.look, looks, listed, **QUIET)
+    on_page_load(handlers.look, looks, listed, **QUIET)
     on_page_load(lambda: None, None, act.epochs, **QUIET)  # else the browser shows an empty number as 0
-    gr.Timer(REFRESH_SECONDS).tick(
-        handlers.look, [selected, seen], listed, queue=False, concurrency_limit=None, **QUIET
-    ).then(handlers.redraw, [selected, curves], curves, queue=False, **QUIET)
+    gr.Timer(REFRESH_SECONDS).tick(handlers.look, looks, listed, queue=False, concurrency_limit=None, **QUIET).then(
+        handlers.redraw, [selected, curves], curves, queue=False, **QUIET
+    )
+    gr.on([filters[0].change, filters[1].change], handlers.look, looks, listed, **QUIET)
     table.select(handlers.toggle, selected, selected, **QUIET)
     selected.change(handlers.open, [selected, opened], details, **QUIET)
     renamed = act.rename.click(handlers.rename, [selected, act.name], [selected, opened], **QUIET)
     noted = act.keep.click(handlers.keep, [selected, act.note], None, **QUIET)
     deleted = act.really.click(handlers.delete, selected, [selected, act.confirm], **QUIET)
     for event in (renamed, noted, deleted):
-        event.success(handlers.look, [selected, seen], listed, **QUIET)
+        event.success(handlers.look, looks, listed, **QUIET)
     act.pack.click(handlers.pack, [selected, act.checkpoints], act.link, api_visibility="private").success(
         None, js=click_link("runs-zip")
     )

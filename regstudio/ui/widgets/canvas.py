@@ -24,6 +24,7 @@ _SCRIPTS = (
     "numbers",
     "placing",
     "pointer",
+    "figure",
     "controls",
     "load_case",
 )
@@ -92,7 +93,8 @@ def _template(correcting: bool) -> str:
           <input type="range" class="blend-value" min="0" max="1" step="0.01" value="0.5"></label>
         <button type="button" class="flicker" aria-pressed="false" title="Space bar">Show before</button>
         <button type="button" class="reset" title="Double click">Reset view</button>
-        <button type="button" class="save" title="What you see, as it is drawn here">Save PNG</button>
+        <button type="button" class="save" title="What you see, at 300 dpi, with a scale bar">Save PNG</button>
+        <button type="button" class="save-svg" title="The same; lines and words are vectors">Save SVG</button>
         <button type="button" class="full">Full screen</button>
         <label class="wide">Drag to <select class="tool" aria-label="What dragging does">
           <option value="move">move the images</option><option value="window">change brightness and contrast</option>
