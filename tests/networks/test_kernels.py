@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -233,19 +232,6 @@ def test_the_same_number_of_threads_gives_the_same_digits(threads: int) -> None:
     layer, x = MultiWindow(16), torch.randn(2, 30, 31, 16)
     first, second = (outcome(layer, layer, x) for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def test_kernels_older_than_their_source_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    built, source = tmp_path / "avx2.so", tmp_path / "gate.cpp"
-    built.touch()
-    source.touch()
-    os.utime(built, (1, 1))
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    monkeypatch.setattr(library, "_path", lambda name: built)
-    with pytest.warns(RuntimeWarning, match="older than its source"):
-        assert BUILT_FOR() is None
-    os.utime(source, (0, 0))
-    assert BUILT_FOR() == "avx2"
 
 
 OPERATORS: dict[str, Callable[[], tuple[object, ...]]] = {
