@@ -24,7 +24,8 @@ from regstudio.ui.server.tunnel import GradioTunnel
 from regstudio.ui.tabs import apply_tab, data_tab, help_tab, runs_tab, share_tab, train_tab, viewer_tab
 from regstudio.ui.widgets.browser_tab import browser_tab
 
-HEADER = """<h1>RegStudio</h1><p class="now" role="status"></p>"""
+HEADER = f"""<span class="mark" aria-hidden="true">{read_asset("mark.svg")}</span>
+<h1>RegStudio</h1><p class="now" role="status"></p>"""
 SHARED_PORT = 7960
 TABS = ("data", "train", "runs", "apply", "viewer", "share", "help")
 

@@ -16,3 +16,11 @@ def test_it_says_when_regstudio_does_not_answer_and_goes_on_when_it_does(page: A
     page.locator("#header .now", has_text="RegStudio does not answer").wait_for()
     page.unroute("**/component_server/")
     page.wait_for_function("() => !document.querySelector('#header .now').textContent.includes('does not answer')")
+
+
+def test_the_page_has_a_mark_of_its_own_in_header_and_browser_tab(page: Any, studio_server: Served) -> None:
+    page.goto(studio_server.url)
+    page.locator("#header .mark svg").wait_for()
+    icon = page.request.get(studio_server.url + "favicon.ico")
+    assert icon.headers["content-type"].startswith("image/svg+xml")
+    assert "<svg" in icon.text()

@@ -72,6 +72,7 @@ def serve(
         theme=THEME,
         css=colour_tokens(),
         css_paths=[asset("studio.css")],
+        favicon_path=asset("mark.svg"),
         _frontend=False,  # else gradio first sends itself a request, which fails behind a proxy and on a busy machine
         app_kwargs={"middleware": middleware, **closed},
     )
