@@ -92,9 +92,9 @@ def _begun(config: "TrainConfig") -> "tuple[Run | None, bool]":
 def _tell(planned: "Sweep", runs_dir: Path, folder: Path) -> None:
     """Print the table, and write it and the plot."""
     from regstudio.evaluation.sweeps import write_outcome
-    from regstudio.runs.sweep import outcomes, to_rows
+    from regstudio.runs.sweep import outcomes, summaries_in, to_rows
 
-    rows = to_rows(planned, outcomes(planned, runs_dir))
+    rows = to_rows(planned, outcomes(planned, summaries_in(runs_dir)))
     widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
     click.echo()
     for row in rows:

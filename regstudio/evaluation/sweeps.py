@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from regstudio.files import atomic_path
-from regstudio.runs.sweep import Sweep, outcomes, to_rows, write_table
+from regstudio.runs.sweep import Sweep, outcomes, summaries_in, to_rows, write_table
 
 
 def write_outcome(sweep: Sweep, runs_dir: Path, folder: Path) -> list[Path]:
     """Write table.csv and, as soon as two runs have a score, plot.png to `folder`; return their paths."""
     from regstudio.drawing.sweep_plot import sweep_plot  # imports matplotlib
 
-    found = outcomes(sweep, runs_dir)
+    found = outcomes(sweep, summaries_in(runs_dir))
     written = [write_table(folder, to_rows(sweep, found))]
     points = [
         (outcome.folds_percent, outcome.score, ", ".join(outcome.values))

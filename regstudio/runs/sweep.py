@@ -3,7 +3,7 @@
 import csv
 import io
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -102,9 +102,21 @@ def read_sweep(folder: Path) -> Sweep:
         raise RunError(f"{folder}: holds no sweep ({error}).") from None
 
 
-def outcomes(sweep: Sweep, runs_dir: Path) -> list[Outcome]:
-    """Return what each run of a sweep came to, by now."""
-    return [_outcome(runs_dir, name, values) for name, values in sweep.runs.items()]
+def outcomes(sweep: Sweep, summary_of: Callable[[str], RunSummary | None]) -> list[Outcome]:
+    """Return what each run of a sweep came to, by now; `summary_of` returns the summary of a run by its name."""
+    return [_outcome(summary_of(name), name, values) for name, values in sweep.runs.items()]
+
+
+def summaries_in(runs_dir: Path) -> Callable[[str], RunSummary | None]:
+    """Return the `summary_of` that reads the runs of a folder; None where there is no such run."""
+
+    def summary_of(name: str) -> RunSummary | None:
+        try:
+            return summarise_run(Run(runs_dir / name))
+        except RunError:
+            return None
+
+    return summary_of
 
 
 def to_rows(sweep: Sweep, found: Sequence[Outcome]) -> list[list[Any]]:
@@ -126,11 +138,7 @@ def write_table(folder: Path, rows: Sequence[Sequence[Any]]) -> Path:
     return folder / "table.csv"
 
 
-def _outcome(runs_dir: Path, name: str, values: tuple[str, ...]) -> Outcome:
-    try:
-        summary: RunSummary | None = summarise_run(Run(runs_dir / name))
-    except RunError:
-        summary = None
+def _outcome(summary: RunSummary | None, name: str, values: tuple[str, ...]) -> Outcome:
     if summary is None:
         return Outcome(
             run=name, values=values, state=_MISSING, score=None, score_name="", folds_percent=None, seconds=None

@@ -57,7 +57,9 @@ def names(studio: Studio) -> list[str]:
 
 def table(studio: Studio, name: str) -> list[list[Any]]:
     """Return heads and rows of what a sweep came to by now; raises RunError where there is no such sweep."""
-    return to_rows(sweep := read_sweep(_folder(studio, name)), outcomes(sweep, studio.runs_dir))
+    sweep = read_sweep(_folder(studio, name))
+    known = {run.name: run for run in studio.runs()}  # read once, and again only where a run has changed
+    return to_rows(sweep, outcomes(sweep, known.get))
 
 
 def plot(studio: Studio, name: str) -> Path | None:

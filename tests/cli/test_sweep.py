@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from regstudio.cli import main
 from regstudio.config import TrainConfig, build_config
 from regstudio.errors import ConfigError, RunError
-from regstudio.runs.sweep import Sweep, outcomes, plan_sweep, read_sweep, to_rows, values_of
+from regstudio.runs.sweep import Sweep, outcomes, plan_sweep, read_sweep, summaries_in, to_rows, values_of
 from tests.training.whole_training import QUICK
 
 Configs = Callable[..., TrainConfig]
@@ -44,7 +44,7 @@ def test_values_out_of_bounds_and_too_many_runs_are_refused() -> None:
 
 def test_the_table_holds_what_is_known_by_now(tmp_path: Path) -> None:
     sweep = Sweep(settings=("lr",), runs={"s_lr=1": ("1",)})
-    assert to_rows(sweep, outcomes(sweep, tmp_path)) == [
+    assert to_rows(sweep, outcomes(sweep, summaries_in(tmp_path))) == [
         ["run", "lr", "state", "Dice", "folds %", "seconds"],
         ["s_lr=1", "1", "not yet", "", "", ""],
     ]
