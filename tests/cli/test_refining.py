@@ -42,6 +42,7 @@ def table(out: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((out / "metrics.csv").read_text(encoding="utf-8").splitlines()))
 
 
+@pytest.mark.slow
 def test_register_refines_and_says_what_it_brought(checkpoint: Path, demo: Path, tmp_path: Path) -> None:
     register(checkpoint, demo, tmp_path / "plain")
     result = register(checkpoint, demo, tmp_path / "refined", "--refine", 20)

@@ -137,6 +137,7 @@ def test_an_affine_flow_is_the_map_less_the_point() -> None:
         np.testing.assert_allclose(flow[:, y, x], matrix @ (y, x, 1) - (y, x), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_changes_no_digit(phantom: tuple[Array, Array]) -> None:
     sitk = pytest.importorskip("SimpleITK")
     moving = moving_of(phantom[0], about_centre(phantom[0].shape, turned(7)))

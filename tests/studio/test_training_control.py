@@ -57,6 +57,7 @@ def test_a_training_starts_is_stopped_and_goes_on(studio: Studio) -> None:
     assert len(losses(studio, "a")) == 12
 
 
+@pytest.mark.slow
 def test_the_copied_command_line_gives_the_same_losses(studio: Studio) -> None:
     studio.workspace().change_settings({"threads": 2})
     with threads(3):  # what the program would take is not what the run takes

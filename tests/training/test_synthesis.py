@@ -50,7 +50,7 @@ def test_the_global_random_state_is_left_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", range(8))
 def test_what_a_pair_holds(number: int) -> None:
     size = (96, 120)
     pair = synthesise(0, number, size)

@@ -116,6 +116,7 @@ def test_after_a_new_name_the_run_stays_open_as_it_is(handlers: RunsHandlers) ->
     assert handlers.look(["first"], [])[2]["value"] == []
 
 
+@pytest.mark.slow
 def test_a_request_that_lacks_what_every_page_sends_gets_one_plain_message(studio: Studio) -> None:
     messages = []
     for handler in build_app(studio).fns.values():

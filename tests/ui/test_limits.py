@@ -62,6 +62,7 @@ def connected(page: ServedPage, text: bytes) -> socket.socket:
     return connection
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -133,6 +133,7 @@ def test_the_global_random_state_is_left_alone(cases: tuple[Case, ...], atlas: C
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 def test_loading_processes_give_the_same_batches_and_errors(cases: tuple[Case, ...], atlas: Case) -> None:
     """Started from a thread, and after an epoch that was left early."""
     dataset = RegistrationDataset(cases, atlas=atlas, image_loader=ImageLoader(cache=Cache(0.1)))
