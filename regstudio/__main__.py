@@ -6,6 +6,7 @@ Ctrl-C is taken care of before anything else is loaded.
 from collections.abc import Callable
 
 from regstudio.signals import INTERRUPTED, end_while_importing
+from regstudio.threads import choose_waiting
 
 
 def main() -> None:
@@ -20,6 +21,7 @@ def studio() -> None:
 
 def _run(name: str) -> None:
     end_while_importing()
+    choose_waiting()
     try:
         import pkgutil
 
