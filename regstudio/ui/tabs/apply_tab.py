@@ -36,7 +36,7 @@ def build(studio: Studio, tab: BrowserTab, asked: gr.Textbox) -> None:
                 label="Or drop them: images with their labels NAME_seg, or one zip",
                 file_count="multiple",
                 file_types=[*EXTENSIONS, ".zip"],
-                height=120,
+                height=160,
                 elem_id="apply-files",
             )
             labels = _text("Their labels, if in another folder", "labels", "empty: NAME_seg beside the images, or none")
@@ -46,7 +46,7 @@ def build(studio: Studio, tab: BrowserTab, asked: gr.Textbox) -> None:
                 label="Or drop it, with its label NAME_seg",
                 file_count="multiple",
                 file_types=list(EXTENSIONS),
-                height=120,
+                height=160,
                 elem_id="apply-fixed-files",
             )
             with gr.Row():
