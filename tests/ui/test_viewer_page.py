@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.ui.acting import CANVAS, CASES, VIEWER, fill, wait_for_case
+from tests.ui.acting import CANVAS, CASES, VIEWER, choose, fill, wait_for_case
 
 pytestmark = pytest.mark.browser
 
@@ -65,6 +65,8 @@ def test_it_shows_warped_and_dice(opened: Any) -> None:
 
 
 def test_modes_and_layers_do_not_ask_the_server(opened: Any) -> None:
+    choose(opened, "checkpoint", "last")  # whose arrows are long enough to be seen
+    opened.wait_for_function(f"document.querySelector('{VIEWER} .networks').textContent === 'first, last'")
     opened.wait_for_timeout(500)
     asked: list[str] = []
     opened.on("request", lambda request: request.url.startswith("http") and asked.append(request.url))
@@ -84,6 +86,8 @@ def test_modes_and_layers_do_not_ask_the_server(opened: Any) -> None:
     assert len(pictures) == 10
     # The page's header asks what is training, viewer or not.
     assert [url for url in asked if "component_server" not in url] == []
+    choose(opened, "checkpoint", "best")
+    opened.wait_for_function(f"document.querySelector('{VIEWER} .networks').textContent === 'first, best'")
 
 
 def test_the_pointer_reads_intensity_label_and_displacement(opened: Any) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from regstudio.ui.handlers import QUIET, fingerprint, shown_fingerprint
+from regstudio.ui.handlers import QUIET, fingerprint, on_page_load, shown_fingerprint
 from regstudio.ui.tabs.viewer_handlers import ViewerHandlers, choice_of, request, shown
 
 if TYPE_CHECKING:  # which imports torch
@@ -45,11 +45,11 @@ class CaseHandlers:
     def look(self, seen: Any) -> list[Any]:
         """Show what is measured by now, if anything changed since this page looked."""
         if self._table is None:
-            return [gr.skip()] * 5
+            return [gr.skip()] * 6
         progress = self._table.progress()
         now = fingerprint(progress)
         if now == seen:
-            return [gr.skip()] * 5
+            return [gr.skip()] * 6
         headings, rows = self._table.table()
         active = progress["state"] == "running"
         value = {"headers": headings, "data": rows}
@@ -58,6 +58,7 @@ class CaseHandlers:
             gr.Dataframe(value=value, visible=bool(rows)),
             gr.Button(interactive=not active),
             gr.Button(interactive=active),
+            gr.Timer(active=active),
             now,
         ]
 
@@ -73,7 +74,7 @@ class CaseHandlers:
 def build_cases(viewer: ViewerHandlers, boxes: list[Any], asked: gr.Textbox) -> None:
     """Lay out the table; a click on a row puts into `asked` what the Viewer opens."""
     handlers = CaseHandlers(viewer)
-    with gr.Accordion("All cases", open=False, elem_id="viewer-cases"):
+    with gr.Accordion("All cases", open=False, elem_id="viewer-cases") as accordion:
         with gr.Row():
             start = gr.Button("Measure all cases", variant="primary", scale=0, min_width=200, elem_id="cases-start")
             stop = gr.Button("Stop", scale=0, min_width=100, interactive=False, elem_id="cases-stop")
@@ -91,11 +92,14 @@ def build_cases(viewer: ViewerHandlers, boxes: list[Any], asked: gr.Textbox) -> 
             elem_id="cases-table",
         )
     seen = shown_fingerprint()
-    looked = [words, table, start, stop, seen]
+    timer = gr.Timer(REFRESH_SECONDS, active=False)  # a page that only looks does not ask
+    looked = [words, table, start, stop, timer, seen]
     after: dict[str, Any] = {"fn": handlers.look, "inputs": seen, "outputs": looked, **QUIET}
     start.click(handlers.start, boxes, None, **QUIET).success(**after)
     stop.click(handlers.stop, None, None, **QUIET).success(**after)
-    gr.Timer(REFRESH_SECONDS).tick(handlers.look, seen, looked, queue=False, concurrency_limit=None, **QUIET)
+    timer.tick(handlers.look, seen, looked, queue=False, concurrency_limit=None, **QUIET)
+    accordion.expand(handlers.look, seen, looked, **QUIET)
+    on_page_load(handlers.look, seen, looked, **QUIET)
     table.select(handlers.opened, None, asked, **QUIET)
 
 
