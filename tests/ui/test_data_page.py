@@ -114,7 +114,9 @@ def test_uploads_become_the_data_folder_or_are_refused(opened, demo, data, tmp_p
     upload(archive, "new")
     opened.wait_for_selector("#data-recent >> text=data_uploads/new")
     assert sorted(path.name for path in (tmp_path / "data_uploads").iterdir()) == ["new"]
-    upload(demo / "fixed" / "atlas.png", "new")  # for the first folder of the layout, in which it is already
+    opened.click("#upload-role input")
+    opened.get_by_role("option", name="folder of the atlas", exact=True).click()
+    upload(demo / "fixed" / "atlas.png", "new")  # where it is already
     toast(opened, "a file of that name is there already")
 
 
