@@ -6,7 +6,6 @@ Ctrl-C is taken care of before anything else is loaded.
 from collections.abc import Callable
 
 from regstudio.signals import INTERRUPTED, end_while_importing
-from regstudio.threads import choose_waiting
 
 
 def main() -> None:
@@ -21,10 +20,12 @@ def studio() -> None:
 
 def _run(name: str) -> None:
     end_while_importing()
-    choose_waiting()
     try:
         import pkgutil
 
+        from regstudio.threads import choose_waiting
+
+        choose_waiting()
         command: Callable[[], None] = pkgutil.resolve_name(name)
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None

@@ -64,7 +64,7 @@ def test_where_ctrl_c_is_ignored_it_stays_so() -> None:
 @pytest.mark.parametrize("imports", [1, 5, 40, 150, 400, 800, 1200])
 def test_ctrl_c_while_the_program_imports_ends_it_without_a_traceback(demo: Path, tmp_path: Path, imports: int) -> None:
     """`imports` more modules are loaded, after those that take care of Ctrl-C."""
-    data = ["--data_base_dir", str(demo), "--runs_dir", str(tmp_path), "--epochs", "500", "--device", "cpu"]
+    data = ["--data_base_dir", str(demo), "--runs_dir", str(tmp_path), "--epochs", "3", "--device", "cpu"]
     command = [sys.executable, "-X", "importtime", "-m", "regstudio", "train", *data]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
