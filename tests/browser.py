@@ -22,7 +22,7 @@ from regstudio.studio.studio import Studio
 from regstudio.training.trainer import train
 from tests.training.whole_training import QUICK, index_of
 
-PATIENCE_MS = 15_000
+PATIENCE_MS = 30_000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # Chromium's own calls home are turned off: what is recorded is what the page asks for.
 FLAGS = (

@@ -118,7 +118,8 @@ def test_gradients_and_losses_are_those_of_one_process_with_the_double_batch(
     assert first["losses"] == second["losses"] == pytest.approx(wanted["losses"], rel=1e-4)
     one, two, other = (torch.cat([g.flatten() for g in r["gradients"].values()]) for r in (wanted, first, second))
     assert torch.equal(two, other)
-    assert float((two - one).norm() / one.norm()) < 1e-4
+    # A velocity field that is almost zero leads to places at pixels' centres, where the slope of an image has a kink.
+    assert float((two - one).norm() / one.norm()) < (1e-3 if "transform" in settings else 1e-4)
     assert all(torch.equal(first["weights"][name], second["weights"][name]) for name in wanted["weights"])
 
 

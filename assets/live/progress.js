@@ -16,7 +16,6 @@ function show_findings(findings) {
   const box = find(".findings"), key = JSON.stringify(findings);
   if (box.dataset.key === key) return;
   box.dataset.key = key;
-  box.hidden = !findings.length;
   box.replaceChildren(...findings.map(({ seen, remedy }) => {
     const item = document.createElement("p"), todo = document.createElement("span");
     todo.textContent = remedy;

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,17 @@ import pytest
 from regstudio.studio.studio import Studio
 from tests.browser import Served, unused_port, watched_page
 from tests.ui.acting import CASES, VIEWER, choose, wait_for_case
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _unmeasured() -> Iterator[None]:
+    """No page measures how long a training would take: that has tests of its own, and would slow all others."""
+    from regstudio.studio.time_estimate import Estimator
+    from regstudio.ui import app
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "Estimator", partial(Estimator, settled=float("inf")))
+        yield
 
 
 @pytest.fixture(scope="session")

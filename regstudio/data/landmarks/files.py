@@ -66,7 +66,7 @@ def find_landmarks(image: Path) -> Path | None:
         for folder in (image.parent, sibling)
         for name in names
         for ending in POINTS_ENDINGS
-        if (path := folder / f"{name}{POINTS_SUFFIX}{ending}").is_file()
+        if os.path.isfile(path := folder / f"{name}{POINTS_SUFFIX}{ending}")  # noqa: PTH113  False for too long a name
     )
     return next(found, None)
 

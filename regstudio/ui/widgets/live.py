@@ -21,7 +21,6 @@ TEMPLATE = """
   </header>
   <p class="empty">Nothing trains yet. Press Start; progress, curves and a preview appear here.</p>
   <div class="failure" role="alert" hidden><p class="message"></p><p class="advice"></p></div>
-  <div class="findings" role="status" aria-label="What is seen in the training" hidden></div>
   <div class="body" hidden>
     <div class="bars">
       <span class="name">epoch</span>
@@ -38,6 +37,7 @@ TEMPLATE = """
       <div><dt>memory</dt><dd data-fact="memory"></dd></div>
       <div><dt>best epoch</dt><dd data-fact="best"></dd></div>
     </dl>
+    <div class="findings" role="status" aria-label="What is seen in the training" tabindex="0"></div>
     <div class="settings">
       <label>losses by <select class="by"><option value="steps">step</option><option value="epochs">epoch</option>
       <option value="seconds">time</option>
