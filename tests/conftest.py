@@ -23,12 +23,11 @@ MAX_WORKERS = 4
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One process a core for the whole suite; none for files that are named, which are sooner done than torch loads.
 
-    Slow tests often wait for a browser or another program: with them, one more process keeps the cores busy.
+    With one more, browsers wait for each other, and the whole takes as long.
     """
     if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         return 0
-    waiting = "not slow" not in config.option.markexpr
-    return min(os.cpu_count() or 1, MAX_WORKERS) + waiting
+    return min(os.cpu_count() or 1, MAX_WORKERS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
