@@ -113,7 +113,9 @@ def test_after_a_new_name_the_run_stays_open_as_it_is(handlers: RunsHandlers) ->
     assert kept == [gr.skip()] * 5 + [["third"]]
     with pytest.raises(gr.Error, match=r"is not the name of a run|is not a run"):  # what another page still asks for
         handlers.open(["first"], ["first"])
-    assert handlers.look(["first"], [])[2]["value"] == []
+    # What a page that looks before the answer is there has selected and open is the same run.
+    assert handlers.look(["first"], [])[2]["value"] == ["third"]
+    assert handlers.open(["third"], ["first"])[1:] == (*kept,)
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ class RunsHandlers:
     def __init__(self, studio: Studio, feed: Feed) -> None:
         self._studio, self._feed = studio, feed
         self._downloads, self._reports = Downloads(), lasting_folder()
+        self._renamed: dict[str, str] = {}  # a page that has not heard of it yet keeps the run that it has selected
 
     @shown_to_user()
     def look(
@@ -35,7 +36,7 @@ class RunsHandlers:
         if now == seen:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         names = [str(row[0]) for row in rows]
-        existing = [name for name in selected or [] if name in names]
+        existing = [name for name in self._named_now(selected, names) if name in names]
         choice = gr.update(choices=names, value=existing) if existing != selected else gr.update(choices=names)
         return gr.Dataframe(value=listed, visible=bool(rows)), gr.Markdown(visible=not rows), choice, now
 
@@ -76,14 +77,16 @@ class RunsHandlers:
         note = run_actions.read_note(single) if single else ""
         name = single.path.name if single else ""
         curves, names = run_actions.curves(self._studio, runs), [run.path.name for run in runs]
-        if names and names == opened:
+        if names and names == self._named_now(opened, [run.path.name for run in self._studio.runs()]):
             return curves, *(gr.skip() for _ in range(5)), names
         return curves, note, name, None, gr.update(visible=False), self._report(name), names
 
     @shown_to_user()
     def rename(self, selected: Sequence[str] | None, name: str) -> Any:
         """Rename the run, which stays the selected and opened one."""
-        run = run_actions.rename(run_actions.selected_run(self._studio, selected), str(name or ""))
+        before = run_actions.selected_run(self._studio, selected)
+        run = run_actions.rename(before, str(name or ""))
+        self._renamed[before.path.name] = run.path.name
         return gr.update(choices=[run.path.name], value=[run.path.name]), [run.path.name]
 
     @shown_to_user()
@@ -142,6 +145,10 @@ class RunsHandlers:
         run = training_control.resume(self._studio, run_actions.selected_run(self._studio, selected).path.name, wanted)
         gr.Info(f"{html.escape(run.path.name)} goes on.", duration=3)
         return times + 1
+
+    def _named_now(self, names: Any, existing: Sequence[str]) -> list[str]:
+        """Return names as they are now, after runs were renamed."""
+        return [str(name) if name in existing else self._renamed.get(str(name), str(name)) for name in names or []]
 
     def _report(self, name: str) -> Any:
         # Copies in the app's own folder: the page serves no file by its path in a run's folder.
