@@ -90,9 +90,9 @@ def test_a_limit_on_cpu_threads_holds_in_its_block_and_never_adds_any(limit: int
     assert torch.get_num_threads() == 6
 
 
-@pytest.mark.parametrize(("running", "turns"), [("1/99", "20000"), ("2/99", "1000"), ("what", "20000")])
+@pytest.mark.parametrize(("running", "turns"), [("1/99", None), ("2/99", "1000"), ("what", None)])
 def test_threads_wait_asleep_beside_other_work(
-    running: str, turns: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    running: str, turns: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threads, "LOAD", tmp_path / "loadavg")
     threads.LOAD.write_text(f"0.0 0.0 0.0 {running} 7")
@@ -102,7 +102,7 @@ def test_threads_wait_asleep_beside_other_work(
     assert os.environ["GOMP_SPINCOUNT"] == "7"
     monkeypatch.delenv("GOMP_SPINCOUNT")
     choose_waiting()
-    assert os.environ["GOMP_SPINCOUNT"] == turns
+    assert os.environ.get("GOMP_SPINCOUNT") == turns
 
 
 def test_the_program_chooses_how_to_wait_before_torch_is_there() -> None:
@@ -112,7 +112,7 @@ def test_the_program_chooses_how_to_wait_before_torch_is_there() -> None:
     code = (
         "import os, sys, regstudio.__main__ as program; sys.argv[1:] = ['--help']\n"
         "try: program.main()\n"
-        "finally: print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+        "finally: print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines()[-1] in ("1000 False", "20000 False")
+    assert done.stdout.splitlines()[-1] in ("1000 False", "None False")
