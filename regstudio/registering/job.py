@@ -2,18 +2,18 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from regstudio.background import ACTIVE, BackgroundJob, JobState
 from regstudio.data.folders.layout import Case
 from regstudio.data.pairs.reader import PairReader
 from regstudio.errors import RegStudioError, RunError
 from regstudio.methods.method import Method
 from regstudio.registering.batch import register_files
 from regstudio.registering.pipeline import FileResult
-from regstudio.training.job import ACTIVE, JobState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,30 +27,17 @@ class RegisterTask:
     recipe: str
 
 
-class RegisterJob:
+class RegisterJob(BackgroundJob):
     """Registers one folder at a time in a background thread; what was done before is not done again.
 
     All methods are thread-safe, and all but `join` return at once.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._not_paused = threading.Event()
-        self._thread: threading.Thread | None = None
+        super().__init__()
         self._task: RegisterTask | None = None
-        self._state, self._message = JobState.IDLE, ""
         self._results: list[FileResult] = []
         self._clock = _Clock()
-
-    @property
-    def state(self) -> JobState:
-        """What the job is doing."""
-        return self._state
-
-    @property
-    def message(self) -> str:
-        """Why the job failed, as a message for the user; else empty."""
-        return self._message
 
     @property
     def task(self) -> RegisterTask | None:
@@ -97,20 +84,6 @@ class RegisterJob:
             if self._state in ACTIVE:
                 self._state = JobState.STOPPING
                 self._not_paused.set()
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait until the job has ended; return False if it is still running after `timeout` seconds."""
-        thread = self._thread
-        if thread is not None:
-            thread.join(timeout)
-        return thread is None or not thread.is_alive()
-
-    def _change(self, before: JobState, after: JobState, *acts: Callable[[], object]) -> None:
-        with self._lock:
-            if self._state is before:
-                self._state = after
-                for act in acts:
-                    act()
 
     def _register(self, task: RegisterTask) -> None:
         end, message = JobState.FINISHED, ""

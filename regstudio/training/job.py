@@ -1,10 +1,9 @@
 """A training in a background thread, which other threads start, pause, resume and stop."""
 
 import threading
-from collections.abc import Callable
 from contextlib import suppress
-from enum import StrEnum
 
+from regstudio.background import ACTIVE, BackgroundJob, JobState
 from regstudio.config import TrainConfig
 from regstudio.data.folders.layout import DataIndex
 from regstudio.errors import RegStudioError, RunError
@@ -14,22 +13,7 @@ from regstudio.training.recording import record
 from regstudio.training.trainer import train
 
 
-class JobState(StrEnum):
-    """What a job is doing; the last three say how it ended."""
-
-    IDLE = "idle"
-    RUNNING = "running"
-    PAUSED = "paused"
-    STOPPING = "stopping"
-    FINISHED = "finished"
-    STOPPED = "stopped"
-    FAILED = "failed"
-
-
-ACTIVE = {JobState.RUNNING, JobState.PAUSED, JobState.STOPPING}
-
-
-class TrainJob:
+class TrainJob(BackgroundJob):
     """Trains one run at a time in a background thread.
 
     All methods are thread-safe, and all but `join` return at once. The run's events.jsonl records the events; `state`
@@ -37,24 +21,10 @@ class TrainJob:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        super().__init__()
         self._stop = threading.Event()
         self._save = threading.Event()
-        self._not_paused = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._state = JobState.IDLE
-        self._message = ""
         self._run: Run | None = None
-
-    @property
-    def state(self) -> JobState:
-        """What the job is doing."""
-        return self._state
-
-    @property
-    def message(self) -> str:
-        """How the last training ended, as a message for the user; empty before that."""
-        return self._message
 
     @property
     def run(self) -> Run | None:
@@ -97,19 +67,6 @@ class TrainJob:
                 self._state = JobState.STOPPING
                 self._stop.set()
                 self._not_paused.set()
-
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait until the training has ended; return False if it is still running after `timeout` seconds."""
-        thread = self._thread
-        if thread is not None:
-            thread.join(timeout)
-        return thread is None or not thread.is_alive()
-
-    def _change(self, before: JobState, after: JobState, act: Callable[[], None]) -> None:
-        with self._lock:
-            if self._state is before:
-                self._state = after
-                act()
 
     def _train(self, config: TrainConfig, index: DataIndex, run: Run, is_new: bool) -> None:
         end, began = RunFinished(reason="failed", message="The training ended without saying why."), False

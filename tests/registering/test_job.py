@@ -7,6 +7,7 @@ from threading import Event
 import numpy as np
 import pytest
 
+from regstudio.background import JobState
 from regstudio.data.folders.layout import Case
 from regstudio.data.loading.loaders import ImageLoader, LabelLoader
 from regstudio.data.pairs.pair import Pair
@@ -15,7 +16,6 @@ from regstudio.data.pictures.writing import write_image
 from regstudio.errors import RunError
 from regstudio.methods.method import Unregistered
 from regstudio.registering.job import RegisterJob, RegisterTask
-from regstudio.training.job import JobState
 from regstudio.transforms.transform import Transform
 
 CASES = 12  # more than are begun at once

@@ -4,11 +4,11 @@ import zipfile
 
 import pytest
 
+from regstudio.background import JobState
 from regstudio.errors import ConfigError, DataError, RunError
 from regstudio.runs.events import EpochDone, RunFinished, RunStarted
 from regstudio.runs.run import Run
 from regstudio.studio import run_actions, training_control
-from regstudio.training.job import JobState
 
 
 @pytest.fixture

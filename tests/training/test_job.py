@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from regstudio.background import JobState
 from regstudio.config import TrainConfig
 from regstudio.data.folders.layout import DataIndex
 from regstudio.errors import RunError
 from regstudio.runs.events import RunFinished, RunStarted, StepDone
-from regstudio.training.job import JobState, TrainJob
+from regstudio.training.job import TrainJob
 from regstudio.training.setup import check_data
 
 Configs = Callable[..., TrainConfig]
