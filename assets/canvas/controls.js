@@ -14,7 +14,7 @@ function key(event) {
   if (!scene || !canvas.offsetParent || elsewhere || typing || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "ArrowLeft") step(-1);
   else if (event.key === "ArrowRight") step(1);
-  else if (event.key >= "1" && event.key <= "6") { state.mode = event.key; fillControls(); }
+  else if (event.key >= "1" && event.key <= "6") { state.mode = event.key; state.laying = false; fillControls(); }
   else if (event.key === "Delete" && state.placing) deleteMark(touched);
   else if (event.key === " " && (is("[role=tab]") || !is("button, input"))) flicker();
   else return;
@@ -35,7 +35,7 @@ on(".flow", "change", (event) => { state.flow = event.target.value; fillScale();
 on(".jacobian", "change", (event) => { state.jacobian = event.target.checked; fillScale(); redraw(); });
 on(".strength", "input", (event) => { state.strength = Number(event.target.value); redraw(); });
 all(".mode").forEach((button) => button.addEventListener("click", () => {
-  state.mode = button.dataset.mode;
+  Object.assign(state, { mode: button.dataset.mode, laying: false });
   fillControls();
 }));
 all("[data-label]").forEach((box) => box.addEventListener("change", () => {
@@ -59,11 +59,20 @@ on(".show-marks", "change", (event) => { state.showMarks = event.target.checked;
 if (one(".place-marks")) {
   on(".place-marks", "click", () => {
     state.placing = !state.placing;
-    if (state.placing) Object.assign(state, { mode: SIDE_BY_SIDE, showMarks: true });
+    if (state.placing) Object.assign(state, { mode: SIDE_BY_SIDE, showMarks: true, laying: false });
     one(".place-marks").setAttribute("aria-pressed", state.placing);
     one(".show-marks").checked = state.showMarks;
     fillControls();
   });
+  on(".lay", "click", () => {
+    state.laying = !state.laying;
+    if (state.laying) Object.assign(state, { mode: "2", placing: false });
+    fillControls();
+  });
+  all(".lay-number").forEach((field) => field.addEventListener("change", () => layNumber(field)));
+  on(".lay-flip", "change", (event) => lay({ flipped: event.target.checked }, true));
+  on(".lay-quarter", "click", () => lay({ turn: (state.start?.turn ?? 0) + 90 }, true));
+  on(".lay-reset", "click", () => lay(null, true));
   on(".undo-marks", "click", undoMarks);
   on(".clear-marks", "click", () => { if (state.marks.length) { remember(); state.marks = []; changed(); } });
   on(".steer", "change", (event) => { state.steer = event.target.checked; correctSoon(); });

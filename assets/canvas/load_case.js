@@ -48,9 +48,11 @@ async function loadCase() {
     viewer.dataset.case = scene.name;
     one(".name").textContent = scene.name;
     one(".fixed-name").textContent = fixedName();
+    all(".labels").forEach((part) => { part.hidden = !scene.ids.length && !payload.fixed_mask && !payload.moving_mask; });
     one(".masks").hidden = !payload.fixed_mask && !payload.moving_mask;
     one(".place").textContent = scene.place === null ? "own images" : `${scene.place + 1} of ${scene.places}`;
     one(".networks").textContent = scene.results.map((result) => result.title).join("  |  ");
+    if (payload.own && !payload.corrected) viewer.scrollIntoView({ block: "nearest", behavior: "smooth" });
     fillNumbers();
     fillControls();
     fillReadout();

@@ -73,6 +73,7 @@ function fillControls() {
     Object.assign(slider, { min: setting.min, max: setting.max, step: setting.step });
     slider.value = blend[state.mode];
   }
+  fillLaying();
   one(".flicker").setAttribute("aria-pressed", state.before);
   canvas.setAttribute("aria-label", `${scene.name}: ${panels().map((panel) => panel.title).join(", ")}`);
   fillScale();
@@ -93,7 +94,7 @@ function fillReadout() {
     const dy = result.flow[i], dx = result.flow[i + width * height], sign = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
     parts.push(say(fixedName(), scene.fixed), say("moving", scene.moving), say("warped", result.warped),
       `displacement dy ${sign(dy)}, dx ${sign(dx)}, ${Math.hypot(dx, dy).toFixed(2)} px`,
-      `Jacobian ${determinant(result.flow, x, y).toFixed(2)}`);
+      `Jacobian ${(determinant(result.flow, x, y) * (result.mirrored ? -1 : 1)).toFixed(2)}`);
   }
   readout.textContent = [...parts, ...windowSaid()].join(" · ");
 }

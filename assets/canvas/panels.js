@@ -22,6 +22,7 @@ const warpedName = () => (scene.own ? `${scene.own.moving} (warped, after)` : "w
 
 function panels() {
   const other = state.before ? movingName() : warpedName();
+  if (state.laying) return layingPanels();
   const named = (title, result) => (many() ? `${result.title}: ${title}` : title);
   if (state.mode !== SIDE_BY_SIDE) {
     return scene.results.map((result) => ({ title: named(WORDS[state.mode](fixedName(), other), result), kind: "blend", result }));
@@ -87,6 +88,7 @@ function drawPanel(panel) {
   context.scale(panel.scale, panel.scale * panel.aspect);
   context.translate(-scene.width / 2 - state.x, -scene.height / 2 - state.y);
   context.imageSmoothingEnabled = false;
+  if (panel.kind === "laying") { drawLaying(panel); context.restore(); return; }
   drawImages(panel);
   drawMaps(panel);
   drawLabels(panel);

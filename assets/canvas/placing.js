@@ -9,11 +9,13 @@ const copied = (marks) => marks.map(({ fixed, moving }) => ({ fixed: fixed && [.
 // Called when a case was loaded: its own landmarks, or those that were placed on it before.
 function takeMarks(payload) {
   if (payload.corrected) { sayMarks(); return; }
+  takeStart(payload);
   history = [];
   touched = dragged = null;
   const before = placedOn.get(payload.name);
   state.marks = before ? copied(before) : payload.points.map(([y, x, my, mx]) => ({ fixed: [y, x], moving: [my, mx] }));
-  if (before?.some(complete) && state.steer && one(".place-marks")) correctSoon();
+  const marked = before?.some(complete) && state.steer;
+  if (one(".place-marks") && (marked || (laidOn.has(payload.name) && (state.start || payload.start)))) correctSoon();
   sayMarks();
 }
 
@@ -27,7 +29,7 @@ function correctSoon() {
   clearTimeout(correcting);
   correcting = setTimeout(() => {
     const pairs = state.steer ? state.marks.filter(complete).map((mark) => [...mark.fixed, ...mark.moving]) : [];
-    trigger("correct", { pairs });
+    trigger("correct", { pairs, start: state.start });
   }, CORRECT_AFTER);
 }
 

@@ -12,7 +12,7 @@ function pixel(event) {
 function point(event) {
   const at = scene && pixel(event), x = Math.floor(at?.x), y = Math.floor(at?.y);
   const inside = at && x >= 0 && y >= 0 && x < scene.width && y < scene.height;
-  state.cursor = inside ? { x, y, moving: at.panel.kind === "moving", result: at.panel.result } : null;
+  state.cursor = inside && at.panel.kind !== "laying" ? { x, y, moving: at.panel.kind === "moving", result: at.panel.result } : null;
   fillReadout();
   redraw();
 }
@@ -54,7 +54,7 @@ const fingers = new Map();
 let swiped = null;
 canvas.addEventListener("pointerdown", (event) => {
   fingers.set(event.pointerId, event);
-  swiped = placingDown(event) ? null : swipeAt(event);
+  swiped = layingDown(event) || placingDown(event) ? null : swipeAt(event);
   const at = scene && state.tool === "measure" && !state.placing && pixel(event);
   if (at) state.ruler = { from: [at.y - 0.5, at.x - 0.5], to: [at.y - 0.5, at.x - 0.5], moving: at.panel.kind === "moving" };
   canvas.setPointerCapture(event.pointerId);
@@ -66,8 +66,8 @@ canvas.addEventListener("pointermove", (event) => {
     const still = [...fingers.values()].find((finger) => finger.pointerId !== event.pointerId);
     const reach = (finger) => Math.hypot(finger.clientX - still.clientX, finger.clientY - still.clientY);
     zoomAt(still, reach(event) / Math.max(1, reach(last)));
-  } else if (last && placingMove(event)) {
-    // the landmark follows
+  } else if (last && (layingMove(event) || placingMove(event))) {
+    // the image, or the landmark, follows
   } else if (last && swiped) {
     blend[3] = Math.max(0, Math.min(1, onPanel(event, swiped)));
     one(".blend-value").value = blend[3];
@@ -83,13 +83,14 @@ canvas.addEventListener("pointermove", (event) => {
     clampView();
   }
   if (last) fingers.set(event.pointerId, event);
-  canvas.style.cursor = swiped || swipeAt(event) ? "ew-resize" : "";
+  canvas.style.cursor = layingCursor(event) ?? (swiped || swipeAt(event) ? "ew-resize" : "");
   point(event);
 });
 for (const name of ["pointerup", "pointercancel"]) {
   canvas.addEventListener(name, (event) => {
     fingers.delete(event.pointerId);
     swiped = null;
+    layingUp();
     placingUp();
   });
 }

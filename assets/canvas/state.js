@@ -19,6 +19,7 @@ const state = {
   mode: SIDE_BY_SIDE, before: false, zoom: 1, x: 0, y: 0, style: "outlines", flow: "none", jacobian: false,
   strength: 0.6, labels: { fixed: true, moving: true, warped: true, masks: true }, hidden: new Set(), cursor: null,
   marks: [], showMarks: true, tool: "move", ruler: null, noAffine: false, windows: { fixed: IDENTITY, moving: IDENTITY }, placing: false, steer: true,
+  laying: false, start: null,
 };
 // A figure that is being made: drawn with more pixels, and its lines and words collected where it is to be vectors.
 let sheet = null;

@@ -102,12 +102,13 @@ def _png(pixels: Bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def jacobian_index(flow: Array) -> Bytes:
+def jacobian_index(flow: Array, *, mirrored: bool = False) -> Bytes:
     """Return the Jacobian determinant of a flow (2, H, W) as places (H, W) in its colours.
 
-    0 is a fold; 1 to 255 are the logarithm of the determinant, and 128 is no change of area.
+    0 is a fold; 1 to 255 are the logarithm of the determinant, and 128 is no change of area. That of a `mirrored` flow
+    has the other sign.
     """
-    determinant = jacobian_determinant(flow)
+    determinant = jacobian_determinant(flow) * (-1 if mirrored else 1)
     unfolded = determinant > 0
     power = np.log2(determinant, out=np.zeros_like(determinant), where=unfolded)
     place = 128 + 127 * (power / JACOBIAN_RANGE).clip(-1, 1)
@@ -127,7 +128,8 @@ def _result(shown: Shown, ids: Array, largest: float) -> dict[str, Any]:
         "flow": _plane(_differences(np.rint(flow / step).astype("<i2"))),
         "flow_step": step,
         "magnitude": _plane(np.rint(255 * magnitude).clip(0, 255).astype(np.uint8)),
-        "jacobian": _plane(jacobian_index(shown.case.flow)),
+        "jacobian": _plane(jacobian_index(shown.case.flow, mirrored=shown.case.mirrored)),
+        "mirrored": shown.case.mirrored,
         "metrics": {name: float(value) if np.isfinite(value) else None for name, value in shown.metrics.items()},
     }
 

@@ -114,6 +114,10 @@ class Registered(Protocol):
         """The displacement (2, H, W) in pixels."""
 
     @property
+    def mirrored(self) -> bool:
+        """Whether the displacement is to turn the image over."""
+
+    @property
     def warped_label(self) -> Array | None:
         """The moving label (H, W) on the fixed grid."""
 
@@ -162,6 +166,7 @@ class Comparison:
     fixed_mask: Array | None = None
     moving_mask: Array | None = None
     warped_mask: Array | None = None
+    mirrored: bool = False
 
     @property
     def shown(self) -> tuple[Array, Array, Array]:
@@ -201,6 +206,7 @@ def comparison(registration: Registered) -> Comparison:
         fixed_mask=pair.fixed_mask,
         moving_mask=pair.moving_mask,
         warped_mask=registration.warped_mask,
+        mirrored=registration.mirrored,
     )
 
 

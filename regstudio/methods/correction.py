@@ -55,7 +55,12 @@ def corrected(pair: Pair, transform: Transform) -> Transform:
     if inverse is not None:
         back = torch.from_numpy(np.ascontiguousarray(inverse, np.float32))[None]
         inverse = _after(found.inverse, back)
-    return Transform(flow=_after(flow, found.flow), inverse_flow=inverse, seconds=time.perf_counter() - start)
+    return Transform(
+        flow=_after(flow, found.flow),
+        inverse_flow=inverse,
+        mirrored=transform.mirrored,
+        seconds=time.perf_counter() - start,
+    )
 
 
 def _settings(fixed: Tensor, seen: Tensor, mask: Tensor | None) -> OptimiserSettings:

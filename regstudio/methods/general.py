@@ -76,7 +76,8 @@ class General:
         start = time.perf_counter()
         fixed, moving = images_of(pair, self.device)
         masks = on, of = as_tensors(mask_arrays(pair), self.device)
-        seen = look(self._model, fixed, moving, wide=self.wide, masks=masks)
+        known = torch.eye(2, 3, device=self.device)[None] if pair.laid_by_hand else None
+        seen = look(self._model, fixed, moving, known, wide=self.wide, masks=masks)
         similarity = self.similarity
         if similarity == "auto":
             similarity = similarity_as_registered(fixed, seen.warped, seen.counted)

@@ -76,7 +76,7 @@ class NetworkMethod:
             )
         fixed, moving = (torch.from_numpy(image)[None, None].to(self.device) for image in (pair.fixed, pair.moving))
         start = self._now()
-        matrix = None if self.find_affine is None else self.find_affine(pair)
+        matrix = None if self.find_affine is None or pair.laid_by_hand else self.find_affine(pair)
         affine = None if matrix is None else torch.from_numpy(matrix.astype(np.float32))[None].to(self.device)
         predicted = final = self.model.predict(fixed, moving, affine)
         refine_start = self._now()

@@ -17,6 +17,7 @@ from regstudio.data.pictures.formats import extension, stem
 from regstudio.errors import ConfigError, DataError
 from regstudio.methods.correction import corrected
 from regstudio.schema import Number, SchemaError, validate
+from regstudio.studio.hand_start import start_path, write_start
 from regstudio.studio.studio import Studio
 from regstudio.studio.uploads import target_folder
 from regstudio.studio.view import View
@@ -84,11 +85,13 @@ def add_to_training(studio: Studio, view: View, name: str) -> Path:
     """Put the files of a view's pair, their labels and landmarks into a folder of pairs; return that folder.
 
     The folder is that of an upload's name, or a path. Both images are named after the moving one; what is there under
-    that name is replaced if it is the same pair. Raises DataError and ConfigError.
+    that name is replaced if it is the same pair. A start by hand is kept for whoever opens the pair there. Raises
+    DataError and ConfigError.
     """
-    places = _places_in_files(view.registrations[0][1].pair)
-    if places is None:
-        raise DataError("There are no landmarks to train on. Place some on both images.")
+    pair, start = view.registrations[0][1].pair, view.chosen.start
+    places = _places_in_files(pair)
+    if places is None and start.is_identity:
+        raise DataError("There are no landmarks to train on. Place some on both images, or lay the moving one by hand.")
     folder = target_folder(name, studio.roots[0], studio.allowed)
     case = view.chosen.case
     own = stem(case.image)
@@ -96,7 +99,11 @@ def add_to_training(studio: Studio, view: View, name: str) -> Path:
         _copy(source.image, folder / side, own)
         if source.label is not None:
             _copy(source.label, folder / f"{side}_seg", f"{own}{LABEL_SUFFIX}")
-    for side, points in zip(("fixed", "moving"), places, strict=True):
+    kept = start_path(folder / "moving" / case.image.name)
+    kept.unlink(missing_ok=True)
+    if not start.is_identity:
+        write_start(kept, start.on(pair.fixed.shape))
+    for side, points in zip(("fixed", "moving"), places or (), strict=places is not None):
         write_placed(folder / f"{side}{POINTS_SUFFIX}", own, "table", points, _numbers(len(points)))
     return folder
 

@@ -1,7 +1,7 @@
 """A case that someone looks at: the case, what registers it, and what came of it."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from regstudio.drawing.canvas_payload import Shown, to_payload
 from regstudio.drawing.overlay import comparison
 from regstudio.methods.network import Refine
 from regstudio.studio.caches import stamp
+from regstudio.studio.hand_start import NO_START, HandStart
 from regstudio.transforms.registration import Registration
 
 
@@ -38,6 +39,7 @@ class ChosenCase:
     case: Case
     reader: PairReader
     label_file: Path | None = None  # names of its labels
+    start: HandStart = NO_START
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,7 +52,8 @@ class View:
     def payload(self) -> dict[str, Any]:
         """Return what the canvas draws."""
         names = read_label_names(self.chosen.label_file) if self.chosen.label_file else {}
-        return to_payload(
+        start = self.chosen.start.on(self.registrations[0][1].pair.fixed.shape)
+        return {"start": None if start.is_identity else asdict(start)} | to_payload(
             [
                 Shown(title=title, case=comparison(registration), metrics=registration.metrics)
                 for title, registration in self.registrations
@@ -70,4 +73,5 @@ def drawing_key(chosen: ChosenCase, registrars: Sequence[Registrar], refine: int
         tuple(stamp(path) for path in files if path is not None),
         repr((reader.image_loader, reader.label_loader, reader.rule, reader.mask_outside)),
         refine,
+        chosen.start,
     )

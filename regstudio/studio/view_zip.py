@@ -3,6 +3,7 @@
 import json
 import zipfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from regstudio.transforms.result_files import save_registration
 
 def write_view_zip(view: View, path: Path, family: Family = "table") -> Path:
     """Write a view's figure, warped image, flow, warped label, metrics and landmarks as one zip; return its path."""
-    name, loaders = view.chosen.case.id, (view.chosen.reader.image_loader, view.chosen.reader.label_loader)
+    name, start = view.chosen.case.id, view.chosen.start
+    loaders = view.chosen.reader.image_loader, view.chosen.reader.label_loader
     with temporary_folder() as temporary:
         for title, registration in view.registrations:
             # Names of networks hold a comma and a space, which are awkward in the names of folders.
@@ -30,6 +32,7 @@ def write_view_zip(view: View, path: Path, family: Family = "table") -> Path:
                 "network": title,
                 "metrics": _finite(registration.metrics),
                 "seconds": registration.seconds,
+                "start": None if start.is_identity else asdict(start.on(registration.pair.fixed.shape)),
             }
             (out / f"{name}_metrics.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         write_view_points(view, temporary, family)

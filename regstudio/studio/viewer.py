@@ -9,19 +9,23 @@ from regstudio.config import TrainConfig, build_config, read_config
 from regstudio.data.folders.label_names import find_label_names
 from regstudio.data.folders.layout import Case, DataIndex, Layout, index_folder
 from regstudio.data.landmarks.files import find_landmarks
+from regstudio.data.pairs.pair import Pair
 from regstudio.data.pairs.reader import PairReader
 from regstudio.data.pictures.formats import extension, stem
 from regstudio.data.pictures.planes import NIFTI
 from regstudio.data.problems import FileError
+from regstudio.drawing.thumbnails import aspect_of
 from regstudio.errors import DataError, RunError
 from regstudio.methods import NAMES, TITLES, installed
 from regstudio.methods.method import Method, axes_of
 from regstudio.methods.named import named_method
 from regstudio.methods.network import NetworkMethod, load_method
+from regstudio.methods.starting import registered_from
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.runs.run import Run
 from regstudio.studio.applied import AppliedFolder, applied_names, open_applied
 from regstudio.studio.caches import LRUCache
+from regstudio.studio.hand_start import NO_START, HandStart, read_start_file, start_path
 from regstudio.studio.page_words import NO_TRAINING
 from regstudio.studio.studio import Studio
 from regstudio.studio.view import ChosenCase, Registrar, View, drawing_key
@@ -140,10 +144,13 @@ class Viewer:
             raise DataError(reasons)
         points = (one.points or find_landmarks(one.image) for one in (fixed, found))
         names = find_label_names(config.layout.data_base_dir)
-        for path in (fixed.image, fixed.label, fixed.mask, found.image, found.label, found.mask, *points, names):
+        laid = start_path(found.image)
+        kept = laid if laid.is_file() else None
+        for path in (fixed.image, fixed.label, fixed.mask, found.image, found.label, found.mask, *points, names, kept):
             if path is not None:
                 self._check(path, config)
-        return ChosenCase(case=found, reader=_uncached_reader(config, fixed), label_file=names)
+        start = NO_START if kept is None else read_start_file(kept)
+        return ChosenCase(case=found, reader=_uncached_reader(config, fixed), label_file=names, start=start)
 
     def own_images(self, config: Data, files: dict[str, Path | None], *, resize: bool = False) -> ChosenCase:
         """Return a case of the user's own `files`: moving, and if given fixed, fixed_label and moving_label.
@@ -175,7 +182,7 @@ class Viewer:
                 what = f"has {image.shape[0]} x {image.shape[1]} pixels, too many to register while you wait"
                 raise FileError(case.image, what, "Use: regstudio register.")
         found = [
-            (registrar.title, Registration(pair=pair, transform=method(pair)))
+            _registered(registrar.title, method, pair, chosen.start)
             for registrar, method in zip(registrars, methods, strict=True)
         ]
         return View(chosen=chosen, registrations=tuple(found))
@@ -219,6 +226,13 @@ class Viewer:
             self._studio.allowed(str(path))
         elif not path.resolve().is_relative_to(config.layout.data_base_dir.resolve()):
             raise DataError(f"{path.name}: lies outside the run's data, and is not shown.")
+
+
+def _registered(title: str, method: Method, pair: Pair, start: HandStart) -> tuple[str, Registration]:
+    if start.is_identity:
+        return title, Registration(pair=pair, transform=method(pair))
+    matrix = start.matrix(pair.fixed.shape, aspect_of(pair.spacing))
+    return f"{title}, laid by hand", Registration(pair=pair, transform=registered_from(method, pair, matrix))
 
 
 def _by_set(index: DataIndex) -> dict[str, tuple[Case, ...]]:

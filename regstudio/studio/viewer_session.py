@@ -9,6 +9,7 @@ from typing import Any
 from regstudio.errors import ConfigError, RegStudioError, RunError
 from regstudio.evaluation.scores import CaseScores, score
 from regstudio.studio.caches import LRUCache
+from regstudio.studio.hand_start import HandStart
 from regstudio.studio.page_words import NO_TRAINING, of_own_images
 from regstudio.studio.prefetcher import Prefetcher
 from regstudio.studio.view import ChosenCase, Registrar, View, drawing_key
@@ -119,11 +120,11 @@ class ViewerSession:
         if choice.run not in (None, NO_TRAINING):  # to register is more than to look: that waits until it is asked for
             self.open(choice)
 
-    def view(self, choice: Choice) -> View:
-        """Register the chosen case."""
+    def view(self, choice: Choice, start: HandStart | None = None) -> View:
+        """Register the chosen case from a start by hand; without one from that which is kept with the case, if any."""
         registrars = self._registrars(choice)
         chosen = self.viewer.chosen(self.viewer.config(choice.run, registrars[0]), choice.case)
-        return self._view(chosen, registrars, choice.refine)
+        return self._view(_from(chosen, start), registrars, choice.refine)
 
     def titles(self, choice: Choice) -> list[str]:
         """Return the names of the chosen methods."""
@@ -147,7 +148,9 @@ class ViewerSession:
 
         return self._scores.get(drawing_key(chosen, registrars, choice.refine), measure)
 
-    def own(self, choice: Choice, files: Mapping[str, Path | None], *, resize: bool) -> View:
+    def own(
+        self, choice: Choice, files: Mapping[str, Path | None], *, resize: bool, start: HandStart | None = None
+    ) -> View:
         """Register the user's own images; errors name them as the user does."""
         if self._read_only:
             raise ConfigError("This page only shows what is there: it takes no files.")
@@ -155,7 +158,7 @@ class ViewerSession:
         config = self.viewer.config(choice.run, registrars[0])
         try:
             chosen = self.viewer.own_images(config, dict(files), resize=resize)
-            return self._view(chosen, registrars, choice.refine)
+            return self._view(_from(chosen, start), registrars, choice.refine)
         except RegStudioError as error:
             raise of_own_images(error, files) from None
 
@@ -199,6 +202,10 @@ class ViewerSession:
         else:
             raise RunError(NO_RUNS)
         return [first, *([self.viewer.other(choice.compare)] if choice.compare else [])]
+
+
+def _from(chosen: ChosenCase, start: HandStart | None) -> ChosenCase:
+    return chosen if start is None else replace(chosen, start=start)
 
 
 def _valid(value: str | None, options: Sequence[str]) -> str | None:

@@ -36,16 +36,25 @@ CONTRAST_WINDOW = 9
 TYPICAL = 0.35  # the median over radiographs, skulls, hearts and brains, registered in two ways, of their median doubts
 
 
-def quality(fixed: Array, warped: Array, flow: Array, inverse: Array | None = None, mask: Array | None = None) -> float:
+def quality(
+    fixed: Array,
+    warped: Array,
+    flow: Array,
+    inverse: Array | None = None,
+    mask: Array | None = None,
+    *,
+    mirrored: bool = False,
+) -> float:
     """Return how far a registration is to be trusted, in [0, 1]: 1 if nothing is left to find, about 0.5 is usual.
 
     It ranks results of one kind of images; those of another, with finer texture, may all have less. `fixed` and
     `warped` are (H, W) in [0, 1], `flow` and its `inverse` (2, H, W) in pixels. A flow that is not finite has 0. With a
-    `mask` (H, W), only pixels where it is 1 are compared, and only their places doubted; without any it is 0, too.
+    `mask` (H, W), only pixels where it is 1 are compared, and only their places doubted; without any it is 0, too. A
+    `mirrored` flow folds where it does not turn the image over.
     """
     if not np.isfinite(flow).all() or (mask is not None and not mask.any()):
         return 0.0
-    folded = jacobian_determinant(flow) <= 0
+    folded = jacobian_determinant(flow) * (-1 if mirrored else 1) <= 0
     with torch.no_grad():
         counted = np.ones_like(fixed) if mask is None else mask
         images = torch.from_numpy(np.stack((fixed, warped, folded, counted)).astype(np.float32))[:, None, None]

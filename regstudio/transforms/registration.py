@@ -35,6 +35,11 @@ class Registration:
         return self.transform.flow
 
     @property
+    def mirrored(self) -> bool:
+        """Whether the flow is to turn the image over, as a mirror does."""
+        return self.transform.mirrored
+
+    @property
     def affine_flow(self) -> Array | None:
         """The affine part of the flow (2, H, W) in pixels, or None if the method has none."""
         return self.transform.affine_flow
@@ -111,12 +116,12 @@ class Registration:
     @cached_property
     def folds(self) -> FoldCount:
         """The number and percentage of pixels where the flow folds."""
-        return njd(self.flow)
+        return njd(_turned_over(self.flow) if self.mirrored else self.flow)
 
     @cached_property
     def quality(self) -> float:
         """How far the result is to be trusted, in [0, 1], by the images and the flow alone; see `quality`."""
-        return quality(self.pair.fixed, self.warped, self.flow, self.inverse_flow, self.mask_by(self.flow))
+        return self._quality(self.warped, self.flow, self.inverse_flow)
 
     @cached_property
     def dice_before(self) -> DiceScore | None:
@@ -153,11 +158,14 @@ class Registration:
         if unrefined is not None:
             warped = self._warp_image(unrefined)
             yield "ncc_unrefined", self._ncc(warped, unrefined)
-            yield "quality_unrefined", quality(self.pair.fixed, warped, unrefined, None, self.mask_by(unrefined))
+            yield "quality_unrefined", self._quality(warped, unrefined, None)
             if self.scored_labels and self.pair.moving_label is not None:
                 score = self._dice(unrefined)
                 yield from () if score is None else (("dice_unrefined", score.mean),)
         yield from self.transform.metrics.items()
+
+    def _quality(self, warped: Array, flow: Array, inverse: Array | None) -> float:
+        return quality(self.pair.fixed, warped, flow, inverse, self.mask_by(flow), mirrored=self.mirrored)
 
     def _errors_at_points(self) -> Iterator[tuple[str, float]]:
         """Mean distances of the landmarks, in the pair's unit."""
@@ -202,6 +210,12 @@ class Registration:
     def _dice(self, flow: Array | None) -> DiceScore | None:
         labels = self.labels_by(flow)
         return None if labels is None else dice(*labels, self.scored_labels)
+
+
+def _turned_over(flow: Array) -> Array:
+    """Return the flow (2, H, W) whose map is that of `flow` seen in an upright mirror."""
+    columns = np.arange(flow.shape[2])
+    return np.stack((flow[0], (flow.shape[2] - 1 - 2 * columns) - flow[1]))
 
 
 def _colours(array: Array, place: Placement) -> Array | None:

@@ -113,6 +113,7 @@ def test_a_case_and_its_registration_are_put_side_by_side() -> None:
             flow=flow,
             warped_label=label,
             warped_mask=None,
+            mirrored=False,
             dice_before=None,
             dice=after,
         )

@@ -229,6 +229,27 @@ def test_landmarks_that_are_placed_steer_the_registration(opened: Any) -> None:
     opened.wait_for_function(f"!document.querySelector('{VIEWER} .networks').textContent.endsWith('corrected')")
 
 
+def test_the_moving_image_is_laid_on_the_fixed_one_by_hand(opened: Any) -> None:
+    networks = f"document.querySelector('{VIEWER} .networks').textContent"
+    opened.click(f"{VIEWER} .lay")
+    assert "the knob to turn it" in opened.get_attribute(CANVAS, "aria-label")
+    opened.fill(f"{VIEWER} [data-lay=turn]", "8")
+    opened.press(f"{VIEWER} [data-lay=turn]", "Enter")
+    opened.wait_for_function(f"{networks}.endsWith('laid by hand')")
+    before, box = drawn(opened), opened.locator(CANVAS).bounding_box()
+    opened.mouse.move(box["x"] + 0.15 * box["width"], box["y"] + 0.6 * box["height"])
+    opened.mouse.down()
+    opened.mouse.move(box["x"] + 0.15 * box["width"] + 20, box["y"] + 0.6 * box["height"])
+    assert drawn(opened) != before  # while it is dragged
+    assert float(opened.input_value(f"{VIEWER} [data-lay=right]")) > 1
+    assert float(opened.input_value(f"{VIEWER} [data-lay=down]")) == 0
+    opened.mouse.up()
+    opened.click(f"{VIEWER} .lay-reset")
+    opened.click(f"{VIEWER} .lay")
+    opened.wait_for_function(f"!{networks}.includes('by hand')")
+    opened.click(f"{VIEWER} [data-mode='1']")
+
+
 def test_dragging_windows_and_measures_and_the_affine_part_can_be_left_out(opened: Any) -> None:
     box = opened.locator(CANVAS).bounding_box()
 

@@ -40,7 +40,8 @@ class Pair:
     Labels are integers. Points are y and x in pixels of this grid. `spacing` (rows, columns) is that of the grid's
     pixels in mm, by the fixed file; it is None where the file has none, and all distances are then in pixels of the
     fixed file. `moving_spacing` is by the moving file, or the same where that has none. `pictures` are the files, for a
-    pair that was read from files. Masks (H, W) are 1 where an image counts, and 0 elsewhere.
+    pair that was read from files. Masks (H, W) are 1 where an image counts, and 0 elsewhere. `laid_by_hand` is whether
+    a person laid the moving image on the fixed one: deformable methods then look for no affine map before.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Pair:
     pictures: Pictures | None = None
     fixed_mask: npt.NDArray[np.float32] | None = None
     moving_mask: npt.NDArray[np.float32] | None = None
+    laid_by_hand: bool = False
 
     @property
     def unit(self) -> str:

@@ -22,6 +22,7 @@ from regstudio.ui.handlers import shown_to_user
 from regstudio.ui.widgets.canvas import empty, filled
 
 if TYPE_CHECKING:  # these import torch, for which the first page does not wait
+    from regstudio.studio.hand_start import HandStart
     from regstudio.studio.view import View
     from regstudio.studio.viewer_session import Choice, ViewerSession
 
@@ -122,17 +123,22 @@ class ViewerHandlers:
 
     @shown
     def correct(self, event: gr.EventData, source: str, resize: bool, *rest: Any) -> list[Any]:
-        """Correct the shown pair by the landmarks that the canvas sends; return its drawing, and these landmarks."""
+        """Correct the shown pair by what was done by hand on the canvas; return its drawing, and what was done."""
         from regstudio.studio.correcting import corrected_view, read_placed
+        from regstudio.studio.hand_start import read_start
 
         if self.read_only:
             raise ConfigError("This page only shows what is there: it does not correct.")
         request = event._data if isinstance(event._data, dict) else {}
         placed = read_placed(request.get("pairs"))
-        view = self._view(source, resize, rest)
+        view = self._view(source, resize, rest, read_start(request.get("start")))
         own = self.session.own_names(_files(rest)) if source == "own" else {}
         drawing = filled(corrected_view(view, placed).payload() | own | {"corrected": True})
-        return [drawing, None, {"pair": _pair_of(view), "placed": placed.tolist()}]
+        return [
+            drawing,
+            None,
+            {"pair": _pair_of(source, rest), "placed": placed.tolist(), "start": request.get("start")},
+        ]
 
     @shown
     def download(self, steered: Any, family: str, source: str, resize: bool, *rest: Any) -> str:
@@ -140,7 +146,7 @@ class ViewerHandlers:
         from regstudio.studio.correcting import family_of
         from regstudio.studio.view_zip import write_view_zip
 
-        view = self._steered(steered, self._view(source, resize, rest))
+        view = self._steered(steered, source, resize, rest)
         return str(write_view_zip(view, self._downloads.place(f"{view.chosen.case.id}.zip"), family_of(family)))
 
     @shown
@@ -150,24 +156,29 @@ class ViewerHandlers:
 
         if self.read_only:
             raise ConfigError("This page only shows what is there: it takes no files.")
-        view = self._steered(steered, self._view(source, resize, rest))
+        view = self._steered(steered, source, resize, rest)
         folder = add_to_training(self._studio, view, str(name or ""))
-        gr.Info(html.escape(f"{view.chosen.case.id} and its landmarks are in {folder}, a folder of pairs."), duration=8)
-
-    def _view(self, source: str, resize: bool, rest: Sequence[Any]) -> "View":
-        choice = choice_of(rest[len(OWN) :])
-        return (
-            self.session.own(choice, _files(rest), resize=bool(resize))
-            if source == "own"
-            else self.session.view(choice)
+        gr.Info(
+            html.escape(f"{view.chosen.case.id} and what was done by hand are in {folder}, a folder of pairs."),
+            duration=8,
         )
 
-    def _steered(self, steered: Any, view: "View") -> "View":
-        """Return the view as the page shows it: corrected, if this pair was."""
-        from regstudio.studio.correcting import corrected_view, read_placed
+    def _view(self, source: str, resize: bool, rest: Sequence[Any], start: "HandStart | None" = None) -> "View":
+        choice = choice_of(rest[len(OWN) :])
+        return (
+            self.session.own(choice, _files(rest), resize=bool(resize), start=start)
+            if source == "own"
+            else self.session.view(choice, start)
+        )
 
-        if not isinstance(steered, dict) or steered.get("pair") != _pair_of(view):
-            return view
+    def _steered(self, steered: Any, source: str, resize: bool, rest: Sequence[Any]) -> "View":
+        """Return the view as the page shows it: laid by hand and corrected, if this pair was."""
+        from regstudio.studio.correcting import corrected_view, read_placed
+        from regstudio.studio.hand_start import read_start
+
+        if not isinstance(steered, dict) or steered.get("pair") != _pair_of(source, rest):
+            return self._view(source, resize, rest)
+        view = self._view(source, resize, rest, read_start(steered.get("start")))
         return corrected_view(view, read_placed(steered.get("placed")))
 
     def _open(self, choice: "Choice", shown: Any, **way: Any) -> list[Any]:
@@ -201,8 +212,10 @@ def _asked(text: str) -> "Choice":
     return choice_of([value if isinstance(value := fields.get(name), str) else None for name in names])
 
 
-def _pair_of(view: "View") -> str:
-    return f"{view.chosen.case.fixed or view.chosen.reader.fixed} {view.chosen.case}"
+def _pair_of(source: str, rest: Sequence[Any]) -> str:
+    """Return what names the pair that the fields choose, whatever registers it."""
+    choice = choice_of(rest[len(OWN) :])
+    return f"{_files(rest)}" if source == "own" else f"{choice.run} {choice.path} {choice.case}"
 
 
 def _files(rest: Sequence[Any]) -> dict[str, Path | None]:

@@ -125,12 +125,6 @@ def _landmark_files(read_only: bool) -> tuple[gr.Dropdown, gr.Textbox, gr.Button
 
 def _own_inputs(read_only: bool) -> tuple[gr.Textbox, list[gr.File], gr.Checkbox, gr.Button]:
     visible = not read_only
-    path = gr.Textbox(
-        label="Checkpoint file",
-        placeholder="/path/to/checkpoint.pt, then Enter; empty: the run's checkpoint chosen above",
-        elem_id="viewer-path",
-        visible=visible,
-    )
     labels = {
         "fixed": "Fixed image (none: the atlas)",
         "moving": "Moving image",
@@ -152,4 +146,10 @@ def _own_inputs(read_only: bool) -> tuple[gr.Textbox, list[gr.File], gr.Checkbox
     with gr.Row(visible=visible):
         resize = gr.Checkbox(False, label="Stretch it to the fixed image's shape", elem_id="viewer-resize")
         register = gr.Button("Register", variant="primary", elem_id="viewer-register")
+    path = gr.Textbox(
+        label="Checkpoint file",
+        placeholder="/path/to/checkpoint.pt, then Enter; empty: the run's checkpoint chosen above",
+        elem_id="viewer-path",
+        visible=visible,
+    )
     return path, files, resize, register

@@ -2,8 +2,9 @@
 
 Its value is JSON: the payload of regstudio.drawing.canvas_payload with the case's `place` in the list of `places`
 cases, or `empty` with a message. When the user asks for another case, it triggers the event `step` with the case's
-`place` (null for own images, which are in no list) and the direction `by`, 1 or -1. When landmarks were placed, it
-triggers the event `correct` with all complete `pairs`, each y and x in the fixed image, then in the moving one.
+`place` (null for own images, which are in no list) and the direction `by`, 1 or -1. When landmarks were placed, or the
+moving image was laid by hand, it triggers the event `correct` with all complete `pairs`, each y and x in the fixed
+image, then in the moving one, and the `start` (see regstudio.studio.hand_start) or null.
 """
 
 import json
@@ -23,6 +24,7 @@ _SCRIPTS = (
     "tools",
     "numbers",
     "placing",
+    "laying",
     "pointer",
     "figure",
     "controls",
@@ -39,6 +41,20 @@ PLACING = """<button type="button" class="place-marks" aria-pressed="false"
 <button type="button" class="clear-marks">Delete all</button>
 <label class="wide"><input type="checkbox" class="steer" checked> steer the registration by them</label>
 <span class="marks-said" role="status"></span>"""
+
+
+# To lay the moving image on the fixed one before any method looks at them.
+LAYING = """<fieldset><legend>Start by hand</legend>
+  <button type="button" class="lay" aria-pressed="false"
+    title="Lay the moving image on the fixed one with the mouse; every method then starts from there">Lay it</button>
+  <button type="button" class="lay-quarter" title="A quarter turn clockwise">Turn 90°</button>
+  <button type="button" class="lay-reset" title="As the files lie">Reset</button>
+  <label><input type="checkbox" class="lay-flip"> flip left to right</label>
+  <label>turn <input type="number" class="lay-number" data-lay="turn" step="1"> °</label>
+  <label>size <input type="number" class="lay-number" data-lay="scale" step="1" min="5" max="2000"> %</label>
+  <label>right <input type="number" class="lay-number" data-lay="right" step="1"> px</label>
+  <label>down <input type="number" class="lay-number" data-lay="down" step="1"> px</label>
+</fieldset>"""
 
 
 def canvas(*, elem_id: str, correcting: bool) -> gr.HTML:
@@ -64,7 +80,7 @@ def empty(message: str) -> str:
 
 
 def _template(correcting: bool) -> str:
-    tools = PLACING if correcting else ""
+    tools, laying = (PLACING, LAYING) if correcting else ("", "")
     modes = "".join(
         f'<button type="button" class="mode" data-mode="{number}" aria-pressed="{str(number == 1).lower()}">'
         f"<kbd>{number}</kbd> {name}</button>"
@@ -99,7 +115,7 @@ def _template(correcting: bool) -> str:
         <label class="wide">Drag to <select class="tool" aria-label="What dragging does">
           <option value="move">move the images</option><option value="window">change brightness and contrast</option>
           <option value="measure">measure a distance</option></select></label>
-        <fieldset><legend>Labels</legend>
+        <fieldset class="labels"><legend>Labels</legend>
           <label><input type="checkbox" data-label="fixed" checked>
             <span class="fixed-name">atlas</span> (dashed)</label>
           <label><input type="checkbox" data-label="moving" checked> moving</label>
@@ -122,6 +138,7 @@ def _template(correcting: bool) -> str:
           <label><input type="checkbox" class="show-marks" checked> shown, with their residuals</label>
           {tools}
         </fieldset>
+        {laying}
       </div>
       <table class="numbers"><thead></thead><tbody></tbody></table>
     </div>
