@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from regstudio.transforms.result_files import OutputSize
 
 FILE = click.Path(path_type=Path)
+MAX_LISTED = 5  # results to look at, by name
 OF_PAIRS = {"pair_by"}  # the settings of a data folder that say something of two folders, too
 
 
@@ -108,9 +109,10 @@ def register(
     """
     from tqdm import tqdm
 
-    from regstudio.registering.batch import doubtful, register_files
+    from regstudio.registering.batch import register_files
     from regstudio.registering.chosen_method import chosen_checkpoint, chosen_name
     from regstudio.training.setup import pair_reader
+    from regstudio.transforms.doubtful import doubtful
 
     refuse_both(checkpoint, method)
     target_device = group.device(device)
@@ -159,9 +161,11 @@ def register(
     already = f", {reused} of them before" if reused else ""
     done = f"{len(cases) - len(failures)} of {len(cases)} images registered{already}"
     click.echo(f"{done}; the results are in {printable(str(out))}.")
-    if first := doubtful(finished):
-        listed = ", ".join(f"{result.case.id} ({result.metrics['quality']:.2f})" for result in first)
-        click.echo(printable(f"Look at these first, the lowest quality (0 to 1): {listed}"))
+    qualities = {result.case.id: result.metrics["quality"] for result in finished if "quality" in result.metrics}
+    if first := doubtful(qualities, chosen.threshold if target.label is not None else None):
+        listed = ", ".join(f"{name} ({qualities[name]:.2f})" for name in first[:MAX_LISTED])
+        more = f" and {len(first) - MAX_LISTED} more" if len(first) > MAX_LISTED else ""
+        click.echo(printable(f"Look at these first, the lowest quality (0 to 1): {listed}{more}"))
     if failures:
         click.echo("\n".join([f"{len(failures)} could not be registered:", *failures]), err=True)
     raise SystemExit(1 if failures else 0)

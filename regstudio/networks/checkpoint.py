@@ -19,6 +19,7 @@ from regstudio.schema import Count, Name, SchemaError, shortened, validate
 
 FORMAT_VERSION = 2  # 1, of version 0.1, has no checksum
 LISTED_LAYERS = 6
+QUALITY_THRESHOLD = "quality_threshold"  # among the metrics: the quality that most of the bad results do not exceed
 READING_OF_NETWORKS = ("working_size", "fit", "resize_to_atlas", "grey", "background", "mask_outside")
 REGISTERING = ("reading", "alignment", "network", "loss")  # the settings that matter to who registers
 

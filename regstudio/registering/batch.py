@@ -23,8 +23,6 @@ from regstudio.registering.journal import Journal, refuse_folder_of_inputs
 from regstudio.registering.pipeline import FileResult, RegisteringJob, run_overlapped
 from regstudio.transforms.result_files import OutputSize
 
-MAX_DOUBTFUL = 5  # results that a person is asked to look at
-
 
 def find_moving(
     moving: Path, labels: Path | None = None, points: Path | None = None
@@ -156,15 +154,6 @@ def register_files(
             if results and group.is_first:
                 finished = [results[case.id] for case in cases if case.id in results]
                 write_text(out / ("metrics.csv" if several else f"{cases[0].id}_metrics.csv"), _to_csv(finished))
-
-
-def doubtful(results: Sequence[FileResult]) -> list[FileResult]:
-    """Return the results to look at first, lowest quality first: a tenth, at least 1 and at most MAX_DOUBTFUL.
-
-    A single result has none to be compared with. Those of earlier versions, which have no quality, are left out.
-    """
-    judged = sorted((result for result in results if "quality" in result.metrics), key=lambda r: r.metrics["quality"])
-    return judged[: min(MAX_DOUBTFUL, -(-len(judged) // 10))] if len(judged) > 1 else []
 
 
 def _label_of(image: Path, labels: Path | None) -> Path | None:

@@ -14,17 +14,22 @@ from regstudio.methods.method import Method
 from regstudio.methods.named import named_method
 from regstudio.methods.network import Refine, load_method
 from regstudio.networks.base import Precision
-from regstudio.networks.checkpoint import load_checkpoint
+from regstudio.networks.checkpoint import QUALITY_THRESHOLD, load_checkpoint
 from regstudio.networks.device import find_device
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenMethod:
-    """A method; `reading` are the settings that it was trained with, flat; `recipe` is that of `register_files`."""
+    """A method; `reading` are the settings that it was trained with, flat; `recipe` is that of `register_files`.
+
+    `threshold` is the quality up to which its results are to be looked at, where the fixed image has a label; None
+    where nothing is known of it.
+    """
 
     method: Method
     reading: Mapping[str, Any]
     recipe: str
+    threshold: float | None = None
 
 
 def chosen_checkpoint(
@@ -39,10 +44,12 @@ def chosen_checkpoint(
     """Choose a checkpoint; the arguments are those of `load_method`, but that it refines "auto" by default."""
     refine = "auto" if refine is None else refine
     network = load_method(path, device, affine=affine, normalise=normalise, precision=precision, refine=refine)
+    loaded = load_checkpoint(path)
     return ChosenMethod(
         method=network,
-        reading={**load_checkpoint(path).reading, "normalise": network.normalise},
+        reading={**loaded.reading, "normalise": network.normalise},
         recipe=f"{file_digest(path)}\n{affine=}\n{refine=}\n{precision=}",
+        threshold=loaded.metrics.get(QUALITY_THRESHOLD) if refine == "auto" else None,
     )
 
 

@@ -8,7 +8,7 @@ import json
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,7 @@ from regstudio.errors import ConfigError, DataError
 from regstudio.files import atomic_path, write_text
 from regstudio.schema import Count, Measure, SchemaError, Text, parse, read_bytes, shortened
 from regstudio.studio.studio import Studio
+from regstudio.transforms.doubtful import doubtful
 
 APPLIED = "applied"  # the folder of all folders of results, below the first root
 RECORD = "apply.json"
@@ -36,7 +37,10 @@ _DECIMALS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class ApplyRecord:
-    """How a folder of results was made: `method` is a checkpoint or method as `Viewer.others` names it."""
+    """How a folder of results was made: `method` is a checkpoint or method as `Viewer.others` names it.
+
+    Results up to the quality `threshold` are to be looked at; where it is None, the lowest tenth.
+    """
 
     method: Text
     refine: Count | Literal["auto"]
@@ -44,6 +48,7 @@ class ApplyRecord:
     labels: Text | None
     fixed: Text
     fixed_label: Text | None
+    threshold: Measure | None = field(default=None, compare=False)
 
 
 _RECORD = TypeAdapter(ApplyRecord)
@@ -152,11 +157,10 @@ def worst_first(rows: Sequence[ApplyRow]) -> list[ApplyRow]:
     return sorted(rows, key=lambda row: (row.error is None, row.metrics.get(by, 1.0), row.id))
 
 
-def table(rows: Sequence[ApplyRow]) -> list[list[str | float | None]]:
-    """Return the table, worst first; the tenth of the lowest quality is named."""
-    judged = sorted((row for row in rows if "quality" in row.metrics), key=lambda row: row.metrics["quality"])
-    doubtful = {row.id for row in judged[: -(-len(judged) // 10)]} if len(judged) > 1 else set()
-    return [row.cells(row.id in doubtful) for row in worst_first(rows)]
+def table(rows: Sequence[ApplyRow], threshold: float | None = None) -> list[list[str | float | None]]:
+    """Return the table, worst first; those to be looked at by their quality are named."""
+    named = doubtful({row.id: row.metrics["quality"] for row in rows if "quality" in row.metrics}, threshold)
+    return [row.cells(row.id in named) for row in worst_first(rows)]
 
 
 def pack(folder: AppliedFolder, path: Path) -> Path:

@@ -11,6 +11,8 @@ from regstudio.studio.studio import Studio
 from regstudio.studio.workspace import Workspace
 
 if TYPE_CHECKING:  # which imports torch
+    from regstudio.methods.network import Refine
+    from regstudio.registering.chosen_method import ChosenMethod
     from regstudio.studio.view import Registrar
     from regstudio.studio.viewer import Viewer
 
@@ -44,17 +46,19 @@ def start(studio: Studio, viewer: "Viewer", form: ApplyForm, workspace: Workspac
     registrar = viewer.other(form.method)
     fixed = fixed_image(studio, viewer, form, registrar, workspace or studio.workspace())
     moving, labels = moving_images(studio, form)
+    refine = refine_steps(form.refine) if registrar.path else 0
+    chosen = _chosen(registrar, refine)
     record = ApplyRecord(
         method=form.method,
-        refine=refine_steps(form.refine) if registrar.path else 0,
+        refine=refine,
         moving=str(moving),
         labels=None if labels is None else str(labels),
         fixed=str(fixed.image),
         fixed_label=None if fixed.label is None else str(fixed.label),
+        threshold=None if fixed.label is None else chosen.threshold,
     )
     folder = results_folder(studio, form.name, record)
     cases = folder.cases(studio)
-    chosen = _chosen(registrar, record)
     reading = build_config(chosen.reading).reading
     reader = pair_reader(reading, fixed, with_points=True)
     recipe = chosen.recipe + "\nmask_outside" * reader.mask_outside
@@ -113,17 +117,17 @@ def rows(studio: Studio, name: str) -> list[list[str | float | None]]:
     job = studio.known_register_job
     folder = open_applied(studio, name)
     if job is None or job.task is None or job.task.out != folder.path:
-        return table(rows_of_journal(folder))
+        return table(rows_of_journal(folder), folder.record.threshold)
     found = (
         ApplyRow(id=result.case.id, metrics=result.metrics, seconds=result.seconds, error=result.error)
         for result in job.results
     )
-    return table(list(found))
+    return table(list(found), folder.record.threshold)
 
 
-def _chosen(registrar: "Registrar", record: ApplyRecord) -> Any:
+def _chosen(registrar: "Registrar", refine: "Refine") -> "ChosenMethod":
     from regstudio.registering.chosen_method import chosen_checkpoint, chosen_name
 
     if registrar.path is None:
         return chosen_name(registrar.name)
-    return chosen_checkpoint(registrar.path, refine=record.refine)
+    return chosen_checkpoint(registrar.path, refine=refine)

@@ -27,6 +27,7 @@ from regstudio.runs.events import EpochDone, PairValidated, RunFinished, RunStar
 from regstudio.runs.run import Run, create_run
 from regstudio.threads import limit_cpu_threads
 from regstudio.training.aligning import find_affine_maps
+from regstudio.training.calibration import calibrate
 from regstudio.training.checkpointing import Checkpointer, restore
 from regstudio.training.comparison import advice
 from regstudio.training.criterion import criterion_of, judged
@@ -169,6 +170,7 @@ class _Training:
         better = None
         if self.config.validation.compare and self.parts.group.is_first:
             better = advice(self.parts, self.run, self.stop.is_set)
+            calibrate(self.parts, self.run, self.stop.is_set)
         found = map(str, findings_of(self.run)) if self.parts.group.is_first else ()
         return "\n".join(filter(None, (*found, better, "Training Finished")))
 

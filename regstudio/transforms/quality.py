@@ -1,10 +1,11 @@
-"""Quality of a registration from its images and its flow alone, without labels: which results to look at first.
+"""Quality of a registration without the moving image's labels: which results to look at first.
 
 Each place is asked where it would still go: the patch around a pixel of the fixed image is compared with those around
 the same pixel of the warped image and around its neighbours. The distance of the best match, as a share of the farthest
 one looked at, is how wrong the place is; 1 where the flow folds. The patches are compared by MIND descriptors, which
 take images of two kinds and which few methods are driven by. The mean over the image, more where the fixed image has
-contrast, and the error of the inverse flow in the same unit are the doubt:
+contrast, and the error of the inverse flow in the same unit are the doubt. Where the fixed image has a label, only the
+surroundings of its outlines are asked: it says what the registration is for.
 
     quality = 1 / (1 + doubt / TYPICAL)
 
@@ -14,7 +15,7 @@ sets of images. No second one that was added to it, with a weight fitted to thre
 """
 
 from itertools import product
-from math import hypot
+from math import ceil, hypot
 from statistics import fmean
 from typing import Any
 
@@ -33,6 +34,7 @@ Array = npt.NDArray[Any]
 # Two searches, in pixels: the images' shorter side, how far is looked along rows and columns, and the patches' side.
 SEARCHES = ((128, 3, 17), (64, 2, 9))
 CONTRAST_WINDOW = 9
+OUTLINE_REACH = 3 / 128  # how far from a label's outline is asked, as a share of the shorter side
 TYPICAL = 0.35  # the median over radiographs, skulls, hearts and brains, registered in two ways, of their median doubts
 
 
@@ -41,23 +43,27 @@ def quality(
     warped: Array,
     flow: Array,
     inverse: Array | None = None,
-    mask: Array | None = None,
     *,
+    mask: Array | None = None,
+    label: Array | None = None,
     mirrored: bool = False,
 ) -> float:
     """Return how far a registration is to be trusted, in [0, 1]: 1 if nothing is left to find, about 0.5 is usual.
 
     It ranks results of one kind of images; those of another, with finer texture, may all have less. `fixed` and
     `warped` are (H, W) in [0, 1], `flow` and its `inverse` (2, H, W) in pixels. A flow that is not finite has 0. With a
-    `mask` (H, W), only pixels where it is 1 are compared, and only their places doubted; without any it is 0, too. A
+    `mask` (H, W), only pixels where it is 1 are compared, and only their places doubted; without any it is 0, too. With
+    the fixed image's `label` (H, W), so are only those near its outlines, if it has any that the mask leaves. A
     `mirrored` flow folds where it does not turn the image over.
     """
     if not np.isfinite(flow).all() or (mask is not None and not mask.any()):
         return 0.0
     folded = jacobian_determinant(flow) * (-1 if mirrored else 1) <= 0
+    counted = np.ones_like(fixed) if mask is None else mask
+    outlines = np.zeros_like(fixed) if label is None else _outlines(label) * counted
     with torch.no_grad():
-        counted = np.ones_like(fixed) if mask is None else mask
-        images = torch.from_numpy(np.stack((fixed, warped, folded, counted)).astype(np.float32))[:, None, None]
+        arrays = np.stack((fixed, warped, folded, counted, outlines))
+        images = torch.from_numpy(arrays.astype(np.float32))[:, None, None]
         doubt = fmean(_doubt(images, side, reach, window) for side, reach, window in SEARCHES)
     if inverse is not None:
         side, reach, _ = SEARCHES[0]
@@ -66,11 +72,26 @@ def quality(
     return 1 / (1 + doubt / TYPICAL)
 
 
+def _outlines(label: Array) -> npt.NDArray[np.float32]:
+    """1 at the pixels that have a neighbour of another id, else 0: (H, W)."""
+    there = np.zeros(label.shape, np.float32)
+    for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        differs = label[one] != label[other]
+        there[one][differs] = there[other][differs] = 1
+    return there
+
+
 def _doubt(images: Tensor, side: int, reach: int, window: int) -> float:
-    """Mean distance of the best matches over `reach`, 1 in folds; of fixed, warped, folded, mask (4, 1, 1, H, W)."""
+    """Mean distance of the best matches over `reach`, 1 in folds.
+
+    The images (5, 1, 1, H, W) are fixed, warped, folded, mask and outlines.
+    """
     full = images.shape[3:]
     size = [round(length / max(1.0, min(full) / side)) for length in full]
-    fixed, warped, folded, mask = (F.interpolate(image, size, mode="area") for image in images)
+    fixed, warped, folded, mask = (F.interpolate(image, size, mode="area") for image in images[:4])
+    if images[4].any():
+        near = ceil(OUTLINE_REACH * min(size))
+        mask = mask * F.max_pool2d(F.adaptive_max_pool2d(images[4], size), 2 * near + 1, stride=1, padding=near)
     distance = _best_match(fixed, warped, mask, reach, window) / reach
     weight = (_contrast(fixed).sqrt() + 1e-6) * mask  # an image without contrast counts alike everywhere
     doubt = (weight * torch.lerp(distance, torch.ones_like(distance), folded)).sum() / weight.sum().clamp(min=1e-9)

@@ -120,7 +120,7 @@ class Registration:
 
     @cached_property
     def quality(self) -> float:
-        """How far the result is to be trusted, in [0, 1], by the images and the flow alone; see `quality`."""
+        """How far the result is to be trusted, in [0, 1], without the moving label; see `quality`."""
         return self._quality(self.warped, self.flow, self.inverse_flow)
 
     @cached_property
@@ -165,7 +165,8 @@ class Registration:
         yield from self.transform.metrics.items()
 
     def _quality(self, warped: Array, flow: Array, inverse: Array | None) -> float:
-        return quality(self.pair.fixed, warped, flow, inverse, self.mask_by(flow), mirrored=self.mirrored)
+        fixed, label, mask = self.pair.fixed, self.pair.fixed_label, self.mask_by(flow)
+        return quality(fixed, warped, flow, inverse, mask=mask, label=label, mirrored=self.mirrored)
 
     def _errors_at_points(self) -> Iterator[tuple[str, float]]:
         """Mean distances of the landmarks, in the pair's unit."""

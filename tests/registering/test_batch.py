@@ -14,8 +14,7 @@ from regstudio.errors import DataError
 from regstudio.methods.network import NetworkMethod, load_method
 from regstudio.networks.checkpoint import Checkpoint
 from regstudio.networks.corrmlp import CorrMLP
-from regstudio.registering.batch import doubtful, find_moving, register_files
-from regstudio.registering.pipeline import FileResult
+from regstudio.registering.batch import find_moving, register_files
 from regstudio.registering.two_images import register
 from tests.known_flows import shifted
 from tests.pictures import stretched
@@ -186,12 +185,3 @@ def test_what_cannot_be_found_is_named(folder: Path) -> None:
         find_moving(folder / "moving", folder / "fixed_seg.png")
     with pytest.raises(DataError, match=r"seg: holds no labels named b_seg"):
         find_moving(folder / "moving" / "b.npy", folder / "seg")
-
-
-@pytest.mark.parametrize(("count", "expected"), [(0, 0), (1, 0), (2, 1), (10, 1), (11, 2), (90, 5)])
-def test_a_tenth_of_the_results_is_to_be_looked_at_first(count: int, expected: int) -> None:
-    values = np.random.default_rng(0).permutation(count) / 100
-    results = [FileResult(case=Case(id=str(value), image=Path()), metrics={"quality": value}) for value in values]
-    results.insert(0, FileResult(case=Case(id="old", image=Path()), metrics={"ncc": 0.1}))
-    results.append(FileResult(case=Case(id="broken", image=Path()), error="cannot be read"))
-    assert [result.metrics["quality"] for result in doubtful(results)] == [rank / 100 for rank in range(expected)]

@@ -122,12 +122,13 @@ def test_all_files_of_a_folder_are_packed(studio: Studio, new: Path, tmp_path: P
 
 
 def test_what_got_worse_is_named() -> None:
-    def row(**metrics: float) -> applied.ApplyRow:
-        return applied.ApplyRow(id="x", metrics=metrics)
+    def row(name: str = "x", **metrics: float) -> applied.ApplyRow:
+        return applied.ApplyRow(id=name, metrics=metrics)
 
     assert row(dice_before=0.8, dice=0.7, ncc_before=0.1, ncc=0.9).got_worse
     assert row(tre_before=1, tre=2).got_worse
     assert not row(tre_before=2, tre=1).got_worse
     assert not row().got_worse
-    (named, _) = applied.table([row(quality=0.2), row(quality=0.9)])
-    assert named[-1] == "look at this one"
+    rows = [row(quality=0.2), row("y", quality=0.9)]
+    assert [cells[-1] for cells in applied.table(rows)] == ["look at this one", ""]
+    assert [cells[-1] for cells in applied.table(rows, threshold=0.9)] == ["look at this one"] * 2

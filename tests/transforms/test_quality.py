@@ -118,3 +118,24 @@ def test_what_a_mask_covers_is_not_doubted() -> None:
     assert quality(image, np.roll(spoilt, 2, axis=0), ZERO, mask=mask) < 0.7
     assert quality(image, image, ZERO, mask=np.ones_like(mask)) == 1
     assert quality(image, image, ZERO, mask=np.zeros_like(mask)) == 0
+
+
+def test_only_places_near_the_outlines_of_a_label_are_asked() -> None:
+    image = texture()
+    side = len(image)
+    spoilt, label = image.copy(), np.zeros(image.shape, np.uint8)
+    spoilt[: side // 3] = texture(1)[: side // 3]
+    label[3 * side // 4 :] = 2
+    assert quality(image, spoilt, ZERO) < 0.7
+    assert quality(image, spoilt, ZERO, label=label) > 0.95
+    assert quality(image, spoilt, ZERO, label=np.roll(label, side // 2, axis=0)) < 0.7
+    assert quality(image, spoilt, ZERO, label=np.zeros_like(label)) == quality(image, spoilt, ZERO)
+
+
+def test_where_a_mask_leaves_no_outline_all_of_it_is_asked() -> None:
+    image = texture()
+    label, mask = np.zeros(image.shape, np.uint8), np.ones(image.shape, np.float32)
+    label[:4] = 1
+    mask[:8] = 0
+    rolled = np.roll(image, 2, axis=0)
+    assert quality(image, rolled, ZERO, mask=mask, label=label) == quality(image, rolled, ZERO, mask=mask)

@@ -1,0 +1,36 @@
+"""At the end of a training: which of its results are to be looked at."""
+
+from pathlib import Path
+
+import pytest
+
+from regstudio.data.folders.layout import Case
+from regstudio.data.phantom import make_demo
+from regstudio.networks.checkpoint import load_checkpoint
+from regstudio.registering.batch import find_moving, register_files
+from regstudio.registering.chosen_method import chosen_checkpoint
+from regstudio.training.calibration import calibrate
+from regstudio.training.setup import build, pair_reader
+from regstudio.training.trainer import train
+from regstudio.transforms.doubtful import threshold_of
+from tests.training.whole_training import Configs, index_of, run_of
+
+
+@pytest.mark.slow
+def test_register_knows_the_quality_of_bad_results(quick_config: Configs, tmp_path: Path) -> None:
+    """The threshold in the checkpoint is the one of the results that `register` has for the same images."""
+    make_demo(tmp_path / "data", size=32, train=1, validation=10)
+    config = quick_config(data_base_dir=tmp_path / "data", epochs=1, steps_per_epoch=1, transform="svf", affine="none")
+    run = run_of(list(train(config, index_of(config))))
+    best = run.best_path
+    assert "quality_threshold" not in load_checkpoint(best).metrics  # without the wish to compare, nothing is measured
+    calibrate(build(config, index_of(config)), run, lambda: False)
+    chosen = chosen_checkpoint(best, "cpu")
+    (image,), (label,) = ((tmp_path / "data" / name).iterdir() for name in ("fixed", "fixed_seg"))
+    cases, _ = find_moving(tmp_path / "data" / "validation_moving", tmp_path / "data" / "validation_moving_seg")
+    reader = pair_reader(config.reading, Case(id="atlas", image=image, label=label))
+    results = [result.metrics for result in register_files(chosen.method, reader, cases, tmp_path / "out")]
+    assert len(results) == 10
+    expected = threshold_of([found["quality"] for found in results], [found["dice"] for found in results])
+    assert chosen.threshold == load_checkpoint(best).metrics["quality_threshold"] == pytest.approx(expected)
+    assert chosen_checkpoint(best, "cpu", refine=0).threshold is None  # of other results, nothing is known
