@@ -23,6 +23,7 @@ from regstudio.ui.server.serving import ServedPage, free_port, serve
 from regstudio.ui.server.tunnel import GradioTunnel
 from regstudio.ui.tabs import apply_tab, data_tab, help_tab, runs_tab, share_tab, train_tab, viewer_tab
 from regstudio.ui.widgets.browser_tab import browser_tab
+from regstudio.ui.widgets.watch import Watch
 
 HEADER = f"""<span class="mark" aria-hidden="true">{read_asset("mark.svg")}</span>
 <h1>RegStudio</h1><p class="now" role="status"></p>"""
@@ -38,19 +39,20 @@ def build_app(studio: Studio, share: Share | None = None, line: WaitingLine | No
         _header(studio)
         estimator = Estimator(studio)
         tab, feed, asked = browser_tab(), Feed(studio, estimator.speeds), viewer_tab.asked_case()
+        watch = Watch()
         with gr.Tabs(selected="data", elem_id="tabs") as tabs:
             with _tab("data"):
                 data = data_tab.build(studio, tab)
             with _tab("train"):
-                train = train_tab.build(studio, feed, estimator, line or WaitingLine(studio), tab, data)
+                train = train_tab.build(studio, feed, estimator, line or WaitingLine(studio), tab, watch, data)
             with _tab("runs"):
-                runs = runs_tab.build(studio, feed)
+                runs = runs_tab.build(studio, feed, watch)
             with _tab("apply"):
-                apply_tab.build(studio, tab, asked.request)
+                apply_tab.build(studio, tab, watch, asked.request)
             with _tab("viewer"):
                 viewer = viewer_tab.build(studio, asked)
             with _tab("share"):
-                share_tab.build(studio, share or Share(studio, serve_viewer, GradioTunnel()))
+                share_tab.build(studio, share or Share(studio, serve_viewer, GradioTunnel()), watch)
             with _tab("help"):
                 help_tab.build()
         for name in TABS:

@@ -18,8 +18,8 @@ T = TypeVar("T")
 
 MESSAGE_SECONDS = 30  # that a message stays: long enough to read one of several lines
 
-# Options of events.
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+# Options of events. Whatever shows the progress of an event, hidden or not, is gone through at every later one.
+QUIET: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
 PARALLEL: dict[str, Any] = {**QUIET, "concurrency_limit": None}
 # Gradio shows no error of a handler outside its queue: only what cannot fail may run there.
 UNQUEUED: dict[str, Any] = {**PARALLEL, "queue": False}
@@ -73,8 +73,11 @@ def on_page_load(handler: Callable[..., Any] | None, inputs: Any = None, outputs
 
 def on_tab_select(handler: Callable[..., Any], inputs: Any = None, outputs: Any = None, **options: Any) -> None:
     """Call the handler whenever the user opens the tab that is being built."""
-    if isinstance(Context.block, gr.Tab):
-        Context.block.select(handler, inputs, outputs, **options)
+    block = Context.block
+    while block is not None and not isinstance(block, gr.Tab):
+        block = block.parent
+    if block is not None:
+        block.select(handler, inputs, outputs, **options)
 
 
 def click_link(elem_id: str) -> str:

@@ -21,6 +21,7 @@ from regstudio.ui import tabs
 from regstudio.ui.app import build_app
 from regstudio.ui.tabs.runs_handlers import RunsHandlers
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
+from regstudio.ui.widgets.watch import PREFIX
 
 SOURCES = sorted(Path(tabs.__file__).parents[1].rglob("*.py"))
 
@@ -56,9 +57,9 @@ def test_no_handler_makes_a_layout_to_update_one(path: Path) -> None:
 def test_what_a_page_shows_is_held_by_the_page(studio) -> None:
     """On the server it would be set before the answer arrives; an older answer that arrives later would then stay."""
     app = build_app(studio)
-    timers = {number for number, block in app.blocks.items() if isinstance(block, gr.Timer)}
-    ticks = [handler for handler in app.fns.values() if timers & {target for target, _ in handler.targets}]
-    assert len(ticks) >= 3
+    watches = {number for number, block in app.blocks.items() if (block.elem_id or "").startswith(PREFIX)}
+    ticks = [handler for handler in app.fns.values() if watches & {target for target, _ in handler.targets}]
+    assert len(ticks) == len(watches) >= 3
     for handler in ticks:
         passed = set(handler.inputs) & set(handler.outputs)
         assert not [component for component in passed if isinstance(component, gr.State)], handler.name

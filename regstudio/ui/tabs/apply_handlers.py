@@ -42,6 +42,12 @@ class ApplyHandlers:
         names = [name for _, name in found]
         return gr.Dropdown(choices=found, value=method if method in names else names[0])
 
+    def situation(self) -> tuple[object, ...]:
+        """Return the folders of results, the table of the newest, and how far the job has come."""
+        names, progress = applied_names(self._studio), apply_control.progress(self._studio)
+        rows = apply_control.rows(self._studio, names[0]) if names else []
+        return names, rows, progress | {"left": round(progress.get("left") or 0)}
+
     @shown_to_user()
     def look(self, shown: str | None, seen: Any) -> list[Any]:
         """Show progress, buttons, and the table of the chosen results, if anything changed since this page looked."""
@@ -53,7 +59,7 @@ class ApplyHandlers:
         except RegStudioError:  # its files were removed meanwhile
             rows = []
         progress, possible = apply_control.progress(studio), apply_control.possible_now(studio)
-        now = fingerprint((names, chosen, rows, progress | {"left": None}, round(progress.get("left") or 0)))
+        now = fingerprint((names, chosen, rows, progress | {"left": round(progress.get("left") or 0)}))
         if now == seen:
             return [gr.skip() for _ in range(8)]
         buttons = [gr.Button(interactive=possible[name]) for name in ("start", "pause", "resume", "stop")]

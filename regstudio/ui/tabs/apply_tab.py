@@ -12,8 +12,8 @@ from regstudio.ui.handlers import QUIET, click_link, on_page_load, on_tab_select
 from regstudio.ui.tabs.apply_handlers import ApplyHandlers
 from regstudio.ui.widgets.browser_tab import BrowserTab
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
+from regstudio.ui.widgets.watch import Watch
 
-REFRESH_SECONDS = 1.0
 WIDTHS: list[str | int] = ["200px", *["90px"] * (len(COLUMNS) - 2), "220px"]
 _KINDS: Any = ["str", *["number"] * (len(COLUMNS) - 2), "str"]
 PROGRESS = """<section class="apply" aria-label="Progress of the registering">
@@ -22,7 +22,7 @@ PROGRESS = """<section class="apply" aria-label="Progress of the registering">
 <p class="count"></p><p class="message" role="alert"></p></section>"""
 
 
-def build(studio: Studio, tab: BrowserTab, asked: gr.Textbox) -> None:
+def build(studio: Studio, tab: BrowserTab, watch: Watch, asked: gr.Textbox) -> None:
     """Lay out the tab; called inside its gr.Tab. A click on a row puts into `asked` what the Viewer opens."""
     handlers = ApplyHandlers(studio)
     gr.Markdown(
@@ -90,7 +90,7 @@ def build(studio: Studio, tab: BrowserTab, asked: gr.Textbox) -> None:
     on_tab_select(handlers.enter, method, method, **QUIET)
     on_page_load(handlers.enter, method, method, **QUIET)
     on_page_load(handlers.look, [shown, seen], looked, **QUIET)
-    gr.Timer(REFRESH_SECONDS).tick(handlers.look, [shown, seen], looked, queue=False, concurrency_limit=None, **QUIET)
+    watch.on_change("apply", lambda _: handlers.situation(), handlers.look, [shown, seen], looked)
     shown.input(handlers.look, [shown, seen], looked, **QUIET)
     method.focus(handlers.enter, method, method, **QUIET)
     after: dict[str, Any] = {"fn": handlers.look, "inputs": [shown, seen], "outputs": looked, **QUIET}

@@ -9,11 +9,11 @@ from regstudio.files import asset, read_asset
 from regstudio.studio import run_actions
 from regstudio.studio.live_feed import Feed
 from regstudio.studio.studio import Studio
-from regstudio.ui.handlers import QUIET, click_link, on_page_load, on_tab_select, shown_fingerprint
+from regstudio.ui.handlers import QUIET, click_link, on_page_load, shown_fingerprint
 from regstudio.ui.tabs.runs_handlers import RunsHandlers
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
+from regstudio.ui.widgets.watch import Watch
 
-REFRESH_SECONDS = 3.0
 WIDTHS: list[str | int] = ["160px", "100px", "120px", "100px", "100px", "80px", "90px", "110px", "380px", "180px"]
 CURVES = """<p class="empty"></p><label hidden>curves by <select class="by" aria-label="What the curves are drawn over">
 <option value="epoch">epoch</option><option value="minutes">time</option></select></label>
@@ -53,7 +53,7 @@ class _Actions:
     cancel: gr.Button
 
 
-def build(studio: Studio, feed: Feed) -> RunsTab:
+def build(studio: Studio, feed: Feed, watch: Watch) -> RunsTab:
     """Lay out the tab; called inside its gr.Tab."""
     handlers = RunsHandlers(studio, feed)
     empty = gr.Markdown(
@@ -94,7 +94,7 @@ def build(studio: Studio, feed: Feed) -> RunsTab:
         plotly=f"/gradio_api/file={asset('plotly/plotly-basic.min.js').as_posix()}",
     )
     resumed = gr.State(0)
-    _connect(handlers, [table, empty, selected, curves], actions, resumed, [words, by_data])
+    _connect(handlers, [table, empty, selected, curves], actions, resumed, [words, by_data], watch)
     return RunsTab(selected=selected, view=actions.view, resumed=resumed)
 
 
@@ -142,16 +142,17 @@ def _build_actions() -> _Actions:
     )
 
 
-def _connect(handlers: RunsHandlers, shown: list[Any], act: _Actions, resumed: gr.State, filters: list[Any]) -> None:
+def _connect(
+    handlers: RunsHandlers, shown: list[Any], act: _Actions, resumed: gr.State, filters: list[Any], watch: Watch
+) -> None:
     table, empty, selected, curves = shown
     seen, opened = shown_fingerprint(), gr.State([])
     looks = [selected, seen, *filters]
     listed = [table, empty, selected, seen]
     details: list[Any] = [curves, act.note, act.name, act.epochs, act.confirm, act.files, opened]
-    on_tab_select(handlers.look, looks, listed, **QUIET)
     on_page_load(handlers.look, looks, listed, **QUIET)
     on_page_load(lambda: None, None, act.epochs, **QUIET)  # else the browser shows an empty number as 0
-    gr.Timer(REFRESH_SECONDS).tick(handlers.look, looks, listed, queue=False, concurrency_limit=None, **QUIET).then(
+    watch.on_change("runs", lambda _: handlers.rows(), handlers.look, looks, listed).then(
         handlers.redraw, [selected, curves], curves, queue=False, **QUIET
     )
     gr.on([filters[0].change, filters[1].change], handlers.look, looks, listed, **QUIET)

@@ -10,8 +10,8 @@ from regstudio.studio.sharing import NO_LINK, USER, Share, Status
 from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import QUIET, fingerprint, on_tab_select, shown_fingerprint, shown_to_user
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
+from regstudio.ui.widgets.watch import Watch
 
-POLL_SECONDS = 1.0
 ABOUT = (
     "Share trained runs with a colleague through a temporary public link. Whoever has the link and the password sees "
     "the Viewer with the runs chosen here: no files of this machine but theirs, no training, no deletion. The link "
@@ -20,7 +20,7 @@ ABOUT = (
 WHOLE = "The **whole studio** is shared: whoever has the password can train, delete runs, and read files."
 
 
-def build(studio: Studio, share: Share) -> None:
+def build(studio: Studio, share: Share, watch: Watch) -> None:
     """Lay out the tab; called inside its gr.Tab."""
     gr.Markdown(ABOUT)
     runs = ChangingDropdown(
@@ -65,7 +65,7 @@ def build(studio: Studio, share: Share) -> None:
     shown = [message, access, link, user, password, start, stop, seen]
     start.click(begin, runs, None, **QUIET).success(look, seen, shown, **QUIET)
     stop.click(shown_to_user()(share.stop), None, None, **QUIET).success(look, seen, shown, **QUIET)
-    gr.Timer(POLL_SECONDS).tick(look, seen, shown, queue=False, concurrency_limit=None, **QUIET)
+    watch.on_change("share", lambda _: share.status, look, seen, shown)
     on_tab_select(listed, None, runs, **QUIET)
 
 

@@ -13,12 +13,12 @@ from regstudio.ui.handlers import PARALLEL, UNQUEUED, fingerprint, sent, shown_f
 from regstudio.ui.widgets.browser_tab import BrowserTab
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
 from regstudio.ui.widgets.form import Form
+from regstudio.ui.widgets.watch import Watch
 
-LOOK_SECONDS = 1.0
 SETTINGS_OF_A_SWEEP = 2
 
 
-def build_line(studio: Studio, line: WaitingLine, tab: BrowserTab, form: Form, add: gr.Button) -> None:
+def build_line(studio: Studio, line: WaitingLine, tab: BrowserTab, form: Form, add: gr.Button, watch: Watch) -> None:
     """Lay out the folds below the settings; `add` puts the settings of the form in line."""
     with gr.Accordion("In line", open=False, elem_id="train-line-box"):
         waiting = ChangingDropdown([], label="Trainings that wait", elem_id="train-line")
@@ -47,7 +47,7 @@ def build_line(studio: Studio, line: WaitingLine, tab: BrowserTab, form: Form, a
     add.click(handlers.add, inputs, None, **PARALLEL)
     take_out.click(handlers.remove, waiting, None, **PARALLEL)
     start.click(handlers.sweep, [*asked, *inputs], shown, **PARALLEL)
-    gr.Timer(LOOK_SECONDS).tick(handlers.look, [shown, seen], looked, **UNQUEUED)
+    watch.on_change("line", lambda _: handlers.situation(), handlers.look, [shown, seen], looked)
     shown.change(handlers.look, [shown, seen], looked, **UNQUEUED)
 
 
@@ -56,6 +56,12 @@ class LineHandlers:
 
     def __init__(self, studio: Studio, line: WaitingLine, form: Form) -> None:
         self._studio, self._line, self._form = studio, line, form
+
+    def situation(self) -> tuple[object, ...]:
+        """Return what `look` shows of the line, and of all that sweeps came to."""
+        found = sweeps.names(self._studio)
+        active = not training_control.possible_now(self._studio)["start"]
+        return self._line.names(), self._line.refused, active, found, self._studio.runs() if found else ()
 
     @shown_to_user()
     def look(self, shown: str | None, seen: str | None) -> Any:

@@ -29,8 +29,7 @@ from regstudio.ui.widgets.browser_tab import BrowserTab
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
 from regstudio.ui.widgets.form import Form
 from regstudio.ui.widgets.live import live_panel
-
-POLL_SECONDS = 0.5  # from one look at the job to the next
+from regstudio.ui.widgets.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,13 @@ class TrainTab:
 
 
 def build(
-    studio: Studio, feed: Feed, estimator: Estimator, line: WaitingLine, tab: BrowserTab, data: DataTab
+    studio: Studio,
+    feed: Feed,
+    estimator: Estimator,
+    line: WaitingLine,
+    tab: BrowserTab,
+    watch: Watch,
+    data: DataTab,
 ) -> TrainTab:
     """Lay out the tab; called inside its gr.Tab."""
     with gr.Row(equal_height=True):
@@ -109,9 +114,9 @@ def build(
                     elem_id="train-runs",
                 )
                 buttons["go_on"] = gr.Button("Go on with this run", elem_id="train-go-on")
-            build_line(studio, line, tab, form, buttons.pop("queue"))
+            build_line(studio, line, tab, form, buttons.pop("queue"), watch)
     controls = Controls(**buttons, runs=runs, folder=folder, after=after, time=time, seen=shown_fingerprint())
-    _wire(studio, estimator, tab, controls, form)
+    _wire(studio, estimator, tab, watch, controls, form)
     ended, handlers = gr.State(), RunsHandlers(studio, feed)
     report.click(lambda: training_control.ended(studio), None, ended, **QUIET).then(
         handlers.begin_report, ended, files, **QUIET
@@ -119,25 +124,27 @@ def build(
     return TrainTab(look=look, apply=apply)
 
 
-def _wire(studio: Studio, estimator: Estimator, tab: BrowserTab, controls: Controls, form: Form) -> None:
+def _wire(studio: Studio, estimator: Estimator, tab: BrowserTab, watch: Watch, controls: Controls, form: Form) -> None:
     """Attach the handlers of the buttons, and keep the buttons up to date with the job on every open page."""
     outputs = controls.outputs()
     run_name = form.component("run_name")
+
+    def situation(name: str) -> tuple[str, str]:
+        return training_control.situation(studio, studio.workspace(name)), estimator.words(name)
 
     @shown_to_user()
     def look(name: str, seen: str | None = None) -> Any:
         if not name:  # the page has only just begun to load
             return gr.skip()
-        workspace = studio.workspace(name)
         time = estimator.words(name)
-        now = fingerprint((training_control.situation(studio, workspace), time))
+        now = fingerprint(situation(name))
         if now == seen:
             return gr.skip()
         allowed = training_control.possible_now(studio)
         return [
             *(gr.Button(interactive=allowed[action]) for action in training_control.ACTIONS),
             gr.Dropdown(choices=training_control.resumable(studio)),
-            str(workspace.config.layout.data_base_dir),
+            str(studio.workspace(name).config.layout.data_base_dir),
             gr.update(visible=bool(training_control.ended(studio))),
             time,
             now,
@@ -172,6 +179,6 @@ def _wire(studio: Studio, estimator: Estimator, tab: BrowserTab, controls: Contr
     controls.resume.click(control(lambda: training_control.go_on(studio)), tab.name, outputs, **PARALLEL)
     controls.stop.click(control(lambda: studio.job.stop()), tab.name, outputs, **PARALLEL)
     controls.save.click(control(save), tab.name, outputs, **PARALLEL)
-    gr.Timer(POLL_SECONDS).tick(look, [tab.name, controls.seen], outputs, **UNQUEUED)
+    watch.on_change("train", situation, look, [tab.name, controls.seen], outputs)
     tab.on_load(look, outputs=outputs, **UNQUEUED)
     on_tab_select(estimator.show, tab.name, None, **UNQUEUED)
