@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from regstudio.data.importing.options import ImportOptions
+from regstudio.data.importing.options import ROLES, ImportOptions
 from regstudio.errors import printable
 
 _DEFAULTS = ImportOptions()
@@ -41,6 +41,15 @@ _HEADERS = ("role", "name", "subject", "from", "label")
 @click.option("--link", is_flag=True, help="link to files that can be used as they are, instead of copying them")
 @click.option("--image_key", default=_DEFAULTS.image_key, show_default=True, help="key of the image in .npz files")
 @click.option("--label_key", default=_DEFAULTS.label_key, show_default=True, help="key of the label in .npz files")
+@click.option(
+    "--role",
+    "changes",
+    multiple=True,
+    metavar="NAME=ROLE",
+    callback=lambda context, option, given: tuple(map(_role, given)),
+    help="a picture is for train, validation or out; a file, by its path in SOURCE, and all named alike are label or "
+    "image (repeatable)",
+)
 @click.option("--dry-run", "dry_run", is_flag=True, help="print what would be done, and write nothing")
 def import_command(source: Path, out: Path, dry_run: bool, **values: Any) -> None:
     """Make a data folder of SOURCE: a folder of any shape, a volume, or a zip. Nothing in it is changed.
@@ -69,6 +78,14 @@ def import_command(source: Path, out: Path, dry_run: bool, **values: Any) -> Non
         click.echo("Nothing was written.")
     else:
         click.echo(printable(f"They are in {out}. Look at them: regstudio check --data_base_dir {out}"))
+
+
+def _role(text: str) -> tuple[str, str]:
+    """Return the name and the role in NAME=ROLE; raises click.BadParameter for anything else."""
+    name, _, role = text.rpartition("=")
+    if not name or role not in ROLES:
+        raise click.BadParameter(f"{text!r} is not NAME=ROLE with a role of {', '.join(ROLES)}.")
+    return name, role
 
 
 def _table(rows: list[list[str]]) -> str:

@@ -8,6 +8,9 @@ from typing import Literal
 from regstudio.errors import DataError, printable
 
 Severity = Literal["error", "warning", "note"]
+# What the page can do about a problem: let images fill the grid or keep their shape, give labels the size of their
+# images, take an image in again.
+Mend = Literal["", "fill", "keep_shape", "resize", "take_in"]
 NOT_UNICODE = "its name is not UTF-8", "Rename it."
 
 
@@ -28,7 +31,7 @@ class Problem:
     """A fact about a file or folder that the user should know.
 
     An error prevents training, a warning does not, and a note states a decision. `left_out` says whether the file is
-    not used because of it.
+    not used because of it; `mend` is what the page can do about it.
     """
 
     severity: Severity
@@ -36,6 +39,7 @@ class Problem:
     what: str
     remedy: str
     left_out: bool = False
+    mend: Mend = ""
 
     def __str__(self) -> str:
         """Return the sentence for the user."""

@@ -44,6 +44,12 @@ def hexadecimal(colour: Colour) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
+def from_hexadecimal(text: str) -> Colour:
+    """Return the colour that is written as #rrggbb."""
+    red, green, blue = bytes.fromhex(text.removeprefix("#"))
+    return red, green, blue
+
+
 def label_colour(number: int) -> Colour:
     """Return the colour of a label id; the same id has the same colour in every picture."""
     return LABEL_COLOURS[(number - 1) % len(LABEL_COLOURS)]

@@ -65,6 +65,13 @@ def _opened(source: Path, options: ImportOptions, workplace: Path) -> Iterator[P
     try:
         read_apart(folder)
         unpack_all(source, folder)
-        yield folder
+        yield _inmost(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _inmost(folder: Path) -> Path:
+    """Return the folder that a zip of a folder holds, and nothing beside it: its name says nothing of a patient."""
+    while len(inside := list(folder.iterdir())) == 1 and inside[0].is_dir():
+        folder = inside[0]
+    return folder

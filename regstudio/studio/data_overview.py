@@ -10,22 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from regstudio.config import LayoutSection, ReadingSection
+from regstudio.config import ReadingSection
 from regstudio.data.checking.report import CheckReport
+from regstudio.data.folders.label_names import LabelName, find_label_names, read_label_names
 from regstudio.data.folders.layout import Case, DataIndex
 from regstudio.data.geometry import Facing
 from regstudio.data.pictures.formats import geometry_of, label_on_image, read_image, read_label
-from regstudio.data.problems import FileError, Problem, shown_path
-from regstudio.drawing.colours import Colour, hexadecimal, label_colours
+from regstudio.data.problems import FileError, shown_path
+from regstudio.drawing.colours import Colour, from_hexadecimal, hexadecimal, label_colours
 from regstudio.drawing.thumbnails import Picture, aspect_of, thumbnail
-from regstudio.errors import ConfigError
 from regstudio.studio.page_words import on_the_page
 
 PAGE_SIZE = 24  # thumbnails
 OVERSAMPLED = 4  # pixels of a picture for each of its thumbnail, along a side
-MAX_ROWS = 1000  # of the table of problems
 MAX_LABELS = 40  # in the legend
-SEVERITIES = ("error", "warning", "note")
 
 Captioned = tuple[Picture, str]
 Colours = dict[int, Colour]  # by label id
@@ -61,26 +59,13 @@ def overview(report: CheckReport) -> dict[str, Any]:
         text = f"Look at what is proposed above, and press Import. {index.root} stays as it is."
     elif errors:
         state, title = "blocked", f"Training cannot start yet: {_count(len(errors), 'error')}"
-        more = f" And {len(errors) - 1} more, in the table below." if len(errors) > 1 else ""
+        more = f" And {len(errors) - 1} more, in the list below." if len(errors) > 1 else ""
         text = f"{shown_path(errors[0].path, index.root)}: {errors[0].what}. {on_the_page(errors[0].remedy)}{more}"
     else:
         state, title = "ready", "Ready to train"
         text = f"{_counts(index)}.{_dice(report)}{_others(index)}"
     sets = [] if state == "empty" or is_unlaid(report) else _sets(report)
     return {"state": state, "title": title, "text": text, "sets": sets, "labels": _legend(report)}
-
-
-def left_out(layout: LayoutSection, path: str) -> str:
-    """Return the setting `leave_out` with one more file, given as the table of problems shows it.
-
-    Raises ConfigError for what is no file of one moving image.
-    """
-    root = layout.data_base_dir
-    folders = (layout.train_moving_subdir, layout.valid_moving_subdir)
-    if not path or "," in path or not (root / path).is_file() or str(Path(path).parent) not in folders:
-        raise ConfigError(f"{path or 'This row'}: only a moving image can be left out. Click the row of one.")
-    names = [name.strip() for name in layout.leave_out.split(",") if name.strip()]
-    return ",".join(dict.fromkeys((*names, path)))
 
 
 def is_unlaid(report: CheckReport) -> bool:
@@ -97,15 +82,20 @@ def refusal(reason: str, still: Path) -> dict[str, Any]:
     return {"state": "blocked", "title": title, "text": text, "sets": [], "labels": []}
 
 
-def problem_rows(index: DataIndex) -> list[list[str]]:
-    """Return the problems as rows (severity, file, what, what to do), errors first."""
-    ordered = sorted(index.problems, key=lambda problem: SEVERITIES.index(problem.severity))
-    return [_row(problem, index.root) for problem in ordered[:MAX_ROWS]]
-
-
 def colours_of(report: CheckReport) -> Colours:
-    """Return the colour of each label id in the data set."""
-    return label_colours(number for part in report.sets.values() for number in part.label_pixels)
+    """Return the colour of each label id in the data set: its own where the file of label names gives one."""
+    colours = label_colours(number for part in report.sets.values() for number in part.label_pixels)
+    own = {number: label.colour for number, label in _names(report).items() if label.colour and number in colours}
+    return colours | {number: from_hexadecimal(colour) for number, colour in own.items()}
+
+
+def _names(report: CheckReport) -> dict[int, LabelName]:
+    """Return the names of labels that the data folder gives; none where they cannot be read."""
+    path = find_label_names(report.index.root)
+    try:
+        return {} if path is None else read_label_names(path)
+    except FileError:  # which the Viewer says
+        return {}
 
 
 def picture(
@@ -156,11 +146,6 @@ def sheet_page(cases: Sequence[Case], page: int) -> tuple[int, Sequence[Case], s
     return page, shown, f"{page * PAGE_SIZE + 1} to {page * PAGE_SIZE + len(shown)} of {len(cases)}"
 
 
-def _row(problem: Problem, root: Path) -> list[str]:
-    what = problem.what + (" (left out)" if problem.left_out else "")
-    return [problem.severity, shown_path(problem.path, root), what, on_the_page(problem.remedy)]
-
-
 def _counts(index: DataIndex) -> str:
     labelled = sum(case.label is not None for case in index.validation)
     parts = [f"{_count(len(index.train), 'image')} to train on", f"{len(index.validation)} to validate on"]
@@ -175,7 +160,7 @@ def _dice(report: CheckReport) -> str:
 
 
 def _others(index: DataIndex) -> str:
-    counts = {name: sum(problem.severity == name for problem in index.problems) for name in SEVERITIES[1:]}
+    counts = {name: sum(problem.severity == name for problem in index.problems) for name in ("warning", "note")}
     named = [_count(count, name) for name, count in counts.items() if count]
     return f" See the {' and '.join(named)} below." if named else ""
 
@@ -197,8 +182,14 @@ def _sets(report: CheckReport) -> list[list[str]]:
 
 
 def _legend(report: CheckReport) -> list[dict[str, str]]:
-    colours = list(colours_of(report).items())
-    legend = [{"name": f"label {number}", "colour": hexadecimal(colour)} for number, colour in colours]
+    names = _names(report)
+    legend = [
+        {
+            "name": f"{number} {names[number].name}" if number in names else f"label {number}",
+            "colour": hexadecimal(colour),
+        }
+        for number, colour in colours_of(report).items()
+    ]
     more = len(legend) - MAX_LABELS
     return legend[:MAX_LABELS] + ([{"name": f"and {more} more", "colour": "transparent"}] if more > 0 else [])
 

@@ -1,6 +1,6 @@
 """Imports from the page: what an import would do, shown with its atlas, and the import itself."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from regstudio.data.importing.declared import KINDS
 from regstudio.data.importing.execute import Imported, refuse_taken, write_plan
-from regstudio.data.importing.options import ImportOptions
+from regstudio.data.importing.options import ROLES, ImportOptions
 from regstudio.data.importing.plan import ImportPlan, Item
 from regstudio.data.importing.slices import read_slices
 from regstudio.data.pictures.formats import label_on_image
@@ -22,7 +23,14 @@ from regstudio.studio.uploads import target_folder
 MAX_ROWS = 500  # of the table
 ATLAS_SIZE, THUMBNAIL = 320, 160  # pixels
 MAX_SHOWN = 24  # pictures of a proposal
-CHANGES = {"the atlas": "atlas", "one to train on": "train", "one to validate on": "validation", "left out": "out"}
+CHANGES = {
+    "the atlas": "atlas",
+    "one to train on": "train",
+    "one to validate on": "validation",
+    "left out": "out",
+    "a label, as all named alike": "label",
+    "two pictures, its label being one": "image",
+}
 SLICES = ("middle", "every:2", "every:5", "every:10", "all", "largest-label")
 AXIS = ("auto", "axial", "coronal", "sagittal", "0", "1", "2")
 HEADERS = ("role", "name", "subject", "from", "label")
@@ -32,7 +40,8 @@ HEADERS = ("role", "name", "subject", "from", "label")
 class Proposal:
     """What an import would do: in a sentence, as a table, its atlas and all pictures that could be it.
 
-    `pictures` are the first of the table, each with its role, label and name below; `shown` are their names.
+    `pictures` are some of the table, each with its name below, then its role; `shown` are their names. `files` are
+    those of each name in the table: the picture's, that of its label or "", and "label" for one of no picture.
     """
 
     summary: str
@@ -42,6 +51,7 @@ class Proposal:
     picture: Picture
     pictures: list[tuple[Picture, str]]
     shown: list[str]
+    files: dict[str, tuple[str, str, str]]
 
 
 def propose(studio: Studio, source: str, archive: str | None, options: ImportOptions) -> Proposal:
@@ -53,16 +63,31 @@ def propose(studio: Studio, source: str, archive: str | None, options: ImportOpt
             named = "; ".join(f"{shown_path(each.path, plan.source)}: {each.what}" for each in left_out[:5])
             more = f"; and {len(left_out) - 5} more" if len(left_out) > 5 else ""
             summary += f" Left out: {named}{more}."
-        shown = plan.ordered()[:MAX_SHOWN]
+        rows = _shortened(plan.ordered(), MAX_ROWS)
+        shown = _shortened(rows, MAX_SHOWN)
+        if len(shown) < len(plan.ordered()):
+            summary += f" {len(shown)} pictures are shown, the others are in the table."
+        listed = {item.name for item in rows}
         return Proposal(
             summary=summary,
-            rows=plan.rows()[:MAX_ROWS],
+            rows=[row for row in plan.rows() if row[1] in listed],
             names=tuple(item.name for item in plan.items),
             atlas=plan.atlas.name,
             picture=_picture(plan.atlas, ATLAS_SIZE),
             pictures=[(_picture(item, THUMBNAIL), _caption(plan, item)) for item in shown],
             shown=[item.name for item in shown],
+            files={
+                item.name: (plan.shown(item.scan), plan.shown(item.label), "label" if _is_stray(item) else "")
+                for item in rows
+            },
         )
+
+
+def _shortened(items: list[Item], most: int) -> list[Item]:
+    """Return the items, where they are too many some from all along them: the first, and what was set aside, too."""
+    if len(items) <= most:
+        return items
+    return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
 
 
 def perform(studio: Studio, source: str, archive: str | None, name: str, options: ImportOptions) -> Imported:
@@ -88,15 +113,44 @@ def _permitted(studio: Studio, archive: str | None) -> Callable[[Path], bool]:
     return (lambda path: True) if archive else lambda path: not path.is_symlink() or studio.is_inside(path)
 
 
-def changed(changes: Sequence[Sequence[str]], name: str, role: str) -> list[tuple[str, str]]:
-    """Return the chosen roles with one more; raises ConfigError where there is no such role."""
-    if role not in CHANGES.values():
+def changed(
+    changes: Sequence[Sequence[str]], files: Mapping[str, Sequence[str]], name: str, role: str
+) -> list[tuple[str, str]]:
+    """Return the chosen roles with one more, of a picture in the proposal; `files` are the proposal's.
+
+    Raises ConfigError where there is no such role or picture.
+    """
+    if role not in ROLES:
         raise ConfigError(f"{role}: there is no such role. Choose one of {', '.join(CHANGES)}.")
-    return [*((str(other), str(its)) for other, its in changes if other != name), (name, role)]
+    if name not in files:
+        raise ConfigError("The page shows an older proposal. Press “Show what will be done”.")
+    image, label, stray = files[name]
+    if role == "image" and not label:
+        raise ConfigError(f"{name} has no label that could be a picture of its own.")
+    made = [(image, "image")] if stray and role not in KINDS else []  # a label of no picture becomes one
+    return _with(changes, [*made, ({"label": image, "image": label}.get(role, name), role)])
+
+
+def as_atlas(changes: Sequence[Sequence[str]], files: Mapping[str, Sequence[str]], name: str) -> list[tuple[str, str]]:
+    """Return the roles that let a picture in the proposal be the atlas; raises ConfigError where there is none."""
+    changed(changes, files, name, "train")  # which says what is wrong
+    image, _, stray = files[name]
+    kept = [(str(other), str(role)) for other, role in changes if (other, role) != (name, "out")]
+    return _with(kept, [(image, "image")] if stray else [])
+
+
+def _with(changes: Sequence[Sequence[str]], more: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    named = {subject for subject, _ in more}
+    return [*((str(other), str(role)) for other, role in changes if other not in named), *more]
 
 
 def _caption(plan: ImportPlan, item: Item) -> str:
-    return f"{plan.role(item)}{', labelled' if item.label else ''}: {item.name}"
+    what = "a label of no picture" if _is_stray(item) else plan.role(item)
+    return f"{item.name}: {what}{', labelled' if item.label else ''}"
+
+
+def _is_stray(item: Item) -> bool:
+    return not item.subject
 
 
 def _picture(item: Item, size: int) -> Picture:

@@ -23,6 +23,7 @@ from regstudio.data.folders.archives import (
     refuse_hostile,
     refuse_too_much,
 )
+from regstudio.data.folders.label_names import FILES as LABEL_NAMES
 from regstudio.data.folders.listing import POINTS_SUFFIX, is_points_file, short_list
 from regstudio.data.pictures.decoder import read_apart
 from regstudio.data.pictures.formats import EXTENSIONS, extension
@@ -61,6 +62,25 @@ def proposed_name(files: Sequence[str] | None, name: str | None) -> str:
         return name or ""
     own = re.sub(r"[^\w .()-]", "_", Path(str(files[0])).stem).strip("_ .-")[:100]
     return own if _NAME.fullmatch(own) else ""
+
+
+def free_name(studio: Studio, name: str) -> str:
+    """Return the name, or the same with the first number that no folder of uploads has yet."""
+    name, number = name or "images", 2
+    taken = studio.roots[0] / UPLOADS
+    found = name
+    while (taken / found).exists():
+        found, number = f"{name}_{number}", number + 1
+    return found
+
+
+def holds_data_folder(archive: Path, layout: LayoutSection) -> bool:
+    """Whether a zip holds the layout's folders of the fixed and of the moving images, in one place."""
+    with damage_as_data_error(archive), zipfile.ZipFile(archive) as opened:
+        entries = [entry for entry in opened.infolist() if not entry.is_dir()]
+        refuse_hostile(entries)
+        wanted = {PurePosixPath(layout.fixed_subdir), PurePosixPath(layout.train_moving_subdir)}
+        return any(wanted <= found for found in _candidates(entries, layout).values())
 
 
 def receive(studio: Studio, layout: LayoutSection, files: Sequence[Path], name: str, role: str | None) -> Upload:
@@ -157,20 +177,14 @@ def _place(entries: Sequence[zipfile.ZipInfo], layout: LayoutSection) -> dict[st
 
     If several places in the zip look like a data folder, take the one with most of the layout's folders.
     """
-    folders = {PurePosixPath(str(getattr(layout, name))) for name in roles()}
-    candidates: dict[PurePosixPath, set[PurePosixPath]] = {}  # a place in the zip -> the layout's folders in it
-    for entry in entries:
-        folder = path_in(entry).parent
-        for wanted in folders:
-            if folder.parts[len(folder.parts) - len(wanted.parts) :] == wanted.parts and not is_noise(entry):
-                above = PurePosixPath(*folder.parts[: len(folder.parts) - len(wanted.parts)])
-                candidates.setdefault(above, set()).add(wanted)
+    folders = _folders(layout)
+    candidates = _candidates(entries, layout)
     if not candidates:
         held = sorted({Path(path_in(entry).parts[0]) for entry in entries if not is_noise(entry)})
         wanted_names = ", ".join(sorted(map(str, folders)))
         raise DataError(
             f"The zip holds none of the folders {wanted_names}; it holds {short_list(held) if held else 'nothing'}. "
-            "Put the images into folders of those names, or give the names of yours under Advanced."
+            "Put the images into folders of those names, or drop them beside the data folder: then RegStudio does it."
         )
     top = min(candidates, key=lambda above: (-len(candidates[above]), len(above.parts), str(above)))
     useful = [entry for entry in entries if _is_useful(entry.filename) and not is_noise(entry)]
@@ -181,7 +195,27 @@ def _place(entries: Sequence[zipfile.ZipInfo], layout: LayoutSection) -> dict[st
         for name, path in inside.items()
         if path.is_relative_to(top)
         and path.relative_to(top).parent in (with_points if is_points_file(name) else folders)
+    } | {
+        entry.filename: path_in(entry).relative_to(top)
+        for entry in entries
+        if path_in(entry).parent == top and path_in(entry).name in LABEL_NAMES
     }
+
+
+def _folders(layout: LayoutSection) -> set[PurePosixPath]:
+    return {PurePosixPath(str(getattr(layout, name))) for name in roles()}
+
+
+def _candidates(entries: Sequence[zipfile.ZipInfo], layout: LayoutSection) -> dict[PurePosixPath, set[PurePosixPath]]:
+    """Return each place in the zip that has folders of the layout, with those folders."""
+    candidates: dict[PurePosixPath, set[PurePosixPath]] = {}
+    for entry in entries:
+        folder = path_in(entry).parent
+        for wanted in _folders(layout):
+            if folder.parts[len(folder.parts) - len(wanted.parts) :] == wanted.parts and not is_noise(entry):
+                above = PurePosixPath(*folder.parts[: len(folder.parts) - len(wanted.parts)])
+                candidates.setdefault(above, set()).add(wanted)
+    return candidates
 
 
 def _is_useful(name: str) -> bool:

@@ -65,6 +65,7 @@ def build_app(studio: Studio, share: Share | None = None, line: WaitingLine | No
         train.apply.click(None, js="() => document.querySelector('#go-apply')?.click()")
         runs.view.click(first_of, runs.selected, [tabs, viewer.run], **QUIET)
         app.load(None, js=read_asset("names.js"))
+        app.load(None, js=read_asset("drop_folder.js"))
         app.load(None, js=read_asset("address.js"))
     return app
 

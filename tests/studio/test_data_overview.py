@@ -5,19 +5,17 @@ import numpy as np
 import pytest
 
 from regstudio.data.checking.report import CheckReport
-from regstudio.data.folders.layout import Case, DataIndex
+from regstudio.data.folders.layout import Case
 from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.data.problems import Problem
-from regstudio.errors import ConfigError
 from regstudio.studio.data_overview import (
     PAGE_SIZE,
+    colours_of,
     first_look,
     is_unlaid,
-    left_out,
     on_the_page,
     overview,
     picture,
-    problem_rows,
     sheet_page,
 )
 from tests.data.writers import ORIENTATIONS, written
@@ -80,17 +78,6 @@ def test_the_first_look_counts_by_name(studio):
     assert first_look(studio.workspace().report().index)["title"].startswith("Opening 6 images")
 
 
-def test_what_stops_a_training_comes_first(tmp_path):
-    problems = tuple(
-        replace(problem(severity), path=tmp_path / "moving" / f"{severity}.png")
-        for severity in ("note", "warning", "error")
-    )
-    index = DataIndex(root=tmp_path, atlas=None, train=(), validation=(), problems=problems)
-    assert [row[:2] for row in problem_rows(index)] == [
-        [severity, f"moving/{severity}.png"] for severity in ("error", "warning", "note")
-    ]
-
-
 def test_remedies_name_the_fields_of_the_page():
     assert on_the_page("Name one with --atlas_name.") == "Name one with “atlas name” under Advanced."
     assert "Data folder" in on_the_page("Name it with --data_base_dir.")
@@ -144,17 +131,14 @@ def test_a_folder_of_images_as_they_come_is_no_fault_but_is_to_be_imported(studi
     assert not is_unlaid(studio.workspace("other").report())
 
 
-def test_a_moving_image_is_left_out_by_a_click_and_nothing_else(studio, data):
-    workspace = studio.workspace()
-    workspace.choose_data(str(data), {})
-    first, second = (f"moving/{case.image.name}" for case in workspace.index().train[:2])
-    once = left_out(workspace.config.layout, first)
-    workspace.choose_data(str(data), {"leave_out": once})
-    assert "3 images to train on" in overview(workspace.report())["text"]
-    assert left_out(workspace.config.layout, first) == once
-    assert left_out(workspace.config.layout, second) == f"{first},{second}"
-    for path in ("", "fixed/atlas.png", "moving/none.png", "../x.png"):
-        with pytest.raises(ConfigError, match="only a moving image"):
-            left_out(workspace.config.layout, path)
-    workspace.choose_data(str(studio.demo_dir), {"leave_out": once})  # of another folder
-    assert workspace.config.layout.leave_out == ""
+def test_labels_have_the_names_and_colours_that_the_folder_gives_them(studio, data):
+    (data / "labels.csv").write_text("id,name,colour\n2,left lung,#010203\n9,not here,\n")
+    studio.workspace().change_settings({"data_base_dir": data})
+    report = studio.workspace().report()
+    legend = overview(report)["labels"]
+    assert legend[1] == {"name": "2 left lung", "colour": "#010203"}
+    assert legend[0]["name"] == "label 1"
+    assert len(legend) == 5
+    assert colours_of(report)[2] == (1, 2, 3)
+    (data / "labels.csv").write_text("no table")
+    assert overview(report)["labels"][1]["name"] == "label 2"

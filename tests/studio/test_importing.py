@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from regstudio.data.importing.options import ImportOptions
-from regstudio.data.pictures.writing import write_image
+from regstudio.data.pictures.writing import write_image, write_label
 from regstudio.errors import ConfigError, DataError
-from regstudio.studio.importing import changed, perform, propose
+from regstudio.studio.importing import _shortened, as_atlas, changed, perform, propose
 from regstudio.studio.studio import Studio
 from tests.hostile import headers
-from tests.pictures import flat_folder, ramp
+from tests.pictures import flat_folder, ids, ramp
 
 
 @pytest.fixture
@@ -66,17 +66,60 @@ def test_nothing_outside_the_roots_is_read_or_written(
 def test_roles_are_changed_by_name_and_a_subject_goes_as_a_whole(studio: Studio, source: Path) -> None:
     proposal = propose(studio, str(source), None, ImportOptions())
     assert len(proposal.pictures) == len(proposal.shown) == len(proposal.rows)
-    assert proposal.pictures[0][1].startswith("atlas")
+    assert "atlas" in proposal.pictures[0][1]
     trained = next(row[1] for row in proposal.rows if row[0] == "train")
     validated = next(row[1] for row in proposal.rows if row[0] == "validation")
-    changes = changed(changed(changed((), trained, "train"), trained, "validation"), validated, "out")
+    once = changed((), proposal.files, trained, "train")
+    changes = changed(changed(once, proposal.files, trained, "validation"), proposal.files, validated, "out")
     assert changes == [(trained, "validation"), (validated, "out")]
     after = propose(studio, str(source), None, ImportOptions(changes=tuple(changes)))
     roles = {row[1]: row[0] for row in after.rows}
     assert roles[trained] == "validation"
-    assert validated not in roles
+    assert roles[validated] == "left out"
     assert roles[proposal.atlas] == "atlas"
+    assert as_atlas(changes, after.files, validated) == [(trained, "validation")]  # which takes it in again
     kept = ImportOptions(atlas=proposal.atlas, changes=((proposal.atlas, "out"),))  # it stays the atlas
     assert propose(studio, str(source), None, kept).atlas == proposal.atlas
     with pytest.raises(ConfigError, match="no such role"):
-        changed((), trained, "king")
+        changed((), proposal.files, trained, "king")
+    with pytest.raises(ConfigError, match="older proposal"):
+        changed((), proposal.files, "nobody", "train")
+
+
+def test_a_click_says_whether_a_file_is_a_label(studio: Studio, tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    for number in (1, 2, 3):
+        write_image(scans / f"p{number}.png", ramp(shift=number))
+        write_label(scans / f"p{number}_lungs.png", ids())
+    write_image(scans / "mask.png", ramp(shift=9))  # of nobody, by its name
+    (scans / "labels.csv").write_text("id,name\n1,lung\n")
+    before = propose(studio, str(scans), None, ImportOptions())
+    assert dict(zip(before.shown, (caption for _, caption in before.pictures), strict=True))["mask"] == (
+        "mask: a label of no picture"
+    )
+    changes = changed((), before.files, "p2_lungs", "label")
+    after = propose(studio, str(scans), None, ImportOptions(changes=tuple(changes)))
+    assert {row[1]: row[4] for row in after.rows if row[4]} == {f"p{n}": f"p{n}_lungs.png" for n in (1, 2, 3)}
+    changes = changed(changes, after.files, "mask", "validation")
+    taken = propose(studio, str(scans), None, ImportOptions(changes=tuple(changes)))
+    assert {row[1]: row[0] for row in taken.rows}["mask"] == "validation"
+    apart = changed(changes, taken.files, "p1", "image")  # labels are pictures after all
+    assert len(propose(studio, str(scans), None, ImportOptions(changes=tuple(apart))).names) == 7
+    with pytest.raises(ConfigError, match="has no label"):
+        changed((), taken.files, "mask", "image")
+    done = perform(studio, str(scans), None, "named", ImportOptions(changes=tuple(changes)))
+    assert (done.folder / "labels.csv").read_text() == "id,name\n1,lung\n"
+
+
+def test_a_zip_of_one_folder_is_that_folder(studio: Studio, source: Path) -> None:
+    archive = source.parent / "scans.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for path in source.iterdir():
+            opened.write(path, f"scans/{path.name}")
+    inside = propose(studio, "", str(archive), ImportOptions())
+    assert inside.rows == propose(studio, str(source), None, ImportOptions()).rows
+
+
+def test_of_many_pictures_some_are_shown_and_those_set_aside_too() -> None:
+    assert _shortened(list(range(5)), 5) == list(range(5))
+    assert _shortened(list(range(101)), 3) == [0, 50, 100]

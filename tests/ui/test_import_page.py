@@ -37,9 +37,36 @@ def test_a_folder_as_it_comes_is_proposed_changed_imported_and_opened(
     page.wait_for_function("document.querySelector('#import-summary textarea').value.startsWith('5 pictures')")
     if folder := os.environ.get("SCREENSHOTS"):
         page.screenshot(path=Path(folder) / "import.png", full_page=True)
+    page.locator("#import-click").get_by_text("one to train on").click()
+    page.locator("#import-gallery .thumbnail-item").last.click()  # what was left out is still there
+    page.wait_for_function("document.querySelector('#import-summary textarea').value.startsWith('6 pictures')")
     fill(page, "#import-name input, #import-name textarea", "mine")
     page.click("#import-send")
     page.wait_for_function("document.querySelector('#data-folder :is(input, textarea)').value.endsWith('mine')")
     page.wait_for_selector("#data-overview .verdict.ready")
     assert (tmp_path / "data_uploads" / "mine" / "import.json").is_file()
+    assert not page.locator("#import-proposal").is_visible()
+
+
+def test_a_dropped_folder_arrives_with_its_folders_and_is_proposed_or_opened(
+    studio_server: Any, page: Any, demo: Path, tmp_path: Path
+) -> None:
+    for number in (1, 2, 3):
+        write_image(tmp_path / "ward" / f"p{number}" / "t1.png", ramp(shift=2 * number))
+    page.goto(studio_server.url)
+    page.wait_for_selector("#data-overview .verdict.ready")
+
+    def choose(folder: Path) -> None:
+        with page.expect_file_chooser() as chooser:
+            page.click("#data-drop-choose")
+        chooser.value.set_files(str(folder))
+
+    choose(tmp_path / "ward")
+    page.wait_for_function("document.querySelector('#import-summary textarea')?.value.startsWith('3 pictures of 3')")
+    assert page.input_value("#import-name :is(input, textarea)") == "ward"
+    choose(demo)  # laid out already
+    page.wait_for_function(
+        "end => document.querySelector('#data-folder :is(input, textarea)').value.endsWith(end)",
+        arg=f"/data_uploads/{demo.name}",
+    )
     assert not page.locator("#import-proposal").is_visible()

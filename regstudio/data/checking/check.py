@@ -32,7 +32,7 @@ from regstudio.data.loading.working_grid import GridRule
 from regstudio.data.pictures.colour import Background
 from regstudio.data.pictures.formats import MIN_SIDE, extension, label_on_image, read_image, read_label
 from regstudio.data.pictures.picture import Picture
-from regstudio.data.problems import FileError
+from regstudio.data.problems import FileError, Mend
 from regstudio.threads import map_in_order
 
 _SQUEEZED = 1 / 3  # of the range of values: less for nearly all pixels is worth a warning
@@ -159,7 +159,8 @@ def _note_size(checked: CheckedCase, picture: Picture, rule: GridRule, atlas: Ch
     whole = (rows.stop - rows.start, columns.stop - columns.start) == place.grid
     how = "filling it" if whole else "whole, with 0 around it"
     what = f"differs from {atlas.title} in size or shape: it is brought onto the grid of {grid} pixels, {how}"
-    checked.add("note", checked.case.image, what, remedy)
+    mend: Mend = "" if rule.fit == "pad" and whole else "fill" if rule.fit == "pad" else "keep_shape"
+    checked.add("note", checked.case.image, what, remedy, mend=mend)
 
 
 def _warn_of_outliers(checked: CheckedCase, path: Path, array: npt.NDArray[Any]) -> None:
@@ -228,7 +229,8 @@ def _check_label(checked: CheckedCase, options: ReadOptions, atlas: CheckedCase 
         checked.add("note", path, "JPEG changes label ids", "Save labels as PNG.")
     if checked.size not in (None, array.shape):
         what = f"is {_size_text(array.shape)} pixels, unlike its image with {_size_text(checked.size)}"
-        checked.mark_unusable(path, what, "Export it again from the image.")
+        mend = checked.mend_of_size(array.shape) if path != checked.case.image else ""
+        checked.mark_unusable(path, what, "Export it again from the image.", mend)
     unknown = sorted(checked.pixels.keys() - atlas.pixels.keys() - {0}) if atlas and atlas.pixels else []
     if atlas and unknown:
         what = f"has label ids that {atlas.title} lacks: {', '.join(map(str, unknown))}"

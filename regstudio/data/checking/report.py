@@ -57,7 +57,7 @@ class CheckReport:
             "data_base_dir": shown_path(self.index.root),
             "can_train": self.can_train,
             **sets,
-            "problems": [asdict(problem) | {"path": shown_path(problem.path)} for problem in self.index.problems],
+            "problems": [_problem(problem) for problem in self.index.problems],
         }
 
     def to_text(self) -> str:
@@ -95,6 +95,12 @@ class CheckReport:
         if len(ids) > len(shown):
             rows.append([f"and {len(ids) - len(shown)} more", *([""] * len(with_labels))])
         return rows
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    fields = asdict(problem) | {"path": shown_path(problem.path)}
+    del fields["mend"]  # which is the page's
+    return fields
 
 
 def _size_counts(sizes: dict[str, int]) -> str:

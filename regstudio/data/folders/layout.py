@@ -41,7 +41,9 @@ def index_folder(layout: Layout) -> DataIndex:
     )
     gone = [case.image for case in (*found.train, *found.validation) if layout.leaves_out(case)]
     what, remedy = "is left out as asked", "Take it out of --leave_out to use it."
-    notes = tuple(Problem(severity="note", path=path, what=what, remedy=remedy, left_out=True) for path in gone)
+    notes = tuple(
+        Problem(severity="note", path=path, what=what, remedy=remedy, left_out=True, mend="take_in") for path in gone
+    )
     if found.train and not train:
         notes += (Problem(severity="error", path=found.root, what="all its images are left out", remedy=remedy),)
     return replace(found, train=train, validation=validation, problems=(*found.problems, *notes))

@@ -69,6 +69,8 @@ def write_plan(plan: ImportPlan, out: Path, progress: Progress = lambda jobs: jo
                     problems.append(_left_out(error))
             if not any(record["role"] == "train" for record in records):
                 raise DataError(f"{shown_path(plan.source)}: no picture to train on could be written. {_why(problems)}")
+            if plan.label_names:
+                shutil.copyfile(plan.label_names, staging / plan.label_names.name.lower())
             write_text(staging / RECORD, _record(plan, records, problems))
             if out.exists():
                 out.rmdir()

@@ -5,8 +5,9 @@ it, without the words for images and labels, is what it shares with its image.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from regstudio.data.importing.declared import Declared
 from regstudio.data.importing.scans import Scan
 from regstudio.data.importing.words import IMAGE_FOLDER, IMAGE_WORDS, LABELS, POINTS, Words
 from regstudio.data.problems import Problem
@@ -29,20 +30,33 @@ def patient_folders(folders: Sequence[str]) -> tuple[str, ...]:
     return tuple(base for base in bases if base and not IMAGE_FOLDER.match(base))
 
 
-def pair_labels(scans: Iterable[Scan]) -> tuple[list[tuple[Scan, Scan | None]], list[Problem]]:
-    """Return the images, each with its label if there is one, and a problem for every label that is not used."""
+def pair_labels(
+    scans: Iterable[Scan], said: Declared | None = None
+) -> tuple[list[tuple[Scan, Scan | None]], list[Problem]]:
+    """Return the images, each with its label if there is one, and a problem for every label that is not used.
+
+    What the user `said` of files counts more than their names.
+    """
+    said = said or Declared()
     images: list[Scan] = []
     labels: list[Scan] = []
     for scan in scans:
-        (labels if LABELS.names(scan.name, scan.folders) else images).append(scan)
+        (labels if said.is_label(scan) else images).append(scan)
     if not images:  # names such as mask_01 alone are those of images
         return [(scan, None) for scan in labels], []
-    found, problems = owned(images, labels, LABELS)
+    known = {image: label for label, image in said.labels.items() if image is not None and not said.is_label(image)}
+    rest = [label for label in labels if label not in known.values()]
+    found, problems = owned(images, rest, LABELS, known)
     return [(image, found.get(image)) for image in images], problems
 
 
-def owned(images: Sequence[Scan], others: Sequence[Scan], words: Words) -> tuple[dict[Scan, Scan], list[Problem]]:
-    """Return which of the others, labels or files of points, each image has, and a problem for those of none."""
+def owned(
+    images: Sequence[Scan], others: Sequence[Scan], words: Words, known: Mapping[Scan, Scan] | None = None
+) -> tuple[dict[Scan, Scan], list[Problem]]:
+    """Return which of the others, labels or files of points, each image has, and a problem for those of none.
+
+    Some may be `known` before.
+    """
     by_key: dict[Key, list[Scan]] = defaultdict(list)
     by_folder: dict[tuple[str, ...], list[Scan]] = defaultdict(list)
     for image in images:
@@ -50,7 +64,7 @@ def owned(images: Sequence[Scan], others: Sequence[Scan], words: Words) -> tuple
             by_key[key].append(image)
         for folders in dict.fromkeys((image.folders, patient_folders(image.folders))):
             by_folder[folders].append(image)
-    found: dict[Scan, Scan] = {}
+    found: dict[Scan, Scan] = dict(known or {})
     problems = []
     for label in others:
         owner = next((by_key[key][0] for key in _keys(label, words) if len(by_key.get(key, ())) == 1), None)

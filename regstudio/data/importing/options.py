@@ -8,7 +8,8 @@ class ImportOptions:
     """How an import goes; `atlas` names a picture of it, "" lets one be proposed.
 
     `changes` are roles that were chosen for pictures by name: "train" or "validation", which its whole subject then
-    has, or "out", which leaves the picture out.
+    has, or "out", which leaves the picture out; or for files by their path in the source: "label" or "image", which
+    all files named alike then are.
     """
 
     slices: str = "middle"
@@ -20,3 +21,6 @@ class ImportOptions:
     image_key: str = "img"
     label_key: str = "label"
     changes: tuple[tuple[str, str], ...] = ()
+
+
+ROLES = ("train", "validation", "out", "label", "image")

@@ -4,11 +4,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from regstudio.data.folders.case_files import Case
 from regstudio.data.folders.splitting import split_by_subject, subject_of
+from regstudio.data.importing.declared import declared
 from regstudio.data.importing.labels import pair_labels, patient_folders
 from regstudio.data.importing.options import ImportOptions
 from regstudio.data.importing.points import of_a_slice, pair_points
@@ -21,7 +23,7 @@ MAX_PICTURES = 200_000
 _FLAT = (".png", ".jpg", ".jpeg", ".bmp")  # never volumes: they are not opened before they are needed
 _NAME_BYTES = 150
 
-Role = Literal["atlas", "train", "validation"]
+Role = Literal["atlas", "train", "validation", "left out"]
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
 ChooseAtlas = Callable[[Sequence["Item"]], "Item"]
 
@@ -41,7 +43,10 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportPlan:
-    """What an import will do, and what it leaves out and why."""
+    """What an import will do, and what it leaves out and why.
+
+    `set_aside` are the pictures that were left out by choice, and the labels that belong to no picture.
+    """
 
     source: Path
     options: ImportOptions
@@ -50,24 +55,32 @@ class ImportPlan:
     atlas: Item
     validation: frozenset[str] = frozenset()  # subjects
     archive: Path | None = None  # the zip that the source was unpacked from
+    set_aside: tuple[Item, ...] = ()
+    label_names: Path | None = None  # the source's file of names of labels
+
+    @cached_property
+    def _aside(self) -> frozenset[Item]:
+        return frozenset(self.set_aside)
 
     def role(self, item: Item) -> Role:
         """Return what a picture is for."""
         if item == self.atlas:
             return "atlas"
+        if item in self._aside:
+            return "left out"
         return "validation" if item.subject in self.validation else "train"
 
     def rows(self) -> list[list[str]]:
         """Return the plan as a table: role, name, subject, where the picture comes from, its label."""
         return [
-            [self.role(item), item.name, item.subject, self._origin(item), self._shown(item.label)]
+            [self.role(item), item.name, item.subject, self._origin(item), self.shown(item.label)]
             for item in self.ordered()
         ]
 
     def ordered(self) -> list[Item]:
-        """Return the pictures by their roles, the atlas first."""
-        order = {"atlas": 0, "train": 1, "validation": 2}
-        return sorted(self.items, key=lambda item: order[self.role(item)])
+        """Return the pictures by their roles, the atlas first and what was set aside last."""
+        order = ("atlas", "train", "validation", "left out")
+        return sorted((*self.items, *self.set_aside), key=lambda item: order.index(self.role(item)))
 
     def summary(self) -> str:
         """Return the plan in a sentence."""
@@ -89,9 +102,10 @@ class ImportPlan:
     def _origin(self, item: Item) -> str:
         many = f" ({len(item.scan.paths)} files)" if item.scan.is_series else ""
         where = "" if item.index is None else f", slice {item.index} of axis {item.axis}"
-        return self._shown(item.scan) + many + where
+        return self.shown(item.scan) + many + where
 
-    def _shown(self, scan: Scan | None) -> str:
+    def shown(self, scan: Scan | None) -> str:
+        """Return where a file lies in the source; empty for none."""
         return "" if scan is None else shown_path(scan.path, self.source)
 
 
@@ -105,7 +119,7 @@ def plan_import(
     check_rules(options.slices, options.axis)
     if not 0 <= options.validation_share <= 0.9:
         raise ConfigError(f"validation_share: {options.validation_share} is not between 0 and 0.9.")
-    pairs, unused = pair_labels(found.scans)
+    pairs, unused = pair_labels(found.scans, declared(found.scans, options.changes, source))
     points, unread = pair_points([image for image, _ in pairs], found.points)
     problems = [*found.problems, *unused, *unread]
     items: list[Item] = []
@@ -120,10 +134,26 @@ def plan_import(
         reasons = "".join(f"\n{problem}" for problem in problems[:10])
         what = f"{'one picture' if items else 'no picture'} of it can be used, and an atlas and one more are needed"
         raise DataError(f"{shown_path(source)}: {what}. Name a folder that holds more.{reasons}")
-    named = tuple(_with_own_names(items))
+    strays = _strays(found.scans, unused)
+    both = tuple(_with_own_names([*items, *strays]))
+    named, aside = both[: len(items)], both[len(items) :]
     atlas = _named(named, options.atlas) if options.atlas else choose([item for item in named if item.label] or named)
-    plan = ImportPlan(source=source, options=options, items=named, problems=tuple(problems), atlas=atlas)
+    plan = ImportPlan(
+        source=source,
+        options=options,
+        items=named,
+        problems=tuple(problems),
+        atlas=atlas,
+        set_aside=aside,
+        label_names=found.label_names,
+    )
     return _changed(_split(plan))
+
+
+def _strays(scans: Sequence[Scan], unused: Sequence[Problem]) -> list[Item]:
+    """Return the labels that belong to no image as if they were pictures: they can be looked at."""
+    paths = {problem.path for problem in unused}
+    return [Item(name=_names(scan)[0], subject="", scan=scan) for scan in scans if scan.path in paths]
 
 
 def _items(image: Scan, label: Scan | None, options: ImportOptions, problems: list[Problem]) -> list[Item]:
@@ -242,7 +272,8 @@ def _changed(plan: ImportPlan) -> ImportPlan:
         elif wanted.get(item.name) == "train":
             validation.discard(item.subject)
     kept = tuple(item for item in plan.items if wanted.get(item.name) != "out")
-    return replace(plan, items=kept, validation=frozenset(validation))
+    aside = (*(item for item in plan.items if wanted.get(item.name) == "out"), *plan.set_aside)
+    return replace(plan, items=kept, validation=frozenset(validation), set_aside=aside)
 
 
 def _leave_out(problems: list[Problem], error: FileError) -> None:

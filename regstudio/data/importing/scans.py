@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from regstudio.data.codecs.dicom import DICOM_ENDINGS, SliceFacts, is_dicom, slice_facts
+from regstudio.data.folders.label_names import FILES as LABEL_NAMES
 from regstudio.data.folders.listing import SYSTEM_FILES, may_be_points, natural_key
 from regstudio.data.importing.words import POINTS
 from regstudio.data.landmarks.files import points_stem
@@ -59,6 +60,7 @@ class Found:
     scans: tuple[Scan, ...]
     points: tuple[Scan, ...]
     problems: tuple[Problem, ...]
+    label_names: Path | None = None  # a file of names of labels
 
 
 def find_scans(source: Path, permitted: Permitted = lambda path: True) -> Found:
@@ -72,6 +74,8 @@ def find_scans(source: Path, permitted: Permitted = lambda path: True) -> Found:
     if source.is_file():
         return Found(scans=(_scan(source, source.parent),), points=(), problems=())
     files, tables, others = _walk(source, permitted, problems)
+    label_names = next((path for path in tables if path.name.lower() in LABEL_NAMES), None)
+    tables = [path for path in tables if path.name.lower() not in LABEL_NAMES]
     names = {stem(path).lower() for path in files}
     points = [table for table in (_table(path, source) for path in tables) if _holds_points(table, names)]
     others.update(table.suffix.lower() for table in set(tables) - {table.path for table in points})
@@ -86,7 +90,7 @@ def find_scans(source: Path, permitted: Permitted = lambda path: True) -> Found:
     scans = [_scan(path, source) for path in files if path not in apart]
     scans += _find_series(dicom, source, problems)
     scans.sort(key=lambda scan: [natural_key(part) for part in (*scan.folders, scan.name)])
-    return Found(scans=tuple(scans), points=tuple(points), problems=tuple(problems))
+    return Found(scans=tuple(scans), points=tuple(points), problems=tuple(problems), label_names=label_names)
 
 
 def _walk(source: Path, permitted: Permitted, problems: list[Problem]) -> tuple[list[Path], list[Path], Counter[str]]:
@@ -109,7 +113,7 @@ def _walk(source: Path, permitted: Permitted, problems: list[Problem]) -> tuple[
                 _leave_out(problems, path, *NOT_UNICODE)
             elif not permitted(path):
                 _leave_out(problems, path, "leads out of the folders that may be read", "Copy the file here.")
-            elif may_be_points(name):
+            elif may_be_points(name) or name.lower() in LABEL_NAMES:
                 tables.append(path)
             elif extension(name) or is_dicom(path):
                 files.append(path)

@@ -21,6 +21,7 @@ Fit = Literal["pad", "stretch"]
 LARGEST_OWN = 512  # pixels of the longer side, up to which the fixed image's own size is taken
 REDUCED = 256  # pixels of the longer side, where the fixed image is larger
 SQUARE: Spacing = (1.0, 1.0)
+MAX_SHAPE_DIFFERENCE = 0.02  # of height over width, up to which two sizes may show the same field of view
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,12 @@ class Placement:
         """Return places (n, 2), y and x in pixels of the picture, in pixels of the grid."""
         moved: Array = (places - np.array(self.start)) / self.step
         return moved
+
+
+def same_shape(label: tuple[int, ...], image: tuple[int, ...]) -> bool:
+    """Return whether a label of some size can be brought to an image's by resizing alone."""
+    (height, width), (rows, columns) = label, image
+    return abs(height * columns / (width * rows) - 1) <= MAX_SHAPE_DIFFERENCE
 
 
 def spanning(size: Size, grid: Size) -> Placement:

@@ -17,13 +17,12 @@ from regstudio.studio.data_overview import (
     colours_of,
     first_look,
     is_unlaid,
-    left_out,
     overview,
     picture,
-    problem_rows,
     refusal,
     sheet_page,
 )
+from regstudio.studio.findings import change_of, grouped
 from regstudio.studio.folders import RecentFolders
 from regstudio.studio.studio import Studio
 from regstudio.studio.workspace import Workspace
@@ -67,7 +66,7 @@ class DataHandlers:
         self.fields, self.panel, self.chosen, self.unlaid = fields, panel, chosen, unlaid
         self.outputs: list[Any] = [
             folder.box, folder.recent, uploader.files, chosen, unlaid, *fields, panel.overview, panel.train,
-            panel.atlas, panel.problems, panel.leave_out, panel.sheet, panel.which, *self._sheet_outputs(),
+            panel.atlas, panel.problems, panel.sheet, panel.which, *self._sheet_outputs(),
         ]  # fmt: skip
 
     def connect(self, tab: BrowserTab, apply: gr.Button, reset: gr.Button) -> None:
@@ -85,9 +84,7 @@ class DataHandlers:
         folder.demo.click(self.choose_demo, inputs=name, **common)
         reset.click(self.choose_documented, inputs=[name, folder.box], **common)
         uploader.send.click(self.upload, inputs=[name, uploader.files, uploader.name, uploader.role], **common)
-        clicked = gr.State("")
-        panel.problems.select(self.point_at, None, [clicked, panel.leave_out], **PARALLEL)
-        panel.leave_out.click(self.leave_out, [name, clicked], **common)
+        panel.problems.mend(self.mend, name, **common)
         tab.on_load(self.show, **common)
         turning: dict[str, Any] = {"outputs": self._sheet_outputs(), "api_visibility": "private"}
         at = [name, panel.which, panel.page]
@@ -132,18 +129,14 @@ class DataHandlers:
         yield {self.uploader.files: None}
         yield from self._open(workspace, str(upload.folder), {})
 
-    def point_at(self, event: gr.SelectData) -> tuple[str, Any]:
-        """Offer to leave the file of the clicked row out."""
-        path = str(event.row_value[1])
-        return path, gr.Button(f"Leave out {path}", visible=True)
-
-    def leave_out(self, tab: str, path: str) -> Iterator[Update]:
-        """Leave a moving image out, and show what the folder then holds."""
+    def mend(self, event: gr.EventData, tab: str) -> Iterator[Update]:
+        """Do what was clicked beside a problem, and show what the folder, or its copy, then holds."""
         with shown_to_user():
             workspace = self.studio.workspace(tab)
-            layout = workspace.config.layout
-            values = {"leave_out": left_out(layout, sent(path, "the file"))}
-        yield from self._open(workspace, str(layout.data_base_dir), values)
+            folder, values = change_of(self.studio, workspace, event._data)
+            if folder != workspace.config.layout.data_base_dir:
+                gr.Info(html.escape(f"A copy was made in {folder}; your files stay as they are."))
+        yield from self._open(workspace, str(folder), values)
 
     def open_documented(self, workspace: Workspace, folder: Path) -> Iterator[Update]:
         """Choose a folder that has the documented names in it, and yield what it holds."""
@@ -201,8 +194,7 @@ class DataHandlers:
         return {
             panel.train: gr.Button(interactive=False),
             panel.atlas: gr.Image(visible=False),
-            panel.problems: gr.Dataframe(visible=False),
-            panel.leave_out: gr.Button(visible=False),
+            panel.problems: gr.update(value={}, visible=False),
             panel.sheet: gr.update(visible=False),
         }
 
@@ -236,17 +228,16 @@ class DataHandlers:
     def _contents(self, workspace: Workspace, seen: DataIndex | None) -> Update:
         """Open all files and return the verdict, and the pictures unless the page shows those of `seen` already."""
         report, panel = workspace.report(), self.panel
-        verdict, index, rows = overview(report), report.index, problem_rows(report.index)
+        verdict, index = overview(report), report.index
+        groups = grouped(index, workspace.config.layout)
         update: Update = {
             self.unlaid: str(index.root) if is_unlaid(report) else "",
             panel.overview: verdict,
             panel.train: gr.Button(interactive=report.can_train),
-            panel.problems: gr.Dataframe(
-                rows,
-                visible=bool(rows) and index.root.is_dir() and not is_unlaid(report),
-                label=f"Problems ({len(index.problems)}); click one of an image to leave that out",
+            panel.problems: gr.update(
+                value={"groups": groups, "count": len(index.problems)},
+                visible=bool(groups) and index.root.is_dir() and not is_unlaid(report),
             ),
-            panel.leave_out: gr.Button(visible=False),
         }
         if seen is None or (seen.atlas, seen.train, seen.validation) != (index.atlas, index.train, index.validation):
             update |= self._pictures(workspace, index, colours_of(report))

@@ -18,7 +18,7 @@ from regstudio.ui.widgets.uploader import build_uploader
 
 WELCOME = (
     "RegStudio lays one medical image on another by a smooth deformation: at once, or by a network that it trains on "
-    "your own images. Choose a data folder to train on, try the demo data, or register two images without training."
+    "your own images. Choose a folder to train on, try the demo data, or register two images without training."
 )
 
 
@@ -43,19 +43,19 @@ def build(studio: Studio, tab: BrowserTab) -> DataTab:
         gr.Markdown(WELCOME)
         two_images = gr.Button("Register two images", scale=0, min_width=240, elem_id="data-two-images")
     folder = build_folder(studio, recent)
-    with gr.Accordion("Upload a data folder", open=False, elem_id="data-upload"):
+    with gr.Accordion("Add files to a data folder", open=False, elem_id="data-upload"):
         uploader = build_uploader(studio)
     with gr.Accordion("Import files as they come", open=False, elem_id="data-import") as fold:
-        importer = build_importer(studio)
+        importer = build_importer(studio, folder.drop)
     with gr.Accordion("Advanced: names of folders and files, and how they are read", open=False, elem_id="data-names"):
         fields, apply, reset = _build_fields()
     panel = build_data_panel(studio)
     chosen, unlaid = gr.State(None), gr.Textbox(visible="hidden", elem_id="data-unlaid")
     handlers = DataHandlers(studio, recent, folder, uploader, fields, panel, chosen, unlaid)
     handlers.connect(tab, apply, reset)
-    importing = ImportHandlers(studio, importer, handlers.open_documented)
+    importing = ImportHandlers(studio, importer, fold, handlers.open_documented)
     importing.connect(tab, handlers.outputs)
-    importing.connect_folder(unlaid, fold)
+    importing.connect_folder(tab, unlaid, handlers.outputs)
     normalise = dict(zip([setting.name for setting in reading_settings()], fields, strict=True))["normalise"]
     return DataTab(chosen=chosen, normalise=normalise, train=panel.train, two_images=two_images)
 

@@ -11,7 +11,6 @@ from regstudio.studio.data_overview import progress
 from regstudio.studio.studio import Studio
 
 SETS = ("training", "validation")
-HEADERS = ["severity", "file", "what is wrong", "what to do"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,7 @@ class DataPanel:
     overview: gr.HTML
     train: gr.Button
     atlas: gr.Image
-    problems: gr.Dataframe
-    leave_out: gr.Button
+    problems: gr.HTML
     sheet: gr.Column
     which: gr.Radio
     page: gr.State
@@ -55,19 +53,14 @@ def build_data_panel(studio: Studio) -> DataPanel:
         atlas = gr.Image(
             label="Atlas", format="png", interactive=False, buttons=[], visible=False, height=300, elem_id="data-atlas"
         )
-    problems = gr.Dataframe(
-        headers=HEADERS,
-        datatype="str",
-        label="Problems",
-        interactive=False,
-        wrap=True,
-        column_widths=["10%", "25%", "35%", "30%"],
-        buttons=["fullscreen"],
-        max_height=360,
+    problems = gr.HTML(
+        value={},
+        html_template="<div class='problems'></div>",
+        css_template=read_asset("problems.css"),
+        js_on_load=read_asset("problems.js"),
         visible=False,
         elem_id="data-problems",
     )
-    leave_out = gr.Button("Leave out", visible=False, size="sm", elem_id="data-leave-out")
     with gr.Column(visible=False, elem_id="data-sheet") as sheet:
         which = gr.Radio(list(SETS), value=SETS[0], label="Contact sheet", elem_id="data-which")
         gallery = gr.Gallery(
@@ -85,6 +78,4 @@ def build_data_panel(studio: Studio) -> DataPanel:
             page_range = gr.Button("", variant="secondary", interactive=False, min_width=90, elem_id="data-range")
             following = gr.Button("Show more", min_width=90, elem_id="data-next")
     page = gr.State(0)
-    return DataPanel(
-        verdict, train, atlas, problems, leave_out, sheet, which, page, page_range, gallery, previous, following
-    )
+    return DataPanel(verdict, train, atlas, problems, sheet, which, page, page_range, gallery, previous, following)

@@ -14,13 +14,17 @@ from gradio.components import Component
 from regstudio.studio.folders import RecentFolders, nearest_folder, subfolders
 from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import QUIET, sent, shown_to_user
+from regstudio.ui.widgets.folder_drop import folder_drop
 
 MAX_CHIP_LENGTH = 56  # characters
 
 
 @dataclass(frozen=True)
 class FolderField:
-    """The components that the tab listens to: `box` holds the folder; the others open one."""
+    """The components that the tab listens to: `box` holds the folder; the others open one.
+
+    `drop` takes a folder of the user's computer, or files, or a zip.
+    """
 
     box: gr.Textbox
     open: gr.Button
@@ -28,26 +32,29 @@ class FolderField:
     recent: gr.Dataset
     use: gr.Button
     place: gr.Textbox
+    drop: gr.File
 
 
 def build_folder(studio: Studio, recent: RecentFolders) -> FolderField:
     """Lay out the field."""
     with gr.Row(equal_height=False, elem_id="data-folder-row"):
-        box = gr.Textbox(
-            label="Data folder",
-            placeholder="/path/to/your/data",
-            max_lines=1,
-            scale=5,
-            min_width=280,
-            elem_id="data-folder",
-        )
-        opened = gr.Button("Open", variant="primary", scale=1, min_width=100, elem_id="data-open")
-        demo = gr.Button("Use demo data", scale=1, min_width=140, elem_id="data-demo")
+        with gr.Column(scale=3, min_width=300):
+            box = gr.Textbox(
+                label="Data folder, or any folder of images",
+                placeholder="/path/to/your/images",
+                max_lines=1,
+                elem_id="data-folder",
+            )
+            with gr.Row():
+                opened = gr.Button("Open", variant="primary", scale=1, min_width=100, elem_id="data-open")
+                demo = gr.Button("Use demo data", scale=1, min_width=140, elem_id="data-demo")
+        with gr.Column(scale=2, min_width=300):
+            drop = folder_drop("Or drop images: a folder, files, a zip", elem_id="data-drop", height=104, one_zip=True)
     chips = gr.Dataset(
         label="Recent folders", components=[gr.Textbox(visible=False)], samples=[], elem_id="data-recent", visible=False
     )
     use, place = _build_browser(studio, box)
-    return FolderField(box=box, open=opened, demo=demo, recent=chips, use=use, place=place)
+    return FolderField(box=box, open=opened, demo=demo, recent=chips, use=use, place=place, drop=drop)
 
 
 def recent_samples(studio: Studio, recent: RecentFolders) -> gr.Dataset:

@@ -17,8 +17,8 @@ _DEFAULTS = ImportOptions()
 class Importer:
     """The fields of the form, what shows the proposal, and the two buttons.
 
-    `role` is what a click on a picture makes it; `names` are those of the pictures in the gallery, and `changes` the
-    roles that were chosen.
+    `role` is what a click on a picture makes it; `names` are those of the pictures in the gallery, `files` those of
+    each name, and `changes` the roles that were chosen. `archive` is a zip that was dropped, further up on the page.
     """
 
     source: gr.Textbox
@@ -28,6 +28,7 @@ class Importer:
     share: gr.Slider
     link: gr.Checkbox
     propose: gr.Button
+    looking: gr.Markdown
     proposal: gr.Column
     summary: gr.Textbox
     atlas: gr.Dropdown
@@ -35,6 +36,7 @@ class Importer:
     role: gr.Radio
     gallery: gr.Gallery
     names: gr.State
+    files: gr.State
     changes: gr.State
     table: gr.Dataframe
     name: gr.Textbox
@@ -46,19 +48,19 @@ class Importer:
         return [self.source, self.archive, self.slices, self.axis, self.share, self.link]
 
 
-def build_importer(studio: Studio) -> Importer:
+def build_importer(studio: Studio, archive: gr.File) -> Importer:
     """Lay out the form; what shows the proposal is hidden until there is one."""
     gr.Markdown(
-        "A folder of any shape: all files in one, a folder for each patient, volumes, DICOM series; or a zip of one. "
-        "Labels are found by their names, an atlas is proposed, and a new data folder is made. Your files stay as "
-        "they are."
+        "A folder of any shape: all files in one, a folder for each patient, volumes, DICOM series. Type it here, or "
+        "drop it above. Labels are found by their names, an atlas is proposed, and a new data folder is made. Your "
+        "files stay as they are."
     )
     with gr.Row():
         with gr.Column():
             source = gr.Textbox(
                 label="Folder of your files", placeholder="/path/to/scans", max_lines=1, elem_id="import-source"
             )
-            archive = gr.File(label="Or a zip", file_types=[".zip"], height=140, elem_id="import-zip")
+            propose = gr.Button("Show what will be done", elem_id="import-propose")
         with gr.Column():
             with gr.Row():
                 slices = gr.Dropdown(
@@ -73,7 +75,7 @@ def build_importer(studio: Studio) -> Importer:
                 0, 0.9, _DEFAULTS.validation_share, step=0.05, label="Share to validate on", elem_id="import-share"
             )
             link = gr.Checkbox(_DEFAULTS.link, label="Link instead of copying", elem_id="import-link")
-            propose = gr.Button("Show what will be done", elem_id="import-propose")
+    looking = gr.Markdown("Looking at what lies there…", visible=False, elem_id="import-looking")
     with gr.Column(visible=False, elem_id="import-proposal") as proposal:
         summary = gr.Textbox(label="Proposal", interactive=False, lines=2, elem_id="import-summary")
         with gr.Row():
@@ -122,6 +124,7 @@ def build_importer(studio: Studio) -> Importer:
         share=share,
         link=link,
         propose=propose,
+        looking=looking,
         proposal=proposal,
         summary=summary,
         atlas=atlas,
@@ -129,6 +132,7 @@ def build_importer(studio: Studio) -> Importer:
         role=role,
         gallery=gallery,
         names=gr.State([]),
+        files=gr.State({}),
         changes=gr.State([]),
         table=table,
         name=name,

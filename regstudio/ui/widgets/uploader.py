@@ -6,6 +6,7 @@ import gradio as gr
 
 from regstudio.studio import uploads
 from regstudio.studio.studio import UPLOADS, Studio
+from regstudio.ui.widgets.folder_drop import folder_drop
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,12 @@ class Uploader:
 def build_uploader(studio: Studio) -> Uploader:
     """Lay out the form."""
     gr.Markdown(
-        "A zip of a folder in the layout, or single files for one of its folders. They go into a folder of their own, "
-        "and nothing that is there is replaced."
+        "A folder in the layout, or a zip of it, or single files for one of its folders. They go into a folder of "
+        "their own, and nothing that is there is replaced."
     )
     with gr.Row():
-        files = gr.File(label="Zip or files", file_count="multiple", height=150, elem_id="upload-files")
+        with gr.Column():
+            files = folder_drop("Folder, zip or files", elem_id="upload-files", height=150)
         with gr.Column():
             name = folder_name(studio, label="Name of the data folder", elem_id="upload-name")
             choices = [(words, role) for role, words in uploads.roles().items()]
