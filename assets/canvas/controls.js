@@ -77,6 +77,7 @@ if (one(".place-marks")) {
   on(".clear-marks", "click", () => { if (state.marks.length) { remember(); state.marks = []; changed(); } });
   on(".steer", "change", (event) => { state.steer = event.target.checked; correctSoon(); });
 }
-new ResizeObserver(redraw).observe(canvas);
+const resized = new ResizeObserver(redraw);
+for (const part of [canvas, document.body]) resized.observe(part);  // what folds above the canvas leaves it more room
 // Another theme: its colours come by degrees.
 new MutationObserver(() => { redraw(); setTimeout(redraw, 500); }).observe(document.body, { attributes: true, attributeFilter: ["class"] });

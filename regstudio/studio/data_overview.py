@@ -148,8 +148,13 @@ def sheet_page(cases: Sequence[Case], page: int) -> tuple[int, Sequence[Case], s
 
 def _counts(index: DataIndex) -> str:
     labelled = sum(case.label is not None for case in index.validation)
-    parts = [f"{_count(len(index.train), 'image')} to train on", f"{len(index.validation)} to validate on"]
+    what = "pair" if _is_paired(index) else "image"
+    parts = [f"{_count(len(index.train), what)} to train on", f"{len(index.validation)} to validate on"]
     return " and ".join(parts) + (f" ({labelled} with labels)" if index.validation else "")
+
+
+def _is_paired(index: DataIndex) -> bool:
+    return index.atlas is None and any(case.fixed for case in (*index.train, *index.validation))
 
 
 def _dice(report: CheckReport) -> str:
@@ -169,6 +174,8 @@ def _sets(report: CheckReport) -> list[list[str]]:
     """Return the counts as rows (set, images, usable, labels, sizes, formats)."""
     rows = []
     for name, part in report.sets.items():
+        if name == "atlas" and _is_paired(report.index):
+            continue
         unopened = report.unopened(name)
         images = f"{part.images + unopened:,}" + (f" ({part.images:,} opened)" if unopened else "")
         sizes = list(part.sizes.items())

@@ -119,14 +119,14 @@ class Viewer:
         sets = _by_set(index)
         return [f"{name}/{case.id}" for name, cases in sets.items() for case in cases[:MAX_LISTED_CASES]]
 
-    def config(self, run: str | None, registrar: Registrar | None = None) -> Data:
-        """Return what says where the cases lie: the run's configuration, the checkpoint's or the workspace's."""
+    def config(self, run: str | None, registrar: Registrar | None = None, tab: str | None = None) -> Data:
+        """Return what says where the cases lie: the run's configuration, the checkpoint's or that of the `tab`."""
         if run and (folder := self._applied(run)):
             return folder
         if run and run != NO_TRAINING:
             return self._studio.run(run).config()
         record = load_checkpoint(registrar.path).config if registrar and registrar.path else {}
-        return read_config(record) if record else self._studio.workspace().config
+        return read_config(record) if record else self._studio.workspace(tab).config
 
     def chosen(self, config: Data, name: str | None = None) -> ChosenCase:
         """Return a case by its name in `cases`, with its fixed image; the first if none is named."""
@@ -152,7 +152,9 @@ class Viewer:
         start = NO_START if kept is None else read_start_file(kept)
         return ChosenCase(case=found, reader=_uncached_reader(config, fixed), label_file=names, start=start)
 
-    def own_images(self, config: Data, files: dict[str, Path | None], *, resize: bool = False) -> ChosenCase:
+    def own_images(
+        self, config: Data, files: dict[str, Path | None], *, resize: bool = False, tab: str | None = None
+    ) -> ChosenCase:
         """Return a case of the user's own `files`: moving, and if given fixed, fixed_label and moving_label.
 
         Without a fixed image the atlas of the configuration's data is taken. `resize` resamples to the fixed size.
@@ -161,7 +163,7 @@ class Viewer:
         if moving is None:
             raise DataError("There is no moving image. Drop one in; the atlas is the fixed image if you give no other.")
         applied = config if isinstance(config, AppliedFolder) else None
-        config = self._studio.workspace().config if isinstance(config, AppliedFolder) else config
+        config = self._studio.workspace(tab).config if isinstance(config, AppliedFolder) else config
         atlas = applied.fixed if applied else self._index(config).atlas if fixed is None else None
         target = Case(id=stem(fixed), image=fixed, label=files.get("fixed_label")) if fixed is not None else atlas
         if target is None:

@@ -33,6 +33,7 @@ class Choice:
     compare: str | None = None
     path: str | None = None
     refine: int = 0
+    tab: str | None = None  # the browser tab, whose data are those of methods that need no training
 
     @property
     def is_own(self) -> bool:
@@ -94,7 +95,7 @@ class ViewerSession:
         that direction is prefetched first.
         """
         registrars = self._registrars(choice)
-        config = self.viewer.config(choice.run, registrars[0])
+        config = self.viewer.config(choice.run, registrars[0], choice.tab)
         cases = self.viewer.cases(config)
         if choice.run == NO_TRAINING and not cases:
             raise RunError(NO_CASES)
@@ -123,7 +124,7 @@ class ViewerSession:
     def view(self, choice: Choice, start: HandStart | None = None) -> View:
         """Register the chosen case from a start by hand; without one from that which is kept with the case, if any."""
         registrars = self._registrars(choice)
-        chosen = self.viewer.chosen(self.viewer.config(choice.run, registrars[0]), choice.case)
+        chosen = self.viewer.chosen(self.viewer.config(choice.run, registrars[0], choice.tab), choice.case)
         return self._view(_from(chosen, start), registrars, choice.refine)
 
     def titles(self, choice: Choice) -> list[str]:
@@ -134,13 +135,13 @@ class ViewerSession:
         """Return the cases to measure: those to validate on, or all where none are set apart."""
         if self._read_only:
             raise ConfigError("This page only shows what is there: it does not measure.")
-        cases = self.viewer.cases(self.viewer.config(choice.run, self._registrars(choice)[0]))
+        cases = self.viewer.cases(self.viewer.config(choice.run, self._registrars(choice)[0], choice.tab))
         return [case for case in cases if case.startswith("validation/")] or cases
 
     def scores(self, choice: Choice) -> tuple[CaseScores, ...]:
         """Register the chosen case and score it by each method; at once where that was done before."""
         registrars = self._registrars(choice)
-        chosen = self.viewer.chosen(self.viewer.config(choice.run, registrars[0]), choice.case)
+        chosen = self.viewer.chosen(self.viewer.config(choice.run, registrars[0], choice.tab), choice.case)
 
         def measure() -> tuple[CaseScores, ...]:
             view = self.viewer.view(chosen, registrars, choice.refine)
@@ -155,9 +156,9 @@ class ViewerSession:
         if self._read_only:
             raise ConfigError("This page only shows what is there: it takes no files.")
         registrars = self._registrars(choice)
-        config = self.viewer.config(choice.run, registrars[0])
+        config = self.viewer.config(choice.run, registrars[0], choice.tab)
         try:
-            chosen = self.viewer.own_images(config, dict(files), resize=resize)
+            chosen = self.viewer.own_images(config, dict(files), resize=resize, tab=choice.tab)
             return self._view(_from(chosen, start), registrars, choice.refine)
         except RegStudioError as error:
             raise of_own_images(error, files) from None
@@ -183,7 +184,7 @@ class ViewerSession:
             return []
         try:
             registrar = None if choice.run else self._registrars(choice)[0]
-            return self.viewer.cases(self.viewer.config(choice.run, registrar))
+            return self.viewer.cases(self.viewer.config(choice.run, registrar, choice.tab))
         except RegStudioError:  # `open` shows the reason
             return []
 

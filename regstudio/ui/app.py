@@ -48,9 +48,9 @@ def build_app(studio: Studio, share: Share | None = None, line: WaitingLine | No
             with _tab("runs"):
                 runs = runs_tab.build(studio, feed, watch)
             with _tab("apply"):
-                apply_tab.build(studio, tab, watch, asked.request)
+                apply_method = apply_tab.build(studio, tab, watch, asked.request)
             with _tab("viewer"):
-                viewer = viewer_tab.build(studio, asked)
+                viewer = viewer_tab.build(studio, asked, tab)
             with _tab("share"):
                 share_tab.build(studio, share or Share(studio, serve_viewer, GradioTunnel()), watch)
             with _tab("help"):
@@ -62,7 +62,8 @@ def build_app(studio: Studio, share: Share | None = None, line: WaitingLine | No
         _open_tab_on(runs.resumed.change, tabs, "train")
         data.two_images.click(two_images, None, [tabs, viewer.run, viewer.checkpoint, viewer.own], **QUIET)
         train.look.click(lambda: first_of(ended(studio)), None, [tabs, viewer.run], **QUIET)
-        train.apply.click(None, js="() => document.querySelector('#go-apply')?.click()")
+        applied = train.apply.click(lambda: apply_tab.method_of(studio, ended(studio)), None, apply_method, **QUIET)
+        applied.then(None, js="() => document.querySelector('#go-apply')?.click()")
         runs.view.click(first_of, runs.selected, [tabs, viewer.run], **QUIET)
         app.load(None, js=read_asset("names.js"))
         app.load(None, js=read_asset("drop_folder.js"))

@@ -46,8 +46,10 @@ def test_pairs_set_apart_are_counted_and_measured(studio, tmp_path):
             write_image(tmp_path / "pairs" / folder / f"p{number}.png", ramp(shift=number))
             write_label(tmp_path / "pairs" / f"{folder}_seg" / f"p{number}_seg.png", ids())
     studio.workspace().change_settings({"data_base_dir": tmp_path / "pairs", "validation_share": 0.5})
-    text = overview(studio.workspace().report())["text"]
-    assert "1 image to train on and 1 to validate on (1 with labels). Validation will measure Dice." in text
+    words = overview(studio.workspace().report())
+    text = words["text"]
+    assert [row[0] for row in words["sets"]] == ["fixed", "training", "validation"]
+    assert "1 pair to train on and 1 to validate on (1 with labels). Validation will measure Dice." in text
 
 
 def test_data_with_errors_say_why_training_cannot_start(studio, data):

@@ -65,6 +65,17 @@ def test_warming_up_without_a_run_registers_nothing(studio: Studio, prefetcher: 
     assert viewer.registered == []
 
 
+def test_without_a_run_the_cases_are_those_of_the_browser_tab(studio: Studio, demo: Path, tmp_path: Path) -> None:
+    (tmp_path / "own" / "fixed").mkdir(parents=True)
+    (tmp_path / "own" / "moving").mkdir()
+    shutil.copy(demo / "fixed" / "atlas.png", tmp_path / "own" / "fixed")
+    shutil.copy(demo / "fixed" / "atlas.png", tmp_path / "own" / "moving" / "mine.png")
+    studio.workspace("tab").change_settings({"data_base_dir": tmp_path / "own"})
+    session = ViewerSession(Viewer(studio), Prefetcher())
+    assert session.lists(Choice(run="no training", tab="tab")).cases == ["training/mine"]
+    assert session.lists(Choice(run="no training", tab="other")).cases[0] == "validation/phantom_05"
+
+
 def test_refined_cases_are_not_prefetched(viewer: CountingViewer, prefetcher: Prefetcher) -> None:
     ViewerSession(viewer, prefetcher).open(Choice("first", "best", "validation/phantom_05", refine=1))
     prefetcher.join()

@@ -84,3 +84,9 @@ def unfold(page: Any) -> None:
     if not page.is_visible("#viewer-register"):
         page.get_by_text("Own images, or a checkpoint file").click()
         page.wait_for_selector("#viewer-register")
+
+
+def register_own(page: Any) -> None:
+    """Register own images, whose fields fold once they are."""
+    page.click("#viewer-register")
+    page.locator("#viewer-register").wait_for(state="hidden")

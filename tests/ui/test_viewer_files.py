@@ -13,7 +13,7 @@ from PIL import Image
 
 from regstudio.data.pictures.writing import write_image
 from tests.browser import Served
-from tests.ui.acting import CANVAS, VIEWER, choose, fill, unfold, wait_for_case
+from tests.ui.acting import CANVAS, VIEWER, choose, fill, register_own, unfold
 
 pytestmark = pytest.mark.browser
 
@@ -43,7 +43,7 @@ def test_own_images_are_registered_on_the_spot(opened: Any, demo: Path, tmp_path
         "moving-label": next((demo / "validation_moving_seg").glob("phantom_05*")),
     }
     drop(opened, own)
-    opened.click("#viewer-register")
+    register_own(opened)
     opened.wait_for_function(f"document.querySelector('{VIEWER} .place').textContent === 'own images'")
     assert "Dice, mean" in opened.inner_text(f"{VIEWER} .numbers")
     moving = own["moving"].name
@@ -62,27 +62,6 @@ def test_own_images_are_registered_on_the_spot(opened: Any, demo: Path, tmp_path
     opened.focus(CANVAS)
     opened.keyboard.press("ArrowRight")  # own images are in no list: back to the case that is chosen
     opened.wait_for_function(f"document.querySelector('{VIEWER} .place').textContent === '1 of 6'")
-
-
-def test_two_images_are_registered_without_any_training(opened: Any, demo: Path) -> None:
-    opened.get_by_role("tab", name="Data").click()
-    opened.click("#data-two-images")
-    opened.wait_for_function("document.querySelector('#viewer-run input')?.value === 'no training'")
-    opened.wait_for_selector("#viewer-register")  # the fields for own images are open
-    clear(opened)
-    own = {
-        "fixed": demo / "fixed" / "atlas.png",
-        "moving": next((demo / "validation_moving").glob("phantom_06.*")),
-    }
-    drop(opened, own)
-    opened.click("#viewer-register")
-    opened.wait_for_function(f"document.querySelector('{VIEWER} .place').textContent === 'own images'")
-    assert opened.inner_text(f"{VIEWER} .networks") == "general network + optimiser"
-    choose(opened, "compare", "no training/none")
-    opened.wait_for_function(f"document.querySelector('{VIEWER} .networks').textContent.includes('not registered')")
-    choose(opened, "compare", "nothing")
-    choose(opened, "run", "first")
-    wait_for_case(opened, "phantom_05")
 
 
 def test_own_images_that_cannot_be_registered_are_named_as_they_are(opened: Any, tmp_path: Path) -> None:
@@ -114,40 +93,17 @@ def test_pixels_have_the_shape_that_they_have_on_the_body(opened: Any, tmp_path:
         sitk.WriteImage(image, tmp_path / f"{role}.nrrd")
         opened.set_input_files(f"#viewer-{role} input[type=file]", tmp_path / f"{role}.nrrd")
         opened.locator(f"#viewer-{role}").get_by_text(".nrrd").first.wait_for()
-    opened.click("#viewer-register")
+    register_own(opened)
     opened.wait_for_function(f"document.querySelector('{VIEWER} .name').textContent === 'moving'")
     opened.wait_for_timeout(200)  # for the canvas to take its height
-    opened.locator(f"{VIEWER} .keys").scroll_into_view_if_needed()
+    opened.locator(CANVAS).scroll_into_view_if_needed()
     box = opened.locator(CANVAS).bounding_box()
     width = (box["width"] - 16) / 3
     assert box["height"] == pytest.approx(width + 28, abs=2)  # 32 rows of 2 mm and 64 columns of 1 mm: a square
     for part, place in ((0.02, "row 0, column 1"), (0.98, "row 31, column 62")):
         opened.mouse.move(box["x"] + part * width, box["y"] + 20 + part * width)
         assert opened.inner_text(f"{VIEWER} .readout").startswith(place)
-    clear(opened)
-
-
-def test_colours_are_shown_where_the_files_have_some(opened: Any, tmp_path: Path) -> None:
     unfold(opened)
-    clear(opened)
-    picture = np.random.default_rng(0).integers(0, 99, (40, 64, 3)).astype(np.uint8)
-    picture[10:30, 10:50, 0] += 150  # red, on what is nearly black
-    for role, size in (("fixed", (64, 40)), ("moving", (96, 60))):
-        Image.fromarray(picture).resize(size).save(tmp_path / f"{role}.png")
-        opened.set_input_files(f"#viewer-{role} input[type=file]", tmp_path / f"{role}.png")
-        opened.locator(f"#viewer-{role}").get_by_text(".png").first.wait_for()
-    opened.click("#viewer-register")
-    opened.wait_for_function(f"document.querySelector('{VIEWER} .name').textContent === 'moving'")
-    opened.wait_for_timeout(200)
-    reds = opened.evaluate(
-        """(canvas) => {
-          const image = document.querySelector(canvas), pixels = image.getContext("2d");
-          return [1, 3, 5].map((sixth) => pixels.getImageData(image.width * sixth / 6, image.height / 2, 1, 1).data)
-            .map(([red, green]) => red - green);
-        }""",
-        CANVAS,
-    )
-    assert min(reds) > 40
     clear(opened)
 
 

@@ -204,31 +204,6 @@ def test_a_phone_shows_all_of_its_width(opened: Any) -> None:
         assert box["x"] + box["width"] <= 400
 
 
-def test_landmarks_that_are_placed_steer_the_registration(opened: Any) -> None:
-    said = f"{VIEWER} .marks-said"
-
-    def click(panel: int, x: float, y: float, **how: Any) -> None:
-        box = opened.locator(CANVAS).bounding_box()
-        width = (box["width"] - 16) / 3
-        opened.mouse.click(box["x"] + panel * (width + 8) + x * width, box["y"] + 20 + y * width, **how)
-
-    opened.click(f"{VIEWER} .place-marks")
-    click(0, 0.4, 0.5)
-    assert "place 1 on the other image" in opened.inner_text(said)
-    click(1, 0.46, 0.5)
-    opened.wait_for_function(f"document.querySelector('{VIEWER} .networks').textContent.endsWith('corrected')")
-    row = opened.locator(f"{VIEWER} .numbers tr", has_text="TRE").locator("td")
-    assert float(row.nth(1).inner_text()) > 2.5 > 1 > float(row.nth(2).inner_text())
-    assert opened.inner_text(f"{VIEWER} .place") == "1 of 6"
-    click(1, 0.46, 0.5, button="right")
-    opened.wait_for_function(f"!document.querySelector('{VIEWER} .networks').textContent.endsWith('corrected')")
-    opened.click(f"{VIEWER} .undo-marks")
-    assert opened.inner_text(said) == "1 pair"
-    opened.click(f"{VIEWER} .clear-marks")
-    opened.click(f"{VIEWER} .place-marks")
-    opened.wait_for_function(f"!document.querySelector('{VIEWER} .networks').textContent.endsWith('corrected')")
-
-
 def test_the_moving_image_is_laid_on_the_fixed_one_by_hand(opened: Any) -> None:
     networks = f"document.querySelector('{VIEWER} .networks').textContent"
     opened.click(f"{VIEWER} .lay")

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from regstudio.data.folders.listing import LABEL_SUFFIX, FolderListing, short_list, split_images_and_labels
+from regstudio.data.folders.listing import LABEL_SUFFIX, FolderListing, label_owner, short_list, split_images_and_labels
 from regstudio.data.pictures.formats import stem
 
 
@@ -61,12 +61,19 @@ def _find_labels(listing: FolderListing, folder: Path, images: set[str], *, shar
     by_name = defaultdict(list)
     for path in split_images_and_labels(pictures or [])[1] if shared else pictures or []:
         name = stem(path)
-        if name.endswith(LABEL_SUFFIX):
-            by_name[name.removesuffix(LABEL_SUFFIX)].append(path)
+        owner = label_owner(name)
+        if owner is not None and (name.endswith(LABEL_SUFFIX) or shared):
+            by_name[owner].append(path)
         else:
             remedy = f"Name it like its image with {LABEL_SUFFIX} added, as in NAME{LABEL_SUFFIX}.png for NAME.png."
             listing.add("warning", path, f"its name does not end in {LABEL_SUFFIX}", remedy, left_out=True)
     for name, paths in by_name.items():
+        if len(paths) > 1 and (named := [path for path in paths if stem(path) == name + LABEL_SUFFIX]):
+            for path in paths:
+                if path not in named:
+                    what = f"the image {name} has a label {name}{LABEL_SUFFIX}, which is taken"
+                    listing.add("note", path, what, "Remove the one that is not wanted.", left_out=True)
+            paths[:] = named
         if name not in images:
             for path in paths:
                 what = "there is no image to this label"

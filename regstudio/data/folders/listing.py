@@ -13,6 +13,7 @@ from regstudio.data.problems import NOT_UNICODE, Problem, Severity, is_unicode, 
 POINTS_SUFFIX = "_points"
 POINTS_ENDINGS = (".csv", ".fcsv", ".mrk.json", ".txt", ".pts")
 LABEL_SUFFIX = "_seg"
+OTHER_LABEL_SUFFIXES = ("_mask", "_label", "_labels", "_gt")  # of labels beside their images
 SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
 
 
@@ -81,15 +82,20 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
 
 
 def split_images_and_labels(pictures: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Split the files of a folder into images and labels: NAME_seg is a label if there is a NAME."""
+    """Split the files of a folder into images and labels: NAME_seg, or NAME_mask, is a label if there is a NAME."""
     stems = [stem(path) for path in pictures]
     names = set(stems)
     images: list[Path] = []
     labels: list[Path] = []
     for path, name in zip(pictures, stems, strict=True):
-        is_label = name.endswith(LABEL_SUFFIX) and name.removesuffix(LABEL_SUFFIX) in names
-        (labels if is_label else images).append(path)
+        (labels if label_owner(name) in names else images).append(path)
     return images, labels
+
+
+def label_owner(name: str) -> str | None:
+    """Return the name of the image that a label of this name, without its ending, lies beside: NAME of NAME_seg."""
+    endings = (LABEL_SUFFIX, *OTHER_LABEL_SUFFIXES)
+    return next((name.removesuffix(ending) for ending in endings if name.endswith(ending)), None)
 
 
 def short_list(paths: list[Path]) -> str:

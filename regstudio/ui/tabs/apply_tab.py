@@ -1,11 +1,13 @@
 """The Apply tab: register a folder of new images in the background, and look at the worst results first."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
 from regstudio.data.pictures.formats import EXTENSIONS
 from regstudio.files import read_asset
+from regstudio.studio import apply_control
 from regstudio.studio.applied import COLUMNS
 from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import QUIET, click_link, on_page_load, on_tab_select, shown_fingerprint
@@ -22,8 +24,11 @@ PROGRESS = """<section class="apply" aria-label="Progress of the registering">
 <p class="count"></p><p class="message" role="alert"></p></section>"""
 
 
-def build(studio: Studio, tab: BrowserTab, watch: Watch, asked: gr.Textbox) -> None:
-    """Lay out the tab; called inside its gr.Tab. A click on a row puts into `asked` what the Viewer opens."""
+def build(studio: Studio, tab: BrowserTab, watch: Watch, asked: gr.Textbox) -> gr.Dropdown:
+    """Lay out the tab; called inside its gr.Tab; return the field of the method.
+
+    A click on a row puts into `asked` what the Viewer opens.
+    """
     handlers = ApplyHandlers(studio)
     gr.Markdown(
         "Register many new images to one fixed image. Results are written as files, at the fixed image's full size; "
@@ -101,6 +106,14 @@ def build(studio: Studio, tab: BrowserTab, watch: Watch, asked: gr.Textbox) -> N
         button.click(act, None, None, **QUIET).success(**after)
     pack.click(handlers.pack, shown, link, api_visibility="private").success(None, js=click_link("apply-zip"))
     table.select(handlers.opened, shown, asked, **QUIET)
+    return method
+
+
+def method_of(studio: Studio, runs: Sequence[str]) -> Any:
+    """Choose the best checkpoint of the first of the runs, or its last one; without one, what is chosen stays."""
+    found = apply_control.methods(studio)
+    own = next((name for _, name in found if runs and name.startswith(f"{runs[0]}/")), None)
+    return gr.Dropdown(choices=found, value=own) if own else gr.skip()
 
 
 def _text(label: str, name: str, placeholder: str) -> gr.Textbox:

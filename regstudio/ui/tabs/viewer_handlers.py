@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,8 @@ class ViewerHandlers:
 
         What is asked for and is not there is the first one.
         """
-        lists = self.session.lists(_asked(asked) if asked and asked != answered else choice_of(boxes))
+        here = choice_of(boxes)
+        lists = self.session.lists(replace(_asked(asked), tab=here.tab) if asked and asked != answered else here)
         choice = lists.choice
         return [
             asked,
@@ -226,10 +228,10 @@ def choice_of(boxes: Sequence[Any]) -> "Choice":
     """Return the choice that the fields of the tab hold; raises ConfigError for what they cannot hold."""
     from regstudio.studio.viewer_session import Choice
 
-    texts, steps = boxes[:TEXT_FIELDS], boxes[TEXT_FIELDS:]
-    if not all(text is None or isinstance(text, str) for text in texts):
+    texts, steps, tab = boxes[:TEXT_FIELDS], boxes[TEXT_FIELDS : TEXT_FIELDS + 1], boxes[TEXT_FIELDS + 1 :]
+    if not all(text is None or isinstance(text, str) for text in (*texts, *tab)):
         raise ConfigError("The boxes of the viewer hold text.")
-    return Choice(*texts, *map(_steps, steps))
+    return Choice(*texts, *map(_steps, steps), *(name or None for name in tab))
 
 
 def _steps(refine: Any) -> int:

@@ -12,6 +12,7 @@ from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import QUIET, click_link, on_page_load
 from regstudio.ui.tabs.viewer_cases import build_cases
 from regstudio.ui.tabs.viewer_handlers import MAX_REFINE_STEPS, OWN, ViewerHandlers
+from regstudio.ui.widgets.browser_tab import BrowserTab
 from regstudio.ui.widgets.canvas import canvas
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
 
@@ -47,8 +48,8 @@ def asked_case() -> AskedCase:
     )
 
 
-def build(studio: Studio, asked: AskedCase, *, read_only: bool = False) -> ViewerTab:
-    """Lay out the tab; called inside its gr.Tab. Read-only, it takes neither paths nor files."""
+def build(studio: Studio, asked: AskedCase, tab: BrowserTab | None = None, *, read_only: bool = False) -> ViewerTab:
+    """Lay out the tab; called inside its gr.Tab. Read-only, it takes neither paths nor files, nor a `tab` with data."""
     handlers = ViewerHandlers(studio, read_only or studio.read_only)
     with gr.Row():
         run = ChangingDropdown([], label="Run", elem_id="viewer-run", min_width=160, allow_custom_value=True)
@@ -72,12 +73,13 @@ def build(studio: Studio, asked: AskedCase, *, read_only: bool = False) -> Viewe
         link = gr.DownloadButton("zip", elem_id="viewer-zip", visible="hidden")
     with gr.Accordion("Landmarks: files and training data", open=False, visible=not handlers.read_only):
         family, folder, add = _landmark_files(handlers.read_only)
+    named = [tab.name] if tab else []
     if not handlers.read_only:
-        build_cases(handlers, [run, checkpoint, case, compare, path, refine], asked.request)
+        build_cases(handlers, [run, checkpoint, case, compare, path, refine, *named], asked.request)
     source, shown, steered = gr.State("case"), gr.State(None), gr.State(None)
 
     choice = [run, checkpoint, case, compare]
-    boxes = [*choice, path, refine]
+    boxes = [*choice, path, refine, *named]
     inputs, outputs = [shown, *boxes], [picture, shown, source]
     one_at_a_time: dict[str, Any] = {**QUIET, "concurrency_id": "viewer", "concurrency_limit": 1}
     slow = {**one_at_a_time, "show_progress": "minimal"}
@@ -93,7 +95,8 @@ def build(studio: Studio, asked: AskedCase, *, read_only: bool = False) -> Viewe
     stepped = picture.step(handlers.step, inputs, [case, *outputs], trigger_mode="multiple", **one_at_a_time)
     for event in (entered_it, shown_it, stepped):
         event.then(None, choice, js=NOTE_ADDRESS)
-    register.click(handlers.register, own_inputs, [case, *outputs], **slow)
+    registered = register.click(handlers.register, own_inputs, [case, *outputs], **slow)
+    registered.success(lambda: gr.update(open=False), None, own, **QUIET)  # what was made is seen without scrolling
     seen = [source, *own_inputs]
     picture.correct(handlers.correct, seen, [picture, shown, steered], trigger_mode="always_last", **one_at_a_time)
     download.click(handlers.download, [steered, family, *seen], link, **slow).success(None, js=click_link("viewer-zip"))

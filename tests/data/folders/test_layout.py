@@ -89,6 +89,16 @@ def test_images_and_labels_may_share_a_folder(tmp_path: Path) -> None:
     assert [(case.id, case.label and case.label.name) for case in found.train] == [("a", "a_seg.png"), ("b", None)]
 
 
+def test_labels_beside_images_have_any_common_ending(tmp_path: Path) -> None:
+    names = ("a", "a_mask", "a_seg", "b", "b_label", "c", "c_gt", "d", "mask")
+    touch(tmp_path, "fixed/atlas.png", *(f"moving/{name}.png" for name in names))
+    found = index(tmp_path, train_moving_seg_subdir="moving")
+    labels = [(case.id, case.label and case.label.stem) for case in found.train]
+    assert labels == [("a", "a_seg"), ("b", "b_label"), ("c", "c_gt"), ("d", None), ("mask", None)]
+    taken = "moving/a_mask.png: the image a has a label a_seg, which is taken. Remove the one that is not wanted."
+    assert taken in messages(found, "note")
+
+
 def test_hidden_files_are_ignored_and_other_files_are_reported(tmp_path: Path) -> None:
     touch(tmp_path, *COMPLETE, "moving/.DS_Store", "moving/Thumbs.db", "moving/notes.txt", "moving/sub/b.png")
     (tmp_path / "moving" / "gone.png").symlink_to(tmp_path / "nowhere.png")
