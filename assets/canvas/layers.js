@@ -19,21 +19,21 @@ const other = (panel) => (state.before ? scene.moving : panel.result.warped);
 
 function drawImages(panel) {
   const second = other(panel), { width, height } = scene;
-  const put = (surface) => context.drawImage(surface, 0, 0);
-  if (panel.kind !== "blend") { put(windowed({ fixed: scene.fixed, moving: scene.moving, warped: second }[panel.kind], panel.kind === FIXED ? "fixed" : "moving")); return; }
+  const paint = (surface) => context.drawImage(surface, 0, 0);
+  if (panel.kind !== "blend") { put({ fixed: scene.fixed, moving: scene.moving, warped: second }[panel.kind], panel.kind === FIXED ? "fixed" : "moving"); return; }
   const f = scene.fixed.grey, o = second.grey, when = state.before;
   if (state.mode === "5") {
     const gain = blend[5];
     panel.result.cache.forEach((_, name) => name.startsWith("difference") && !name.endsWith(`${when}${gain}`)
       && panel.result.cache.delete(name));
-    put(cached(panel.result, `difference${when}${gain}`, (i) => {
+    paint(cached(panel.result, `difference${when}${gain}`, (i) => {
       const value = gain * Math.abs(f[i] - o[i]);
       return [value, value, value, 255];
     }));
     return;
   }
-  if (state.mode === "6") { put(cached(panel.result, `pair${when}`, (i) => [f[i], o[i], f[i], 255])); return; }
-  put(windowed(scene.fixed, "fixed"));
+  if (state.mode === "6") { paint(cached(panel.result, `pair${when}`, (i) => [f[i], o[i], f[i], 255])); return; }
+  put(scene.fixed, "fixed");
   context.save();
   if (state.mode === "2") context.globalAlpha = blend[2];
   if (state.mode === "3") {
@@ -50,7 +50,7 @@ function drawImages(panel) {
     }
     context.clip();
   }
-  put(windowed(second, "moving"));
+  put(second, "moving");
   context.restore();
   if (state.mode === "3") {
     const edge = width / 2 + state.x + (blend[3] - 0.5) * panel.w / panel.scale;

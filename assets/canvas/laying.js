@@ -71,11 +71,11 @@ function layingHandles(panel) {
 }
 
 function drawLaying(panel) {
-  context.drawImage(windowed(scene.fixed, "fixed"), 0, 0);
+  put(scene.fixed, "fixed");
   context.save();
   context.transform(...laidMatrix());
   context.globalAlpha = blend[2];
-  context.drawImage(windowed(scene.moving, "moving"), 0, 0);
+  put(scene.moving, "moving");
   context.globalAlpha = 1;
   if (state.labels.moving) drawLabel(panel, scene.moving.label, false);
   context.restore();

@@ -86,7 +86,7 @@ function fillReadout() {
   const { x, y, moving, result } = cursor, i = y * width + x;
   const say = (name, image) => {
     const place = image.label?.map[i];
-    return `${name} ${(image.grey[i] / 255).toFixed(2)}${image.label ? ` (${place ? scene.names[place - 1] : "no label"})` : ""}`;
+    return `${name} ${(image.grey[i] / 255).toFixed(2)}${image.label ? ` (${place ? `${scene.names[place - 1]}, ${areaSaid(labelArea(image, place))}` : "no label"})` : ""}`;
   };
   const parts = [`row ${y}, column ${x}`];
   if (moving) parts.push(say("moving", scene.moving));
@@ -96,6 +96,7 @@ function fillReadout() {
       `displacement dy ${sign(dy)}, dx ${sign(dx)}, ${Math.hypot(dx, dy).toFixed(2)} px`,
       `Jacobian ${(determinant(result.flow, x, y) * (result.mirrored ? -1 : 1)).toFixed(2)}`);
   }
+  if (state.ruler) parts.push(`${state.ruler.places ? "area" : "distance"} ${measured()}`);
   readout.textContent = [...parts, ...windowSaid()].join(" · ");
 }
 

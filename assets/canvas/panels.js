@@ -69,6 +69,8 @@ function draw() {
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, canvas.clientWidth, height);
   for (const panel of list) drawPanel(panel);
+  one(".zoom").textContent = zoomSaid();
+  if (!sheet) sharpenSoon();
 }
 
 function drawPanel(panel) {

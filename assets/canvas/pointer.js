@@ -20,7 +20,7 @@ function point(event) {
 function zoomAt(event, factor) {
   const before = pixel(event);
   if (!before) return;
-  const zoom = Math.min(40, Math.max(1, state.zoom * factor)), ratio = state.zoom / zoom;
+  const zoom = Math.min(maxZoom(), Math.max(1, state.zoom * factor)), ratio = state.zoom / zoom;
   const centre = [scene.width / 2 + state.x, scene.height / 2 + state.y];
   state.x = before.x + (centre[0] - before.x) * ratio - scene.width / 2;
   state.y = before.y + (centre[1] - before.y) * ratio - scene.height / 2;
@@ -55,8 +55,9 @@ let swiped = null;
 canvas.addEventListener("pointerdown", (event) => {
   fingers.set(event.pointerId, event);
   swiped = layingDown(event) || placingDown(event) ? null : swipeAt(event);
-  const at = scene && state.tool === "measure" && !state.placing && pixel(event);
-  if (at) state.ruler = { from: [at.y - 0.5, at.x - 0.5], to: [at.y - 0.5, at.x - 0.5], moving: at.panel.kind === "moving" };
+  const at = scene && ["measure", "outline"].includes(state.tool) && !state.placing && !state.laying && pixel(event);
+  const from = at && [at.y - 0.5, at.x - 0.5], moving = at && at.panel.kind === "moving";
+  if (at) state.ruler = state.tool === "outline" ? { places: [from], moving } : { from, to: from, moving };
   canvas.setPointerCapture(event.pointerId);
 });
 canvas.addEventListener("pointermove", (event) => {
@@ -73,9 +74,11 @@ canvas.addEventListener("pointermove", (event) => {
     one(".blend-value").value = blend[3];
   } else if (last && state.tool === "window" && pixel(last)) {
     dragWindow(pixel(last).panel, event.clientX - last.clientX, event.clientY - last.clientY);
-  } else if (last && state.tool === "measure") {
-    const at = pixel(event);
-    if (at && state.ruler && (at.panel.kind === "moving") === state.ruler.moving) state.ruler.to = [at.y - 0.5, at.x - 0.5];
+  } else if (last && ["measure", "outline"].includes(state.tool)) {
+    const at = pixel(event), place = at && [at.y - 0.5, at.x - 0.5];
+    if (at && state.ruler && (at.panel.kind === "moving") === state.ruler.moving) {
+      if (state.tool === "outline") state.ruler.places?.push(place); else state.ruler.to = place;
+    }
   } else if (last) {
     const { scale, aspect } = arrange().list[0];
     state.x -= (event.clientX - last.clientX) / scale;

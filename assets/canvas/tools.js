@@ -36,9 +36,34 @@ function rulerLength() {
   return Math.hypot((to[0] - from[0]) * scale[0], (to[1] - from[1]) * scale[1]);
 }
 
+// The outline that was drawn, as what it encloses (Gauss's formula); places are [y, x] in pixels.
+function outlinedArea() {
+  const { places, moving } = state.ruler, scale = moving ? scene.distance : scene.fixed_distance;
+  const twice = places.reduce((sum, [y, x], at) => {
+    const [nextY, nextX] = places[(at + 1) % places.length];
+    return sum + x * nextY - nextX * y;
+  }, 0);
+  return Math.abs(twice / 2) * scale[0] * scale[1];
+}
+
+const measured = () => (state.ruler.places ? areaSaid(outlinedArea()) : `${rulerLength().toFixed(1)} ${scene.unit === "mm" ? "mm" : "px"}`);
+
+const areaSaid = (area) => `${area < 100 ? area.toFixed(1) : Math.round(area).toLocaleString("en")} ${scene.unit === "mm" ? "mm²" : "px²"}`;
+
+// The area of each label of an image, by its place in the list of ids.
+function labelArea(image, place) {
+  if (!image.label.counts) {
+    image.label.counts = new Map();
+    for (const at of image.label.map) image.label.counts.set(at, (image.label.counts.get(at) ?? 0) + 1);
+  }
+  const scale = image === scene.moving ? scene.distance : scene.fixed_distance;
+  return (image.label.counts.get(place) ?? 0) * scale[0] * scale[1];
+}
+
 function drawRuler(panel) {
   if (!state.ruler || state.ruler.moving !== (panel.kind === "moving")) return;
-  const [from, to] = [state.ruler.from, state.ruler.to].map((place) => onCanvas(panel, place)), ratio = pixelRatio();
+  const drawnPlaces = (state.ruler.places ?? [state.ruler.from, state.ruler.to]).map((place) => onCanvas(panel, place));
+  const to = drawnPlaces[drawnPlaces.length - 1], ratio = pixelRatio();
   context.save();
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.lineCap = "round";
@@ -46,11 +71,11 @@ function drawRuler(panel) {
     context.strokeStyle = context.fillStyle = style;
     context.lineWidth = thick;
     context.beginPath();
-    context.moveTo(...from);
-    context.lineTo(...to);
+    drawnPlaces.forEach((place, at) => context[at ? "lineTo" : "moveTo"](...place));
+    if (state.ruler.places) context.closePath();
     context.stroke();
   }
-  const text = `${rulerLength().toFixed(1)} ${scene.unit === "mm" ? "mm" : "px"}`;
+  const text = measured();
   context.font = `bold 12px ${getComputedStyle(canvas).fontFamily}`;
   context.lineWidth = 3;
   context.strokeStyle = token("--canvas-edge");

@@ -89,14 +89,15 @@ def _points(case: Comparison) -> list[list[float]]:
 
 def grey_png(image: Array) -> str:
     """Return an image (H, W) in [0, 1] as the data URI of an 8-bit grey PNG."""
-    return _png(np.rint(255 * np.nan_to_num(image).clip(0, 1)).astype(np.uint8))
+    return png_of_bytes(np.rint(255 * np.nan_to_num(image).clip(0, 1)).astype(np.uint8))
 
 
 def _colour_png(image: Array | None) -> str | None:
-    return None if image is None else _png(image)
+    return None if image is None else png_of_bytes(image)
 
 
-def _png(pixels: Bytes) -> str:
+def png_of_bytes(pixels: Bytes) -> str:
+    """Return a picture (H, W) or (H, W, 3) as the data URI of a PNG."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG", compress_level=4)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

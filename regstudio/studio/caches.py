@@ -45,6 +45,11 @@ class LRUCache(Generic[Value]):
                 self._values[key] = value
             return value
 
+    def forget(self, key: Hashable) -> None:
+        """Make the value of `key` anew when it is asked for next."""
+        with self._lock:
+            self._values.pop(key, None)
+
     def get_file(self, path: Path, load: Callable[[Path], Value]) -> Value:
         """Return what `load` makes of a file; load it again once the file has changed."""
         return self.get(stamp(path), lambda: load(path))

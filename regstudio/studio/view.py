@@ -52,8 +52,10 @@ class View:
     def payload(self) -> dict[str, Any]:
         """Return what the canvas draws."""
         names = read_label_names(self.chosen.label_file) if self.chosen.label_file else {}
-        start = self.chosen.start.on(self.registrations[0][1].pair.fixed.shape)
-        return {"start": None if start.is_identity else asdict(start)} | to_payload(
+        pair = self.registrations[0][1].pair
+        start = self.chosen.start.on(pair.fixed.shape)
+        own = {"start": None if start.is_identity else asdict(start), "file_step": list(pair.places[0].step)}
+        return own | to_payload(
             [
                 Shown(title=title, case=comparison(registration), metrics=registration.metrics)
                 for title, registration in self.registrations

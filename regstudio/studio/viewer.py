@@ -25,6 +25,7 @@ from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.runs.run import Run
 from regstudio.studio.applied import AppliedFolder, applied_names, open_applied
 from regstudio.studio.caches import LRUCache
+from regstudio.studio.full_resolution import FullResolutions
 from regstudio.studio.hand_start import NO_START, HandStart, read_start_file, start_path
 from regstudio.studio.page_words import NO_TRAINING
 from regstudio.studio.studio import Studio
@@ -46,6 +47,7 @@ class Viewer:
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
+        self.full_resolutions = FullResolutions()
         self._methods: LRUCache[Method] = LRUCache(MAX_CACHED_METHODS)
         self._drawings: LRUCache[dict[str, Any]] = LRUCache(MAX_CACHED_PIXELS, _pixels)
 
@@ -192,7 +194,16 @@ class Viewer:
     def drawing(self, chosen: ChosenCase, registrars: Sequence[Registrar], refine: int = 0) -> dict[str, Any]:
         """Return the view of the case as the canvas draws it; one that was drawn before, or prefetched, at once."""
         key = drawing_key(chosen, registrars, refine)
-        return self._drawings.get(key, lambda: self.view(chosen, registrars, refine).payload())
+        make = lambda: self.payload(self.view(chosen, registrars, refine))  # noqa: E731
+        drawing = self._drawings.get(key, make)
+        if self.full_resolutions.holds(drawing["detail"]):
+            return drawing
+        self._drawings.forget(key)
+        return self._drawings.get(key, make)
+
+    def payload(self, view: View) -> dict[str, Any]:
+        """Return what the canvas draws; `detail` is by what it asks for more pixels, None where it has all of them."""
+        return view.payload() | {"detail": self.full_resolutions.keep(view)}
 
     def _method(self, registrar: Registrar, refine: int) -> Method:
         def make() -> Method:

@@ -17,7 +17,7 @@ from regstudio.studio.viewer import Data, Viewer
 
 MAX_PREFETCH_PIXELS = 1024 * 1024  # of a case whose neighbours are prefetched
 MAX_CACHED_SCORES = 10_000  # cases
-MAX_CACHED_VIEWS = 2  # a case that is being corrected is not registered again
+MAX_CACHED_VIEW_BYTES = 128 * 2**20  # of pictures: a case that is being corrected is not registered again
 OWN_CASE = "own images: "  # how the case is called that the user's own images make
 NO_CASES = "Drop a moving and a fixed image into the fields above, or choose a data folder in the tab Data."
 NO_RUNS = "There is no checkpoint to look at yet. Train a run: its first checkpoint comes with the first epoch."
@@ -69,7 +69,7 @@ class ViewerSession:
         self.viewer = viewer
         self._prefetcher = prefetcher
         self._read_only = read_only
-        self._views: LRUCache[View] = LRUCache(MAX_CACHED_VIEWS)
+        self._views: LRUCache[View] = LRUCache(MAX_CACHED_VIEW_BYTES, _bytes)
         self._scores: LRUCache[tuple[CaseScores, ...]] = LRUCache(MAX_CACHED_SCORES)
 
     def lists(self, choice: Choice) -> Lists:
@@ -165,7 +165,7 @@ class ViewerSession:
 
     def own_drawing(self, choice: Choice, files: Mapping[str, Path | None], *, resize: bool) -> dict[str, Any]:
         """Register the user's own images and return what the canvas draws, with their names."""
-        return self.own(choice, files, resize=resize).payload() | self.own_names(files)
+        return self.viewer.payload(self.own(choice, files, resize=resize)) | self.own_names(files)
 
     @staticmethod
     def own_names(files: Mapping[str, Path | None]) -> dict[str, Any]:
@@ -203,6 +203,14 @@ class ViewerSession:
         else:
             raise RunError(NO_RUNS)
         return [first, *([self.viewer.other(choice.compare)] if choice.compare else [])]
+
+
+def _bytes(view: View) -> int:
+    """Return what a view takes: its files' pictures, and about 64 bytes for each pixel that a method registered."""
+    pair = view.registrations[0][1].pair
+    files = [] if pair.pictures is None else [pair.pictures.fixed, pair.pictures.moving]
+    fields = sum(registration.file_field.flow.nbytes for _, registration in view.registrations)
+    return sum(file.array.nbytes for file in files) + fields + 64 * pair.fixed.size * len(view.registrations)
 
 
 def _from(chosen: ChosenCase, start: HandStart | None) -> ChosenCase:

@@ -242,6 +242,16 @@ def test_dragging_windows_and_measures_and_the_affine_part_can_be_left_out(opene
     opened.select_option(f"{VIEWER} .tool", "measure")
     drag(80, 0)
     assert len({plain, windowed, drawn(opened)}) == 3
+    assert "distance " in opened.inner_text(f"{VIEWER} .readout")
+    opened.select_option(f"{VIEWER} .tool", "outline")
+    opened.mouse.move(box["x"] + 60, box["y"] + 60)
+    opened.mouse.down()
+    for x, y in ((110, 60), (110, 110)):
+        opened.mouse.move(box["x"] + x, box["y"] + y, steps=3)
+    opened.mouse.up()
+    area = opened.inner_text(f"{VIEWER} .readout").partition("area ")[2].split()
+    zoom = float(opened.inner_text(f"{VIEWER} .zoom").split()[0]) / 100  # pixels of the screen to one of the image
+    assert float(area[0]) == pytest.approx(50 * 50 / 2 / zoom**2, rel=0.03) and area[1] == "px²"
     opened.select_option(f"{VIEWER} .flow", "magnitude")
     whole = opened.inner_text(f"{VIEWER} .high")
     opened.check(f"{VIEWER} .no-affine")

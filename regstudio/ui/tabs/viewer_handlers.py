@@ -71,6 +71,10 @@ class ViewerHandlers:
 
         return ViewerSession(Viewer(self._studio), self._prefetcher, read_only=self.read_only)
 
+    def region(self, request: Any) -> dict[str, Any]:
+        """Answer the canvas that asks for more pixels of what it shows."""
+        return self.session.viewer.full_resolutions.region(request)
+
     def warm_up(self) -> None:
         """Prefetch the case that opens first."""
         self._prefetcher.submit([lambda: self.session.warm_up()], pause=WARM_UP_PAUSE)
@@ -135,7 +139,7 @@ class ViewerHandlers:
         placed = read_placed(request.get("pairs"))
         view = self._view(source, resize, rest, read_start(request.get("start")))
         own = self.session.own_names(_files(rest)) if source == "own" else {}
-        drawing = filled(corrected_view(view, placed).payload() | own | {"corrected": True})
+        drawing = filled(self.session.viewer.payload(corrected_view(view, placed)) | own | {"corrected": True})
         return [
             drawing,
             None,

@@ -66,7 +66,7 @@ def build(studio: Studio, asked: AskedCase, tab: BrowserTab | None = None, *, re
         )
     with gr.Accordion("Own images, or a checkpoint file", open=False, visible=not handlers.read_only) as own:
         path, files, resize, register = _own_inputs(handlers.read_only)
-    picture = canvas(elem_id="viewer-canvas", correcting=not handlers.read_only)
+    picture = canvas(handlers.region, elem_id="viewer-canvas", correcting=not handlers.read_only)
     with gr.Row():
         download = gr.Button("Download as zip", elem_id="viewer-download", scale=0, min_width=200)
         # Hidden: a script clicks it once the file is made.

@@ -8,6 +8,7 @@ image, then in the moving one, and the `start` (see regstudio.studio.hand_start)
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -19,6 +20,7 @@ _SCRIPTS = (
     "state",
     "reading",
     "panels",
+    "detail",
     "layers",
     "marks",
     "tools",
@@ -57,13 +59,18 @@ LAYING = """<fieldset><legend>Start by hand</legend>
 </fieldset>"""
 
 
-def canvas(*, elem_id: str, correcting: bool) -> gr.HTML:
-    """Return the component; `correcting` is whether landmarks may be placed on it."""
+def canvas(answer: Callable[[Any], dict[str, Any]], *, elem_id: str, correcting: bool) -> gr.HTML:
+    """Return the component; `answer` has more pixels, `correcting` is whether landmarks may be placed on it."""
+
+    def region(request: Any) -> dict[str, Any]:
+        return answer(request)
+
     return gr.HTML(
         empty("Nothing is opened yet."),
         html_template=_template(correcting),
         css_template=read_asset("canvas/canvas.css"),
         js_on_load="\n".join(read_asset(f"canvas/{name}.js") for name in _SCRIPTS),
+        server_functions=[region],
         apply_default_css=False,
         elem_id=elem_id,
     )
@@ -93,6 +100,7 @@ def _template(correcting: bool) -> str:
     <button type="button" class="previous" aria-label="Previous case" title="Left arrow key">&#8592;</button>
     <strong class="name"></strong> <span class="place"></span>
     <button type="button" class="next" aria-label="Next case" title="Right arrow key">&#8594;</button>
+    <span class="zoom" title="100 %: a pixel of the fixed file is one of the screen"></span>
     <span class="networks"></span>
     <span class="modes" role="group" aria-label="How the images are shown">{modes}</span>
   </div>
@@ -114,7 +122,8 @@ def _template(correcting: bool) -> str:
         <button type="button" class="full">Full screen</button>
         <label class="wide">Drag to <select class="tool" aria-label="What dragging does">
           <option value="move">move the images</option><option value="window">change brightness and contrast</option>
-          <option value="measure">measure a distance</option></select></label>
+          <option value="measure">measure a distance</option>
+          <option value="outline">measure an area</option></select></label>
         <fieldset class="labels"><legend>Labels</legend>
           <label><input type="checkbox" data-label="fixed" checked>
             <span class="fixed-name">atlas</span> (dashed)</label>
