@@ -1,15 +1,18 @@
 """The evaluation report of a run: its best checkpoint on its validation images, written into the run's folder."""
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from regstudio.errors import DataError, RunError
+from regstudio.methods import TITLES, installed
 from regstudio.runs.run import Run
 from regstudio.studio.studio import Studio
 
-FILES = ("report.html", "cases.csv", "labels.csv", "summary.csv")
+PAGE = "report.html"
+FILES = (PAGE, "cases.csv", "labels.csv", "summary.csv")
+MAX_PAGE_BYTES = 2**25
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
@@ -29,10 +32,21 @@ def checkpoint_of(studio: Studio, run: Run) -> Path:
     return path
 
 
-def write(studio: Studio, run: Run, progress: Progress = lambda results, total: results) -> Path:
+def comparable() -> list[tuple[str, str]]:
+    """Return the methods that a report can compare with: what they are called, and their names."""
+    return [(title, name) for name, title in TITLES.items() if installed(name)]
+
+
+def write(
+    studio: Studio,
+    run: Run,
+    progress: Progress = lambda results, total: results,
+    compared: Sequence[str] = (),
+) -> Path:
     """Evaluate the run's best checkpoint, write the report into the run's folder and return the report's folder.
 
-    `progress` wraps the iterable of results; it also gets their number, as tqdm does.
+    `progress` wraps the iterable of results; it also gets their number, as tqdm does. `compared` names methods that are
+    measured on the same images.
     """
     checkpoint, config = checkpoint_of(studio, run), run.config()
     if folder_of(run).is_symlink():
@@ -43,14 +57,26 @@ def write(studio: Studio, run: Run, progress: Progress = lambda results, total: 
     if index.errors or reference is None or not total:
         reasons = [str(problem) for problem in index.errors] or [f"{index.root}: there are no validation images."]
         raise DataError("\n".join([f"{run.path.name} cannot be evaluated:", *reasons]))
-    from regstudio.evaluation.report.compose import checkpoint_method, compose, measure
+    from regstudio.evaluation.report.compose import checkpoint_method, compose, measure, method_by_name
     from regstudio.training.setup import pair_reader
 
-    method = checkpoint_method(checkpoint, config.optimisation.device)
+    device = config.optimisation.device
+    method = checkpoint_method(checkpoint, device)
+    methods = [method, *(method_by_name(name, device) for name in dict.fromkeys(compared))]
     read = pair_reader(config.reading, reference, with_points=True)
-    evaluation = measure(method, index, read, lambda results: progress(results, total))
-    compose(folder_of(run), method, [evaluation], index, read, checkpoint=checkpoint)
+    evaluations = [measure(each, index, read, lambda results: progress(results, total)) for each in methods]
+    compose(folder_of(run), method, evaluations, index, read, checkpoint=checkpoint)
     return folder_of(run)
+
+
+def page_of(run: Run) -> str:
+    """Return the run's report as HTML that needs no other file; raises RunError where there is none to be shown."""
+    path = folder_of(run) / PAGE
+    if not run.holds(path):
+        raise RunError(f"{run.path.name}: has no report yet. Press Report to write one.")
+    if path.stat().st_size > MAX_PAGE_BYTES:
+        raise RunError(f"{path}: is too large to be shown here. Download it, and open the file.")
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def copied(run: Run, folder: Path) -> list[str]:

@@ -30,10 +30,15 @@ def test_a_report_lies_in_the_run_and_is_offered_as_a_copy(trained: Studio, tmp_
             yield result
 
     assert reporting.copied(run, tmp_path / "copies") == []
-    folder = reporting.write(trained, run, watch)
+    with pytest.raises(RunError, match="no report yet"):
+        reporting.page_of(run)
+    assert ("not registered", "none") in reporting.comparable()
+    folder = reporting.write(trained, run, watch, ["none"])
     assert folder == run.path / "report"
-    assert seen == [("phantom_05", 2), ("phantom_06", 2)]
+    assert seen == 2 * [("phantom_05", 2), ("phantom_06", 2)]
     page = (folder / "report.html").read_text()
+    assert reporting.page_of(run) == page
+    assert "<h3>none</h3>" in page
     assert "Registration report: first/best_model" in page
     assert "Worst cases" in page
     copies = [Path(path) for path in reporting.copied(run, tmp_path / "copies")]

@@ -111,7 +111,7 @@ def test_after_a_new_name_the_run_stays_open_as_it_is(handlers: RunsHandlers) ->
     assert (choice["value"], opened) == (["third"], ["third"])
     curves, *kept = handlers.open(["third"], opened)
     assert "third" in curves
-    assert kept == [gr.skip()] * 5 + [["third"]]
+    assert kept == [gr.skip()] * 7 + [["third"]]
     with pytest.raises(gr.Error, match=r"is not the name of a run|is not a run"):  # what another page still asks for
         handlers.open(["first"], ["first"])
     # What a page that looks before the answer is there has selected and open is the same run.

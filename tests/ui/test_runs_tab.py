@@ -33,7 +33,7 @@ def choose(page, name):
 
 def test_a_run_is_renamed_and_keeps_its_note_and_one_typed_right_after(trained, studio, opened):
     choose(opened, "first")
-    opened.get_by_text("Name, note and options").click()
+    opened.get_by_text("Name, note, comparisons").click()
     fill(opened, "#runs-note textarea", "<b>good</b>")
     opened.locator("#runs-keep").click()
     opened.locator("#runs-table [role=gridcell]", has_text="<b>good</b>").wait_for()
@@ -72,6 +72,7 @@ def test_a_report_is_made_and_offered_and_again_after_a_reload(trained, studio, 
     opened.locator("#runs-report").click()
     files = opened.locator("#runs-report-files")
     files.get_by_text("report").first.wait_for()
+    opened.frame_locator("#runs-report-page iframe").get_by_text("Worst cases").wait_for()
     with opened.expect_download() as download:
         files.locator("a[download='report.html']").click()
     download.value.save_as(tmp_path / "report.html")
@@ -82,13 +83,18 @@ def test_a_report_is_made_and_offered_and_again_after_a_reload(trained, studio, 
     opened.get_by_role("tab", name="Runs").click()
     choose(opened, "first")
     files.locator("a[download='report.html']").wait_for()
+    assert not opened.is_visible("#runs-report-page iframe")
+    opened.click("#runs-report-read")
+    shown = opened.frame_locator("#runs-report-page iframe").locator("img").first
+    shown.wait_for()
+    assert shown.evaluate("image => image.complete && image.naturalWidth > 0")
 
 
 def test_a_finished_run_goes_on_with_more_epochs(trained, studio, opened):
     choose(opened, "first")
     opened.locator("#runs-resume").click()
     opened.get_by_text("2 epochs are done already").wait_for()
-    opened.get_by_text("Name, note and options").click()
+    opened.get_by_text("Name, note, comparisons").click()
     fill(opened, "#runs-epochs input", "3")
     opened.locator("#runs-resume").click()
     opened.locator("#tabs").get_by_role("tab", name="Train", selected=True).wait_for()

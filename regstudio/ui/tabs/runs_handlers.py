@@ -1,7 +1,8 @@
 """The event handlers of the Runs tab: from what the browser sends to what the components show."""
 
 import html
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -78,8 +79,8 @@ class RunsHandlers:
         name = single.path.name if single else ""
         curves, names = run_actions.curves(self._studio, runs), [run.path.name for run in runs]
         if names and names == self._named_now(opened, [run.path.name for run in self._studio.runs()]):
-            return curves, *(gr.skip() for _ in range(5)), names
-        return curves, note, name, None, gr.update(visible=False), self._report(name), names
+            return curves, *(gr.skip() for _ in range(7)), names
+        return curves, note, name, None, gr.update(visible=False), *self._report(name), names
 
     @shown_to_user()
     def rename(self, selected: Sequence[str] | None, name: str) -> Any:
@@ -103,23 +104,34 @@ class RunsHandlers:
         return str(run_actions.pack(run, path, checkpoints=bool(checkpoints)))
 
     @shown_to_user()
-    def begin_report(self, selected: Sequence[str] | None) -> Any:
+    def begin_report(self, selected: Sequence[str] | None) -> tuple[Any, Any, Any]:
         """Show the place of the report, which also shows its progress, if the run can be evaluated."""
         run = run_actions.selected_run(self._studio, selected)
         run_report.checkpoint_of(self._studio, run)
-        return gr.File(value=None, visible=True, label=f"Report of {run.path.name}")
+        return gr.File(value=None, visible=True, label=f"Report of {run.path.name}"), _hidden(), _hidden("")
 
     @shown_to_user()
-    def report(self, selected: Sequence[str] | None, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008
-        """Evaluate the run on its validation images, and offer the report."""
+    def report(
+        self,
+        selected: Sequence[str] | None,
+        compared: Sequence[str] | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple[Any, Any, Any]:
+        """Evaluate the run and the methods to compare it with on its validation images, and show the report."""
         run = run_actions.selected_run(self._studio, selected)
         progress(0, desc="Opening the checkpoint")
-        run_report.write(
-            self._studio,
-            run,
-            lambda results, total: progress.tqdm(results, total=total, desc="Evaluating", unit="images"),
-        )
-        return self._report(run.path.name)
+        names, done = [run.path.name, *map(str, compared or ())], itertools.count()
+
+        def watch(results: Iterable[Any], total: int) -> Iterator[Any]:
+            yield from progress.tqdm(results, total=total, desc=f"Evaluating {names[next(done)]}", unit="images")
+
+        run_report.write(self._studio, run, watch, names[1:])
+        return (*self._report(run.path.name)[:2], gr.update(value=run_report.page_of(run), visible=True))
+
+    @shown_to_user()
+    def read(self, selected: Sequence[str] | None) -> Any:
+        """Show the report that the run has."""
+        return gr.update(value=run_report.page_of(run_actions.selected_run(self._studio, selected)), visible=True)
 
     @shown_to_user()
     def ask(self, selected: Sequence[str] | None) -> tuple[Any, Any]:
@@ -150,8 +162,13 @@ class RunsHandlers:
         """Return names as they are now, after runs were renamed."""
         return [str(name) if name in existing else self._renamed.get(str(name), str(name)) for name in names or []]
 
-    def _report(self, name: str) -> Any:
+    def _report(self, name: str) -> tuple[Any, Any, Any]:
         # Copies in the app's own folder: the page serves no file by its path in a run's folder.
         files = run_report.copied(self._studio.run(name), self._reports) if name else []
         label = f"Report of {name}, also in its folder" if name else "Report"
-        return gr.File(value=files or None, visible=bool(files), label=label)
+        shown = gr.File(value=files or None, visible=bool(files), label=label)
+        return shown, gr.update(visible=bool(files)), _hidden("")
+
+
+def _hidden(value: Any = None) -> Any:
+    return gr.update(visible=False) if value is None else gr.update(value=value, visible=False)

@@ -6,12 +6,13 @@ from typing import Any
 import gradio as gr
 
 from regstudio.files import asset, read_asset
-from regstudio.studio import run_actions
+from regstudio.studio import run_actions, run_report
 from regstudio.studio.live_feed import Feed
 from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import QUIET, click_link, on_page_load, shown_fingerprint
 from regstudio.ui.tabs.runs_handlers import RunsHandlers
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
+from regstudio.ui.widgets.report_view import ReportView, report_view
 from regstudio.ui.widgets.watch import Watch
 
 WIDTHS: list[str | int] = ["160px", "100px", "120px", "100px", "100px", "80px", "90px", "110px", "380px", "180px"]
@@ -44,7 +45,8 @@ class _Actions:
     keep: gr.Button
     checkpoints: gr.Checkbox
     report: gr.Button
-    files: gr.File
+    compared: gr.CheckboxGroup
+    shown: ReportView
     pack: gr.Button
     link: gr.DownloadButton
     delete: gr.Button
@@ -108,15 +110,21 @@ def _build_actions() -> _Actions:
     with gr.Row(visible=False, elem_id="runs-confirm") as confirm:
         really = gr.Button("Move to the trash", variant="stop", elem_id="runs-really")
         cancel = gr.Button("Keep", elem_id="runs-cancel")
-    files = gr.File(visible=False, interactive=False, file_count="multiple", elem_id="runs-report-files")
+    shown = report_view("runs")
     link = gr.DownloadButton("zip", elem_id="runs-zip", visible="hidden")
-    with gr.Accordion("Name, note and options of the selected run", open=False, elem_id="runs-more"):
+    with gr.Accordion("Name, note, comparisons and other options of the selected run", open=False, elem_id="runs-more"):
         with gr.Row(equal_height=True):
             name = gr.Textbox(label="New name", max_lines=1, elem_id="runs-name")
             rename = gr.Button("Rename", scale=0, min_width=120, elem_id="runs-rename")
         with gr.Row(equal_height=True):
             note = gr.Textbox(label="Note", lines=2, max_length=run_actions.MAX_NOTE_LENGTH, elem_id="runs-note")
             keep = gr.Button("Keep note", scale=0, min_width=120, elem_id="runs-keep")
+        compared = gr.CheckboxGroup(
+            run_report.comparable(),
+            label="The report compares with",
+            info="each is measured on the same images, which takes its time",
+            elem_id="runs-compared",
+        )
         with gr.Row():
             epochs = gr.Number(
                 None, label="Resume up to epoch", info="empty: as it was planned", precision=0, elem_id="runs-epochs"
@@ -132,7 +140,8 @@ def _build_actions() -> _Actions:
         keep=keep,
         checkpoints=checkpoints,
         report=report,
-        files=files,
+        compared=compared,
+        shown=shown,
         pack=pack,
         link=link,
         delete=delete,
@@ -149,7 +158,7 @@ def _connect(
     seen, opened = shown_fingerprint(), gr.State([])
     looks = [selected, seen, *filters]
     listed = [table, empty, selected, seen]
-    details: list[Any] = [curves, act.note, act.name, act.epochs, act.confirm, act.files, opened]
+    details: list[Any] = [curves, act.note, act.name, act.epochs, act.confirm, *act.shown.outputs, opened]
     on_page_load(handlers.look, looks, listed, **QUIET)
     on_page_load(lambda: None, None, act.epochs, **QUIET)  # else the browser shows an empty number as 0
     watch.on_change("runs", lambda _: handlers.rows(), handlers.look, looks, listed).then(
@@ -166,9 +175,11 @@ def _connect(
     act.pack.click(handlers.pack, [selected, act.checkpoints], act.link, api_visibility="private").success(
         None, js=click_link("runs-zip")
     )
-    act.report.click(handlers.begin_report, selected, act.files, **QUIET).success(
-        handlers.report, selected, act.files, concurrency_limit=1, api_visibility="private"
+    reported = act.shown.outputs
+    act.report.click(handlers.begin_report, selected, reported, **QUIET).success(
+        handlers.report, [selected, act.compared], reported, concurrency_limit=1, api_visibility="private"
     )
+    act.shown.read.click(handlers.read, selected, act.shown.page, **QUIET)
     act.delete.click(handlers.ask, selected, [act.confirm, act.really], **QUIET)
     act.cancel.click(lambda: gr.update(visible=False), None, act.confirm, **QUIET)
     act.resume.click(handlers.resume, [selected, act.epochs, resumed], resumed, **QUIET)

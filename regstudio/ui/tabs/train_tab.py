@@ -29,6 +29,7 @@ from regstudio.ui.widgets.browser_tab import BrowserTab
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
 from regstudio.ui.widgets.form import Form
 from regstudio.ui.widgets.live import live_panel
+from regstudio.ui.widgets.report_view import report_view
 from regstudio.ui.widgets.watch import Watch
 
 
@@ -94,7 +95,7 @@ def build(
                     look = gr.Button("Look at it", variant="primary", min_width=110, elem_id="train-look")
                     report = gr.Button("Report", min_width=110, elem_id="train-report")
                     apply = gr.Button("Apply to new images", min_width=180, elem_id="train-apply")
-                files = gr.File(visible=False, interactive=False, file_count="multiple", elem_id="train-report-files")
+                reported = report_view("train")
             live_panel(feed)
         with gr.Column(scale=1, min_width=320):
             folder = gr.Textbox(
@@ -119,8 +120,9 @@ def build(
     _wire(studio, estimator, tab, watch, controls, form)
     ended, handlers = gr.State(), RunsHandlers(studio, feed)
     report.click(lambda: training_control.ended(studio), None, ended, **QUIET).then(
-        handlers.begin_report, ended, files, **QUIET
-    ).success(handlers.report, ended, files, concurrency_limit=1, api_visibility="private")
+        handlers.begin_report, ended, reported.outputs, **QUIET
+    ).success(handlers.report, [ended, gr.State([])], reported.outputs, concurrency_limit=1, api_visibility="private")
+    reported.read.click(handlers.read, ended, reported.page, **QUIET)
     return TrainTab(look=look, apply=apply)
 
 
