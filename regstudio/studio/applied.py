@@ -48,6 +48,8 @@ class ApplyRecord:
     labels: Text | None
     fixed: Text
     fixed_label: Text | None
+    masks: Text | None = None
+    fixed_mask: Text | None = None
     threshold: Measure | None = field(default=None, compare=False)
 
 
@@ -64,17 +66,17 @@ class AppliedFolder:
     @property
     def fixed(self) -> Case:
         """The fixed image of all cases."""
-        image, label = Path(self.record.fixed), self.record.fixed_label
-        return Case(id=stem(image), image=image, label=None if label is None else Path(label))
+        image, label, mask = Path(self.record.fixed), self.record.fixed_label, self.record.fixed_mask
+        return Case(id=stem(image), image=image, label=_path(label), mask=_path(mask))
 
     def cases(self, studio: Studio) -> tuple[Case, ...]:
         """Return the images; raises DataError if there are none, and ConfigError if one may not be read."""
-        from regstudio.registering.batch import find_moving  # which loads torch
+        from regstudio.registering.batch import find_moving, with_masks  # which loads torch
 
         labels = None if self.record.labels is None else studio.allowed(self.record.labels)
         cases, _ = find_moving(studio.allowed(self.record.moving), labels)
-        fixed = self.fixed
-        for path in (fixed.image, fixed.label, *(path for case in cases for path in (case.image, case.label))):
+        cases = with_masks(cases, None if self.record.masks is None else studio.allowed(self.record.masks))
+        for path in (path for case in (self.fixed, *cases) for path in (case.image, case.label, case.mask)):
             if path is not None:
                 studio.allowed(str(path))
         return cases
@@ -83,6 +85,10 @@ class AppliedFolder:
         """Write the record; the folder is made where it is missing."""
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.path / RECORD, json.dumps(asdict(self.record), indent=2) + "\n")
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
 
 
 @dataclass(frozen=True, kw_only=True)

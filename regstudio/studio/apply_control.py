@@ -45,7 +45,7 @@ def start(studio: Studio, viewer: "Viewer", form: ApplyForm, workspace: Workspac
         raise RunError("A folder is being registered. Stop that first, or wait until it is done.")
     registrar = viewer.other(form.method)
     fixed = fixed_image(studio, viewer, form, registrar, workspace or studio.workspace())
-    moving, labels = moving_images(studio, form)
+    moving, labels, masks = moving_images(studio, form)
     refine = refine_steps(form.refine) if registrar.path else 0
     chosen = _chosen(registrar, refine)
     record = ApplyRecord(
@@ -55,6 +55,8 @@ def start(studio: Studio, viewer: "Viewer", form: ApplyForm, workspace: Workspac
         labels=None if labels is None else str(labels),
         fixed=str(fixed.image),
         fixed_label=None if fixed.label is None else str(fixed.label),
+        masks=None if masks is None else str(masks),
+        fixed_mask=None if fixed.mask is None else str(fixed.mask),
         threshold=None if fixed.label is None else chosen.threshold,
     )
     folder = results_folder(studio, form.name, record)

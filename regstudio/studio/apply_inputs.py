@@ -3,13 +3,14 @@
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from regstudio.data.folders.archives import LIMITS, unpack_all
 from regstudio.data.folders.layout import Case
 from regstudio.data.folders.listing import LABEL_SUFFIX, FolderListing, split_images_and_labels
+from regstudio.data.folders.masks import MASK_SUFFIX
 from regstudio.data.pictures.formats import stem
 from regstudio.errors import ConfigError, DataError
 from regstudio.studio.applied import AppliedFolder, ApplyRecord, applied_folder, label_beside, open_applied
@@ -38,6 +39,8 @@ class ApplyForm:
     fixed: str = ""
     fixed_files: Sequence[Path] = ()
     refine: str = "auto"
+    masks: str = ""
+    fixed_mask: str = ""
 
 
 def refine_steps(text: str) -> int | Literal["auto"]:
@@ -53,7 +56,24 @@ def refine_steps(text: str) -> int | Literal["auto"]:
 def fixed_image(
     studio: Studio, viewer: "Viewer", form: ApplyForm, registrar: "Registrar", workspace: Workspace
 ) -> Case:
-    """Return the fixed image: the uploaded or the typed one, else the atlas of the run, or of the workspace's data."""
+    """Return the fixed image: the uploaded or the typed one, else the atlas of the run, or of the workspace's data.
+
+    The form's mask of it counts more than one that the data folder has.
+    """
+    fixed = _fixed_image(studio, viewer, form, registrar, workspace)
+    if not form.fixed_mask.strip():
+        return fixed
+    mask = studio.allowed(form.fixed_mask)
+    if not mask.is_file():
+        raise DataError(
+            f"{mask}: there is no such file. Correct the path of the fixed image's mask, or leave it empty."
+        )
+    return replace(fixed, mask=mask)
+
+
+def _fixed_image(
+    studio: Studio, viewer: "Viewer", form: ApplyForm, registrar: "Registrar", workspace: Workspace
+) -> Case:
     if form.fixed_files:
         folder = _received(studio, form.fixed_files, f"{_base(form)} {FIXED}", chosen=False)
         images, labels = split_images_and_labels(FolderListing().pictures(folder) or [])
@@ -75,35 +95,43 @@ def fixed_image(
     return atlas
 
 
-def moving_images(studio: Studio, form: ApplyForm) -> tuple[Path, Path | None]:
-    """Return the folder of the images, and that of their labels where it is another one."""
-    labels = studio.allowed(form.labels) if form.labels.strip() else None
-    if labels is not None and not labels.is_dir():
-        raise DataError(f"{labels}: there is no such folder. Correct the folder of labels, or leave it empty.")
+def moving_images(studio: Studio, form: ApplyForm) -> tuple[Path, Path | None, Path | None]:
+    """Return the folder of the images, and those of their labels and masks where they lie in others."""
+    labels = _named_folder(studio, form.labels, "labels")
+    masks = _named_folder(studio, form.masks, "masks")
     if form.files:
         folder = _received(studio, form.files, _base(form), chosen=bool(form.name.strip()))
     elif form.folder.strip():
         folder = studio.allowed(form.folder)
     else:
-        raise ConfigError("Name a folder of new images, or drop them in: many files, or one zip.")
+        raise ConfigError("Name a folder of new images, or drop them in: a folder, many files, or one zip.")
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder. Correct its path, or drop the images in.")
-    images, own = _folder_of_images(folder)
-    return images, labels or own
+    images, own_labels, own_masks = _folder_of_images(folder)
+    return images, labels or own_labels, masks or own_masks
 
 
-def _folder_of_images(folder: Path) -> tuple[Path, Path | None]:
-    """Return the one folder at or below `folder` that holds images, and the one that holds their labels."""
+def _named_folder(studio: Studio, text: str, what: str) -> Path | None:
+    if not text.strip():
+        return None
+    folder = studio.allowed(text)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder. Correct the folder of {what}, or leave it empty.")
+    return folder
+
+
+def _folder_of_images(folder: Path) -> tuple[Path, Path | None, Path | None]:
+    """Return the one folder at or below `folder` that holds images, and those that hold their labels and masks."""
     holders = [place for place in (folder, *_below(folder)) if FolderListing().pictures(place)]
-    labels = [place for place in holders if place.name.endswith(LABEL_SUFFIX)]
-    images = [place for place in holders if place not in labels]
+    others = [place for place in holders if place.name.endswith((LABEL_SUFFIX, MASK_SUFFIX))]
+    images = [place for place in holders if place not in others]
     if not images:
-        return folder, None  # which says what is wrong with it
+        return folder, None, None  # which says what is wrong with it
     if len(images) > 1 and images[0] != folder:
         listed = ", ".join(str(place.relative_to(folder)) for place in images[:4])
         raise DataError(f"{folder}: several folders in it hold images: {listed}. Name one of them.")
-    partner = images[0].with_name(images[0].name + LABEL_SUFFIX)
-    return images[0], partner if partner in labels else None
+    labels, masks = (images[0].with_name(images[0].name + suffix) for suffix in (LABEL_SUFFIX, MASK_SUFFIX))
+    return images[0], labels if labels in others else None, masks if masks in others else None
 
 
 def _below(folder: Path) -> Iterator[Path]:

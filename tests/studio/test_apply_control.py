@@ -4,10 +4,13 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from regstudio.cli import main
+from regstudio.data.pictures.formats import stem
+from regstudio.data.pictures.writing import write_label
 from regstudio.errors import ConfigError, DataError, RunError
 from regstudio.studio import applied, apply_control
 from regstudio.studio.apply_inputs import ApplyForm
@@ -57,6 +60,30 @@ def test_the_command_line_goes_on_with_the_same_results(studio: Studio, new: Pat
     assert "4 of 4 images registered, 4 of them before" in said.output
     applied_to(studio, folder=str(new))
     assert apply_control.progress(studio)["before"] == 4
+
+
+def test_masks_count_as_they_do_on_the_command_line_and_are_kept(studio: Studio, new: Path, tmp_path: Path) -> None:
+    masks, wrong = new.with_name("new_mask"), tmp_path / "nowhere"
+    masks.mkdir()
+    for path in new.iterdir():
+        mask = np.zeros((48, 48), np.uint8)
+        mask[10:30, 12:40] = 1
+        write_label(masks / f"{stem(path)}_mask.png", mask)
+    atlas_mask = masks / "phantom_01_mask.png"
+    plain = applied_to(studio, folder=str(new), name="plain")
+    folder = applied_to(studio, folder=str(new), masks=str(masks), fixed_mask=str(atlas_mask), name="masked")
+    assert folder.record.masks == str(masks)
+    assert {case.mask for case in folder.cases(studio)} == set(masks.iterdir())
+    assert applied.open_applied(studio, "masked").fixed.mask == atlas_mask
+    before = applied.COLUMNS.index("NCC before")
+    unmasked, masked = (
+        {row[0]: row[before] for row in apply_control.rows(studio, name)} for name in ("plain", "masked")
+    )
+    assert all(masked[name] != unmasked[name] for name in masked)
+    assert plain.record.masks is None
+    for fields in ({"masks": str(wrong)}, {"fixed_mask": str(wrong)}):
+        with pytest.raises(DataError, match=r"nowhere: there is no such"):
+            applied_to(studio, folder=str(new), **fields)
 
 
 @pytest.mark.slow  # what was uploaded is read in another process

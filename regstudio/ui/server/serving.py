@@ -73,6 +73,7 @@ def serve(
         css=colour_tokens(),
         css_paths=[asset("studio.css")],
         favicon_path=asset("mark.svg"),
+        pwa=True,  # a browser can install the page as a program of its own
         _frontend=False,  # else gradio first sends itself a request, which fails behind a proxy and on a busy machine
         app_kwargs={"middleware": middleware, **closed},
     )

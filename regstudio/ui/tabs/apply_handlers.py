@@ -78,6 +78,8 @@ class ApplyHandlers:
         fixed: str,
         fixed_files: Sequence[str] | None,
         refine: str,
+        masks: str,
+        fixed_mask: str,
     ) -> list[Any]:
         """Start, and put the folders in which uploads lie now into the form, so that Start goes on with them."""
         if not isinstance(method, str):
@@ -91,6 +93,8 @@ class ApplyHandlers:
             fixed=str(fixed or ""),
             fixed_files=[Path(file) for file in fixed_files or ()],
             refine=str(refine or ""),
+            masks=str(masks or ""),
+            fixed_mask=str(fixed_mask or ""),
         )
         made = apply_control.start(self._studio, self._viewer, form, self._studio.workspace(tab))
         gr.Info(html.escape(f"The results go into {made.path}."), duration=5)

@@ -14,6 +14,7 @@ from regstudio.ui.handlers import QUIET, click_link, on_page_load, on_tab_select
 from regstudio.ui.tabs.apply_handlers import ApplyHandlers
 from regstudio.ui.widgets.browser_tab import BrowserTab
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
+from regstudio.ui.widgets.folder_drop import folder_drop
 from regstudio.ui.widgets.watch import Watch
 
 WIDTHS: list[str | int] = ["200px", *["90px"] * (len(COLUMNS) - 2), "220px"]
@@ -37,12 +38,11 @@ def build(studio: Studio, tab: BrowserTab, watch: Watch, asked: gr.Textbox) -> g
     with gr.Row():
         with gr.Column(min_width=280):
             folder = _text("New images: a folder", "folder", "/path/to/images")
-            files = gr.File(
-                label="Or drop them: images with their labels NAME_seg, or one zip",
-                file_count="multiple",
-                file_types=[*EXTENSIONS, ".zip"],
-                height=160,
+            files = folder_drop(
+                "Or drop them: a folder, images with their labels NAME_seg, one zip",
                 elem_id="apply-files",
+                height=160,
+                file_types=[*EXTENSIONS, ".zip"],
             )
             labels = _text("Their labels, if in another folder", "labels", "empty: NAME_seg beside the images, or none")
         with gr.Column(min_width=280):
@@ -58,6 +58,9 @@ def build(studio: Studio, tab: BrowserTab, watch: Watch, asked: gr.Textbox) -> g
                 method = ChangingDropdown([], label="Method", elem_id="apply-method", min_width=180)
                 refine = gr.Textbox("auto", label="Refine (auto, or steps)", elem_id="apply-refine", min_width=120)
             name = _text("Name of the results", "name", "empty: that of the folder")
+    with gr.Accordion("Masks: where images count", open=False, elem_id="apply-masks-box"), gr.Row():
+        masks = _text("Masks of the new images: a folder", "masks", "empty: FOLDER_mask beside the images, or none")
+        fixed_mask = _text("Mask of the fixed image: a file", "fixed-mask", "empty: the atlas's own, or none")
     with gr.Row(elem_id="apply-buttons"):
         start = gr.Button("Start", variant="primary", elem_id="apply-start", min_width=100)
         pause = gr.Button("Pause", elem_id="apply-pause", min_width=100, interactive=False)
@@ -91,7 +94,7 @@ def build(studio: Studio, tab: BrowserTab, watch: Watch, asked: gr.Textbox) -> g
     seen = shown_fingerprint()
     buttons = [start, pause, resume, stop]
     looked = [progress, *buttons, shown, table, seen]
-    form = [method, name, folder, files, labels, fixed, fixed_files, refine]
+    form = [method, name, folder, files, labels, fixed, fixed_files, refine, masks, fixed_mask]
     on_tab_select(handlers.enter, method, method, **QUIET)
     on_page_load(handlers.enter, method, method, **QUIET)
     on_page_load(handlers.look, [shown, seen], looked, **QUIET)
