@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 
 BUTTONS = {"Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes"}
 SETTINGS = {"network": "voxelmorph", "epochs": 1, "device": "cpu", "compare": False, "run_name": "one"}
-TRACES = "(chart) => document.querySelector(`[data-chart=${chart}]`).data"
+TRACES = "(chart) => document.querySelector(`[data-chart=${chart}]`)?.data"
 
 
 @pytest.fixture(scope="module")
@@ -36,32 +36,45 @@ def trained_server(demo: Path, one_run: Path, tmp_path_factory: pytest.TempPathF
     page.close()
 
 
-@pytest.fixture
-def live(trained_server: Served, browser: Any) -> Iterator[Callable[..., Any]]:
-    """Open the Train tab; `change` changes what the server says of the run before the page draws it."""
+class Live:
+    """The Train tab of one page, which draws what `change` makes of what the server says of the run."""
+
+    def __init__(self, page: Any) -> None:
+        self._page = page
+        self._change: Callable[[dict[str, Any]], None] = lambda answer: None
+        self._all_anew = False
+        self._best: Any = None
+        page.route("**/component_server/**", self._answer)
+
+    def __call__(self, change: Callable[[dict[str, Any]], None] = lambda answer: None) -> Any:
+        """Have everything drawn anew, on linear axes; return the page."""
+        open_tab(self._page, "Train")
+        self._page.wait_for_function(f"({TRACES})('dice')?.length > 0")
+        self._page.uncheck("#live .log-scale")
+        self._page.evaluate(f"drawn = ({TRACES})('dice')")
+        self._change, self._all_anew = change, True
+        self._page.wait_for_function(f"({TRACES})('dice') !== drawn")
+        return self._page
+
+    def _answer(self, route: Any) -> None:
+        asked = route.request.post_data_json
+        if self._all_anew and asked["fn_name"] == "poll":
+            asked["data"]["version"] = None
+        answer = route.fetch(post_data=asked)
+        said = answer.json()
+        if isinstance(said, dict) and said.get("epochs"):
+            self._change(said)
+            self._best, self._all_anew = said["best"], False
+        elif isinstance(said, dict) and "best" in said and self._best is not None:
+            said["best"] = self._best  # in what only says that there is nothing new
+        route.fulfill(response=answer, json=said)
+
+
+@pytest.fixture(scope="module")
+def live(trained_server: Served, browser: Any) -> Iterator[Live]:
     with watched_page(browser) as page:
-
-        def opened(change: Callable[[dict[str, Any]], None] = lambda answer: None) -> Any:
-            best = None
-
-            def changed(route: Any) -> None:
-                nonlocal best
-                answer = route.fetch()
-                said = answer.json()
-                if isinstance(said, dict) and said.get("epochs"):
-                    change(said)
-                    best = said["best"]
-                elif isinstance(said, dict) and "best" in said and best is not None:
-                    said["best"] = best  # in what only says that there is nothing new
-                route.fulfill(response=answer, json=said)
-
-            page.route("**/component_server/**", changed)
-            page.goto(trained_server.url)
-            open_tab(page, "Train")
-            page.wait_for_function("document.querySelector('[data-chart=dice]')?.data?.length > 0")
-            return page
-
-        yield opened
+        page.goto(trained_server.url)
+        yield Live(page)
         page.unroute_all(behavior="ignoreErrors")
 
 
@@ -71,7 +84,7 @@ def traces(page: Any, chart: str) -> dict[str, dict[str, Any]]:
 
 
 def test_labels_have_their_colours_a_legend_hides_both_lines_and_no_chart_offers_to_send_itself(
-    live: Callable[..., Any],
+    live: Live,
 ) -> None:
     page = live()
     drawn = {name: trace["line"]["color"] for name, trace in traces(page, "dice").items() if name.startswith("label ")}
@@ -85,6 +98,7 @@ def test_labels_have_their_colours_a_legend_hides_both_lines_and_no_chart_offers
     )
     hidden = [trace["name"] for trace in page.evaluate(TRACES, "loss") if trace.get("visible") == "legendonly"]
     assert hidden == ["total", "total"]
+    page.locator("[data-chart=loss] .legendtoggle").first.click()
 
     offered = {}
     for selector in ("[data-chart=loss]", "[data-chart=dice]"):
@@ -107,7 +121,7 @@ def test_labels_have_their_colours_a_legend_hides_both_lines_and_no_chart_offers
         assert set(titles) <= BUTTONS, selector
 
 
-def test_one_validation_with_few_labels(live: Callable[..., Any]) -> None:
+def test_one_validation_with_few_labels(live: Live) -> None:
     """A label keeps its colour, there is a line "before", what is better has a star, no folds start at 0."""
 
     def few(answer: dict[str, Any]) -> None:
@@ -127,7 +141,7 @@ def test_one_validation_with_few_labels(live: Callable[..., Any]) -> None:
     assert 0 < high <= 1
 
 
-def test_an_epoch_below_before_gets_no_star(live: Callable[..., Any]) -> None:
+def test_an_epoch_below_before_gets_no_star(live: Live) -> None:
     def scored(answer: dict[str, Any]) -> None:
         for epoch in answer["epochs"]:
             epoch["metrics"] |= {"dice": 0.3, "dice_before": 0.4}
@@ -139,7 +153,7 @@ def test_an_epoch_below_before_gets_no_star(live: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize(("tre", "star"), [(3.0, True), (12.0, False)])
-def test_landmarks_take_the_place_of_dice(live: Callable[..., Any], tre: float, star: bool) -> None:
+def test_landmarks_take_the_place_of_dice(live: Live, tre: float, star: bool) -> None:
     def marked(answer: dict[str, Any]) -> None:
         for epoch in answer["epochs"]:
             epoch["metrics"] = {"tre": tre, "tre_before": 10.0, "njd_percent": 0.0}
@@ -154,7 +168,7 @@ def test_landmarks_take_the_place_of_dice(live: Callable[..., Any], tre: float, 
     assert f"TRE {tre:.2f} pixels" in page.inner_text("[data-fact=best]")
 
 
-def test_the_loss_is_cut_where_the_images_become_larger(live: Callable[..., Any]) -> None:
+def test_the_loss_is_cut_where_the_images_become_larger(live: Live) -> None:
     def coarse(answer: dict[str, Any]) -> None:
         answer["steps"]["scale"] = [2, 2, 1, 1]
 
@@ -188,7 +202,7 @@ def with_terms(**terms: list[float]) -> Callable[[dict[str, Any]], None]:
 
 
 def test_on_a_logarithmic_axis_no_curve_vanishes_and_a_tiny_first_value_flattens_none(
-    live: Callable[..., Any],
+    live: Live,
 ) -> None:
     page = live(with_terms(mi=[-0.5] * 50, grad=[1e-12] + [0.01] * 49, fold=[0.0] * 50))
     axis = logarithmic(page)
@@ -201,7 +215,7 @@ def test_on_a_logarithmic_axis_no_curve_vanishes_and_a_tiny_first_value_flattens
     assert min(drawn["fold"]["y"]) == pytest.approx(10**low)
 
 
-def test_where_a_curve_goes_below_0_the_axis_stays_linear_and_says_so(live: Callable[..., Any]) -> None:
+def test_where_a_curve_goes_below_0_the_axis_stays_linear_and_says_so(live: Live) -> None:
     axis = logarithmic(live(with_terms(grad=[0.5, -0.5])))
     assert axis["type"] == "linear"
     assert axis["title"]["text"] == "not logarithmic: below 0"
