@@ -31,13 +31,14 @@ def test_a_checked_box_is_seen_to_be_checked(page: Any, studio_server: Served) -
     quick = {"epochs": 1, "network": "voxelmorph", "device": "cpu", "compare": False}
     training_control.start(studio_server.studio, quick)
     assert studio_server.studio.job.join(60)
+    open_train_tab(page, f"{studio_server.url}?__theme=light")
+    page.wait_for_selector("#live .log-scale")
+    boxes = [page.locator("#live .log-scale")]
+    for section in ("network", "augmentation"):
+        page.click(f"#settings-{section} button")
+        boxes.append(page.locator(f"#settings-{section} input[type=checkbox]").first)
     for theme in ("light", "dark"):
-        open_train_tab(page, f"{studio_server.url}?__theme={theme}")
-        page.wait_for_selector("#live .log-scale")
-        boxes = [page.locator("#live .log-scale")]
-        for section in ("network", "augmentation"):
-            page.click(f"#settings-{section} button")
-            boxes.append(page.locator(f"#settings-{section} input[type=checkbox]").first)
+        page.evaluate("(dark) => document.body.classList.toggle('dark', dark)", theme == "dark")
         for box in boxes:
             assert_tick_is_seen(page, box)
 
