@@ -1,6 +1,6 @@
 """The Viewer: find checkpoints, methods and cases, register them, and draw the results for the canvas."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,7 @@ class Viewer:
     def own_images(
         self, config: Data, files: dict[str, Path | None], *, resize: bool = False, tab: str | None = None
     ) -> ChosenCase:
-        """Return a case of the user's own `files`: moving, and if given fixed, fixed_label and moving_label.
+        """Return a case of the user's own `files`: moving, and if given fixed, and of each the label and the mask.
 
         Without a fixed image the atlas of the configuration's data is taken. `resize` resamples to the fixed size.
         """
@@ -167,10 +167,10 @@ class Viewer:
         applied = config if isinstance(config, AppliedFolder) else None
         config = self._studio.workspace(tab).config if isinstance(config, AppliedFolder) else config
         atlas = applied.fixed if applied else self._index(config).atlas if fixed is None else None
-        target = Case(id=stem(fixed), image=fixed, label=files.get("fixed_label")) if fixed is not None else atlas
+        target = atlas if fixed is None else _own_case(files, "fixed", fixed)
         if target is None:
             raise DataError("There is no fixed image, and no atlas to take in its place. Drop one in.")
-        case = Case(id=stem(moving), image=moving, label=files.get("moving_label"))
+        case = _own_case(files, "moving", moving)
         return ChosenCase(case=case, reader=_uncached_reader(config, target, resize_to_atlas=resize))
 
     def view(self, chosen: ChosenCase, registrars: Sequence[Registrar], refine: int = 0) -> View:
@@ -239,6 +239,10 @@ class Viewer:
             self._studio.allowed(str(path))
         elif not path.resolve().is_relative_to(config.layout.data_base_dir.resolve()):
             raise DataError(f"{path.name}: lies outside the run's data, and is not shown.")
+
+
+def _own_case(files: Mapping[str, Path | None], side: str, image: Path) -> Case:
+    return Case(id=stem(image), image=image, label=files.get(f"{side}_label"), mask=files.get(f"{side}_mask"))
 
 
 def _registered(title: str, method: Method, pair: Pair, start: HandStart) -> tuple[str, Registration]:

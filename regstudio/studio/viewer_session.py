@@ -14,6 +14,7 @@ from regstudio.studio.page_words import NO_TRAINING, of_own_images
 from regstudio.studio.prefetcher import Prefetcher
 from regstudio.studio.view import ChosenCase, Registrar, View, drawing_key
 from regstudio.studio.viewer import Data, Viewer
+from regstudio.studio.volume_slices import Files, Volume, VolumeSlices
 
 MAX_PREFETCH_PIXELS = 1024 * 1024  # of a case whose neighbours are prefetched
 MAX_CACHED_SCORES = 10_000  # cases
@@ -70,6 +71,7 @@ class ViewerSession:
         self._prefetcher = prefetcher
         self._read_only = read_only
         self._views: LRUCache[View] = LRUCache(MAX_CACHED_VIEW_BYTES, _bytes)
+        self._slices = VolumeSlices()
         self._scores: LRUCache[tuple[CaseScores, ...]] = LRUCache(MAX_CACHED_SCORES)
 
     def lists(self, choice: Choice) -> Lists:
@@ -162,6 +164,23 @@ class ViewerSession:
             return self._view(_from(chosen, start), registrars, choice.refine)
         except RegStudioError as error:
             raise of_own_images(error, files) from None
+
+    def volume(self, files: Files) -> Volume | None:
+        """Return what is cut of an own image; None for a 2-D picture, and where registering will say what is wrong."""
+        try:
+            return None if self._read_only else self._slices.volume(files)
+        except RegStudioError:
+            return None
+
+    def flat(self, files: Mapping[str, Files], numbers: Mapping[str, int | None]) -> dict[str, Path | None]:
+        """Return the user's own images by their roles, as 2-D files; errors name them as the user does."""
+        if self._read_only:
+            raise ConfigError("This page only shows what is there: it takes no files.")
+        try:
+            return self._slices.flat(files, numbers)
+        except RegStudioError as error:
+            named = {f"{role} {number}": path for role, paths in files.items() for number, path in enumerate(paths)}
+            raise of_own_images(error, named) from None
 
     def own_drawing(self, choice: Choice, files: Mapping[str, Path | None], *, resize: bool) -> dict[str, Any]:
         """Register the user's own images and return what the canvas draws, with their names."""

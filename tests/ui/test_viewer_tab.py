@@ -8,10 +8,10 @@ import gradio as gr
 import pytest
 
 from regstudio.studio.studio import Studio
-from regstudio.ui.tabs.viewer_handlers import ViewerHandlers, request
+from regstudio.ui.tabs.viewer_handlers import OWN_FIELDS, ViewerHandlers, request
 from regstudio.ui.tabs.viewer_tab import asked_case, build
 
-NO_FILES = (None, None, None, None)
+NO_FILES = (None,) * OWN_FIELDS
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_a_read_only_page_takes_no_paths_and_no_files(trained: Studio) -> None:
     path = str(trained.run("first").best_path)
     assert "opens no paths" in shown_by(handlers.show(None, False, *NO_FILES, None, None, None, None, path))["empty"]
     with pytest.raises(gr.Error, match="takes no files"):
-        handlers.register(False, None, path, None, None, "first")
+        handlers.register(False, None, path, *NO_FILES[2:], "first")
 
 
 def test_guests_read_no_folder_of_the_host_in_an_error(trained: Studio, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:  # these import torch, for which the first page does not wait
     from regstudio.studio.viewer_session import Choice, ViewerSession
 
 WARM_UP_PAUSE = 1.0  # seconds in which a page starts undisturbed
-OWN = ("fixed", "moving", "fixed_label", "moving_label")
+OWN = ("fixed", "moving", "fixed_label", "moving_label", "fixed_mask", "moving_mask")
+SIDES = ("fixed", "moving")  # each may be a volume, of which a slider says the slice
+OWN_FIELDS = len(OWN) + len(SIDES)
 TEXT_FIELDS = 5  # the first fields of a Choice hold text
 MAX_REFINE_STEPS = 200  # while someone waits
 
@@ -108,7 +110,7 @@ class ViewerHandlers:
 
         Own images stay when another checkpoint is chosen.
         """
-        choice = choice_of(rest[len(OWN) :])
+        choice = choice_of(rest[OWN_FIELDS:])
         return self.register(resize, *rest) if choice.is_own else self._open(choice, shown)
 
     @shown
@@ -122,10 +124,24 @@ class ViewerHandlers:
     @shown
     def register(self, resize: bool, *rest: Any) -> list[Any]:
         """Register the user's own images, which become the chosen case."""
-        choice = choice_of(rest[len(OWN) :])
-        drawing = self.session.own_drawing(choice, _files(rest), resize=bool(resize))
+        choice = choice_of(rest[OWN_FIELDS:])
+        drawing = self.session.own_drawing(choice, self._files(rest), resize=bool(resize))
         cases = [drawing["own"]["case"], *self.session.lists(choice).cases]
         return [gr.Dropdown(choices=cases, value=cases[0]), filled(drawing), None, "own"]
+
+    @shown
+    def slider(self, file: Any) -> Any:
+        """Show how many slices an own image has, at the middle one; nothing for a 2-D picture."""
+        volume = self.session.volume(_paths(file))
+        if volume is None:
+            return gr.Slider(visible=False, value=0)
+        length = volume.cut.length
+        return gr.Slider(visible=True, minimum=1, maximum=length, value=volume.index(None) + 1)
+
+    @shown
+    def slide(self, source: str, resize: bool, *rest: Any) -> list[Any]:
+        """Register the slices that the sliders say, once own images are on the canvas."""
+        return self.register(resize, *rest) if source == "own" else [gr.skip()] * 4
 
     @shown
     def correct(self, event: gr.EventData, source: str, resize: bool, *rest: Any) -> list[Any]:
@@ -138,12 +154,12 @@ class ViewerHandlers:
         request = event._data if isinstance(event._data, dict) else {}
         placed = read_placed(request.get("pairs"))
         view = self._view(source, resize, rest, read_start(request.get("start")))
-        own = self.session.own_names(_files(rest)) if source == "own" else {}
+        own = self.session.own_names(self._files(rest)) if source == "own" else {}
         drawing = filled(self.session.viewer.payload(corrected_view(view, placed)) | own | {"corrected": True})
         return [
             drawing,
             None,
-            {"pair": _pair_of(source, rest), "placed": placed.tolist(), "start": request.get("start")},
+            {"pair": self._pair_of(source, rest), "placed": placed.tolist(), "start": request.get("start")},
         ]
 
     @shown
@@ -170,9 +186,9 @@ class ViewerHandlers:
         )
 
     def _view(self, source: str, resize: bool, rest: Sequence[Any], start: "HandStart | None" = None) -> "View":
-        choice = choice_of(rest[len(OWN) :])
+        choice = choice_of(rest[OWN_FIELDS:])
         return (
-            self.session.own(choice, _files(rest), resize=bool(resize), start=start)
+            self.session.own(choice, self._files(rest), resize=bool(resize), start=start)
             if source == "own"
             else self.session.view(choice, start)
         )
@@ -182,10 +198,20 @@ class ViewerHandlers:
         from regstudio.studio.correcting import corrected_view, read_placed
         from regstudio.studio.hand_start import read_start
 
-        if not isinstance(steered, dict) or steered.get("pair") != _pair_of(source, rest):
+        if not isinstance(steered, dict) or steered.get("pair") != self._pair_of(source, rest):
             return self._view(source, resize, rest)
         view = self._view(source, resize, rest, read_start(steered.get("start")))
         return corrected_view(view, read_placed(steered.get("placed")))
+
+    def _pair_of(self, source: str, rest: Sequence[Any]) -> str:
+        """Return what names the pair that the fields choose, whatever registers it."""
+        choice = choice_of(rest[OWN_FIELDS:])
+        return f"{self._files(rest)}" if source == "own" else f"{choice.run} {choice.path} {choice.case}"
+
+    def _files(self, rest: Sequence[Any]) -> dict[str, Path | None]:
+        """Return the own images by their roles, as 2-D files: slices, where they are volumes."""
+        files = {name: _paths(value) for name, value in zip(OWN, rest[: len(OWN)], strict=True)}
+        return self.session.flat(files, dict(zip(SIDES, map(_number, rest[len(OWN) : OWN_FIELDS]), strict=True)))
 
     def _open(self, choice: "Choice", shown: Any, **way: Any) -> list[Any]:
         """Open a case; show an error in the place of its images."""
@@ -218,14 +244,13 @@ def _asked(text: str) -> "Choice":
     return choice_of([value if isinstance(value := fields.get(name), str) else None for name in names])
 
 
-def _pair_of(source: str, rest: Sequence[Any]) -> str:
-    """Return what names the pair that the fields choose, whatever registers it."""
-    choice = choice_of(rest[len(OWN) :])
-    return f"{_files(rest)}" if source == "own" else f"{choice.run} {choice.path} {choice.case}"
+def _paths(value: Any) -> tuple[Path, ...]:
+    files = value if isinstance(value, list | tuple) else [value]
+    return tuple(Path(file) for file in files if isinstance(file, str | Path) and file)
 
 
-def _files(rest: Sequence[Any]) -> dict[str, Path | None]:
-    return {name: Path(file) if file else None for name, file in zip(OWN, rest[: len(OWN)], strict=True)}
+def _number(value: Any) -> int | None:
+    return int(value) if isinstance(value, int | float) and 0 < value < 1e9 else None
 
 
 def choice_of(boxes: Sequence[Any]) -> "Choice":

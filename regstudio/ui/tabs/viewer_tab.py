@@ -11,7 +11,7 @@ from regstudio.data.pictures.formats import EXTENSIONS
 from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import QUIET, click_link, on_page_load
 from regstudio.ui.tabs.viewer_cases import build_cases
-from regstudio.ui.tabs.viewer_handlers import MAX_REFINE_STEPS, OWN, ViewerHandlers
+from regstudio.ui.tabs.viewer_handlers import MAX_REFINE_STEPS, OWN, SIDES, ViewerHandlers
 from regstudio.ui.widgets.browser_tab import BrowserTab
 from regstudio.ui.widgets.canvas import canvas
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
@@ -66,6 +66,13 @@ def build(studio: Studio, asked: AskedCase, tab: BrowserTab | None = None, *, re
         )
     with gr.Accordion("Own images, or a checkpoint file", open=False, visible=not handlers.read_only) as own:
         path, files, resize, register = _own_inputs(handlers.read_only)
+    with gr.Row():
+        sliders = [
+            gr.Slider(
+                0, 1, value=0, step=1, label=f"Slice of the {side} image", elem_id=f"viewer-{side}-slice", visible=False
+            )
+            for side in SIDES
+        ]
     picture = canvas(handlers.region, elem_id="viewer-canvas", correcting=not handlers.read_only)
     with gr.Row():
         download = gr.Button("Download as zip", elem_id="viewer-download", scale=0, min_width=200)
@@ -90,7 +97,7 @@ def build(studio: Studio, asked: AskedCase, tab: BrowserTab | None = None, *, re
     entered_it = gr.on(entering, handlers.enter, [asked.request, asked.answered, *inputs], entered, **one_at_a_time)
     run.focus(handlers.refresh, None, run, **QUIET)
     chosen = [checkpoint.input, case.input, compare.input, refine.submit, refine.blur]
-    own_inputs = [resize, *files, *boxes]
+    own_inputs = [resize, *files, *sliders, *boxes]
     shown_it = gr.on(chosen, handlers.show, [shown, *own_inputs], [case, *outputs], **one_at_a_time)
     stepped = picture.step(handlers.step, inputs, [case, *outputs], trigger_mode="multiple", **one_at_a_time)
     for event in (entered_it, shown_it, stepped):
@@ -98,6 +105,9 @@ def build(studio: Studio, asked: AskedCase, tab: BrowserTab | None = None, *, re
     registered = register.click(handlers.register, own_inputs, [case, *outputs], **slow)
     registered.success(lambda: gr.update(open=False), None, own, **QUIET)  # what was made is seen without scrolling
     seen = [source, *own_inputs]
+    for file, slider in zip(files, sliders, strict=False):  # the first files are those of the sides
+        file.change(handlers.slider, file, slider, **QUIET)
+        slider.release(handlers.slide, seen, [case, *outputs], trigger_mode="always_last", **one_at_a_time)
     picture.correct(handlers.correct, seen, [picture, shown, steered], trigger_mode="always_last", **one_at_a_time)
     download.click(handlers.download, [steered, family, *seen], link, **slow).success(None, js=click_link("viewer-zip"))
     add.click(handlers.add, [folder, steered, *seen], None, **slow)
@@ -133,19 +143,25 @@ def _own_inputs(read_only: bool) -> tuple[gr.Textbox, list[gr.File], gr.Checkbox
         "moving": "Moving image",
         "fixed_label": "Fixed label (optional)",
         "moving_label": "Moving label (optional)",
+        "fixed_mask": "Fixed mask (optional): 0 does not count",
+        "moving_mask": "Moving mask (optional)",
     }
+
+    def field(name: str) -> gr.File:
+        return gr.File(
+            label=labels[name],
+            file_types=list(EXTENSIONS),
+            file_count="multiple",  # the files of a DICOM series are one volume
+            elem_id=f"viewer-{name.replace('_', '-')}",
+            height=150,
+            min_width=180,
+            visible=visible,
+        )
+
     with gr.Row(visible=visible):
-        files = [
-            gr.File(
-                label=labels[name],
-                file_types=list(EXTENSIONS),
-                elem_id=f"viewer-{name.replace('_', '-')}",
-                height=150,
-                min_width=180,
-                visible=visible,
-            )
-            for name in OWN
-        ]
+        files = [field(name) for name in OWN[: len(SIDES)]]
+    with gr.Row(visible=visible):
+        files += [field(name) for name in OWN[len(SIDES) :]]
     with gr.Row(visible=visible):
         resize = gr.Checkbox(False, label="Stretch it to the fixed image's shape", elem_id="viewer-resize")
         register = gr.Button("Register", variant="primary", elem_id="viewer-register")
