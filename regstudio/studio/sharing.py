@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import click
 
-from regstudio.errors import RunError
+from regstudio.errors import RegStudioError, RunError
 from regstudio.studio.studio import Studio
 
 USER = "regstudio"
@@ -127,6 +127,8 @@ class Share:
             if not isinstance(page, int) and not self._keep(page, token):
                 return
             link = self._tunnel.open(page if isinstance(page, int) else page.port, token)
+        except RegStudioError as error:
+            self._settle(token, "failed", problem=str(error).rstrip("."))
         except Exception as error:
             self._settle(
                 token, "failed", problem=f"{str(error).rstrip('.')} ({type(error.__cause__ or error).__name__})"

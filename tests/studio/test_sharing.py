@@ -9,7 +9,7 @@ from regstudio.errors import ConfigError, RunError
 from regstudio.runs.run import Run
 from regstudio.studio.sharing import USER, Share
 from regstudio.ui.app import serve_viewer
-from regstudio.ui.server.tunnel import GradioTunnel
+from regstudio.ui.server.tunnel import OFFLINE, GradioTunnel
 
 # Stands for the tunnel's program: says what it says once it is through, and waits.
 FRPC = """#!/bin/sh
@@ -75,8 +75,8 @@ def test_offline_it_says_why_there_is_no_link(studio, run, monkeypatch, capsys):
     share.start()
     status = settled(share)
     assert status.state == "failed"
-    assert "Could not get share link" in status.problem
-    assert "goes on" in capsys.readouterr().err
+    assert status.problem == OFFLINE
+    assert "No public link: Gradio's servers cannot be reached." in capsys.readouterr().err
     share.stop()
 
 

@@ -89,3 +89,10 @@ def test_offline_the_tab_says_why_there_is_no_link(tab):
     page.get_by_text("No public link: no route (ConnectionError). The studio on this machine goes on.").wait_for()
     assert page.locator("#share-start").is_enabled()
     assert not page.locator("#share-link").is_visible()
+
+
+def test_without_a_run_the_tab_says_what_to_do_instead_of_failing(page, untouched_server):
+    page.goto(untouched_server.url)
+    page.get_by_role("tab", name="Share").click()
+    page.locator("#share-status").get_by_text("There is no run to share yet").wait_for()
+    assert page.is_disabled("#share-start")

@@ -17,6 +17,7 @@ ABOUT = (
     "the Viewer with the runs chosen here: no files of this machine but theirs, no training, no deletion. The link "
     "passes through Gradio's servers and ends with this program."
 )
+NOTHING = "There is no run to share yet: train one first, in the **Train** tab."
 WHOLE = "The **whole studio** is shared: whoever has the password can train, delete runs, and read files."
 
 
@@ -38,18 +39,18 @@ def build(studio: Studio, share: Share, watch: Watch) -> None:
 
     def look(known: Any) -> Any:
         """Show the state of the link, if it changed since this page last did."""
-        status = share.status
-        now = fingerprint(status)
+        status, something = share.status, bool(studio.run_folders())
+        now = fingerprint((status, something))
         if now == known:
             return [gr.skip()] * len(shown)
         active = status.state in ("opening", "open")
         return [
-            describe(status),
+            describe(status) if something or status.state != "closed" else NOTHING,
             gr.update(visible=status.state == "open"),
             status.link,
             USER,
             status.password,
-            gr.Button(interactive=not active),
+            gr.Button(interactive=something and not active),
             gr.Button(interactive=active),
             now,
         ]
@@ -65,7 +66,7 @@ def build(studio: Studio, share: Share, watch: Watch) -> None:
     shown = [message, access, link, user, password, start, stop, seen]
     start.click(begin, runs, None, **QUIET).success(look, seen, shown, **QUIET)
     stop.click(shown_to_user()(share.stop), None, None, **QUIET).success(look, seen, shown, **QUIET)
-    watch.on_change("share", lambda _: share.status, look, seen, shown)
+    watch.on_change("share", lambda _: (share.status, bool(studio.run_folders())), look, seen, shown)
     on_tab_select(listed, None, runs, **QUIET)
 
 
