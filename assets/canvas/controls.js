@@ -47,12 +47,15 @@ on(".numbers", "change", (event) => {
   if (event.target.checked) state.hidden.delete(place); else state.hidden.add(place);
   redraw();
 });
-on(".tool", "change", (event) => { state.tool = event.target.value; });
+all("[data-tool]").forEach((button) => button.addEventListener("click", () => {
+  state.tool = button.dataset.tool;
+  all("[data-tool]").forEach((other) => other.setAttribute("aria-pressed", other === button));
+}));
 on(".no-affine", "change", (event) => { state.noAffine = event.target.checked; fillScale(); redraw(); });
 on(".full", "click", () => (document.fullscreenElement ? document.exitFullscreen() : one(".viewer").requestFullscreen()));
 document.addEventListener("fullscreenchange", () => {
   if (!element.isConnected) return;
-  one(".full").textContent = document.fullscreenElement ? "Leave full screen" : "Full screen";
+  one(".full").title = one(".full").ariaLabel = document.fullscreenElement ? "Leave full screen" : "Full screen";
   redraw();
 });
 on(".show-marks", "change", (event) => { state.showMarks = event.target.checked; redraw(); });
@@ -79,5 +82,3 @@ if (one(".place-marks")) {
 }
 const resized = new ResizeObserver(redraw);
 for (const part of [canvas, document.body]) resized.observe(part);  // what folds above the canvas leaves it more room
-// Another theme: its colours come by degrees.
-new MutationObserver(() => { redraw(); setTimeout(redraw, 500); }).observe(document.body, { attributes: true, attributeFilter: ["class"] });

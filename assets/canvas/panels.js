@@ -38,9 +38,10 @@ const many = () => scene.results.length > 1;
 
 function arrange() {
   const list = panels(), width = canvas.clientWidth;
-  // It fits into the window, with what lies below it, if it can; on a phone it scrolls.
-  const top = canvas.getBoundingClientRect().top + scrollY, below = 64;
-  const room = innerWidth < 760 ? 1.15 * innerHeight : Math.max(320, Math.min(innerHeight - top - below, 900));
+  // It fits into the window, with what lies below it, or is as high as the controls beside it; on a phone it scrolls.
+  const top = canvas.getBoundingClientRect().top + scrollY, below = 64, around = 130;
+  const beside = Math.min(one(".side").offsetHeight - below, innerHeight - around);
+  const room = innerWidth < 760 ? 1.15 * innerHeight : Math.max(320, beside, innerHeight - top - below);
   // A pixel is as high and as wide as it is on the body, in each panel.
   for (const panel of list) panel.aspect = panel.kind === "moving" ? scene.moving_aspect : scene.aspect;
   const tallest = scene.height * Math.max(...list.map((panel) => panel.aspect));

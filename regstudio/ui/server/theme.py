@@ -64,7 +64,7 @@ def colour_tokens() -> str:
     light = {f"label-{number}": hexadecimal(colour) for number, colour in enumerate(LABEL_COLOURS, 1)}
     light |= {f"series-{number}": hexadecimal(colour) for number, colour in enumerate(SERIES_COLOURS, 1)}
     light |= _SIGNALS | {"signal-bad-text": "#b33c00", "signal-busy-text": "#0072b2", "selected-text": "#4338ca"}
-    return _rule(".gradio-container", light) + _rule(".dark .gradio-container", _IN_DARK)
+    return _rule(".gradio-container", light) + _rule(":is(.dark .gradio-container, .gradio-container .dark)", _IN_DARK)
 
 
 def _rule(selector: str, values: dict[str, str]) -> str:

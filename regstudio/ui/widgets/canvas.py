@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 
 from regstudio.files import read_asset
+from regstudio.ui.widgets.icons import EMPTY, tool_row
 
 # One script in several files, in the order in which they are joined; the first declares what the others share.
 _SCRIPTS = (
@@ -94,8 +95,8 @@ def _template(correcting: bool) -> str:
         for number, name in enumerate(_MODES, start=1)
     )
     return f"""
-<div class="viewer" role="group" aria-label="Registration viewer">
-  <p class="empty"></p>
+<div class="viewer dark" role="group" aria-label="Registration viewer">
+  {EMPTY}<p class="empty"></p>
   <div class="bar">
     <button type="button" class="previous" aria-label="Previous case" title="Left arrow key">&#8592;</button>
     <strong class="name"></strong> <span class="place"></span>
@@ -115,15 +116,7 @@ def _template(correcting: bool) -> str:
       <div class="controls">
         <label class="blend"><span class="blend-name">Opacity</span>
           <input type="range" class="blend-value" min="0" max="1" step="0.01" value="0.5"></label>
-        <button type="button" class="flicker" aria-pressed="false" title="Space bar">Show before</button>
-        <button type="button" class="reset" title="Double click">Reset view</button>
-        <button type="button" class="save" title="What you see, at 300 dpi, with a scale bar">Save PNG</button>
-        <button type="button" class="save-svg" title="The same; lines and words are vectors">Save SVG</button>
-        <button type="button" class="full">Full screen</button>
-        <label class="wide">Drag to <select class="tool" aria-label="What dragging does">
-          <option value="move">move the images</option><option value="window">change brightness and contrast</option>
-          <option value="measure">measure a distance</option>
-          <option value="outline">measure an area</option></select></label>
+        <div class="tools" role="group" aria-label="Tools">{tool_row()}</div>
         <fieldset class="labels"><legend>Labels</legend>
           <label><input type="checkbox" data-label="fixed" checked>
             <span class="fixed-name">atlas</span> (dashed)</label>
