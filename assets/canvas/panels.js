@@ -50,7 +50,8 @@ function arrange() {
     const rows = Math.ceil(list.length / columns), w = (width - GAP * (columns - 1)) / columns;
     const h = Math.min(w * tallest / scene.width, room / rows - TITLE);
     const scale = Math.min(w / scene.width, h / tallest);
-    if (!best || scale > best.scale) best = { columns, rows, w, h, scale };
+    const worth = rows > 1 ? 0.75 * scale : scale;  // side by side is easier to compare
+    if (!best || worth > best.worth) best = { columns, rows, w, h, worth };
   }
   list.forEach((panel, place) => {
     panel.x = (place % best.columns) * (best.w + GAP);
