@@ -37,7 +37,7 @@ class Aligner:
 
     def __init__(self, *, wide: bool = False) -> None:
         self.wide = wide
-        self.version = f"judged-4, {CACHE_KEY_VERSION}, {_weights_digest()}" + ", wide" * wide
+        self.version = f"judged-5, {CACHE_KEY_VERSION}, {_weights_digest()}" + ", wide" * wide
 
     def __call__(self, fixed: Array, moving: Array, masks: MaskArrays = (None, None)) -> Affine:
         """Return the map (2, 3) that the best deformable registration of two images (H, W), with masks, starts from."""

@@ -76,6 +76,23 @@ def test_images_that_lie_right_stay(network: RegistrationNetwork, image: Tensor)
     assert distance(initial_affine(network, image, image), turned(0)) < 0.5
 
 
+def test_images_that_lie_right_are_looked_at_once(network: RegistrationNetwork, image: Tensor) -> None:
+    """Others are registered from eighteen starts, which takes several times as long."""
+    seen: list[int] = []
+    handles = [
+        part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].numel())) for part in network.children()
+    ]
+    try:
+        for degrees in (2, 50):
+            initial_affine(network, seen_through(turned(degrees), image), image)
+            seen.append(0)
+    finally:
+        for handle in handles:
+            handle.remove()
+    end = seen.index(0)
+    assert 4 * sum(seen[:end]) < sum(seen[end:])
+
+
 def test_the_maps_are_those_of_the_whole_images(network: RegistrationNetwork, image: Tensor) -> None:
     """Of images twice as large, the same map in their pixels."""
     true = turned(40)
