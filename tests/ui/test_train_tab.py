@@ -13,6 +13,7 @@ from regstudio.config import PRESETS
 from regstudio.runs.events import StepDone
 from regstudio.studio import training_control
 from tests.browser import Served
+from tests.training.whole_training import QUICK
 from tests.ui.acting import (
     POINTS,
     change_settings,
@@ -231,3 +232,14 @@ def test_the_simple_view_sets_what_it_stands_for_and_a_wrong_value_is_told_at_it
     page.locator("#settings-view .found").get_by_text("2 found").wait_for()
     assert page.input_value("#setting-mind_weight input") == "10"
     assert not page.is_visible("#setting-lr")
+
+
+def test_a_sweep_is_started_and_its_table_and_plot_are_shown(page: Any, studio_server: Served) -> None:
+    studio_server.studio.workspace().change_settings({**QUICK, "epochs": 1, "batch_size": 4})
+    open_train_tab(page, studio_server.url)
+    page.get_by_text("Sweep: the same with several values").click()
+    fill(page, "#sweep-values-1 :is(input, textarea)", "0.1, 5")
+    page.click("#sweep-start")
+    page.locator("#sweep-plot img").wait_for()
+    assert page.locator("#sweep-table").get_by_text("finished").count() >= 2
+    assert {run.state for run in studio_server.studio.runs()} == {"finished"}
