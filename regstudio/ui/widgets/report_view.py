@@ -11,14 +11,13 @@ _SHOW = """
 const frame = element.querySelector("iframe");
 function show() {
   frame.hidden = !props.value;
-  frame.style.colorScheme = document.body.classList.contains("dark") ? "dark" : "light";
   frame.srcdoc = props.value || "";
 }
 watch("value", show);
 show();
 """
-_STYLE = """iframe.report { width: 100%; height: min(80vh, 1000px); border: 1px solid var(--border-color-primary);
-  border-radius: var(--radius-lg); }
+_STYLE = """iframe.report { width: 100%; height: min(80vh, 1000px); background: #fff;
+  border: 1px solid var(--border-color-primary); border-radius: var(--radius-lg); }
 iframe.report[hidden] { display: none; }"""
 
 
@@ -38,8 +37,8 @@ class ReportView:
 
 def report_view(tab: str) -> ReportView:
     """Lay out the view, hidden until there is a report; `tab` begins the ids of its components."""
-    files = gr.File(visible=False, interactive=False, file_count="multiple", elem_id=f"{tab}-report-files")
     read = gr.Button("Read the report here", visible=False, size="md", elem_id=f"{tab}-report-read")
+    files = gr.File(visible=False, interactive=False, file_count="multiple", elem_id=f"{tab}-report-files")
     page = gr.HTML(
         "", html_template=_FRAME, css_template=_STYLE, js_on_load=_SHOW, visible=False, elem_id=f"{tab}-report-page"
     )
