@@ -52,7 +52,6 @@ async function loadCase() {
     one(".masks").hidden = !payload.fixed_mask && !payload.moving_mask;
     one(".place").textContent = scene.place === null ? "own images" : `${scene.place + 1} of ${scene.places}`;
     one(".networks").textContent = scene.results.map((result) => result.title).join("  |  ");
-    if (payload.own && !payload.corrected) viewer.scrollIntoView({ block: "nearest", behavior: "smooth" });
     fillNumbers();
     fillControls();
     fillReadout();

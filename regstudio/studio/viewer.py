@@ -37,7 +37,7 @@ Data = TrainConfig | AppliedFolder  # where cases lie
 
 APPLIED_RUN = "applied: "  # stands before the names of folders of results in the list of runs
 MAX_CACHED_METHODS = 6
-MAX_CACHED_PIXELS = 4 * 1024 * 1024  # of drawings, at 7 bytes each
+MAX_CACHED_BYTES = 48 * 2**20  # of drawings
 MAX_PIXELS = 2048 * 2048  # of an image to register while someone waits
 MAX_LISTED_CASES = 500  # of each set: a list to choose from, not a file manager
 
@@ -49,7 +49,7 @@ class Viewer:
         self._studio = studio
         self.full_resolutions = FullResolutions()
         self._methods: LRUCache[Method] = LRUCache(MAX_CACHED_METHODS)
-        self._drawings: LRUCache[dict[str, Any]] = LRUCache(MAX_CACHED_PIXELS, _pixels)
+        self._drawings: LRUCache[dict[str, Any]] = LRUCache(MAX_CACHED_BYTES, _bytes)
 
     def runs(self) -> list[str]:
         """Return the names of the runs that have a checkpoint, the folders of results, and NO_TRAINING."""
@@ -256,9 +256,11 @@ def _by_set(index: DataIndex) -> dict[str, tuple[Case, ...]]:
     return {"validation": index.validation, "training": index.shown[len(index.validation) :]}
 
 
-def _pixels(drawing: dict[str, Any]) -> int:
-    pixels: int = drawing["height"] * drawing["width"] * len(drawing["results"])
-    return pixels
+def _bytes(value: Any) -> int:
+    """Return what a drawing takes: its texts, which hold the pictures and planes."""
+    if isinstance(value, dict):
+        return sum(map(_bytes, value.values()))
+    return len(value) if isinstance(value, str) else sum(map(_bytes, value)) if isinstance(value, list) else 8
 
 
 def _uncached_reader(config: TrainConfig, fixed: Case, **reading: Any) -> PairReader:

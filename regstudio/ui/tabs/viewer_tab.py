@@ -143,7 +143,7 @@ def _own_inputs(read_only: bool) -> tuple[gr.Textbox, list[gr.File], gr.Checkbox
         "moving": "Moving image",
         "fixed_label": "Fixed label (optional)",
         "moving_label": "Moving label (optional)",
-        "fixed_mask": "Fixed mask (optional): 0 does not count",
+        "fixed_mask": "Fixed mask (optional)",
         "moving_mask": "Moving mask (optional)",
     }
 
