@@ -144,7 +144,7 @@ def test_a_damaged_zip_leaves_nothing_behind(tmp_path, target):
 
 
 def test_a_zip_without_the_layout_names_what_it_holds_and_what_to_do(tmp_path, target):
-    refused(make_zip(tmp_path, "images/a.png"), target, "it holds images. .*Advanced")
+    refused(make_zip(tmp_path, "images/a.png"), target, "it holds images. .*drop them beside the data folder")
 
 
 def test_a_zip_takes_the_place_of_nothing(tmp_path, target):
