@@ -10,11 +10,17 @@ import torch
 from torch import Tensor
 
 from regstudio.losses.mind import MIND
-from regstudio.losses.scales import AtScales
+from regstudio.losses.scales import AtScales, whole
 from regstudio.losses.similarity import MutualInformation, entropy
-from regstudio.networks.local_ncc import EPSILON, box_sum
+from regstudio.networks import ops
+from regstudio.networks.local_ncc import EPSILON, box_sum, squared_ncc
 
 Masked = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def common_mask(fixed: Tensor, moving: Tensor, flow: Tensor) -> Tensor:
+    """Return where the masks of both images count under a flow (B, 2, H, W): (B, 1, H, W) of 0 and 1."""
+    return whole(ops.warp(moving, flow, "bilinear", "border")) * whole(fixed)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -28,10 +34,7 @@ def masked_ncc(fixed: Tensor, warped: Tensor, mask: Tensor, win: int = 9) -> Ten
     f, w = fixed * mask, warped * mask
     pixels = box_sum(mask, win).clamp(min=1)
     sum_f, sum_w, sum_ff, sum_ww, sum_fw = box_sum(torch.stack((f, w, f * f, w * w, f * w)), win).unbind()
-    cross = sum_fw - sum_f * sum_w / pixels
-    var_f = (sum_ff - sum_f * sum_f / pixels).clamp(min=0)
-    var_w = (sum_ww - sum_w * sum_w / pixels).clamp(min=0)
-    return masked_mean((cross * cross / (var_f * var_w + EPSILON)).clamp(max=1), mask)
+    return masked_mean(squared_ncc(sum_f, sum_w, sum_ff, sum_ww, sum_fw, pixels), mask)
 
 
 def masked_global_ncc(fixed: Tensor, warped: Tensor, mask: Tensor) -> Tensor:

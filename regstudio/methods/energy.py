@@ -16,13 +16,14 @@ from torch import Tensor
 
 from regstudio.losses.masked import (
     Masked,
+    common_mask,
     masked_global_ncc,
     masked_information,
     masked_mean,
     masked_ncc,
 )
 from regstudio.losses.mind import mind_descriptors
-from regstudio.losses.scales import AtScales, whole
+from regstudio.losses.scales import AtScales
 from regstudio.losses.similarity import MSE, GlobalNCC, MutualInformation
 from regstudio.methods import Similarity
 from regstudio.networks import ops
@@ -146,8 +147,7 @@ class PairEnergy:
             return self._measure.unexplained(still, warped)
         # Masks have no gradient: a field must not gain by moving what does not match out of sight.
         with torch.no_grad():
-            seen = ops.warp(self._warped_mask, flows, "bilinear", "border")
-            mask = whole(seen) * whole(self._still_mask)
+            mask = common_mask(self._still_mask, self._warped_mask, flows)
         return self._measure.masked(still, warped, mask)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from regstudio.data.pairs.pair import Pair
 from regstudio.losses import whole
-from regstudio.networks import ops
+from regstudio.losses.masked import common_mask
 
 Array = npt.NDArray[Any]
 Masks = tuple[Tensor | None, Tensor | None]  # of the fixed and the moving image, each (1, 1, H, W), 1 where it counts
@@ -30,8 +30,7 @@ def as_tensors(masks: MaskArrays, device: torch.device | str = "cpu") -> Masks:
 def counted(masks: Masks, flow: Tensor | None) -> Tensor | None:
     """Return where both images count under a flow (1, 2, H, W), or none at all: (1, 1, H, W); None everywhere."""
     fixed, moving = masks
-    if moving is not None and flow is not None:
-        moving = ops.warp(moving, flow, "bilinear", "border")
-    if fixed is None or moving is None:
-        return fixed if moving is None else whole(moving)
-    return whole(fixed) * whole(moving)
+    if moving is None:
+        return fixed
+    fixed = torch.ones_like(moving) if fixed is None else fixed
+    return whole(fixed) * whole(moving) if flow is None else common_mask(fixed, moving, flow)

@@ -14,7 +14,13 @@ def local_ncc(fixed: Tensor, warped: Tensor, win: int) -> Tensor:
     # Two calls: the sums of the fixed image need no gradient, and the whole batch shares them.
     sum_f, sum_ff = box_sum(torch.stack((fixed, fixed * fixed)), win).unbind()
     sum_w, sum_ww, sum_fw = box_sum(torch.stack((warped, warped * warped, fixed * warped)), win).unbind()
-    pixels = win * win
+    return squared_ncc(sum_f, sum_w, sum_ff, sum_ww, sum_fw, win * win)
+
+
+def squared_ncc(
+    sum_f: Tensor, sum_w: Tensor, sum_ff: Tensor, sum_ww: Tensor, sum_fw: Tensor, pixels: Tensor | int
+) -> Tensor:
+    """Squared NCC, in [0, 1], from the sums of two images, of their squares and of their product over `pixels`."""
     cross = sum_fw - sum_f * sum_w / pixels
     var_f = (sum_ff - sum_f * sum_f / pixels).clamp(min=0)
     var_w = (sum_ww - sum_w * sum_w / pixels).clamp(min=0)

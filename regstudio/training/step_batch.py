@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from regstudio.losses import PointPairs, SoftLabels, one_hot, scored_labels, whole
-from regstudio.networks import ops
+from regstudio.losses.masked import common_mask
 from regstudio.networks.warp import SpatialTransformer, at_places, inverse_places, resampled
 
 Maps = TypeVar("Maps", Tensor, Tensor | None)
@@ -126,7 +126,7 @@ class StepBatch:
         """
         if self.fixed_mask is None or self.moving_mask is None:
             return None
-        return whole(ops.warp(self.moving_mask, flow, "bilinear", "border")) * whole(self.fixed_mask)
+        return common_mask(self.fixed_mask, self.moving_mask, flow)
 
 
 def step_batch(batch: Mapping[str, Tensor], label_ids: Sequence[int] = ()) -> StepBatch:
