@@ -9,8 +9,8 @@ from regstudio.errors import DataError, printable
 
 Severity = Literal["error", "warning", "note"]
 # What the page can do about a problem: let images fill the grid or keep their shape, give labels the size of their
-# images, take an image in again.
-Mend = Literal["", "fill", "keep_shape", "resize", "take_in"]
+# images, take an image in again, set a part of the subjects apart to validate on.
+Mend = Literal["", "fill", "keep_shape", "resize", "take_in", "set_apart"]
 NOT_UNICODE = "its name is not UTF-8", "Rename it."
 
 

@@ -23,7 +23,9 @@ _TITLES = {
     "resize": ("Resize, in a copy of the folder", "Resize all, in a copy of the folder"),
     "take_in": ("Use it again", "Use all again"),
     "leave_out": ("Leave out", "Leave all out"),
+    "set_apart": 2 * ("Set a fifth of the subjects apart",),
 }
+SET_APART = 0.2
 
 Group = dict[str, Any]
 
@@ -52,6 +54,8 @@ def change_of(studio: Studio, workspace: Workspace, request: Any) -> tuple[Path,
         return root, {"fit": "stretch"}
     if deed == "keep_shape":
         return root, {"fit": "pad"}
+    if deed == "set_apart":
+        return root, {"validation_share": SET_APART}
     if deed == "leave_out":
         return root, {"leave_out": ",".join(dict.fromkeys((*_names(layout), *_inside(problems, root))))}
     if deed == "take_in":

@@ -96,6 +96,15 @@ def test_images_of_another_shape_fill_the_grid_or_keep_their_shape(studio: Studi
     assert workspace.config.reading.fit == "pad"
 
 
+def test_some_are_set_apart_to_validate_on_where_there_is_no_folder_of_them(
+    studio: Studio, workspace: Workspace
+) -> None:
+    shutil.rmtree(workspace.config.layout.data_base_dir / "validation_moving")
+    assert not workspace.index().validation
+    click(studio, workspace, "set_apart")
+    assert "3 images to train on and 1 to validate on" in overview(workspace.report())["text"]
+
+
 def test_images_are_left_out_and_taken_in_again(studio: Studio, workspace: Workspace) -> None:
     for name in ("bad_1", "bad_2"):
         (workspace.config.layout.data_base_dir / "moving" / f"{name}.png").write_bytes(b"no picture")

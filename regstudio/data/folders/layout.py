@@ -24,7 +24,7 @@ from regstudio.data.folders.pair_table import read_pairs
 from regstudio.data.folders.partners import PairBy, lonely, partner_name, partnered, pooled, with_partners
 from regstudio.data.folders.splitting import split_by_subject, subject_of
 from regstudio.data.pictures.formats import EXTENSIONS, stem
-from regstudio.data.problems import NOT_UNICODE, Problem, is_unicode
+from regstudio.data.problems import NOT_UNICODE, Mend, Problem, is_unicode
 
 __all__ = ["Case", "DataIndex", "Layout", "find_cases", "index_folder", "with_partners"]
 
@@ -89,7 +89,8 @@ def _index(layout: Layout) -> DataIndex:
     elif listing.pictures(valid_dir) is None:
         remedy = "Put images (and their labels) there, or set some apart with --validation_share 0.2, to see how well "
         remedy += "unseen images are registered."
-        listing.add("note", valid_dir, "there is no such folder, so nothing is validated", remedy)
+        mend: Mend = "set_apart" if len(train) > 1 else ""
+        listing.add("note", valid_dir, "there is no such folder, so nothing is validated", remedy, mend=mend)
     elif not validation:
         listing.add("warning", valid_dir, "holds no image to validate on", "Put some there, or remove the folder.")
     validation = _keep_labelled(listing, validation)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from regstudio.data.codecs.dicom import is_dicom
 from regstudio.data.pictures.formats import EXTENSIONS, extension, stem
-from regstudio.data.problems import NOT_UNICODE, Problem, Severity, is_unicode, shown_path
+from regstudio.data.problems import NOT_UNICODE, Mend, Problem, Severity, is_unicode, shown_path
 
 POINTS_SUFFIX = "_points"
 POINTS_ENDINGS = (".csv", ".fcsv", ".mrk.json", ".txt", ".pts")
@@ -25,13 +25,17 @@ class FolderListing:
     _cache: dict[Path, list[Path] | None] = field(default_factory=dict)
     _paths_with_error: set[Path] = field(default_factory=set)
 
-    def add(self, severity: Severity, path: Path, what: str, remedy: str, *, left_out: bool = False) -> None:
+    def add(
+        self, severity: Severity, path: Path, what: str, remedy: str, *, left_out: bool = False, mend: Mend = ""
+    ) -> None:
         """Add a problem, unless there is an error for the same path already."""
         if path in self._paths_with_error:
             return
         if severity == "error":
             self._paths_with_error.add(path)
-        self.problems.append(Problem(severity=severity, path=path, what=what, remedy=remedy, left_out=left_out))
+        self.problems.append(
+            Problem(severity=severity, path=path, what=what, remedy=remedy, left_out=left_out, mend=mend)
+        )
 
     def pictures(self, folder: Path) -> list[Path] | None:
         """Return a folder's files of a supported format in natural order; None if there is no such folder."""
