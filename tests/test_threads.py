@@ -1,4 +1,5 @@
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -116,3 +117,25 @@ def test_the_program_chooses_how_to_wait_before_torch_is_there() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1] in ("1000 False", "None False")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such heaps")
+@pytest.mark.parametrize(("call", "expected"), [("", 7), ("threads.share_heaps()", 2)])
+def test_threads_share_two_heaps(call: str, expected: int) -> None:
+    work = f"""
+import ctypes, threading
+from regstudio import threads
+{call}
+c, together = ctypes.CDLL(None), threading.Barrier(6)
+def allocate():
+    together.wait()
+    c.malloc(1000)
+    together.wait()
+six = [threading.Thread(target=allocate) for _ in range(6)]
+[thread.start() for thread in six]
+[thread.join() for thread in six]
+c.malloc_stats()
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
+    run = subprocess.run([sys.executable, "-c", work], env=environment, capture_output=True, text=True, check=True)
+    assert run.stderr.count("Arena ") == expected

@@ -43,7 +43,7 @@ function fillLaying() {
 
 function layingPanels() {
   const blends = scene.results.map((result) => ({ title: `${many() ? `${result.title}: ` : ""}${warpedName()}, from there`, kind: "blend", result }));
-  return [{ title: "Drag the image to move it, a corner to scale it, the knob to turn it", kind: "laying", result: scene.results[0] }, ...blends];
+  return [{ title: "Drag it; a corner scales, the knob turns", kind: "laying", result: scene.results[0] }, ...blends];
 }
 
 // From pixels of the moving image to those of the fixed one: [a, b, c, d, e, f] of a canvas.

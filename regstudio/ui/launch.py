@@ -16,6 +16,7 @@ from regstudio.errors import RegStudioError
 from regstudio.files import asset
 from regstudio.signals import SAVING, StopSignals
 from regstudio.temporary import lasting_folder
+from regstudio.threads import share_heaps
 
 if TYPE_CHECKING:
     from regstudio.studio.sharing import Share
@@ -51,6 +52,7 @@ def main(*, host: str, port: int, browser: bool, share: bool, share_studio: bool
     Ctrl-C saves a training that is under way and ends.
     """
     signals = StopSignals()
+    share_heaps()
     # gradio reads these when it is imported. Uploads lie in a folder that goes with this program, even if it is killed.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("GRADIO_TEMP_DIR", str(lasting_folder()))

@@ -204,7 +204,7 @@ def test_a_phone_shows_all_of_its_width(opened: Any) -> None:
 def test_the_moving_image_is_laid_on_the_fixed_one_by_hand(opened: Any) -> None:
     networks = f"document.querySelector('{VIEWER} .networks').textContent"
     opened.click(f"{VIEWER} .lay")
-    assert "the knob to turn it" in opened.get_attribute(CANVAS, "aria-label")
+    assert "the knob turns" in opened.get_attribute(CANVAS, "aria-label")
     opened.fill(f"{VIEWER} [data-lay=turn]", "8")
     opened.press(f"{VIEWER} [data-lay=turn]", "Enter")
     opened.wait_for_function(f"{networks}.endsWith('laid by hand')")
