@@ -45,8 +45,8 @@ function fillNumbers() {
 }
 
 const EXPLAINED = {
-  arrows: "Each arrow leads from a point of the atlas to where its counterpart lies in the moving image.",
-  grid: "The atlas's square grid, carried to where its points lie in the moving image.",
+  arrows: "Each arrow leads from a point of the fixed image to where its counterpart lies in the moving image.",
+  grid: "The fixed image's square grid, carried to where its points lie in the moving image.",
   magnitude: "Length of the displacement",
 };
 

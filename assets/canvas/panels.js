@@ -15,8 +15,8 @@ const WORDS = {
   6: (fixed, other) => `${fixed} magenta, ${other} green: grey where they agree`,
 };
 
-// What the images are called: own images by their files' names.
-const fixedName = () => scene.own?.fixed ?? "atlas";
+// What the images are called: own images and those of pairs by their files' names.
+const fixedName = () => scene.own?.fixed ?? scene.fixed_name ?? "atlas";
 const movingName = () => (scene.own ? `${scene.own.moving} (moving, before)` : "moving (before)");
 const warpedName = () => (scene.own ? `${scene.own.moving} (warped, after)` : "warped (after)");
 

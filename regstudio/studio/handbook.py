@@ -8,6 +8,7 @@ from regstudio.errors import ConfigError
 from regstudio.files import asset
 
 INDEX = "index"
+PICTURES = "../journeys/"  # where they lie, beside the pages
 ANCHOR = "#handbook-"  # before a page's name, in a link; assets/help.js opens the page
 _LINK = re.compile(r"\]\(([\w-]+)\.md(#[\w-]+)?\)")
 

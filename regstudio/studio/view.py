@@ -54,7 +54,12 @@ class View:
         names = read_label_names(self.chosen.label_file) if self.chosen.label_file else {}
         pair = self.registrations[0][1].pair
         start = self.chosen.start.on(pair.fixed.shape)
-        own = {"start": None if start.is_identity else asdict(start), "file_step": list(pair.places[0].step)}
+        own: dict[str, Any] = {
+            "start": None if start.is_identity else asdict(start),
+            "file_step": list(pair.places[0].step),
+        }
+        if self.chosen.case.fixed is not None:  # else it is the atlas
+            own["fixed_name"] = self.chosen.case.fixed.id
         return own | to_payload(
             [
                 Shown(title=title, case=comparison(registration), metrics=registration.metrics)

@@ -102,7 +102,7 @@ def two_images() -> tuple[Any, Any, Any, Any]:
 
 
 def _empty_page(title: str) -> gr.Blocks:
-    gr.set_static_paths([asset("plotly")])
+    gr.set_static_paths([asset("plotly"), asset("journeys")])
     return gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600))
 
 

@@ -31,8 +31,12 @@ def test_links_lead_to_pages_within_the_tab() -> None:
         assert set(re.findall(r"\(#handbook-([\w-]+)\)", page.text)) <= names, page.name
 
 
-def test_no_page_shows_a_picture_from_elsewhere() -> None:
-    assert not [page.name for page in handbook.pages() if re.search(r"!\[|<img", page.text)]
+def test_pictures_lie_beside_the_pages_and_are_small() -> None:
+    for page in handbook.pages():
+        assert "<img" not in page.text, page.name
+        for path in re.findall(r"!\[[^]]*\]\(([^)]*)\)", page.text):
+            assert path.startswith(handbook.PICTURES), path
+            assert 20_000 < (asset("handbook") / path).stat().st_size < 150_000, path
 
 
 def test_an_unknown_page_is_refused() -> None:

@@ -34,6 +34,7 @@ def test_each_image_is_shown_with_its_own_fixed_one_and_its_mask(studio: Studio,
     views = [viewer.view(one, registrars) for one in chosen]
     first, second = (view.payload() for view in views)
     assert (first["height"], second["height"]) == (32, 48)
+    assert (first["fixed_name"], second["fixed_name"]) == ("p1", "p2")
     assert first["moving_mask"] is first["results"][0]["warped_mask"] is second["fixed_mask"] is None
     assert second["moving_mask"] == second["results"][0]["warped_mask"] is not None
     key = drawing_key(chosen[1], registrars)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.ui.acting import CANVAS, VIEWER, change_settings, choose, fill, open_tab, register_own, wait_for_state
+from tests.ui.acting import CANVAS, VIEWER, change_settings, choose, fill, open_tab, register_own
 
 PLACES = (0.35, 0.4), (0.6, 0.62)  # where landmarks are placed on the fixed image, from 0 to 1 across and down
 
@@ -39,15 +39,18 @@ def radiographs(page: Any, folder: Path, new: Path) -> Iterator[str]:
     page.wait_for_selector("#data-overview .verdict.ready")
     page.click("#data-train:enabled")
     page.wait_for_function("document.querySelector('#train-command textarea')?.value.includes('chest')")
+    before = page.inner_text("#live .run")
     page.click("#train-start")
-    wait_for_state(page, "finished")
+    page.wait_for_function("before => document.querySelector('#live .run').innerText !== before", arg=before)
+    _wait_for_state(page, "finished")
     page.wait_for_selector("#live .pictures img")
-    yield "Start: the network learns, and says how it does on images that it was not trained on."
+    yield "Start: the network learns, and measures itself on images that are set apart."
     page.click("#train-apply")
     fill(page, "#apply-folder :is(input, textarea)", str(new))
     page.click("#apply-start")
     page.wait_for_selector("#apply-progress .apply[data-state=finished]")
     page.locator("#apply-table [role=gridcell]").first.wait_for()
+    page.locator("#apply-table").scroll_into_view_if_needed()
     yield "Apply to new images: the worst come first."
     page.locator("#apply-table [role=gridcell]").first.click()
     page.wait_for_selector(f"{VIEWER}[data-state=open]")
@@ -69,13 +72,13 @@ def cine(page: Any, folder: Path) -> Iterator[str]:
     page.click("#cases-start")
     page.locator("#cases-stop:disabled").wait_for()
     page.locator("#cases-table [role=gridcell]").first.wait_for()
-    page.locator("#viewer-cases").scroll_into_view_if_needed()
+    page.locator("#cases-table").scroll_into_view_if_needed()
     yield "All pairs to validate on, the worst first."
     worst = page.locator("#cases-table [role=gridcell]").first
     name = worst.inner_text().partition("/")[2]
     worst.click()
     page.wait_for_selector(f"{VIEWER}[data-state=open][data-case='{name}']")
-    page.locator(CANVAS).scroll_into_view_if_needed()
+    page.locator(f"{VIEWER} .bar").evaluate("bar => bar.scrollIntoView()")
     page.select_option(f"{VIEWER} .flow", "grid")
     yield "A click opens a pair, here with the deformed grid."
 
@@ -91,7 +94,7 @@ def sections(page: Any, fixed: Path, moving: Path) -> Iterator[str]:
         click(page, 0, x, y)
         click(page, 2, x + 0.05, y)
     page.wait_for_function(f"document.querySelector('{VIEWER} .networks').textContent.endsWith('corrected')")
-    yield "Place: a click on the fixed image, one on the warped one. The registration follows."
+    yield "Place: a click on the fixed image, one on the warped one; the registration follows."
     x, y = PLACES[0]  # where it lies on the warped image, too, now that this follows
     _drag(page, 2, (x, y), (x + 0.03, y))
     yield "Drag a landmark that lies wrong; undo, or delete it by a right click."
@@ -103,14 +106,14 @@ def mended(page: Any) -> Iterator[str]:
     change_settings(page, lr=1e15, run_name="wild")
     page.wait_for_function("document.querySelector('#train-command textarea')?.value.includes('--run_name wild')")
     page.click("#train-start")
-    wait_for_state(page, "failed")
+    _wait_for_state(page, "failed")
     yield "A learning rate far too high: the training fails, and says why and what to do."
     page.wait_for_selector("#train-start:enabled")
     change_settings(page, lr=1e-3)
     page.wait_for_function("document.querySelector('#train-command textarea')?.value.includes('--lr 0.001')")
     page.click("#train-start")
-    wait_for_state(page, "running")
-    wait_for_state(page, "finished")
+    _wait_for_state(page, "running")
+    _wait_for_state(page, "finished")
     yield "A lower one: it learns."
 
 
@@ -119,6 +122,11 @@ def open_settings(page: Any) -> None:
     open_tab(page, "Train")
     page.wait_for_function("document.querySelector('#train-purpose')?.innerText.trim()")
     page.click("#settings-view [data-view=all]")
+
+
+def _wait_for_state(page: Any, state: str) -> None:
+    """Wait for as long as the page allows: pictures are taken of whole trainings."""
+    page.wait_for_selector(f"#live .live[data-state={state}]")
 
 
 def _open_folder(page: Any, folder: Path) -> None:
@@ -138,7 +146,7 @@ def _drop_two(page: Any, fixed: Path, moving: Path) -> None:
 def _register(page: Any) -> None:
     register_own(page)
     page.wait_for_function(f"document.querySelector('{VIEWER} .place').textContent === 'own images'")
-    page.locator(CANVAS).scroll_into_view_if_needed()
+    page.locator(f"{VIEWER} .bar").evaluate("bar => bar.scrollIntoView()")
 
 
 def _on_canvas(page: Any, panel: int, x: float, y: float) -> tuple[float, float]:

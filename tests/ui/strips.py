@@ -23,7 +23,7 @@ from tests.ui.gallery import MINUTES, opened_page, settled
 SIZE = 160
 FRAME, CAPTION, GAP, COLUMNS = (640, 400), 44, 8, 2  # pixels
 MAX_BYTES = 150_000
-FEW_STEPS = {**PRESETS["fast"].values, "total_steps": 40}
+FEW_STEPS = {**PRESETS["fast"].values, "total_steps": 30}
 FEW_EPOCHS = {"epochs": 3}
 NAMES = ("two_images", "radiographs", "cine", "sections", "mended")
 
@@ -63,7 +63,7 @@ def walk(name: str, page: Any, studio: Studio, folder: Path) -> Iterator[str]:
     if name == "sections":
         return journeys.sections(page, *made_images.make_sections(folder, scratch, size=SIZE))
     if name == "radiographs":
-        made_images.make_radiographs(folder, scratch, count=8, size=SIZE)
+        made_images.make_radiographs(folder, scratch, count=6, size=SIZE)
         settings.change_settings(FEW_STEPS)
         return journeys.radiographs(page, folder, folder.with_name(f"{name}_new"))
     if name == "cine":

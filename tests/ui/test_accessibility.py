@@ -9,7 +9,8 @@ import pytest
 from regstudio.studio import training_control
 from regstudio.studio.studio import Studio
 from tests.browser import Served, unused_port, watched_page
-from tests.ui.acting import VIEWER, open_tab
+from tests.ui.acting import VIEWER, fill, open_tab
+from tests.ui.journeys import click
 
 pytestmark = pytest.mark.browser
 
@@ -67,6 +68,8 @@ def violations_in_all_views(page: Any) -> list[str]:
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 800})
             found += [f"{theme} at {width}: {line}" for line in violations(page, rules)]
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                found.append(f"{theme} at {width}: the page is wider than its window")
     page.evaluate("document.body.classList.remove('dark')")
     return found
 
@@ -96,16 +99,30 @@ def test_the_check_finds_what_is_wrong(page: Any) -> None:
 
 
 @pytest.mark.parametrize("tab", TABS)
-def test_nothing_is_hard_to_read_or_without_a_name(opened: Any, tab: str) -> None:
+def test_nothing_is_hard_to_read_or_without_a_name(opened: Any, trained_server: Served, tab: str) -> None:
     open_tab(opened, tab)
     if tab == "Train":
         opened.wait_for_selector("#live .pictures img")
     if tab == "Runs":
         opened.locator("#runs-table [role=gridcell]", has_text="first").first.click()
         opened.wait_for_selector("#runs-curves .trace.scatter")
+    if tab == "Apply":
+        fill(opened, "#apply-folder :is(input, textarea)", str(trained_server.studio.demo_dir / "moving"))
+        opened.click("#apply-method input")
+        opened.get_by_role("option", name="not registered").click()
+        opened.click("#apply-start")
+        opened.wait_for_selector("#apply-table [role=gridcell]")
     if tab == "Viewer":
         opened.wait_for_selector(f"{VIEWER}[data-state=open]", timeout=30_000)
+        opened.evaluate(f"document.querySelector('{VIEWER} .masks').hidden = false")
+        opened.click(f"{VIEWER} .place-marks")
+        for panel in (0, 1):
+            click(opened, panel, 0.5, 0.5)
+        opened.locator(f"{VIEWER} .numbers", has_text="TRE").wait_for()
     unfold_all(opened)
+    if tab == "Viewer":
+        opened.click("#cases-start")
+        opened.wait_for_selector("#cases-table [role=gridcell]")
     found = violations_in_all_views(opened)
     assert not found, "\n".join(found)
 

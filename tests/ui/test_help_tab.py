@@ -17,6 +17,11 @@ def test_pages_are_opened_by_links_and_from_the_list(untouched_server, page):
     text.get_by_role("heading", name="File formats").wait_for()
     page.locator("#help-pages").get_by_text("Troubleshooting").click()
     text.get_by_role("heading", name="Troubleshooting").first.wait_for()
+    page.locator("#help-pages").get_by_text("Five ways through the page").click()
+    text.locator("img").last.scroll_into_view_if_needed()
+    page.wait_for_function(
+        "[...document.querySelectorAll('#help-page img')].every((image) => image.naturalWidth > 1000)"
+    )
     assert page.url == f"{untouched_server.url}#help"
     page.set_viewport_size({"width": 400, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 400

@@ -19,7 +19,9 @@ TEMPLATE = """
       <select class="which" aria-label="run to watch"><option value="">the run in training</option></select>
     </label>
   </header>
-  <p class="empty">Nothing trains yet. Press Start; progress, curves and a preview appear here.</p>
+  <div class="empty"><svg viewBox="0 0 96 64" aria-hidden="true"><path d="M10 6v50h80M16 14c8 26 20 34 70 36"/>
+    <path d="M16 50c10-22 26-30 70-32" stroke-dasharray="3 3"/></svg>
+    <p>Nothing trains yet. Press Start; progress, curves and a preview appear here.</p></div>
   <div class="failure" role="alert" hidden><p class="message"></p><p class="advice"></p></div>
   <div class="body" hidden>
     <div class="bars">
