@@ -58,12 +58,12 @@ def map_in_order(
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def choose_waiting() -> None:
+def choose_waiting(load: Path = LOAD) -> None:
     """Choose how long OpenMP's threads stay awake while they wait for each other; call it before torch is imported.
 
     Beside other work they sleep almost at once, and leave it their core. What the user set stays.
     """
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys() and _others_run():
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys() and _others_run(load):
         os.environ["GOMP_SPINCOUNT"] = str(SPINS_BESIDE_OTHERS)
 
 
@@ -78,12 +78,12 @@ def share_heaps() -> None:
             ctypes.CDLL(None).mallopt(M_ARENA_MAX, HEAPS)
 
 
-def _others_run() -> bool:
+def _others_run(load: Path) -> bool:
     """Whether other threads than this one run most of the time; False where the system does not tell."""
     running = []
     for _ in range(LOOKS):
         try:
-            running.append(int(LOAD.read_text().split()[3].partition("/")[0]))
+            running.append(int(load.read_text().split()[3].partition("/")[0]))
         except (OSError, ValueError, IndexError):
             return False
         time.sleep(LOOK_SECONDS)

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from regstudio import threads
 from regstudio.threads import choose_waiting, divide_cpu_threads, limit_cpu_threads, map_in_order
 
 
@@ -95,14 +94,14 @@ def test_a_limit_on_cpu_threads_holds_in_its_block_and_never_adds_any(limit: int
 def test_threads_wait_asleep_beside_other_work(
     running: str, turns: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threads, "LOAD", tmp_path / "loadavg")
-    threads.LOAD.write_text(f"0.0 0.0 0.0 {running} 7")
+    load = tmp_path / "loadavg"
+    load.write_text(f"0.0 0.0 0.0 {running} 7")
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    choose_waiting()
+    choose_waiting(load)
     assert os.environ["GOMP_SPINCOUNT"] == "7"
     monkeypatch.delenv("GOMP_SPINCOUNT")
-    choose_waiting()
+    choose_waiting(load)
     assert os.environ.get("GOMP_SPINCOUNT") == turns
 
 

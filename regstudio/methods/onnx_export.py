@@ -58,19 +58,32 @@ def export_onnx(
     of real images by up to some hundredths of a pixel. Returns the largest difference of the flow, in pixels, by size.
     Raises CheckpointError, and writes nothing, if a difference reaches 1e-3; ConfigError if packages are missing.
     """
-    onnx, runtime = _import_package("onnx"), _import_package("onnxruntime")
+    _import_package("onnx")  # before the tracing, which takes a minute
     loaded = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
     network = loaded.model(str(path) if isinstance(checkpoint, Checkpoint) else checkpoint).eval().requires_grad_(False)
-    model = onnx.load_from_string(_traced(network))
+    return write_verified(path, traced(network), network, loaded, pairs=pairs)
+
+
+def write_verified(
+    path: Path,
+    model: bytes,
+    network: nn.Module,
+    checkpoint: Checkpoint,
+    *,
+    pairs: Sequence[tuple[Array, Array]] = (),
+) -> dict[str, float]:
+    """Write a traced `network` with what is known of its checkpoint, if it gives the network's flows."""
+    onnx, runtime = _import_package("onnx"), _import_package("onnxruntime")
+    described = onnx.load_from_string(model)
     facts = {
         **_CONVENTION,
-        "normalise": _NORMALISE[loaded.normalise],
-        "axes": _AXES[loaded.axes],
-        "network": json.dumps(dict(loaded.network)),
-        "epoch": str(loaded.epoch),
+        "normalise": _NORMALISE[checkpoint.normalise],
+        "axes": _AXES[checkpoint.axes],
+        "network": json.dumps(dict(checkpoint.network)),
+        "epoch": str(checkpoint.epoch),
     }
-    onnx.helper.set_model_props(model, {f"regstudio.{name}": value for name, value in facts.items()})
-    content = model.SerializeToString()
+    onnx.helper.set_model_props(described, {f"regstudio.{name}": value for name, value in facts.items()})
+    content = described.SerializeToString()
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     network.double()
     differences: dict[str, float] = {}
@@ -84,7 +97,7 @@ def export_onnx(
     return differences
 
 
-def _traced(network: nn.Module) -> bytes:
+def traced(network: nn.Module) -> bytes:
     """Return the traced network as ONNX bytes.
 
     torch.export takes four minutes for the window sizes, and its ONNX export did not finish.

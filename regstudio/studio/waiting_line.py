@@ -24,8 +24,8 @@ _RECORDS: TypeAdapter[list[dict[str, Any]]] = TypeAdapter(list[dict[str, Any]])
 class WaitingLine:
     """The line of one studio; thread-safe. Nothing starts before `begin`, or the first `add`."""
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+    def __init__(self, studio: Studio, look_seconds: float = LOOK_SECONDS) -> None:
+        self._studio, self._look_seconds = studio, look_seconds
         self._lock = threading.Lock()
         self._ends = threading.Event()
         self._thread: threading.Thread | None = None
@@ -105,7 +105,7 @@ class WaitingLine:
             self._write([config for config in self._read() if config.run.run_name != name])
 
     def _follow(self) -> None:
-        while not self._ends.wait(LOOK_SECONDS):
+        while not self._ends.wait(self._look_seconds):
             self.look()
 
     def _start(self, config: TrainConfig) -> None:

@@ -4,6 +4,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,7 @@ from scipy import ndimage
 from regstudio.cli import main
 from regstudio.data.loading.loaders import ImageLoader, rescale
 from regstudio.errors import RegStudioError
-from regstudio.methods import onnx_export as exporting
-from regstudio.methods.onnx_export import export_onnx
+from regstudio.methods.onnx_export import export_onnx, write_verified
 from regstudio.networks.checkpoint import Checkpoint, save_checkpoint
 from regstudio.networks.corrmlp import CorrMLP
 
@@ -46,10 +46,14 @@ def exported(checkpoint: Checkpoint, demo: Path, tmp_path_factory: pytest.TempPa
     return folder / "new" / "c.onnx"
 
 
+@pytest.fixture(scope="module")
+def session(exported: Path) -> Any:
+    return runtime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
+
+
 # Sizes that need every combination of paddings: to a multiple of 8, and to windows of 3, 5 and 7.
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (105, 70), (840, 32), (120, 168), (83, 85)])
-def test_any_size_gives_the_original_flow(size: tuple[int, int], exported: Path, checkpoint: Checkpoint) -> None:
-    session = runtime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
+def test_any_size_gives_the_original_flow(size: tuple[int, int], session: Any, checkpoint: Checkpoint) -> None:
     noise = np.random.default_rng(size[0]).normal(size=(2, 1, 1, *size))
     fixed, moving = (rescale(image) for image in ndimage.gaussian_filter(noise, (0, 0, 0, 2, 2)))
     warped, flow = session.run(["warped", "flow"], {"fixed": fixed, "moving": moving})
@@ -62,8 +66,7 @@ def test_any_size_gives_the_original_flow(size: tuple[int, int], exported: Path,
     np.testing.assert_allclose(warped, wanted[0].numpy(), atol=1e-3)
 
 
-def test_real_images_give_the_original_flow(exported: Path, checkpoint: Checkpoint, demo: Path) -> None:
-    session = runtime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
+def test_real_images_give_the_original_flow(session: Any, checkpoint: Checkpoint, demo: Path) -> None:
     fixed = ImageLoader()(demo / "fixed" / "atlas.png")[None]
     for path in sorted((demo / "moving").iterdir()):
         moving = ImageLoader()(path)[None]
@@ -77,8 +80,7 @@ def test_real_images_give_the_original_flow(exported: Path, checkpoint: Checkpoi
         np.testing.assert_allclose(flow, wanted.numpy(), atol=1e-3)
 
 
-def test_the_model_states_its_convention(exported: Path) -> None:
-    session = runtime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
+def test_the_model_states_its_convention(session: Any) -> None:
     facts = session.get_modelmeta().custom_metadata_map
     assert "channel 0 = dy" in facts["regstudio.flow"]
     assert facts["regstudio.pull_back"].startswith("warped(p) = moving(p + flow(p))")
@@ -91,10 +93,10 @@ def test_the_model_states_its_convention(exported: Path) -> None:
 
 
 def test_the_model_of_a_network_trained_with_percentiles_says_so(
-    exported: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Path, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(exporting, "_traced", lambda network: exported.read_bytes())
-    export_onnx(replace(checkpoint, config={"reading": {"normalise": "percentile"}}), tmp_path / "net.onnx")
+    checkpoint = replace(checkpoint, config={"reading": {"normalise": "percentile"}})
+    write_verified(tmp_path / "net.onnx", exported.read_bytes(), checkpoint.model().eval(), checkpoint)
     session = runtime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
     assert "0.5 percentile becomes 0" in session.get_modelmeta().custom_metadata_map["regstudio.normalise"]
 
@@ -108,13 +110,12 @@ def test_without_the_packages_it_says_what_to_install(
 
 
 def test_a_network_that_comes_out_differently_is_not_written(
-    exported: Path, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Path, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(exporting, "_traced", lambda network: exported.read_bytes())
     weights = {name: 1.01 * weight for name, weight in checkpoint.weights.items()}
-    checkpoint = replace(checkpoint, weights=weights)
+    other = replace(checkpoint, weights=weights).model().eval()
     with pytest.raises(RegStudioError, match=r"a\.onnx: the exported network differs"):
-        export_onnx(checkpoint, tmp_path / "a.onnx")
+        write_verified(tmp_path / "a.onnx", exported.read_bytes(), other, checkpoint)
     assert not list(tmp_path.iterdir())
 
 

@@ -6,7 +6,6 @@ from regstudio.config import TrainConfig
 from regstudio.errors import ConfigError, RunError
 from regstudio.runs.sweep import read_sweep
 from regstudio.studio import sweeps, training_control
-from regstudio.studio import waiting_line as module
 from regstudio.studio.studio import Studio
 from regstudio.studio.waiting_line import MAX_WAITING, WaitingLine
 from tests.training.whole_training import QUICK
@@ -15,10 +14,9 @@ Configs = Callable[..., TrainConfig]
 
 
 @pytest.fixture
-def line(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> WaitingLine:
+def line(studio: Studio) -> WaitingLine:
     """A line that only looks when a test does."""
-    monkeypatch.setattr(module, "LOOK_SECONDS", 1000.0)
-    return WaitingLine(studio)
+    return WaitingLine(studio, look_seconds=1000.0)
 
 
 def config(studio: Studio, **values: object) -> TrainConfig:
