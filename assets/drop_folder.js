@@ -100,12 +100,13 @@
     const field = fieldOf(event);
     if (!field) return;
     const entries = [...(event.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-    const folders = entries.some((entry) => entry.isDirectory);
-    if (!entries.length || (!folders && takesAsItIs(field, event.dataTransfer.files))) return;
+    const folders = entries.some((entry) => entry.isDirectory), files = [...(event.dataTransfer?.files ?? [])];
+    if (!files.length || (!folders && takesAsItIs(field, files))) return;
     event.preventDefault();
     event.stopPropagation();
     event.target.dispatchEvent(new DragEvent("dragleave", { bubbles: true }));  // else Gradio's field waits for the drop
-    Promise.all(entries.map((entry) => filesBelow(entry))).then((found) => send(field, found.flat()));
+    const found = entries.length ? Promise.all(entries.map((entry) => filesBelow(entry))) : files.map((file) => ({ path: file.name, file }));
+    Promise.resolve(found).then((all) => send(field, all.flat()));
   }, true);
 
   document.addEventListener("change", (event) => {

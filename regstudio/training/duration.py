@@ -23,7 +23,7 @@ from regstudio.networks.device import images_at_once
 from regstudio.runs.run import Run
 from regstudio.runs.time_left import Speeds
 from regstudio.threads import limit_cpu_threads
-from regstudio.training import comparison, examination
+from regstudio.training import calibration, comparison, examination
 from regstudio.training.checkpointing import Checkpointer
 from regstudio.training.saved_state import State
 from regstudio.training.schedule import Schedule
@@ -168,7 +168,7 @@ def _before(config: TrainConfig, parts: Parts, go_on: Callable[[], None]) -> flo
 
 
 def _after(config: TrainConfig, parts: Parts) -> float:
-    """Return the seconds of comparing the network with what needs no training."""
+    """Return the seconds of comparing the network with what needs no training, and of measuring its quality."""
     if not config.validation.compare or not parts.validation:
         return 0.0
     general, case = general_method(device=parts.device), parts.validation[0]
@@ -177,4 +177,11 @@ def _after(config: TrainConfig, parts: Parts) -> float:
         register_case(parts, case)
         register_case(parts, case, general)
 
-    return _seconds(parts, both) * min(comparison.CASES, len(parts.validation))
+    compared = _seconds(parts, both) * min(comparison.CASES, len(parts.validation))
+    cases = calibration.cases_of(parts)
+    if not cases:
+        return compared
+    some = cases[: images_at_once(parts.device, parts.image_loader(parts.reference.image).size)]
+    model = parts.learner.averaged.eval()
+    once = _seconds(parts, lambda: list(calibration.judged(parts, model, some, lambda: False)))
+    return compared + once * len(cases) / len(some)

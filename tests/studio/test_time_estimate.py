@@ -57,6 +57,22 @@ def test_each_part_is_measured_and_counted(quick_config: Configs, monkeypatch: p
     assert steps_per_epoch(config, speeds.images) == 2
 
 
+@pytest.mark.slow
+def test_what_comes_after_the_last_step_is_counted(quick_config: Configs, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = []
+
+    def one_second(parts: Parts, call: Callable[[], object]) -> float:
+        timed.append(call())
+        return 1.0
+
+    monkeypatch.setattr(measuring, "_seconds", one_second)
+    config = quick_config(compare=True)
+    assert measure(config, index_of(config)).after in (2.0 + 1.0, 2.0 + 2.0)  # both images compared, and judged
+    ((quality, dice), *_) = timed[-1]  # type: ignore[misc]
+    assert 0 <= quality <= 1
+    assert 0 <= dice <= 1
+
+
 def test_a_measurement_ends_when_it_is_told_to(quick_config: Configs) -> None:
     config = quick_config()
     with pytest.raises(NotMeasuredError):

@@ -24,7 +24,12 @@ def test_a_dropped_folder_arrives_with_its_folders_and_is_proposed_or_opened(
             page.click("#data-drop-choose")
         chooser.value.set_files(str(folder))
 
-    choose(tmp_path / "ward")
+    box = page.locator("#data-drop").bounding_box()
+    chromium = page.context.new_cdp_session(page)
+    for step in ("dragEnter", "dragOver", "drop"):
+        dragged = {"items": [], "files": [str(tmp_path / "ward")], "dragOperationsMask": 1}
+        place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        chromium.send("Input.dispatchDragEvent", {"type": step, "data": dragged, **place})
     page.wait_for_function("document.querySelector('#import-summary textarea')?.value.startsWith('3 pictures of 3')")
     assert page.input_value("#import-name :is(input, textarea)") == "ward"
     choose(demo)  # laid out already
