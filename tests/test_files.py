@@ -1,7 +1,6 @@
 import errno
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -157,11 +156,9 @@ sys.stdin.read()
     assert not list(tmp_path.iterdir())
 
 
-def test_files_that_are_none_of_ours_or_perhaps_in_use_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_are_none_of_ours_or_perhaps_in_use_stay(tmp_path: Path) -> None:
     ours = tmp_path / temporary.temporary_name("a.pt")
-    monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
-    theirs = tmp_path / temporary.temporary_name("b.pt")
-    monkeypatch.undo()
+    theirs = tmp_path / f".{'a' * 16}{'0' * 8}{os.getpid():08x}.b.pt"  # of a machine of another name
     stay = [ours, tmp_path / ".hidden", tmp_path / ".deadbeef.a.pt", tmp_path / "regstudio-notes"]
     for path in (*stay, theirs):
         path.write_text("a")
