@@ -46,6 +46,7 @@ async function loadCase() {
     takeMarks(payload);
     viewer.dataset.state = "open";
     viewer.dataset.case = scene.name;
+    viewer.dataset.corrected = payload.corrected ? payload.points.length : "";  // by so many landmarks
     one(".name").textContent = scene.name;
     one(".fixed-name").textContent = fixedName();
     all(".labels").forEach((part) => { part.hidden = !scene.ids.length && !payload.fixed_mask && !payload.moving_mask; });

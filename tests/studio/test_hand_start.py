@@ -80,7 +80,7 @@ def test_a_start_is_kept_with_the_result_and_with_the_pair(
     assert (record["start"]["turn"], record["start"]["grid"]) == (5, [48, 48])
     folder = add_to_training(studio, view, "laid")  # without any landmark
     data = build_config({"data_base_dir": folder})
-    assert studio.check(data).can_train
+    assert not studio.index(data).errors
     viewer = session.viewer
     assert viewer.chosen(data, viewer.cases(data)[0]).start == replace(start, grid=(48, 48))
     kept = start_path(folder / "moving" / "phantom_05.png")

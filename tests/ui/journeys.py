@@ -93,7 +93,7 @@ def sections(page: Any, fixed: Path, moving: Path) -> Iterator[str]:
     for x, y in PLACES:
         click(page, 0, x, y)
         click(page, 2, x + 0.05, y)
-    page.wait_for_function(f"document.querySelector('{VIEWER} .networks').textContent.endsWith('corrected')")
+    page.wait_for_selector(f"{VIEWER}[data-corrected='{len(PLACES)}']")  # by all of them, not by the first alone
     yield "Place: a click on the fixed image, one on the warped one; the registration follows."
     x, y = PLACES[0]  # where it lies on the warped image, too, now that this follows
     _drag(page, 2, (x, y), (x + 0.03, y))
