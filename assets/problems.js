@@ -25,6 +25,8 @@ function draw() {
   if (!groups.length) return;
   add(root, "h2", "", `Problems (${count})`);
   const list = add(root, "ul");
+  list.tabIndex = 0;  // it may scroll
+  list.setAttribute("aria-label", "Problems");
   groups.forEach((group, place) => {
     const item = add(list, "li", group.severity);
     add(item, "span", "severity", group.severity);
