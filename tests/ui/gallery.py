@@ -80,6 +80,7 @@ def take_all(page: Page, studio: Studio) -> None:
     take(page, "train_dark")
     dark(page)
 
+    page.click("#settings-view [data-view=all]")
     fill(page, lr=1e15, epochs=2, run_name="learning rate too high")
     page.click("#train-start")
     page.wait_for_selector("#live .live[data-state=failed]")

@@ -70,7 +70,8 @@ def cine(page: Any, folder: Path) -> Iterator[str]:
     yield "The first pair, by what RegStudio brings along."
     page.click("#viewer-cases button.label-wrap")
     page.click("#cases-start")
-    page.locator("#cases-stop:disabled").wait_for()
+    all_done = r"/^(\d+) of \1 cases/.test(document.querySelector('#cases-words').innerText.trim())"
+    page.wait_for_function(all_done)
     page.locator("#cases-table [role=gridcell]").first.wait_for()
     page.locator("#cases-table").scroll_into_view_if_needed()
     yield "All pairs to validate on, the worst first."

@@ -14,7 +14,6 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from regstudio.config import PRESETS
 from regstudio.files import asset
 from regstudio.studio.studio import Studio
 from tests.ui import journeys, made_images
@@ -23,7 +22,6 @@ from tests.ui.gallery import MINUTES, opened_page, settled
 SIZE = 160
 FRAME, CAPTION, GAP, COLUMNS = (640, 400), 44, 8, 2  # pixels
 MAX_BYTES = 150_000
-FEW_STEPS = {**PRESETS["fast"].values, "total_steps": 30}
 FEW_EPOCHS = {"epochs": 3}
 NAMES = ("two_images", "radiographs", "cine", "sections", "mended")
 
@@ -57,19 +55,17 @@ def main() -> None:
 def walk(name: str, page: Any, studio: Studio, folder: Path) -> Iterator[str]:
     """Make the images of a way, and return its steps."""
     scratch = folder.with_name(f"{name}_made")
-    settings = studio.workspace(page.evaluate("window.regstudioTab"))
     if name == "two_images":
         return journeys.two_images(page, *made_images.make_sections(folder, scratch, size=SIZE))
     if name == "sections":
         return journeys.sections(page, *made_images.make_sections(folder, scratch, size=SIZE))
     if name == "radiographs":
         made_images.make_radiographs(folder, scratch, count=6, size=SIZE)
-        settings.change_settings(FEW_STEPS)
         return journeys.radiographs(page, folder, folder.with_name(f"{name}_new"))
     if name == "cine":
         made_images.make_cine(folder, scratch, frames=5, size=SIZE)
         return journeys.cine(page, folder)
-    settings.change_settings(FEW_EPOCHS)
+    studio.workspace(page.evaluate("window.regstudioTab")).change_settings(FEW_EPOCHS)
     return journeys.mended(page)
 
 

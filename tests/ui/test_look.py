@@ -75,6 +75,8 @@ def test_selects_end_before_their_arrows_and_one_place_says_how_many_threads(
 def test_the_window_is_used_and_the_page_is_centred(page: Any, untouched_server: Served) -> None:
     page.goto(untouched_server.url)
     page.wait_for_selector("#data-gallery img")
+    header = page.locator("#header").bounding_box()
+    assert page.locator("#tabs").bounding_box()["y"] - header["y"] - header["height"] < 30  # nothing unseen between
     for width in (1280, 1920, 2560):
         page.set_viewport_size({"width": width, "height": 800})
         page.wait_for_timeout(200)
