@@ -18,7 +18,7 @@ from tests.hostile.corpus import arrays, dicoms, itk_files, niftis, rasters, tif
 from tests.hostile.corpus.kinds import Hostile
 
 EACH = 90  # one of so many inputs
-SETTINGS = {"epochs": 15, "encoder_channels": 2, "decoder_channels": 4, "device": "cpu", "threads": 1, "compare": False}
+SETTINGS = {"epochs": 10, "encoder_channels": 2, "decoder_channels": 4, "device": "cpu", "threads": 1, "compare": False}
 
 pytestmark = pytest.mark.slow
 
@@ -30,6 +30,7 @@ class Page:
         self.url = url + "gradio_api/"
         config = httpx.get(url + "config").json()
         self._ids = {part["props"].get("elem_id"): part["id"] for part in config["components"]}
+        self._shown = {part["id"]: part["props"].get("value") for part in config["components"]}
         self._calls = config["dependencies"]
 
     def upload(self, path: Path) -> dict[str, Any]:
@@ -39,9 +40,13 @@ class Page:
         assert answer.status_code == 200, path.name
         return {"path": answer.json()[0], "orig_name": path.name, "meta": {"_type": "gradio.FileData"}}
 
-    def click(self, button: str, data: list[Any]) -> dict[str, Any]:
-        """Click a button with these values of its inputs; return the queue's last word."""
+    def click(self, button: str, **filled: Any) -> dict[str, Any]:
+        """Click a button with these fields of its own tab filled in; return the queue's last word."""
         call = next(call for call in self._calls if (self._ids[button], "click") in map(tuple, call["targets"]))
+        tab = button.partition("-")[0]
+        values = {self._ids[f"{tab}-{name}"]: value for name, value in filled.items()}
+        data = [values.get(part, self._shown[part]) for part in call["inputs"]]
+        assert values.keys() <= set(call["inputs"])
         body = {"fn_index": call["id"], "session_hash": button, "data": data}
         httpx.post(self.url + "queue/join", json=body, timeout=30)
         lines = httpx.get(self.url + "queue/data", params={"session_hash": button}, timeout=30).text.splitlines()
@@ -50,8 +55,7 @@ class Page:
 
     def register(self, path: Path) -> dict[str, Any]:
         """Register an own image to the atlas."""
-        files = [None, self.upload(path), None, None]
-        return self.click("viewer-register", [True, *files, "first", "last", None, None, "", 0])
+        return self.click("viewer-register", resize=True, moving=[self.upload(path)], run="first", checkpoint="last")
 
 
 def sample() -> Iterator[Hostile]:
@@ -72,6 +76,7 @@ def test_the_server_lives_and_the_training_beside_is_as_alone(
     training_control.start(studio_server.studio, {**SETTINGS, "run_name": "alone"})
     alone = weights(studio_server, "alone")
     page = Page(studio_server.url)
+    assert page.register(demo / "moving" / "phantom_01.png")["success"]
     training_control.start(studio_server.studio, {**SETTINGS, "run_name": "beside"})
     for number, hostile in enumerate(sample()):
         path = tmp_path / str(number) / hostile.file
@@ -89,7 +94,7 @@ def test_the_server_lives_and_the_training_beside_is_as_alone(
             path = tmp_path / f"zip{number}" / hostile.file
             path.parent.mkdir()
             hostile.write(path)
-            answer = page.click("upload-send", [[page.upload(path)], f"set{number}", None])
+            answer = page.click("upload-send", files=[page.upload(path)], name=f"set{number}")
             assert "should not have happened" not in (answer["output"].get("error") or ""), hostile
     beside = weights(studio_server, "beside")
     assert alone.keys() == beside.keys()
