@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from regstudio.errors import CheckpointError
-from regstudio.methods.initial_affine import initial_affine
+from regstudio.methods.initial_affine import initial_affine, plainly_alike
 from regstudio.methods.masks import NO_MASKS, Masks, counted
 from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.checkpoint import general_path, load_checkpoint
@@ -42,11 +42,16 @@ def look(
 ) -> Look:
     """Register two images (1, 1, H, W) of one size, from an affine map (1, 2, 3) or that of `initial_affine`.
 
-    `masks` say where they count.
+    `masks` say where they count. Where that does not leave them plainly alike, the pair is registered the other way
+    round, too: one field should lead there and back, and the mean of both is nearer to it.
     """
     affine = initial_affine(network, fixed, moving, wide=wide, masks=masks) if affine is None else affine
     seen = seen_through(affine, moving)
     velocity = full_velocity(network, fixed, seen)
+    if not plainly_alike(
+        fixed, seen, velocity, (masks[0], None if masks[1] is None else seen_through(affine, masks[1]))
+    ):
+        velocity = (velocity - full_velocity(network, seen, fixed)) / 2
     flow = integrate(velocity)
     return Look(
         affine=affine,

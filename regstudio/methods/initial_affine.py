@@ -19,7 +19,7 @@ from regstudio.methods.energy import PairEnergy, Weights, measure
 from regstudio.methods.masks import NO_MASKS, Masks
 from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.passes import coarse_to_fine, network_size
-from regstudio.networks.warp import affine_after, integrate, pixel_grid, seen_through
+from regstudio.networks.warp import affine_after, integrate, pixel_grid, resize_flow, seen_through
 
 COARSE, FINE = 32, 64  # pixels of the shorter side
 KEPT = 3  # results that are looked at again
@@ -67,6 +67,15 @@ def initial_affine(
     return _rescaled(found[best_one][None], fine, full)
 
 
+@torch.no_grad()
+def plainly_alike(fixed: Tensor, moving: Tensor, velocity: Tensor, masks: Masks = NO_MASKS) -> bool:
+    """Whether a velocity field (1, 2, H, W) leaves two images (1, 1, H, W) plainly alike, by its energy."""
+    size = network_size(moving.shape[2:], FINE, 2)
+    small, seen = (F.interpolate(image, size, mode="area") for image in (fixed, moving))
+    on, of = (None if mask is None else F.interpolate(mask, size, mode="area") for mask in masks)
+    return bool(_energy(small, seen, on, of)(resize_flow(velocity, size)) <= ALIKE)
+
+
 def nearest_affine(flow: Tensor) -> Tensor:
     """Return the affine map (B, 2, 3) that is nearest to a flow (B, 2, H, W) in the mean square over its pixels."""
     places = pixel_grid(flow).double().flatten(1).T  # (H W, 2)
@@ -87,14 +96,17 @@ def _judged(
     on, of = (None if mask is None else F.interpolate(mask, size, mode="area") for mask in masks)
     # What a map brings in from outside counts, or maps would gain by leaving the image.
     of = None if of is None else 1 - seen_through(maps, 1 - of)
-    compared = PairEnergy(
-        small.expand_as(seen), seen, measure=measure("ncc"), weights=WEIGHTS, fixed_mask=on, moving_mask=of
-    )
-    energy = compared(velocity)
+    energy = _energy(small.expand_as(seen), seen, on, of)(velocity)
     found = nearest_affine(affine_after(maps, integrate(velocity)))
     stretch = torch.linalg.svdvals(found[:, :, :2])
     plausible = (stretch[:, 0] <= MAX_SCALE) & (stretch[:, 1] >= 1 / MAX_SCALE)
     return found, energy.where(plausible, energy.new_tensor(math.inf))
+
+
+def _energy(fixed: Tensor, moving: Tensor, fixed_mask: Tensor | None, moving_mask: Tensor | None) -> PairEnergy:
+    return PairEnergy(
+        fixed, moving, measure=measure("ncc"), weights=WEIGHTS, fixed_mask=fixed_mask, moving_mask=moving_mask
+    )
 
 
 def _starts(size: Sequence[int], turns: Sequence[int]) -> Tensor:
