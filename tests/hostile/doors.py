@@ -20,7 +20,7 @@ from regstudio.studio.uploads import receive
 from regstudio.training.setup import check_data
 from regstudio.training.trainer import train
 from regstudio.ui.handlers import shown_to_user
-from regstudio.ui.tabs.viewer_handlers import ViewerHandlers
+from regstudio.ui.tabs.viewer_handlers import OWN_FIELDS, ViewerHandlers
 from tests.hostile.worker import Answer
 from tests.pictures import ids, ramp
 
@@ -149,7 +149,8 @@ class Doors:
         self, fixed: Path | None, moving: Path, fixed_label: Path | None = None, moving_label: Path | None = None
     ) -> Answer:
         files = [path and str(path) for path in (fixed, moving, fixed_label, moving_label)]
-        return _handler(lambda: self._viewer.register(True, *files, "first", "last", None, None, None, 0))
+        own = [*files, *[None] * (OWN_FIELDS - len(files))]
+        return _handler(lambda: self._viewer.register(True, *own, "first", "last", None, None, None, 0))
 
 
 def _command(*arguments: object) -> Answer:
