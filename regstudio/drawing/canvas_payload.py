@@ -18,7 +18,7 @@ from matplotlib import colormaps
 from PIL import Image
 
 from regstudio.drawing.colours import FOLD_COLOUR, JACOBIAN_MAP, MAGNITUDE_MAP, hexadecimal, label_colours
-from regstudio.drawing.overlay import Comparison
+from regstudio.drawing.comparison import Comparison
 from regstudio.metrics import jacobian_determinant
 
 Array = npt.NDArray[Any]

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from regstudio.drawing.canvas_payload import jacobian_index
 from regstudio.drawing.colours import FIXED_COLOUR, FOLD_COLOUR, GRID_ON_WHITE, JACOBIAN_MAP, MOVING_COLOUR
-from regstudio.drawing.overlay import GRID_LINES, Comparison, deformed_grid, draw_outline, overlay
+from regstudio.drawing.comparison import Comparison
+from regstudio.drawing.overlay import GRID_LINES, deformed_grid, draw_outline, overlay
 
 TITLES = ("fixed", "moving", "warped", "fixed on warped", "deformed grid", "log Jacobian")
 PANEL, HEAD, GAP, DPI = 2.0, 0.25, 0.04, 110  # inches, and dots an inch

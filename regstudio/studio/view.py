@@ -10,7 +10,7 @@ from regstudio.data.folders.layout import Case
 from regstudio.data.landmarks.files import find_landmarks
 from regstudio.data.pairs.reader import PairReader
 from regstudio.drawing.canvas_payload import Shown, to_payload
-from regstudio.drawing.overlay import comparison
+from regstudio.drawing.comparison import comparison
 from regstudio.methods.network import Refine
 from regstudio.studio.caches import stamp
 from regstudio.studio.hand_start import NO_START, HandStart

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from regstudio.data.landmarks.landmarks import Family
-from regstudio.drawing.overlay import before_after, comparison
+from regstudio.drawing.comparison import comparison
+from regstudio.drawing.overlay import before_after
 from regstudio.files import atomic_path, temporary_folder
 from regstudio.studio.correcting import write_view_points
 from regstudio.studio.view import View

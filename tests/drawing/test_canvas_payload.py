@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from regstudio.drawing.canvas_payload import Shown, grey_png, jacobian_index, to_payload
-from regstudio.drawing.overlay import Comparison
+from regstudio.drawing.comparison import Comparison
 from regstudio.metrics import njd
 
 Array = npt.NDArray[Any]

@@ -12,14 +12,8 @@ import pytest
 from PIL import Image
 
 from regstudio.drawing.case_row import case_row
-from regstudio.drawing.overlay import (
-    Comparison,
-    before_after,
-    comparison,
-    deformed_grid,
-    label_outline,
-    overlay,
-)
+from regstudio.drawing.comparison import Comparison, comparison
+from regstudio.drawing.overlay import before_after, deformed_grid, label_outline, overlay
 from regstudio.drawing.preview import draw
 from regstudio.drawing.thumbnails import MAX_ASPECT, aspect_of
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from regstudio.drawing.colours import hexadecimal, label_colour
-from regstudio.drawing.overlay import Comparison
+from regstudio.drawing.comparison import Comparison
 from regstudio.evaluation.evaluate import Evaluation
 from regstudio.evaluation.report.html import Html, table, tag
 from regstudio.evaluation.report.page import worst_and_best, write_report

@@ -15,7 +15,7 @@ from regstudio.data.pairs.pair import Pair, Pictures
 from regstudio.data.pictures.formats import read_image
 from regstudio.data.pictures.picture import Picture
 from regstudio.drawing.canvas_payload import Shown, to_payload
-from regstudio.drawing.overlay import comparison
+from regstudio.drawing.comparison import comparison
 from regstudio.transforms import file_field
 from regstudio.transforms.file_field import FileField, field_between
 from regstudio.transforms.registration import Registration

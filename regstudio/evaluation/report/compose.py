@@ -7,7 +7,7 @@ from regstudio.data.folders.layout import DataIndex
 from regstudio.data.loading.loaders import Normalise
 from regstudio.data.pairs.reader import PairReader
 from regstudio.distributed import SINGLE_PROCESS, Group
-from regstudio.drawing.overlay import Comparison, comparison
+from regstudio.drawing.comparison import Comparison, comparison
 from regstudio.evaluation.evaluate import CaseResult, Evaluation, collect, data_provenance, evaluate
 from regstudio.evaluation.report.page import worst_and_best, write_report
 from regstudio.methods import SimilarityChoice

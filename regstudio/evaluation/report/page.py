@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from regstudio.drawing.case_row import case_row
-from regstudio.drawing.overlay import Comparison
+from regstudio.drawing.comparison import Comparison
 from regstudio.evaluation.evaluate import Evaluation, compare
 from regstudio.evaluation.report.html import Html, table, tag
 from regstudio.evaluation.report.plots import box_plots
