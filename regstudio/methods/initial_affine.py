@@ -2,9 +2,10 @@
 
 The best affine map is not the one that makes the images most similar: on hearts of two patients that one aligns the
 chest, and leaves the hearts where no network finds them. So a network of velocity fields registers the pair as it lies,
-on images of 32 and then of 64 pixels. Where that leaves them plainly alike, the affine part of the result is the map.
-Elsewhere it registers the pair from many starts at once, on 32 pixels; what it finds from the best of these, as affine
-maps, is judged again on 64 pixels, beside the identity; and the affine part of the best result is the map.
+and turned a little to either side, on images of 32 pixels, and from the best of these on 64 pixels. Where that leaves
+it plainly alike, the affine part of the result is the map. Elsewhere it registers the pair from many starts at once, on
+32 pixels; what it finds from the best of these, as affine maps, is judged again on 64 pixels, beside the identity; and
+the affine part of the best result is the map.
 """
 
 import math
@@ -24,16 +25,16 @@ from regstudio.networks.warp import affine_after, integrate, pixel_grid, resize_
 COARSE, FINE = 32, 64  # pixels of the shorter side
 KEPT = 3  # results that are looked at again
 SAME = 0.1  # of the shorter side: results whose corners are nearer than that are one
-TURNS, WIDE_TURNS = (-60, 0, 60), (-120, -60, 0, 60, 120, 180)  # degrees
+FEW_TURNS, TURNS, WIDE_TURNS = (0, -30, 30), (-60, 0, 60), (-120, -60, 0, 60, 120, 180)  # degrees
 SHIFT = 0.15  # of the shorter side
 # Scales, each with shifts down and to the right. All shifts at both scales lead to nothing better on hearts, skulls,
 # radiographs, and radiographs turned by any angle.
 SCALES = {0.8: ((0, 0), (-SHIFT, 0), (SHIFT, 0)), 1.25: ((0, 0), (0, -SHIFT), (0, SHIFT))}
 MAX_SCALE = 2.5  # along any direction; 1 / MAX_SCALE is the smallest
 WEIGHTS = Weights(smoothness=1.0)
-# Up to this energy images are plainly alike, as they lie. It is below -1 for all radiographs, skulls, and hearts of one
-# patient; above -0.8 for hearts of two patients, CT and MR, and images that are turned by 90 or 180 degrees.
-ALIKE = -0.9
+# Up to this energy images are plainly alike. It is less for all radiographs, skulls, brains, and hearts of one patient;
+# above -0.8 for hearts of two patients, CT and MR, and images that are turned by 90 or 180 degrees.
+ALIKE = -1.0
 MARGIN = 0.12  # another start than the identity must gain so much: between CT and MR, chance mostly gains less
 
 
@@ -53,15 +54,15 @@ def initial_affine(
     """
     full = moving.shape[2:]
     coarse, fine = (network_size(full, side, 2) for side in (COARSE, FINE))
-    identity = torch.eye(2, 3)[None].to(moving)
-    as_it_lies, _ = _judged(network, fixed, moving, coarse, identity, masks)
-    as_it_lies, energies = _judged(network, fixed, moving, fine, _rescaled(as_it_lies, coarse, fine), masks)
+    found, energies = _judged(network, fixed, moving, coarse, _turned(coarse, FEW_TURNS).to(moving), masks)
+    likely = _rescaled(found[energies.argmin()][None], coarse, fine)
+    found, energies = _judged(network, fixed, moving, fine, likely, masks)
     if energies[0] <= ALIKE:
-        return _rescaled(as_it_lies, fine, full)
+        return _rescaled(found, fine, full)
     starts = _starts(coarse, WIDE_TURNS if wide else TURNS).to(moving)
     found, energies = _judged(network, fixed, moving, coarse, starts, masks)
     best = _distinct(found[energies.argsort()], coarse)[:KEPT]
-    again = torch.cat((identity, _rescaled(best, coarse, fine)))
+    again = torch.cat((torch.eye(2, 3)[None].to(best), _rescaled(best, coarse, fine)))
     found, energies = _judged(network, fixed, moving, fine, again, masks)
     best_one = 0 if energies[0] <= energies.min() + MARGIN else energies.argmin()
     return _rescaled(found[best_one][None], fine, full)
@@ -109,16 +110,24 @@ def _energy(fixed: Tensor, moving: Tensor, fixed_mask: Tensor | None, moving_mas
     )
 
 
-def _starts(size: Sequence[int], turns: Sequence[int]) -> Tensor:
-    """Turns, scales and shifts about the centre: (n, 2, 3) in pixels of images of `size`."""
+def _turned(size: Sequence[int], turns: Sequence[int], scale: float = 1.0) -> Tensor:
+    """Turns about the centre: (n, 2, 3) in pixels of images of `size`."""
     centre = torch.tensor([(length - 1) / 2 for length in size])
     maps = []
-    for degrees, (scale, shifts) in product(turns, SCALES.items()):
-        turn = math.radians(degrees)
+    for turn in map(math.radians, turns):
         linear = scale * torch.tensor([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-        moved = (centre - linear @ centre + torch.tensor(shift) * min(size) for shift in shifts)
-        maps += [torch.column_stack((linear, shift)) for shift in moved]
+        maps.append(torch.column_stack((linear, centre - linear @ centre)))
     return torch.stack(maps)
+
+
+def _starts(size: Sequence[int], turns: Sequence[int]) -> Tensor:
+    """Turns, scales and shifts: (n, 2, 3) in pixels of images of `size`."""
+    maps = []
+    for turn, (scale, shifts) in product(turns, SCALES.items()):
+        moved = torch.zeros(len(shifts), 2, 3)
+        moved[:, :, 2] = torch.tensor(shifts) * min(size)
+        maps.append(_turned(size, [turn], scale) + moved)
+    return torch.cat(maps)
 
 
 def _distinct(maps: Tensor, size: Sequence[int]) -> Tensor:

@@ -45,11 +45,11 @@ MAX_LISTED_CASES = 500  # of each set: a list to choose from, not a file manager
 class Viewer:
     """What the Viewer tab can open in one studio: runs, checkpoints, cases, and the user's own images."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, studio: Studio, *, max_bytes: int = MAX_CACHED_BYTES) -> None:
         self._studio = studio
         self.full_resolutions = FullResolutions()
         self._methods: LRUCache[Method] = LRUCache(MAX_CACHED_METHODS)
-        self._drawings: LRUCache[dict[str, Any]] = LRUCache(MAX_CACHED_BYTES, _bytes)
+        self._drawings: LRUCache[dict[str, Any]] = LRUCache(max_bytes, _bytes)
 
     def runs(self) -> list[str]:
         """Return the names of the runs that have a checkpoint, the folders of results, and NO_TRAINING."""

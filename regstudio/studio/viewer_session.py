@@ -66,11 +66,18 @@ class Opened:
 class ViewerSession:
     """Opens cases for one page and prefetches their neighbours; a read-only one takes neither paths nor files."""
 
-    def __init__(self, viewer: Viewer, prefetcher: Prefetcher, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        viewer: Viewer,
+        prefetcher: Prefetcher,
+        *,
+        read_only: bool = False,
+        max_view_bytes: int = MAX_CACHED_VIEW_BYTES,
+    ) -> None:
         self.viewer = viewer
         self._prefetcher = prefetcher
         self._read_only = read_only
-        self._views: LRUCache[View] = LRUCache(MAX_CACHED_VIEW_BYTES, _bytes)
+        self._views: LRUCache[View] = LRUCache(max_view_bytes, _bytes)
         self._slices = VolumeSlices()
         self._scores: LRUCache[tuple[CaseScores, ...]] = LRUCache(MAX_CACHED_SCORES)
 

@@ -8,7 +8,6 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from regstudio.bench import contenders
 from regstudio.bench.accuracy import Accuracy, LeftOut, chosen, compare_accuracy
 from regstudio.bench.accuracy_tables import panels, to_json, to_markdown
 from regstudio.bench.contenders import CONTENDERS, ByName, Made, Workshop
@@ -118,13 +117,9 @@ def test_a_preset_is_trained_once_and_its_last_network_measured(
     monkeypatch.setitem(
         PRESETS, "fast", Preset(purpose="a test", values=QUICK | {"affine": "auto", "epochs": 1, "total_steps": 4})
     )
-    trainings: list[object] = []
-    train = contenders.train
-    monkeypatch.setattr(contenders, "train", lambda *args, **kw: trainings.append(args) or train(*args, **kw))
     found = rows(list(compare_accuracy([demo], chosen(["fast", "fast-refined"]), cases=1, device="cpu")))
     plain, refined = found[demo.name, "fast"], found[demo.name, "fast-refined"]
-    assert len(trainings) == 1
-    assert plain.training_seconds == refined.training_seconds
+    assert plain.training_seconds == refined.training_seconds  # to the last digit: it is one training
     assert plain.training_seconds is not None
     assert plain.training_seconds > 0
     assert not own_cache.exists()

@@ -84,7 +84,7 @@ def assert_no_faults(
                 f"{hostile} at {door}: {fault}"
                 for door in doors[number % len(doors)]
                 if not is_costly(number, hostile, door)
-                for fault in found_faults(worker.ask(door, path), path, hostile.usable)
+                for fault in found_faults(worker.ask(door, path), path, hostile.usable_at(door))
             ]
         finally:
             workers.put(worker)
@@ -108,8 +108,8 @@ def found_faults(answer: Answer, path: Path, usable: bool | None) -> Iterator[st
         yield f"native code wrote {answer.noise!r}"
     if answer.seconds > SECONDS:
         yield f"took {answer.seconds:.1f} s"
-    if answer.peak > BYTES:
-        yield f"took {answer.peak / 2**30:.2f} GB"
+    if answer.taken > BYTES:
+        yield f"took {answer.taken / 2**30:.2f} GB"
     if usable is not None and (answer.code == 0) != usable:
         yield f"ended with {answer.code}: {answer.text}"
     elif answer.code:

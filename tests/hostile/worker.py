@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 10.0  # for one input at one door
-BYTES = 3 * 2**29  # of memory at its peak: 1.5 GB
+BYTES = 2**30  # of memory that it takes beyond what the program and its caches hold
 _START_SECONDS = 180.0  # imports, a small training and a busy machine
 _MORE_ADDRESSES = 2**33  # so that what takes gigabytes fails here, and not the whole machine
 _FILE_BYTES = 2**28
@@ -25,14 +25,17 @@ _FILE_BYTES = 2**28
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a door said: its exit code and text; `noise` is what native code wrote, `failure` a traceback."""
+    """What a door said: its exit code and text; `noise` is what native code wrote, `failure` a traceback.
+
+    `taken` are the bytes of memory that it took, at its peak, beyond what there was before.
+    """
 
     code: int
     text: str
     noise: str = ""
     failure: str = ""
     seconds: float = 0.0
-    peak: int = 0
+    taken: int = 0
 
 
 class Worker:
@@ -98,6 +101,7 @@ def _serve(connection: Connection, folder: Path) -> None:
 
 def _measured(doors: Any, door: str, arguments: tuple[Any, ...]) -> Answer:
     _forget_peaks()
+    before = _memory("VmRSS")
     with _native_noise() as noise:
         start = time.perf_counter()
         try:
@@ -105,7 +109,7 @@ def _measured(doors: Any, door: str, arguments: tuple[Any, ...]) -> Answer:
         except BaseException:
             answer = Answer(code=-1, text="", failure=traceback.format_exc())
         seconds = time.perf_counter() - start
-    return replace(answer, noise=noise[0], seconds=seconds, peak=_peak())
+    return replace(answer, noise=noise[0], seconds=seconds, taken=_memory("VmHWM") - before)
 
 
 @contextlib.contextmanager
@@ -132,9 +136,9 @@ def _forget_peaks() -> None:
             Path(f"/proc/{process}/clear_refs").write_text("5")
 
 
-def _peak() -> int:
-    """The largest memory, in bytes, that this process and its children have held since `_forget_peaks`."""
-    return sum(_status(f"/proc/{process}/status", "VmHWM") for process in _family())
+def _memory(name: str) -> int:
+    """The memory, in bytes, of this process and its children: now by "VmRSS", by "VmHWM" the most since then."""
+    return sum(_status(f"/proc/{process}/status", name) for process in _family())
 
 
 def _family() -> list[int]:

@@ -115,11 +115,9 @@ def test_a_layer_norm_and_its_gradients(threads: int, affine: bool) -> None:
 
 
 @pytest.mark.parametrize(("inside", "outside"), [(8, 8), (16, 16), (41, 16), (16, 2), (48, 35)])
-@pytest.mark.parametrize("shape", [(2, 9, 12), (1, 70, 150), (1, 1, 5), (1, 4, 1), (3, 2, 2)])
-def test_a_convolution_and_its_gradients(
-    threads: int, inside: int, outside: int, shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ops, "MIN_PIXELS", 1)
+@pytest.mark.parametrize("shape", [(5, 9, 12), (1, 70, 150), (103, 1, 5), (128, 4, 1), (129, 2, 2)])
+def test_a_convolution_and_its_gradients(threads: int, inside: int, outside: int, shape: tuple[int, int, int]) -> None:
+    """Of enough pixels for the kernel to be taken."""
     torch.manual_seed(0)
     convolution = nn.Conv2d(inside, outside, 3, padding=1)
     batch, height, width = shape

@@ -4,21 +4,18 @@ import gc
 import tracemalloc
 from dataclasses import replace
 
-import pytest
-
-from regstudio.studio import viewer, viewer_session
 from regstudio.studio.hand_start import HandStart
 from regstudio.studio.prefetcher import Prefetcher
 from regstudio.studio.studio import Studio
+from regstudio.studio.viewer import Viewer
 from regstudio.studio.viewer_session import Choice, ViewerSession
 
 BEFORE, AFTER = 10, 28  # opened cases
 
 
-def test_memory_does_not_grow_with_the_cases_that_are_opened(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(viewer, "MAX_CACHED_BYTES", 80_000)  # about five drawings
-    monkeypatch.setattr(viewer_session, "MAX_CACHED_VIEW_BYTES", 800_000)  # about four views
-    session = ViewerSession(viewer.Viewer(studio), Prefetcher())
+def test_memory_does_not_grow_with_the_cases_that_are_opened(studio: Studio) -> None:
+    five_drawings, four_views = 80_000, 800_000  # bytes, about
+    session = ViewerSession(Viewer(studio, max_bytes=five_drawings), Prefetcher(), max_view_bytes=four_views)
     choice = Choice(run="no training", checkpoint="none", case="validation/phantom_05")
     registrar = session.viewer.registrar("no training", "none")
     chosen = session.viewer.chosen(session.viewer.config(choice.run), choice.case)

@@ -148,6 +148,7 @@ def test_saving_on_demand_goes_on(quick_config: Configs) -> None:
         events.append(event)
         if len(events) == 2:
             save.set()
+    assert events[-1] == RunFinished(reason="finished", message="Training Finished")
     assert [(event.epoch, event.step) for event in events if isinstance(event, CheckpointSaved)] == [(0, 1), (1, 0)]
 
 

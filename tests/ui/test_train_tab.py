@@ -219,6 +219,7 @@ def test_the_simple_view_sets_what_it_stands_for_and_a_wrong_value_is_told_at_it
     page.goto(studio_server.url)
     open_tab(page, "Train")
     page.wait_for_function("document.querySelector('#train-purpose')?.innerText.trim()")
+    page.wait_for_function(line.format("regstudio train"))  # until then, the page is still being filled
     page.locator("#simple-kinds input").check()
     page.wait_for_function(line.format("--mind_weight 10"))
     fill(page, "#simple-duration input", "0")

@@ -117,9 +117,8 @@ def _values() -> Iterator[Hostile]:
         )
     yield of_bytes("size_32x2000.npy", saved(np.arange(64_000).reshape(32, 2000)), None)
     for shape in ((40, 40, 2), (40, 40, 5), (2, 2, 40, 40), (40, 40, 40)):
-        yield of_bytes(
-            f"shape_{'x'.join(map(str, shape))}.npy", saved(np.arange(np.prod(shape)).reshape(shape) % 251), False
-        )
+        content = saved(np.arange(np.prod(shape)).reshape(shape) % 251)
+        yield of_bytes(f"shape_{'x'.join(map(str, shape))}.npy", content, volume=shape == (40, 40, 40))
 
 
 def _archives() -> Iterator[Hostile]:

@@ -11,21 +11,27 @@ Write = Callable[[Path], object]
 class Hostile:
     """A hostile input: `write(path)` makes it at a path that ends in `file`.
 
-    `usable`: False where the program must refuse it, True where it must take it, None where both are right.
+    `usable`: False where the program must refuse it, True where it must take it, None where both are right. A `volume`
+    the commands refuse, and the page cuts.
     """
 
     file: str
     write: Write
     usable: bool | None = False
+    volume: bool = False
+
+    def usable_at(self, door: str) -> bool | None:
+        """What `usable` is at one of the doors."""
+        return True if self.volume and door in ("page_fixed", "page_moving") else self.usable
 
     def __str__(self) -> str:
         """Its name in the list of tests."""
         return self.file.encode("unicode_escape").decode()[:80]
 
 
-def of_bytes(file: str, content: bytes, usable: bool | None = False) -> Hostile:
+def of_bytes(file: str, content: bytes, usable: bool | None = False, *, volume: bool = False) -> Hostile:
     """A file of these bytes."""
-    return Hostile(file=file, write=lambda path: path.write_bytes(content), usable=usable)
+    return Hostile(file=file, write=lambda path: path.write_bytes(content), usable=usable, volume=volume)
 
 
 def cuts(stem: str, ending: str, content: bytes, *, header: int = 0) -> Iterator[Hostile]:

@@ -67,7 +67,7 @@ def inputs() -> Iterator[Hostile]:
     yield of_bytes("big_of_odd_pointers.tif", struct.pack("<2sHHHQ", b"II", 43, 3, 0, 16) + bytes(100))
     yield of_bytes("tag_of_4_GB.tif", _with_count(tiff(), 2**32 - 1))
     many = [GREY[:33, :33]] * 300
-    yield of_bytes("300_pages.tif", written(np.stack(many)))
+    yield of_bytes("300_pages.tif", written(np.stack(many)), volume=True)
     yield of_bytes("pages_of_different_types.tif", _two_pages(GREY, BYTES), None)
 
 
