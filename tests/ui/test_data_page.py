@@ -233,11 +233,11 @@ class TestLarge:
 
     def test_it_shows_its_pictures_before_all_files_are_opened(self, studio, studio_server, page):
         page.goto(studio_server.url)
-        page.locator("#data-overview").get_by_text(f"0 of {QUICK + 7} opened").wait_for()
-        page.wait_for_selector("#data-gallery img")
         page.get_by_role("tab", name="Share").click()  # the page answers meanwhile
         page.locator("#share-start").wait_for()
         page.get_by_role("tab", name="Data").click()
+        page.locator("#data-overview").get_by_text(f"0 of {QUICK + 7} opened").wait_for()
+        page.wait_for_selector("#data-gallery img")
         studio.go_on.set()
         verdict(page, "ready")
 
