@@ -49,6 +49,7 @@ class VolumeSlices:
         self._folder = lasting_folder()
         self._cuts = _Cuts(MAX_CUTS)
         self._volumes: LRUCache[Volume | None] = LRUCache(MAX_CUTS)
+        self._orders: LRUCache[Files] = LRUCache(MAX_CUTS)
         self._lock = threading.Lock()
 
     def volume(self, files: Files) -> Volume | None:
@@ -98,6 +99,9 @@ class VolumeSlices:
         """Return the files of a DICOM series in the order of its slices; one file as it is."""
         if len(files) < 2:
             return files
+        return self._orders.get(tuple(map(stamp, files)), lambda: self._ordered(files))
+
+    def _ordered(self, files: Files) -> Files:
         folder = self._folder / uuid4().hex
         folder.mkdir()
         try:
