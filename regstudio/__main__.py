@@ -23,9 +23,9 @@ def _run(name: str) -> None:
     try:
         import pkgutil
 
-        from regstudio.threads import choose_waiting
+        from regstudio.waiting import watch_load
 
-        choose_waiting()
+        watch_load()
         command: Callable[[], None] = pkgutil.resolve_name(name)
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None

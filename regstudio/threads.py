@@ -1,27 +1,18 @@
-"""A thread pool whose results come in order, CPU threads for torch in each thread, how they wait, and their memory."""
+"""A thread pool whose results come in order, CPU threads for torch in each thread, and their memory."""
 
 import ctypes
 import os
-import statistics
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from threading import Thread
 from typing import TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-# Turns of a loop that a thread of OpenMP waits for the others before it sleeps. Beside one busy process, a step of
-# 128x128 on two cores takes 1.8 times as long by this number, 3.2 times by OpenMP's default, and 5 times by 20,000.
-# On a quiet machine the default is a little faster.
-SPINS_BESIDE_OTHERS = 1_000
 M_ARENA_MAX, HEAPS = -8, 2  # of glibc's malloc.h; for all threads together
-LOAD = Path("/proc/loadavg")  # on Linux
-LOOKS, LOOK_SECONDS = 5, 0.004  # at how many threads run on the machine
 
 
 def map_in_order(
@@ -58,15 +49,6 @@ def map_in_order(
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def choose_waiting(load: Path = LOAD) -> None:
-    """Choose how long OpenMP's threads stay awake while they wait for each other; call it before torch is imported.
-
-    Beside other work they sleep almost at once, and leave it their core. What the user set stays.
-    """
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys() and _others_run(load):
-        os.environ["GOMP_SPINCOUNT"] = str(SPINS_BESIDE_OTHERS)
-
-
 def share_heaps() -> None:
     """Let all threads share two heaps of the C library; without effect but with glibc, on Linux.
 
@@ -76,18 +58,6 @@ def share_heaps() -> None:
     if "MALLOC_ARENA_MAX" not in os.environ:
         with suppress(OSError, AttributeError, TypeError):
             ctypes.CDLL(None).mallopt(M_ARENA_MAX, HEAPS)
-
-
-def _others_run(load: Path) -> bool:
-    """Whether other threads than this one run most of the time; False where the system does not tell."""
-    running = []
-    for _ in range(LOOKS):
-        try:
-            running.append(int(load.read_text().split()[3].partition("/")[0]))
-        except (OSError, ValueError, IndexError):
-            return False
-        time.sleep(LOOK_SECONDS)
-    return statistics.median(running) > 1
 
 
 @contextmanager

@@ -5,12 +5,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
 
-from regstudio.threads import choose_waiting, divide_cpu_threads, limit_cpu_threads, map_in_order
+from regstudio.threads import divide_cpu_threads, limit_cpu_threads, map_in_order
 
 
 def pool_threads() -> list[threading.Thread]:
@@ -88,34 +87,6 @@ def test_a_limit_on_cpu_threads_holds_in_its_block_and_never_adds_any(limit: int
     with limit_cpu_threads(limit):
         assert torch.get_num_threads() == inside
     assert torch.get_num_threads() == 6
-
-
-@pytest.mark.parametrize(("running", "turns"), [("1/99", None), ("2/99", "1000"), ("what", None)])
-def test_threads_wait_asleep_beside_other_work(
-    running: str, turns: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    load = tmp_path / "loadavg"
-    load.write_text(f"0.0 0.0 0.0 {running} 7")
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    choose_waiting(load)
-    assert os.environ["GOMP_SPINCOUNT"] == "7"
-    monkeypatch.delenv("GOMP_SPINCOUNT")
-    choose_waiting(load)
-    assert os.environ.get("GOMP_SPINCOUNT") == turns
-
-
-def test_the_program_chooses_how_to_wait_before_torch_is_there() -> None:
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-    }
-    code = (
-        "import os, sys, regstudio.__main__ as program; sys.argv[1:] = ['--help']\n"
-        "try: program.main()\n"
-        "finally: print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines()[-1] in ("1000 False", "None False")
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such heaps")

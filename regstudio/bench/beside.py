@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from regstudio.bench.steps import step_of
 from regstudio.networks.device import find_device
+from regstudio.waiting import watch_load
 
 _MIN_STEPS = 3
 _BUSY = "while True: pass"
@@ -28,6 +29,7 @@ class Beside:
 
 def measure_beside(network: str, size: int, batch_size: int, device: str, seconds: float) -> Beside:
     """Measure steps for `seconds` alone, and as long beside one busy process; call it in a new process."""
+    watch_load()  # as the program does
     step = step_of(network, size, batch_size, find_device(device))
     step()
     alone = _median(step, seconds)
