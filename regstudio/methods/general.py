@@ -81,7 +81,7 @@ class General:
         similarity = self.similarity
         if similarity == "auto":
             similarity = similarity_as_registered(fixed, seen.warped, seen.counted)
-        settings = settings_for(similarity, expected=True)
+        settings = settings_for(similarity, expected=True, alike=seen.alike)
         affine: Tensor | None = seen.affine
         velocity: Tensor | None = seen.velocity
         if similarity in BETWEEN_KINDS:

@@ -21,12 +21,13 @@ class Look:
     """How a network registers a pair: the `affine` map (1, 2, 3) that comes after its `velocity` field (1, 2, H, W).
 
     `warped` (1, 1, H, W) is the moving image so registered; `counted` (1, 1, H, W) says where it and the fixed one
-    count, None everywhere.
+    count, None everywhere. `alike` says whether the network alone, one way, leaves the images plainly alike.
     """
 
     affine: Tensor
     velocity: Tensor
     warped: Tensor
+    alike: bool
     counted: Tensor | None = None
 
 
@@ -48,15 +49,16 @@ def look(
     affine = initial_affine(network, fixed, moving, wide=wide, masks=masks) if affine is None else affine
     seen = seen_through(affine, moving)
     velocity = full_velocity(network, fixed, seen)
-    if not plainly_alike(
-        fixed, seen, velocity, (masks[0], None if masks[1] is None else seen_through(affine, masks[1]))
-    ):
+    of = None if masks[1] is None else seen_through(affine, masks[1])
+    alike = plainly_alike(fixed, seen, velocity, (masks[0], of))
+    if not alike:
         velocity = (velocity - full_velocity(network, seen, fixed)) / 2
     flow = integrate(velocity)
     return Look(
         affine=affine,
         velocity=velocity,
         warped=network.warp(seen, flow),
+        alike=alike,
         counted=counted(masks, affine_after(affine, flow)),
     )
 

@@ -72,8 +72,7 @@ def initial_affine(
 def plainly_alike(fixed: Tensor, moving: Tensor, velocity: Tensor, masks: Masks = NO_MASKS) -> bool:
     """Whether a velocity field (1, 2, H, W) leaves two images (1, 1, H, W) plainly alike, by its energy."""
     size = network_size(moving.shape[2:], FINE, 2)
-    small, seen = (F.interpolate(image, size, mode="area") for image in (fixed, moving))
-    on, of = (None if mask is None else F.interpolate(mask, size, mode="area") for mask in masks)
+    small, seen, (on, of) = _shrunk(fixed, moving, masks, size)
     return bool(_energy(small, seen, on, of)(resize_flow(velocity, size)) <= ALIKE)
 
 
@@ -90,11 +89,10 @@ def _judged(
     network: RegistrationNetwork, fixed: Tensor, moving: Tensor, size: Sequence[int], maps: Tensor, masks: Masks
 ) -> tuple[Tensor, Tensor]:
     """For each affine map, that of the network's result after it, and the energy of that; inf where implausible."""
-    small, seen = (F.interpolate(image, size, mode="area") for image in (fixed, moving))
+    small, seen, (on, of) = _shrunk(fixed, moving, masks, size)
     seen = seen_through(maps, seen)
     scales = (2, 1) if min(size) >= FINE else (1,)
     *_, velocity = coarse_to_fine(network, small, seen, scales)
-    on, of = (None if mask is None else F.interpolate(mask, size, mode="area") for mask in masks)
     # What a map brings in from outside counts, or maps would gain by leaving the image.
     of = None if of is None else 1 - seen_through(maps, 1 - of)
     energy = _energy(small.expand_as(seen), seen, on, of)(velocity)
@@ -102,6 +100,16 @@ def _judged(
     stretch = torch.linalg.svdvals(found[:, :, :2])
     plausible = (stretch[:, 0] <= MAX_SCALE) & (stretch[:, 1] >= 1 / MAX_SCALE)
     return found, energy.where(plausible, energy.new_tensor(math.inf))
+
+
+def _shrunk(fixed: Tensor, moving: Tensor, masks: Masks, size: Sequence[int]) -> tuple[Tensor, Tensor, Masks]:
+    """Two images and their masks at a smaller size."""
+
+    def small(image: Tensor) -> Tensor:
+        return F.interpolate(image, size, mode="area")
+
+    on, of = (None if mask is None else small(mask) for mask in masks)
+    return small(fixed), small(moving), (on, of)
 
 
 def _energy(fixed: Tensor, moving: Tensor, fixed_mask: Tensor | None, moving_mask: Tensor | None) -> PairEnergy:

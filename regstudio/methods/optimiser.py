@@ -47,21 +47,27 @@ class OptimiserSettings:
 # On radiographs the least energy is not where the organs meet, and a network of shapes knows better; on hearts it is.
 # These leave each what it does best. A start so near needs few steps, and none on small images.
 _NEAR_A_NETWORK = Weights(smoothness=1.0, deviation=0.15, deviation_smoothness=2.0)
+# Where the start does not leave the images plainly alike, it may be far off: it pulls half as much, and the search
+# begins on small images.
+_AROUND_A_NETWORK = Weights(smoothness=1.0, deviation=0.08, deviation_smoothness=1.0)
 
 
-def settings_for(similarity: Similarity, *, expected: bool = False) -> OptimiserSettings:
+def settings_for(similarity: Similarity, *, expected: bool = False, alike: bool = True) -> OptimiserSettings:
     """Return the settings that suit a similarity, and a start that is `expected` to be near, as of a network.
 
+    `alike` says whether that start leaves the images plainly alike, see `plainly_alike`.
     Between images of two kinds much is there that no field explains, and the more so the smaller they are: the field is
     held stiff and short, and looked for on the largest images alone.
     """
     if similarity in BETWEEN_KINDS:
         near = Weights(smoothness=12.0, deviation=0.3)
         return OptimiserSettings(similarity=similarity, weights=near, coarsest=100, step_size=0.3, smoothing=1.0)
-    if expected:
+    if expected and alike:
         return OptimiserSettings(
             similarity=similarity, weights=_NEAR_A_NETWORK, coarsest=48, steps=(10, 12), smoothing=1.0
         )
+    if expected:
+        return OptimiserSettings(similarity=similarity, weights=_AROUND_A_NETWORK, steps=(20, 20, 15), smoothing=1.0)
     return OptimiserSettings(similarity=similarity)
 
 

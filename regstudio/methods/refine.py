@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from regstudio.losses import Objective
 from regstudio.methods.descent import Energy, Level, descend_levels, level_sizes
+from regstudio.methods.initial_affine import plainly_alike
 from regstudio.methods.masks import NO_MASKS, Masks, counted
 from regstudio.methods.optimiser import BETWEEN_KINDS, optimise, settings_for
 from regstudio.methods.similarity_choice import similarity_as_registered
@@ -78,7 +79,8 @@ def refine_nearby(
         moving, of = seen_through(affine, moving), None if of is None else seen_through(affine, of)
     flow = integrate(velocity)
     warped = SpatialTransformer("bilinear")(moving, flow)
-    settings = settings_for(similarity_as_registered(fixed, warped, counted((on, of), flow)), expected=True)
+    similarity = similarity_as_registered(fixed, warped, counted((on, of), flow))
+    settings = settings_for(similarity, expected=True, alike=plainly_alike(fixed, moving, velocity, (on, of)))
     descend = partial(optimise, fixed, moving, fixed_mask=on, moving_mask=of)
     if settings.similarity in BETWEEN_KINDS:
         plain = replace(settings, weights=replace(settings.weights, deviation=0.0), steps=(0,))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from regstudio.data.folders.layout import Case, find_cases, with_partners
-from regstudio.data.folders.listing import LABEL_SUFFIX, FolderListing
+from regstudio.data.folders.listing import LABEL_SUFFIX, MASK_SUFFIX, FolderListing
 from regstudio.data.folders.masks import mask_files
 from regstudio.data.folders.partners import PairBy
 from regstudio.data.pairs.reader import PairReader
@@ -92,7 +92,7 @@ def with_masks(cases: Sequence[Case], masks: Path | None) -> tuple[Case, ...]:
         return tuple(replace(case, mask=masks) for case in cases)
     by_name = mask_files(FolderListing(), masks)
     if not any(case.id in by_name for case in cases):
-        raise FileError(masks, "holds no mask of these images", "Name each like its image, with _mask added.")
+        raise FileError(masks, "holds no mask of these images", f"Name each like its image, with {MASK_SUFFIX} added.")
     return tuple(replace(case, mask=by_name.get(case.id)) for case in cases)
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from regstudio.data.folders.archives import LIMITS, unpack_all
 from regstudio.data.folders.layout import Case
-from regstudio.data.folders.listing import LABEL_SUFFIX, FolderListing, split_images_and_labels
-from regstudio.data.folders.masks import MASK_SUFFIX
+from regstudio.data.folders.listing import LABEL_SUFFIX, MASK_SUFFIX, FolderListing, split_images_and_labels
 from regstudio.data.pictures.formats import stem
 from regstudio.errors import ConfigError, DataError
 from regstudio.studio.applied import AppliedFolder, ApplyRecord, applied_folder, label_beside, open_applied

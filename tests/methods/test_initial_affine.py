@@ -159,8 +159,10 @@ def test_another_way_of_aligning_has_another_key() -> None:
 def test_a_pair_that_is_not_plainly_alike_is_registered_both_ways(network: RegistrationNetwork, image: Tensor) -> None:
     """Its field is then the negative of that of the pair the other way round."""
     other, identity = synthesise(12, 2, (SIDE, SIDE)).fixed, torch.eye(2, 3)[None]
+    assert not look(network, image, other, identity).alike
     there, back = (look(network, *pair, identity).velocity for pair in ((image, other), (other, image)))
     assert torch.allclose(there, -back, atol=1e-4)
     near = seen_through(turned(5), image)
+    assert look(network, image, near, identity).alike
     there, back = (look(network, *pair, identity).velocity for pair in ((image, near), (near, image)))
     assert not torch.allclose(there, -back, atol=0.05)

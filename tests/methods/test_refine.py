@@ -14,8 +14,9 @@ from regstudio.losses import Objective
 from regstudio.methods.affine import affine_flow
 from regstudio.methods.affine_cache import cached_affine
 from regstudio.methods.energy import PairEnergy, measure
+from regstudio.methods.initial_affine import plainly_alike
 from regstudio.methods.network import load_method
-from regstudio.methods.optimiser import settings_for
+from regstudio.methods.optimiser import optimise, settings_for
 from regstudio.methods.refine import refine, refine_nearby
 from regstudio.metrics import dice, inverse_consistency, ncc
 from regstudio.networks.checkpoint import Checkpoint
@@ -225,6 +226,14 @@ def test_refining_nearby_finds_what_a_network_left_over(known: tuple[torch.Tenso
         fixed, moving, measure=measure("ncc"), weights=settings_for("ncc", expected=True).weights, expected=small[0]
     )
     assert energy(small[1]) < energy(small[0])
+
+
+def test_a_start_that_is_far_off_pulls_less(known: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
+    fixed, moving, velocity = known
+    start = velocity + waves(6, phase=2)
+    assert plainly_alike(fixed, moving, velocity) and not plainly_alike(fixed, moving, start)
+    held = optimise(fixed, moving, settings_for("ncc", expected=True), velocity=start).velocity
+    assert error(refine_nearby(fixed, moving, start), velocity) < 0.5 * error(held, velocity)
 
 
 def test_refining_nearby_stays_where_images_say_nothing() -> None:

@@ -13,7 +13,8 @@ from regstudio.data.problems import NOT_UNICODE, Mend, Problem, Severity, is_uni
 POINTS_SUFFIX = "_points"
 POINTS_ENDINGS = (".csv", ".fcsv", ".mrk.json", ".txt", ".pts")
 LABEL_SUFFIX = "_seg"
-OTHER_LABEL_SUFFIXES = ("_mask", "_label", "_labels", "_gt")  # of labels beside their images
+MASK_SUFFIX = "_mask"  # beside an image its label, in a folder of masks a mask
+OTHER_LABEL_SUFFIXES = (MASK_SUFFIX, "_label", "_labels", "_gt")  # of labels beside their images
 SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
 
 

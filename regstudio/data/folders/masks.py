@@ -9,10 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from regstudio.data.folders.case_files import Case
-from regstudio.data.folders.listing import FolderListing
+from regstudio.data.folders.listing import MASK_SUFFIX, FolderListing
 from regstudio.data.pictures.formats import stem
-
-MASK_SUFFIX = "_mask"
 
 
 def mask_files(listing: FolderListing, folder: Path) -> dict[str, Path]:
