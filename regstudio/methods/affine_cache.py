@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
-from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +30,8 @@ Array = npt.NDArray[Any]
 Image = TypeVar("Image")
 Search = Callable[..., Affine]  # of two images and, where there are masks, of these
 _Row = tuple[Number, Number, Number]
+_Pair = tuple[Array, Array, MaskArrays]  # fixed, moving, and where they count
+BATCH = 4  # images that an Aligner takes at once: most of what a batch gains, and few to wait for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,18 +61,7 @@ def cached_affine(
     `version` names another one in the cache key. `masks` (H, W) say where the images count. A damaged entry is a cache
     miss, and a folder that cannot be written to is ignored.
     """
-    search = search or Aligner()
-    if isinstance(search, Aligner):
-        version = search.version
-    path = (cache or cache_folder("affine")) / f"{_cache_key(version, fixed, moving, *masks)}.json"
-    cached = _read_entry(path)
-    if cached is not None:
-        return cached
-    found = search(fixed, moving) if masks[0] is masks[1] is None else search(fixed, moving, masks)
-    with suppress(OSError):
-        matrix, reason = found.matrix.tolist(), found.reason
-        entry = _Entry(matrix=matrix, reason=reason, checksum=_checksum(path.stem, matrix, reason))
-        write_text(path, json.dumps(asdict(entry)) + "\n")
+    (found,) = _cached_affines([(fixed, moving, masks)], cache, search or Aligner(), version)
     return found
 
 
@@ -92,29 +83,53 @@ def affine_matrices(
     """Register each image to `fixed` (H, W) in `workers` threads (default: one a core); yield the results in order.
 
     `images` are files or whatever else `load` reads an image from, as (H, W) or (1, H, W). `fixed` may be a function
-    that returns the fixed image of each. If `load` raises a DataError, that is the image's result. The results
-    do not depend on `workers`. `search` is that of `cached_affine`; `masks` returns those of a pair.
+    that returns the fixed image of each. If `load` raises a DataError, that is the image's result. The results do not
+    depend on `workers`; their last digits depend on which other images are searched for. `search` is that of
+    `cached_affine`; `masks` returns those of a pair.
     """
-    found = partial(cached_affine, cache=cache, search=search or Aligner())
-    register = partial(_load_and_register, fixed, load, masks or (lambda _: (None, None)), found)
+    search = search or Aligner()
+
+    def read(image: Image) -> _Pair | DataError:
+        try:
+            moving, own = load(image), fixed(image) if callable(fixed) else fixed
+            return own, moving.reshape(moving.shape[-2:]), (None, None) if masks is None else masks(image)
+        except DataError as error:
+            return error
+
+    def register(some: Sequence[Image]) -> list[Affine | DataError]:
+        read_ones = [read(image) for image in some]
+        found = iter(_cached_affines([pair for pair in read_ones if not isinstance(pair, DataError)], cache, search))
+        return [pair if isinstance(pair, DataError) else next(found) for pair in read_ones]
+
+    at_once = BATCH if isinstance(search, Aligner) else 1
+    batches = [images[first : first + at_once] for first in range(0, len(images), at_once)]
     workers = workers or os.cpu_count() or 1
     split = divide_cpu_threads(workers)
-    with closing(map_in_order(register, images, workers=workers, initializer=split)) as results:
-        yield from zip(images, results, strict=True)
+    with closing(map_in_order(register, batches, workers=workers, initializer=split)) as results:
+        yield from zip(images, chain.from_iterable(results), strict=True)
 
 
-def _load_and_register(
-    fixed: Array | Callable[[Image], Array],
-    load: Callable[[Image], Array],
-    masks: Callable[[Image], MaskArrays],
-    search: Search,
-    image: Image,
-) -> Affine | DataError:
-    try:
-        moving, own, count = load(image), fixed(image) if callable(fixed) else fixed, masks(image)
-    except DataError as error:
-        return error
-    return search(own, moving.reshape(moving.shape[-2:]), masks=count)
+def _cached_affines(pairs: Sequence[_Pair], cache: Path | None, search: Search, version: str = "") -> list[Affine]:
+    """Return the affine maps of pairs: those that are not in the cache are searched for, and stored."""
+    if isinstance(search, Aligner):
+        version = search.version
+    folder = cache or cache_folder("affine")
+    paths = [folder / f"{_cache_key(version, fixed, moving, *masks)}.json" for fixed, moving, masks in pairs]
+    found = {path: known for path in paths if (known := _read_entry(path)) is not None}
+    missing = {path: pair for path, pair in zip(paths, pairs, strict=True) if path not in found}
+    for path, affine in zip(missing, _searched(list(missing.values()), search), strict=True):
+        _write_entry(path, affine)
+        found[path] = affine
+    return [found[path] for path in paths]
+
+
+def _searched(pairs: Sequence[_Pair], search: Search) -> list[Affine]:
+    if isinstance(search, Aligner) and len(pairs) > 1 and all(on is of is None for _, _, (on, of) in pairs):
+        return search.batch([(fixed, moving) for fixed, moving, _ in pairs])
+    return [
+        search(fixed, moving) if masks[0] is masks[1] is None else search(fixed, moving, masks)
+        for fixed, moving, masks in pairs
+    ]
 
 
 def _cache_key(version: str, fixed: Array, moving: Array, *masks: Array | None) -> str:
@@ -125,6 +140,13 @@ def _cache_key(version: str, fixed: Array, moving: Array, *masks: Array | None) 
         digest.update(repr(image.shape).encode())
         digest.update(np.ascontiguousarray(image, np.float32).tobytes())
     return digest.hexdigest()
+
+
+def _write_entry(path: Path, found: Affine) -> None:
+    with suppress(OSError):
+        matrix, reason = found.matrix.tolist(), found.reason
+        entry = _Entry(matrix=matrix, reason=reason, checksum=_checksum(path.stem, matrix, reason))
+        write_text(path, json.dumps(asdict(entry)) + "\n")
 
 
 def _checksum(key: str, matrix: Any, reason: str | None) -> str:

@@ -5,8 +5,8 @@ CVPR 2024, figure 2.
 """
 
 from collections import OrderedDict
-from itertools import pairwise
-from typing import Any, cast
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from regstudio.networks.ops import channels_first, channels_last, convolve, leak
 from regstudio.networks.warp import upsample_flow
 
 LEVELS = 4
+KEPT_PIXELS = 2**17  # of fixed images whose features are kept: those of all passes over one atlas
 
 
 class Encoder(nn.Module):
@@ -54,6 +55,14 @@ def _convolve(x: Tensor, convolution: nn.Conv2d) -> Tensor:
     return channels_first(convolve(channels_last(x), convolution))
 
 
+class _Encoded(NamedTuple):
+    """The features of a fixed image, and the state of the network that made them."""
+
+    state: tuple[object, ...]
+    image: Tensor
+    features: list[Tensor]
+
+
 class CorrMLP(RegistrationNetwork):
     """Predict the flow that warps `moving` onto `fixed`, level by level.
 
@@ -73,7 +82,7 @@ class CorrMLP(RegistrationNetwork):
     ) -> None:
         super().__init__(transform)
         self.gradient_checkpointing = gradient_checkpointing
-        self._kept: tuple[tuple[object, ...], Tensor, list[Tensor]] | None = None
+        self._encoded: list[_Encoded] = []
         features = [encoder_channels * 2**level for level in range(LEVELS)]
         widths = [decoder_channels * 2**level for level in range(LEVELS)]
         self.encoder = Encoder(encoder_channels)
@@ -90,17 +99,20 @@ class CorrMLP(RegistrationNetwork):
         return self._decode(self._encode_fixed(fixed), self._encode(moving))
 
     def _encode_fixed(self, image: Tensor) -> list[Tensor]:
-        """Encode the fixed image; to a network whose weights are frozen, that of the last call is known already."""
+        """Encode the fixed image; of a network whose weights are frozen, the last ones are known already."""
         parameters = list(self.encoder.parameters())
         # An optimizer's changes are not counted, nor are those of the inference mode's tensors.
         changing = any(parameter.requires_grad or parameter.is_inference() for parameter in parameters)
         if changing or torch.is_grad_enabled() or torch.onnx.is_in_onnx_export():
             return self._encode(image)
         state = (self.precision, image.device, image.dtype, *(parameter._version for parameter in parameters))
-        kept = self._kept
-        if kept is None or kept[0] != state or not torch.equal(kept[1], image):
-            kept = self._kept = state, image.clone(), self._encode(image)
-        return kept[2]
+        known = (k for k in self._encoded if k.state == state and torch.equal(k.image, image))
+        used = next(known, None) or _Encoded(state, image.clone(), self._encode(image))
+        others = [k for k in self._encoded if k is not used]
+        pixels = accumulate((k.image.numel() for k in others), initial=image.numel())
+        fitting = [k for k, sum_ in zip(others, list(pixels)[1:], strict=True) if sum_ <= KEPT_PIXELS]
+        self._encoded = [used, *fitting]  # a new list, as other threads may look at the old one
+        return used.features
 
     def _encode(self, image: Tensor) -> list[Tensor]:
         features: list[Tensor] = self._run(self.encoder, image.contiguous(memory_format=torch.channels_last))

@@ -1,13 +1,18 @@
 """The affine map that a registration starts from: closed forms, made pairs, and that it never harms."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from regstudio.data.pairs.pair import Pair, pair_of_arrays
+from regstudio.errors import DataError
 from regstudio.methods import general_network as module
 from regstudio.methods.affine import register_affine
+from regstudio.methods.affine_cache import affine_matrices
 from regstudio.methods.alignment import Aligner
 from regstudio.methods.general import General, general_method
 from regstudio.methods.general_network import general_network, look
@@ -154,6 +159,45 @@ def test_without_the_network_it_is_our_search(askew: Pair, monkeypatch: pytest.M
 
 def test_another_way_of_aligning_has_another_key() -> None:
     assert Aligner(wide=True).version != Aligner().version
+
+
+def test_a_batch_has_the_maps_of_each_pair_alone(image: Tensor, tmp_path: Path) -> None:
+    """Here of three that are plainly alike, one that is turned, and one that cannot be read."""
+    shown = {
+        "near": seen_through(turned(5), image)[0, 0],
+        "askew": seen_through(turned(40), image)[0, 0],
+        "far": seen_through(turned(-8, 1.1), image)[0, 0],
+        "same": image[0, 0],
+    }
+    fixed, arrays = image[0, 0].numpy(), {name: picture.numpy() for name, picture in shown.items()}
+    aligner = Aligner()
+    alone = {name: aligner(fixed, array).matrix for name, array in arrays.items()}
+    together = aligner.batch([(fixed, array) for array in arrays.values()])
+    for expected, found in zip(alone.values(), together, strict=True):
+        np.testing.assert_allclose(found.matrix, expected, atol=1e-3)
+
+    def load(name: str) -> Any:
+        if name == "broken":
+            raise DataError("it is broken")
+        return arrays[name]
+
+    names = ["near", "broken", "far", "same", "askew"]
+    for _ in range(2):  # then they come from the cache
+        results = dict(affine_matrices(fixed, names, load, cache=tmp_path, workers=2))
+        assert list(results) == names
+        for name, found in results.items():
+            if isinstance(found, DataError):
+                assert name == "broken"
+            else:
+                np.testing.assert_allclose(found.matrix, alone[name], atol=1e-3)
+        assert len(list(tmp_path.iterdir())) == len(arrays)
+
+
+def test_images_of_one_value_keep_their_reason_in_a_batch(image: Tensor) -> None:
+    fixed = image[0, 0].numpy()
+    even, same = Aligner().batch([(fixed, np.ones_like(fixed)), (fixed, fixed)])
+    assert even.reason == "every pixel of the moving image has the same value"
+    assert same.reason is None
 
 
 def test_a_pair_that_is_not_plainly_alike_is_registered_both_ways(network: RegistrationNetwork, image: Tensor) -> None:

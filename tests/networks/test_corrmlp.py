@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from regstudio.networks import corrmlp
 from regstudio.networks.corrmlp import CorrMLP
 from regstudio.networks.ops import join
 from tests.networks import reference
@@ -91,6 +92,28 @@ def test_a_fixed_image_that_is_known_is_not_encoded_again(model: CorrMLP) -> Non
         torch.testing.assert_close(other, reference.corrmlp(model, moving, fixed)[1])
         next(model.encoder.parameters()).mul_(1.5)
         torch.testing.assert_close(model(moving, fixed)[1], reference.corrmlp(model, moving, fixed)[1])
+
+
+def test_the_features_of_several_fixed_images_are_kept_as_long_as_these_are_small(
+    model: CorrMLP, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[Tensor] = []
+    model.requires_grad_(False)
+    model.encoder.register_forward_pre_hook(lambda _, images: encoded.extend(images))
+
+    def encodings(*sides: int) -> int:
+        """How many images are encoded, each of two pairs of a size of its own."""
+        encoded.clear()
+        with torch.no_grad():
+            for side in sides:
+                model(*images(1, 1, side, side))
+        return len(encoded)
+
+    assert encodings(32, 40, 48, 40, 32) == 3 + 5
+    monkeypatch.setattr(corrmlp, "KEPT_PIXELS", 48**2 + 40**2)
+    assert encodings(48, 32, 48) == 3  # there is no more room for the third
+    assert encodings(40) == 2
+    assert encodings(48) == 1
 
 
 @pytest.mark.slow

@@ -7,12 +7,13 @@ from typing import Literal
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn import functional as F
 
 from regstudio.networks import ops
 from regstudio.networks.blocks import RCAB, MultiWindow
 from regstudio.networks.build import build_network
-from regstudio.networks.kernels import library
+from regstudio.networks.kernels import library, normalisation
 
 BUILT_FOR = library.built_for.__wrapped__  # not what the tests put in its place, and not what it said before
 
@@ -289,3 +290,15 @@ def test_memory_that_is_not_there_is_an_error() -> None:
     maps = library.table([library.address(x)])
     with pytest.raises(torch.OutOfMemoryError, match="combine_backward: can't allocate memory"):
         library.call("combine_backward", 2**48, 1, 16, 1, maps, x, x, maps, x, x)
+
+
+@torch.no_grad()
+def test_a_kernel_called_at_once_gives_the_same_and_is_not_called_for_shapes_alone() -> None:
+    x, norm = torch.rand(2, 5, 6, 16), torch.nn.LayerNorm(16)
+    direct = normalisation.layer_norm(x, norm.weight, norm.bias, 1e-5)
+    with torch.enable_grad():
+        assert torch.equal(normalisation.layer_norm(x, norm.weight, norm.bias, 1e-5), direct)
+    with FakeTensorMode() as mode:
+        fake = normalisation.layer_norm(mode.from_tensor(x), None, None, 1e-5)
+    assert isinstance(fake, FakeTensor)
+    assert fake.shape == x.shape

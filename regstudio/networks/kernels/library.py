@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 LOW_PRECISION = torch.bfloat16, torch.float16
@@ -132,7 +132,7 @@ class Operator(Generic[Parameters, Result]):
     """
 
     def __init__(self, function: Callable[Parameters, Result]) -> None:
-        self.__doc__ = function.__doc__
+        self.__doc__, self._function = function.__doc__, function
         self._name = f"regstudio::{function.__name__}"
         _operators.define(function.__name__ + torch.library.infer_schema(function, mutates_args=()))
         _operators.impl(function.__name__, function, "CPU")
@@ -140,8 +140,12 @@ class Operator(Generic[Parameters, Result]):
         self._overload: Callable[..., Result] = getattr(torch.ops.regstudio, function.__name__).default
 
     def __call__(self, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        """Call the function by torch's dispatcher."""
-        return self._overload(*args, **kwargs)
+        """Call the function; by torch's dispatcher, which takes some 20 us, where it has anything to do."""
+        if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+            return self._overload(*args, **kwargs)
+        if any(isinstance(x, Tensor) and type(x) not in (Tensor, nn.Parameter) for x in (*args, *kwargs.values())):
+            return self._overload(*args, **kwargs)  # fake tensors have shapes alone
+        return self._function(*args, **kwargs)
 
     def register_fake(self, fake: Callable[..., object]) -> None:
         """Say by a function of the same arguments which shapes the results have."""
