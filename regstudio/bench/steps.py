@@ -23,7 +23,7 @@ from regstudio.networks.device import find_device
 from regstudio.training.setup import build_learner
 from regstudio.training.step import Learner
 
-MATRIX_SIZE = 1024  # rows and columns of the matrix products
+MATRIX_SIZE, GPU_MATRIX_SIZE = 1024, 8192  # rows and columns of the matrix products
 _MIN_ROUNDS = 2
 _PRODUCTS_PER_ROUND = 5  # each takes only a few milliseconds
 
@@ -69,19 +69,18 @@ def measure_speed(network: str, precision: str, size: int, batch_size: int, devi
         return learner.step(batch, 0)
 
     def register() -> object:
-        with torch.no_grad():
-            return learner.model.predict(batch["fixed_image"], batch["moving_image"])
+        return learner.model.register(batch["fixed_image"], batch["moving_image"])
 
-    product = _product(target, getattr(torch, precision))
+    product, products = _product(target, getattr(torch, precision))
     timed_calls = [step, register, *[product] * _PRODUCTS_PER_ROUND]
+    with ops.suspended():  # the flop counter does not see their operations, nor what a GPU replays
+        flops = [_flops(call) for call in timed_calls[:2]]
     rounds: list[list[float]] = []
     started = time.perf_counter()
     while len(rounds) < _MIN_ROUNDS or time.perf_counter() - started < seconds:
         rounds.append([_seconds(call, target) for call in timed_calls])
     step_time, registration_time, *product_times = (min(times) for times in zip(*rounds, strict=True))
     peak_bytes = _peak_bytes(target)
-    with ops.suspended():  # the flop counter does not see their operations
-        flops = [_flops(call) for call in timed_calls[:3]]
     return Speed(
         network=network,
         precision=precision,
@@ -91,7 +90,7 @@ def measure_speed(network: str, precision: str, size: int, batch_size: int, devi
         step_flops=flops[0],
         registration=registration_time,
         registration_flops=flops[1],
-        products=flops[2] / min(product_times),
+        products=products / min(product_times),
         peak_bytes=peak_bytes,
     )
 
@@ -156,15 +155,17 @@ def _batch(size: int, batch_size: int, device: torch.device) -> dict[str, torch.
     }
 
 
-def _product(device: torch.device, dtype: torch.dtype) -> Callable[[], object]:
-    a, b = torch.rand(2, MATRIX_SIZE, MATRIX_SIZE, device=device).to(dtype)
-    return lambda: a @ b
+def _product(device: torch.device, dtype: torch.dtype) -> tuple[Callable[[], object], int]:
+    """Return a product of matrices, large enough for the device, and its floating point operations."""
+    size = MATRIX_SIZE if device.type == "cpu" else GPU_MATRIX_SIZE
+    a, b = torch.rand(2, size, size, device=device).to(dtype)
+    return lambda: a @ b, 2 * size**3
 
 
 def _product_rate(device: torch.device, dtype: torch.dtype) -> float:
-    product = _product(device, dtype)
+    product, flops = _product(device, dtype)
     product()
-    return 2 * MATRIX_SIZE**3 / min(_seconds(product, device) for _ in range(20))
+    return flops / min(_seconds(product, device) for _ in range(20))
 
 
 def _flops(call: Callable[[], object]) -> int:

@@ -207,7 +207,7 @@ def _describe_machine(facts: dict[str, Any]) -> str:
     operators = "torch's operators alone" if facts["kernels"] is None else f"own kernels for {facts['kernels']}"
     return (
         f"{facts['device']}, {facts['threads']} threads{memory}; torch {facts['torch']}, {operators}\n"
-        f"Matrix products of 1024 x 1024: {facts['float32_products'] / 1e9:.0f} GFLOP/s in float32, "
+        f"Matrix products: {facts['float32_products'] / 1e9:.0f} GFLOP/s in float32, "
         f"{facts['bfloat16_products'] / 1e9:.0f} in bfloat16"
     )
 

@@ -26,8 +26,7 @@ class SoftDice(nn.Module):
 
 def one_hot(label: Tensor, ids: Sequence[int]) -> Tensor:
     """Return a mask of 0 and 1 for each id: integers (B, 1, H, W) -> float32 (B, len(ids), H, W)."""
-    values = torch.tensor(ids, device=label.device, dtype=label.dtype)
-    return (label == values[:, None, None]).float()
+    return torch.cat([label == one for one in ids], dim=1).float()
 
 
 def scored_labels(fixed: Tensor, moving: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ def descend(
     steps, or where nothing is gained, `start` comes back.
     """
     raw = torch.zeros_like(start).requires_grad_()
-    adam = torch.optim.Adam([raw], lr=step_size)
+    adam = torch.optim.Adam([raw], lr=step_size, capturable=raw.is_cuda)
     best, least = start, start.new_full((len(start),), torch.inf)
     mark, waited = least, torch.zeros_like(least)
     curve = []
@@ -98,13 +98,18 @@ def descend(
             curve.append(torch.where(running, values, least))
             gained = running & (values < mark - min_gain)
             mark, waited = torch.where(gained, values, mark), torch.where(gained, 0, waited + 1)
-            if step == steps or not (waited < PATIENCE).any():
+            if step == steps or _all_wait(waited):
                 break
             gradient = torch.autograd.grad(energies.sum(), raw)[0]
             # A pair whose gradient is no number stays where it is.
             raw.grad = torch.where(gradient.isfinite().all(dim=(1, 2, 3), keepdim=True), gradient, 0)
             adam.step()
     return Descent(field=best, energy=least, curve=torch.stack(curve))
+
+
+def _all_wait(waited: Tensor) -> bool:
+    """Whether no pair goes on; a GPU that captures the steps takes them all, and what has arrived stays as it is."""
+    return not (waited.is_cuda and torch.cuda.is_current_stream_capturing()) and not bool((waited < PATIENCE).any())
 
 
 def level_sizes(size: Sequence[int], finest: int, coarsest: int) -> list[tuple[int, int]]:
@@ -133,15 +138,16 @@ def smoothed(field: Tensor, sigma: float) -> Tensor:
     """
     if sigma <= 0:
         return field
-    rows, columns = (_smoothing(length, sigma).to(field) for length in field.shape[2:])
+    rows, columns = (_smoothing(length, sigma, field.device) for length in field.shape[2:])
     return rows @ field @ columns.T
 
 
-@lru_cache(maxsize=8)
-def _smoothing(length: int, sigma: float) -> Tensor:
-    """The convolution with a Gaussian along a side, as a matrix (length, length)."""
+@lru_cache(maxsize=16)
+def _smoothing(length: int, sigma: float, device: torch.device) -> Tensor:
+    """The convolution with a Gaussian along a side, as a matrix (length, length) in float32."""
     radius = min(max(1, round(3 * sigma)), length - 1)
     distances = torch.arange(-radius, radius + 1)
     weights = (-(distances**2) / (2 * sigma**2)).exp()
     taken = (torch.arange(length)[:, None] + distances).clamp(0, length - 1)
-    return torch.zeros(length, length).scatter_add_(1, taken, (weights / weights.sum()).expand(length, -1))
+    rows = (weights / weights.sum()).expand(length, -1)
+    return torch.zeros(length, length).scatter_add_(1, taken, rows).to(device)

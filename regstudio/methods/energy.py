@@ -27,7 +27,7 @@ from regstudio.losses.scales import AtScales
 from regstudio.losses.similarity import MSE, GlobalNCC, MutualInformation
 from regstudio.methods import Similarity
 from regstudio.networks import ops
-from regstudio.networks.warp import at_places, integrate, resize_flow
+from regstudio.networks.warp import at_places, integrate, numbers, resize_flow
 
 NCC_WINDOW, NCC_SCALES = 9, 3
 # A share of the shorter side: to deviate is dear within, and cheap beyond. A network is a little wrong in most places
@@ -161,7 +161,7 @@ def _distance(flow: Tensor, points: Points | None, full: Sequence[int]) -> Tenso
     """Mean squared distance, in pixels of `full`, of the moving points from where a flow (1, 2, h, w) leads."""
     if points is None or not len(points.fixed):
         return flow.new_zeros(())
-    ratio = flow.new_tensor([length / whole for length, whole in zip(flow.shape[2:], full, strict=True)])
+    ratio = numbers([length / whole for length, whole in zip(flow.shape[2:], full, strict=True)], flow)
     places = (points.fixed + 0.5) * ratio - 0.5
     moved = at_places(flow, places[None])[0]
     return (points.fixed + moved / ratio - points.moving).square().sum(dim=1).mean()

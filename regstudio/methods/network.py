@@ -78,7 +78,7 @@ class NetworkMethod:
         start = self._now()
         matrix = None if self.find_affine is None or pair.laid_by_hand else self.find_affine(pair)
         affine = None if matrix is None else torch.from_numpy(matrix.astype(np.float32))[None].to(self.device)
-        predicted = final = self.model.predict(fixed, moving, affine)
+        predicted = final = self.model.register(fixed, moving, affine)
         refine_start = self._now()
         masks = as_tensors(mask_arrays(pair), self.device)
         refined = self._refined(fixed, moving, predicted.field, affine, masks)

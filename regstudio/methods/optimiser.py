@@ -6,7 +6,7 @@ It looks for a stationary velocity field, whose flow has an inverse and practica
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from regstudio.methods.energy import PairEnergy, Points, Weights, measure
 from regstudio.methods.general_network import general_network, look
 from regstudio.methods.masks import NO_MASKS, Masks, as_tensors, counted, mask_arrays
 from regstudio.methods.similarity_choice import choose_similarity, similarity_as_registered
+from regstudio.networks.replay import Replayed
 from regstudio.networks.warp import affine_after, integrate, inverse_affine_after, resize_flow, seen_through
 from regstudio.transforms.transform import Transform
 
@@ -71,8 +72,7 @@ def settings_for(similarity: Similarity, *, expected: bool = False, alike: bool 
     return OptimiserSettings(similarity=similarity)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Optimised:
+class Optimised(NamedTuple):
     """What the optimiser found for B pairs: `velocity`, `flow` and `inverse` (B, 2, H, W) in pixels.
 
     The flow is a pull-back on the fixed grid and includes the affine map; `inverse` is on the moving grid. `curve`
@@ -104,18 +104,42 @@ def optimise(
     the moving image through `affine`; the weights say how near to it the field is expected. Masks (B, 1, H, W) in
     [0, 1] say where the images count; `points` are the landmarks of each pair.
     """
-    chosen = settings or OptimiserSettings()
-    fixed = fixed.expand_as(moving)
-    with torch.no_grad():
-        if affine is not None:
-            moving, moving_mask, points = _through(affine, moving, moving_mask, points)
-        start = moving.new_zeros(len(moving), 2, *moving.shape[2:]) if velocity is None else velocity
-        levels = _levels(fixed, moving, chosen, velocity, fixed_mask, moving_mask, points)
-        found = descend_levels(levels, start, step_size=chosen.step_size, smoothing=chosen.smoothing)
-        flow, inverse = integrate(found.field), integrate(-found.field)
-        if affine is not None:
-            flow, inverse = affine_after(affine, flow), inverse_affine_after(affine, inverse)
+    chosen, fixed = settings or OptimiserSettings(), fixed.expand_as(moving)
+    given = {"affine": affine, "velocity": velocity, "fixed_mask": fixed_mask, "moving_mask": moving_mask}
+    inputs = {name: tensor for name, tensor in given.items() if tensor is not None}
+    if points is not None:
+        return _optimised(fixed, moving, chosen, points=points, **inputs)
+    return Optimised(*_REPLAYED.copied(chosen, {"fixed": fixed, "moving": moving, **inputs}))
+
+
+@torch.no_grad()
+def _optimised(
+    fixed: Tensor,
+    moving: Tensor,
+    settings: OptimiserSettings,
+    *,
+    affine: Tensor | None = None,
+    velocity: Tensor | None = None,
+    fixed_mask: Tensor | None = None,
+    moving_mask: Tensor | None = None,
+    points: Sequence[Points | None] | None = None,
+) -> Optimised:
+    if affine is not None:
+        moving, moving_mask, points = _through(affine, moving, moving_mask, points)
+    start = moving.new_zeros(len(moving), 2, *moving.shape[2:]) if velocity is None else velocity
+    levels = _levels(fixed, moving, settings, velocity, fixed_mask, moving_mask, points)
+    found = descend_levels(levels, start, step_size=settings.step_size, smoothing=settings.smoothing)
+    flow, inverse = integrate(found.field), integrate(-found.field)
+    if affine is not None:
+        flow, inverse = affine_after(affine, flow), inverse_affine_after(affine, inverse)
     return Optimised(velocity=found.field, flow=flow, inverse=inverse, energy=found.energy, curve=found.curve)
+
+
+def _by_name(settings: OptimiserSettings, inputs: Mapping[str, Any]) -> Optimised:
+    return _optimised(settings=settings, **inputs)
+
+
+_REPLAYED = Replayed(_by_name)
 
 
 class Optimiser:

@@ -1,8 +1,9 @@
 """What every registration network has in common: the transform that it predicts, and how images are warped with it."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, get_args
+import weakref
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +11,14 @@ from torch.nn import functional as F
 
 from regstudio.networks.passes import MIN_SIDE as MIN_SIDE
 from regstudio.networks.passes import fields_at
+from regstudio.networks.replay import Replayed
 from regstudio.networks.warp import SpatialTransformer, affine_after, integrate, inverse_affine_after
 
 Transform = Literal["displacement", "svf"]
 Precision = Literal["float32", "bfloat16"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Prediction:
+class Prediction(NamedTuple):
     """What a network makes of a pair; flows in pixels on the fixed grid, (B, 2, H, W).
 
     `field` is the network's own output: the flow, or with the transform "svf" the velocity field that is integrated to
@@ -74,6 +75,15 @@ class RegistrationNetwork(nn.Module):
         *_, field = self.fields(fixed, moving, affine)
         return self.follow(field, moving, affine)
 
+    @torch.no_grad()
+    def register(self, fixed: Tensor, moving: Tensor, affine: Tensor | None = None) -> Prediction:
+        """Return what `predict` does, without gradients; a GPU replays it (see regstudio.networks.replay)."""
+        given = {"fixed": fixed, "moving": moving} | ({} if affine is None else {"affine": affine})
+        if not moving.is_cuda:
+            return self.predict(**given)
+        replayed = _REPLAYED.setdefault(self, Replayed(partial(_predict, weakref.ref(self))))
+        return replayed.copied((self.precision, self.network_side, self.passes), given)
+
     def fields(self, fixed: Tensor, moving: Tensor, affine: Tensor | None = None) -> Iterator[Tensor]:
         """Yield the network's output after each of its passes, (B, 2, H, W); the last is what counts."""
         check_shapes(fixed, moving)
@@ -106,6 +116,16 @@ class RegistrationNetwork(nn.Module):
     def compute_field(self, fixed: Tensor, moving: Tensor) -> Tensor:
         """Return the output for images whose sides are multiples of `multiple`."""
         raise NotImplementedError
+
+
+def _predict(model: weakref.ref[RegistrationNetwork], _: object, inputs: Mapping[str, Tensor]) -> Prediction:
+    network = model()
+    assert network is not None  # it is its own method that calls this
+    return network.predict(**inputs)
+
+
+# Beside the networks, since those are copied.
+_REPLAYED: "weakref.WeakKeyDictionary[RegistrationNetwork, Replayed[Prediction]]" = weakref.WeakKeyDictionary()
 
 
 def check_shapes(fixed: Tensor, moving: Tensor) -> None:

@@ -103,7 +103,8 @@ class CorrMLP(RegistrationNetwork):
         parameters = list(self.encoder.parameters())
         # An optimizer's changes are not counted, nor are those of the inference mode's tensors.
         changing = any(parameter.requires_grad or parameter.is_inference() for parameter in parameters)
-        if changing or torch.is_grad_enabled() or torch.onnx.is_in_onnx_export():
+        # To compare two images, a GPU would have to be waited for; in a batch, the fixed one costs it little.
+        if changing or image.is_cuda or torch.is_grad_enabled() or torch.onnx.is_in_onnx_export():
             return self._encode(image)
         state = (self.precision, image.device, image.dtype, *(parameter._version for parameter in parameters))
         known = (k for k in self._encoded if k.state == state and torch.equal(k.image, image))
@@ -139,5 +140,5 @@ class CorrMLP(RegistrationNetwork):
 
     def _run(self, block: nn.Module, *inputs: Tensor) -> Any:
         if self.gradient_checkpointing and torch.is_grad_enabled():
-            return checkpoint(block, *inputs, use_reentrant=False)
+            return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)
         return block(*inputs)

@@ -51,7 +51,12 @@ def resize_flow(flow: Tensor, size: Sequence[int]) -> Tensor:
     mode = "area" if size[0] < before[0] else "bilinear"
     resized = F.interpolate(flow, tuple(size), mode=mode, align_corners=None if mode == "area" else False)
     ratio = [after / length for after, length in zip(size, before, strict=True)]
-    return resized * flow.new_tensor(ratio)[:, None, None]
+    return resized * numbers(ratio, flow)[:, None, None]
+
+
+def numbers(values: Sequence[float], like: Tensor) -> Tensor:
+    """Return numbers as a tensor (n,) like another; made where that lies, since a GPU would wait for a copy of them."""
+    return torch.stack([like.new_full((), value) for value in values])
 
 
 def resampled(maps: Tensor, size: Sequence[int]) -> Tensor:
@@ -103,9 +108,16 @@ def seen_through(affine: Tensor, moving: Tensor) -> Tensor:
     return seen
 
 
+def inverse_2x2(matrices: Tensor) -> Tensor:
+    """Return the inverses of matrices (..., 2, 2); not finite where there is none, which a GPU need not be asked."""
+    (a, b), (c, d) = ((row[..., 0], row[..., 1]) for row in (matrices[..., 0, :], matrices[..., 1, :]))
+    adjugate = torch.stack((torch.stack((d, -b), dim=-1), torch.stack((-c, a), dim=-1)), dim=-2)
+    return adjugate / (a * d - b * c)[..., None, None]
+
+
 def inverse_affine_after(matrix: Tensor, inverse: Tensor) -> Tensor:
     """Return the inverse of `affine_after(matrix, flow)`, given the inverse of `flow`, in the same shapes."""
-    linear = torch.linalg.inv(matrix[:, :, :2])
+    linear = inverse_2x2(matrix[:, :, :2])
     grid = pixel_grid(inverse)
     moved = torch.einsum("bij,bjhw->bihw", linear, grid - matrix[:, :, 2, None, None])
     return moved - grid + _at(inverse, moved - grid)
@@ -132,9 +144,10 @@ def inverse_places(flow: Tensor, places: Tensor, steps: int = 8) -> Tensor:
     points = wanted
     for _ in range(steps):
         jacobian = at_places(slopes.flatten(1, 2), points).reshape(*points.shape, 2) + identity
-        points = points - torch.linalg.solve_ex(jacobian, points + at_places(flow, points) - wanted).result
-    missed = (points + at_places(flow, points) - places).norm(dim=2, keepdim=True)
-    return points.where(missed < ARRIVED, torch.nan)
+        missed = points + at_places(flow, points) - wanted
+        points = points - (inverse_2x2(jacobian) @ missed[..., None])[..., 0]
+    distance = (points + at_places(flow, points) - places).norm(dim=2, keepdim=True)
+    return points.where(distance < ARRIVED, torch.nan)
 
 
 def pixel_grid(flow: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from regstudio.methods.alignment import Aligner
 from regstudio.methods.general import general_method
 from regstudio.networks.base import MIN_SIDE
 from regstudio.networks.device import images_at_once
+from regstudio.networks.replay import FIRST_CALLS
 from regstudio.runs.run import Run
 from regstudio.runs.time_left import Speeds
 from regstudio.threads import limit_cpu_threads
@@ -30,7 +31,7 @@ from regstudio.training.schedule import Schedule
 from regstudio.training.setup import Parts, build
 from regstudio.training.validation import register_case, validate
 
-STEPS = 3  # timed at each image scale, after one that is not
+STEPS = 3  # timed at each image scale, after those that are slower
 ALIGNED = 4  # images that are looked up: are their affine maps known already?
 PLANNED = 1000  # steps that are asked for their image scale
 
@@ -117,11 +118,11 @@ def _step(parts: Parts, batch: Mapping[str, torch.Tensor], scale: int, go_on: Ca
     total = 10**6
     learner = parts.learner
     number = next(place for place in range(total) if learner.scale(place, parts.size) == scale)
-    seconds = []
-    for _ in range(1 + STEPS):
+    seconds, slower = [], FIRST_CALLS + 1 if learner.ahead else 1
+    for _ in range(slower + STEPS):
         go_on()
         seconds.append(_seconds(parts, lambda: learner.step(batch, number)))
-    return fmean(seconds[1:])
+    return fmean(seconds[slower:])
 
 
 def _validation(parts: Parts, go_on: Callable[[], None]) -> float:

@@ -38,6 +38,8 @@ from regstudio.training.requirements import label_ids, mask_loader, trains_on_la
 from regstudio.training.schedule import Schedule
 from regstudio.training.step import Learner
 
+STEPS_AHEAD = 8  # on a GPU
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
@@ -208,8 +210,12 @@ def build_learner(
     device: torch.device,
     label_ids: Sequence[int] = (),
     group: Group = SINGLE_PROCESS,
+    steps_ahead: int | None = None,
 ) -> Learner:
-    """Return a Learner whose network has the weights of `load_model`, or random ones drawn from the seed."""
+    """Return a Learner whose network has the weights of `load_model`, or random ones drawn from the seed.
+
+    `steps_ahead` is the Learner's; if None, it is STEPS_AHEAD on a GPU, and none on the CPU.
+    """
     keep_freed_memory()
     # Initial weights depend on the seed alone; fork_rng restores the global random state.
     with RANDOM_STATE, torch.random.fork_rng(devices=[]):
@@ -224,7 +230,7 @@ def build_learner(
     teacher = deepcopy(model) if config.loss.teacher_weight else None
     return Learner(
         model,
-        torch.optim.Adam(model.parameters(), lr=optimisation.lr, fused=True),
+        torch.optim.Adam(model.parameters(), lr=optimisation.lr, fused=True, capturable=device.type == "cuda"),
         Objective(**config.loss.model_dump()),
         Schedule(
             total=optimisation.epochs * steps_per_epoch,
@@ -247,6 +253,7 @@ def build_learner(
         teacher=teacher,
         seed=optimisation.seed,
         group=group,
+        steps_ahead=STEPS_AHEAD * (device.type == "cuda") if steps_ahead is None else steps_ahead,
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from regstudio.losses import PointPairs, SoftLabels, one_hot, scored_labels, whole
 from regstudio.losses.masked import common_mask
-from regstudio.networks.warp import SpatialTransformer, at_places, inverse_places, resampled
+from regstudio.networks.warp import SpatialTransformer, at_places, inverse_2x2, inverse_places, numbers, resampled
 
 Maps = TypeVar("Maps", Tensor, Tensor | None)
 
@@ -51,7 +51,7 @@ class StepBatch:
         """Return the batch with fixed and moving exchanged and the affine maps inverted."""
         affine = self.affine
         if affine is not None:
-            linear = torch.linalg.inv(affine[:, :, :2])
+            linear = inverse_2x2(affine[:, :, :2])
             affine = torch.cat((linear, -linear @ affine[:, :, 2:]), dim=2)
         batch = len(self.moving)
         return replace(
@@ -74,7 +74,7 @@ class StepBatch:
             return self
         height, width = (before / after for before, after in zip(full, size, strict=True))
         # The centre of pixel i of the new grid is at scale * i + (scale - 1) / 2 of the old one.
-        scale = self.moving.new_tensor([height, width])
+        scale = numbers([height, width], self.moving)
         centre = (scale - 1) / 2
         affine = self.affine
         if affine is not None:
@@ -115,7 +115,7 @@ class StepBatch:
         counted = (self.fixed_points + self.moving_points).isfinite().all(dim=2)
         # A gradient through NaN is NaN, whatever it is multiplied by.
         fixed, moving = (points.nan_to_num(0.0) for points in (self.fixed_points, self.moving_points))
-        pixel = flow.new_tensor(self.pixel)
+        pixel = numbers(self.pixel, flow)
         return PointPairs(reached=(fixed + at_places(flow, fixed)) * pixel, moving=moving * pixel, counted=counted)
 
     @torch.no_grad()
@@ -151,5 +151,5 @@ def _expanded(maps: Maps, batch: int) -> Maps:
 
 def _visible(points: Tensor, images: Tensor) -> Tensor:
     """Return points (B, n, 2) in pixels of images (B, C, H, W), NaN where they lie outside."""
-    last = points.new_tensor([side - 1 for side in images.shape[2:]])
+    last = numbers([side - 1 for side in images.shape[2:]], points)
     return points.where(((points >= 0) & (points <= last)).all(dim=2, keepdim=True), torch.nan)

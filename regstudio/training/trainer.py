@@ -6,6 +6,7 @@ for the next event, and ends it by setting `stop`.
 
 import threading
 import time
+from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -43,7 +44,7 @@ from regstudio.training.messages import (
 from regstudio.training.recording import Recorder, record
 from regstudio.training.saved_state import State
 from regstudio.training.setup import Parts, build
-from regstudio.training.step import NotFiniteError
+from regstudio.training.step import Begun, NotFiniteError
 from regstudio.training.validation import mean_metrics, timed, validate
 
 
@@ -230,12 +231,19 @@ class _Training:
     def _steps(self, state: State, batches: Iterator[Item]) -> Generator[TrainEvent, None, State]:
         """Take the remaining steps of the epoch; return the state after the last one."""
         parts, last_save = self.parts, time.monotonic()
+        begun: deque[Begun] = deque()  # the steps after `state`: on a GPU the next few, else one
         while state.step < parts.steps_per_epoch:
             with self._checkpoint_if_peer_lost(state):
-                if self._stop_requested():
+                hold = self._stop_requested()
+                if hold and not begun:
                     break
+                hold = hold or self._save_due(last_save)
                 started = time.perf_counter()
-                losses = self._step(next(batches), state)
+                left = parts.steps_per_epoch - state.step
+                while not begun or (not hold and len(begun) < min(1 + parts.learner.ahead, left)):
+                    number = state.epoch * parts.steps_per_epoch + state.step + len(begun)
+                    begun.append(self._begin(next(batches), number))
+                losses = self._finish(begun.popleft(), state)
                 seconds = time.perf_counter() - started
             state = replace(
                 state,
@@ -245,18 +253,23 @@ class _Training:
             )
             scale = self._scale(state.epoch * parts.steps_per_epoch + state.step - 1)
             yield StepDone(epoch=state.epoch + 1, step=state.step, losses=losses, seconds=seconds, scale=scale)
-            if self.save.is_set() or time.monotonic() - last_save > 60 * self.config.run.save_minutes:
+            if not begun and self._save_due(last_save):
                 self.save.clear()
                 yield self.checkpointer.last(state)
                 last_save = time.monotonic()
         return state
 
-    def _step(self, batch: Mapping[str, torch.Tensor], state: State) -> dict[str, float]:
-        """Take one step on a batch; return the named losses."""
-        parts = self.parts
-        on_device = {name: tensor.to(parts.device, non_blocking=True) for name, tensor in batch.items()}
+    def _save_due(self, last_save: float) -> bool:
+        return self.save.is_set() or time.monotonic() - last_save > 60 * self.config.run.save_minutes
+
+    def _begin(self, batch: Mapping[str, torch.Tensor], number: int) -> Begun:
+        on_device = {name: tensor.to(self.parts.device, non_blocking=True) for name, tensor in batch.items()}
+        return self.parts.learner.begin(on_device, number)
+
+    def _finish(self, begun: Begun, state: State) -> dict[str, float]:
+        """Return the named losses of the step after `state`."""
         try:
-            return parts.learner.step(on_device, state.epoch * parts.steps_per_epoch + state.step)
+            return self.parts.learner.finish(begun)
         except NotFiniteError as error:
             self._fail_not_finite(error, state)
 

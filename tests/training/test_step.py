@@ -15,7 +15,7 @@ from regstudio.losses import NCC, Grad, Objective, SoftDice, one_hot
 from regstudio.networks.base import Prediction
 from regstudio.networks.voxelmorph import VoxelMorph
 from regstudio.networks.warp import SpatialTransformer, affine_after
-from regstudio.training.augmentation import Augmentation
+from regstudio.training.augmentation import Augmentation, drawn_flow
 from regstudio.training.schedule import Schedule
 from regstudio.training.step import Learner, NotFiniteError
 
@@ -166,7 +166,10 @@ def test_image_and_label_are_varied_alike_and_the_fixed_ones_left(batch: dict[st
     fixed, moving = model.given[0]
     torch.testing.assert_close(fixed, batch["fixed_image"])
     assert (moving - batch["moving_image"]).abs().max() > 0.5
-    flow = Augmentation(affine=2.0, smooth=1.0).flow(batch["moving_image"], default_rng([0, 7]))
+    moving_image = batch["moving_image"]
+    drawn = Augmentation(affine=2.0, smooth=1.0).draw(moving_image, default_rng([0, 7]))
+    flow = drawn_flow(moving_image, drawn)
+    assert flow is not None
     varied = SpatialTransformer()(maps, flow)
     torch.testing.assert_close(moving, varied[:, :1])
     warped = SpatialTransformer()(varied, model.predicted[0].flow)
