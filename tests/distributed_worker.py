@@ -21,7 +21,7 @@ from regstudio.config import build_config
 from regstudio.distributed import Group, join_group
 from regstudio.errors import DataError, RegStudioError
 from regstudio.training.setup import build_learner
-from regstudio.training.step import Learner, NotFiniteError
+from regstudio.training.step import Begun, Learner, NotFiniteError
 
 EVERYTHING = {"augment_affine": 1.0, "augment_smooth": 1.0, "augment_intensity": 1.0, "both_directions": True}
 TERMS = {"mse_weight": 1.0, "global_ncc_weight": 1.0, "mi_weight": 1.0, "fold_weight": 1.0, "transform": "svf"}
@@ -153,15 +153,15 @@ def work(folder: Path, rounds: dict[str, tuple[int, list[str]]]) -> None:
 @contextmanager
 def signal_second_process(number: signal.Signals) -> Iterator[None]:
     """Let the second process send itself a signal at the start of SIGNAL_STEP."""
-    step = Learner.step
+    begin = Learner.begin
 
-    def signalled(self: Learner, batch: Any, at: int) -> dict[str, float]:
+    def signalled(self: Learner, batch: Any, at: int) -> Begun:
         if at == SIGNAL_STEP and os.environ["RANK"] == "1":
             os.kill(os.getpid(), number)
-        return step(self, batch, at)
+        return begin(self, batch, at)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Learner, "step", signalled)
+        patch.setattr(Learner, "begin", signalled)
         yield
 
 

@@ -110,7 +110,7 @@ def measure_waiting(folder: Path, size: int, images: int, device: str) -> float:
     loader = TrainingLoader(dataset, batch_size=1, seed=0, pin_memory=target.type == "cuda")
 
     def step(batch: Item) -> object:
-        return learner.step({name: tensor.to(target, non_blocking=True) for name, tensor in batch.items()}, 0)
+        return learner.step(batch, 0)
 
     shares = [waiting_share(loader, step, epoch=epoch) for epoch in range(2)]
     return shares[1]

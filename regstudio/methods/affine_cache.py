@@ -31,7 +31,6 @@ Image = TypeVar("Image")
 Search = Callable[..., Affine]  # of two images and, where there are masks, of these
 _Row = tuple[Number, Number, Number]
 _Pair = tuple[Array, Array, MaskArrays]  # fixed, moving, and where they count
-BATCH = 4  # images that an Aligner takes at once: most of what a batch gains, and few to wait for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +100,7 @@ def affine_matrices(
         found = iter(_cached_affines([pair for pair in read_ones if not isinstance(pair, DataError)], cache, search))
         return [pair if isinstance(pair, DataError) else next(found) for pair in read_ones]
 
-    at_once = BATCH if isinstance(search, Aligner) else 1
+    at_once = search.at_once if isinstance(search, Aligner) else 1
     batches = [images[first : first + at_once] for first in range(0, len(images), at_once)]
     workers = workers or os.cpu_count() or 1
     split = divide_cpu_threads(workers)

@@ -32,11 +32,13 @@ class Aligner:
     """A search for affine maps, as `affine_matrices` takes one: aligner(fixed, moving) -> Affine.
 
     `wide` also finds images that are turned by up to 180 degrees. `version` names the search in the keys of caches.
-    Where no general network is brought along, it is `register_affine` alone.
+    Where no general network is brought along, it is `register_affine` alone. On `device`, which may be a GPU, batches
+    are looked at; so many images `at_once` are worth to wait for: a few give the CPU most of what a batch gains.
     """
 
-    def __init__(self, *, wide: bool = False) -> None:
-        self.wide = wide
+    def __init__(self, *, wide: bool = False, device: torch.device | None = None) -> None:
+        self.wide, self.device = wide, device or torch.device("cpu")
+        self.at_once = 64 if self.device.type == "cuda" else 4
         self.version = f"judged-5, {CACHE_KEY_VERSION}, {_weights_digest()}" + ", wide" * wide
 
     def __call__(self, fixed: Array, moving: Array, masks: MaskArrays = (None, None)) -> Affine:
@@ -71,13 +73,16 @@ class Aligner:
 
         Pairs of one size that are plainly alike as they lie take half the time.
         """
-        network = general_network()
+        network = general_network(self.device)
         sizes = {image.shape for pair in pairs for image in pair}
         if network is None or len(sizes) > 1 or not all(np.ptp(image) for pair in pairs for image in pair):
             return [self(*pair) for pair in pairs]
-        fixed, moving = (torch.cat([_image(image) for image in side]) for side in zip(*pairs, strict=True))
+        fixed, moving = (
+            torch.cat([_image(image) for image in side]).to(self.device) for side in zip(*pairs, strict=True)
+        )
         atlas = fixed[:1]
-        affines, alike = quick_affines(network, atlas if (fixed == atlas).all() else fixed, moving)
+        found = quick_affines(network, atlas if (fixed == atlas).all() else fixed, moving)
+        affines, alike = (tensor.cpu() for tensor in found)
         return [
             Affine(affine.double().numpy()) if quick else self(*pair)
             for pair, affine, quick in zip(pairs, affines, alike.tolist(), strict=True)

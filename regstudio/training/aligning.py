@@ -48,7 +48,7 @@ def _affine_maps(parts: Parts, cases: Sequence[Case], wide: bool) -> Generator[M
         cases,
         lambda case: load(case.image),
         workers=parts.group.cores,
-        search=Aligner(wide=wide),
+        search=Aligner(wide=wide, device=parts.device),
         masks=lambda case: masks_of_case(parts, case),
     )
     with closing(found) as results:

@@ -172,6 +172,7 @@ def build(config: TrainConfig, index: DataIndex, group: Group = SINGLE_PROCESS, 
             groups=pair_groups(index.train, index.pooling) if index.pooling else None,
             landmarks=landmarks if trains_on_landmarks(config, index) else None,
             masks=masks,
+            device=None if config.reading.num_workers else device,  # other processes have no GPU
         ),
         batch_size=config.optimisation.batch_size,
         seed=config.optimisation.seed,

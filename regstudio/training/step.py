@@ -105,7 +105,7 @@ class Learner:
         return self.model if self._averaged is None else self._averaged
 
     def step(self, batch: Mapping[str, Tensor], number: int) -> dict[str, float]:
-        """Take step `number` on a batch on the network's device; return the named losses.
+        """Take step `number` on a batch, on any device; return the named losses.
 
         Raises NotFiniteError, leaving weights and state unchanged, if the loss or its gradient is not finite.
         """
@@ -234,7 +234,8 @@ class Learner:
         drawn = self._augmentation.draw(moving, random)
         swapped = self._both_directions and random.random() < 0.5
         kind = Kind(self.scale(number, moving.shape[2:]), bool(swapped), first=not self._averaged_steps)
-        return kind, {**batch, **{name: tensor.to(moving.device, non_blocking=True) for name, tensor in drawn.items()}}
+        device = self._rate.device
+        return kind, {name: tensor.to(device, non_blocking=True) for name, tensor in {**batch, **drawn}.items()}
 
     def _network_input(self, kind: Kind, inputs: Mapping[str, Tensor]) -> StepBatch:
         """Return the batch augmented, perhaps with fixed and moving swapped, at the size that the loss is taken at.

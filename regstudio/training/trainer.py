@@ -7,7 +7,7 @@ for the next event, and ends it by setting `stop`.
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import NoReturn
@@ -239,11 +239,14 @@ class _Training:
                     break
                 hold = hold or self._save_due(last_save)
                 started = time.perf_counter()
-                left = parts.steps_per_epoch - state.step
-                while not begun or (not hold and len(begun) < min(1 + parts.learner.ahead, left)):
-                    number = state.epoch * parts.steps_per_epoch + state.step + len(begun)
-                    begun.append(self._begin(next(batches), number))
-                losses = self._finish(begun.popleft(), state)
+                number = state.epoch * parts.steps_per_epoch + state.step
+                most = 0 if hold else min(1 + parts.learner.ahead, parts.steps_per_epoch - state.step)
+                while not begun or len(begun) < most:
+                    begun.append(parts.learner.begin(next(batches), number + len(begun)))
+                try:
+                    losses = parts.learner.finish(begun.popleft())
+                except NotFiniteError as error:
+                    self._fail_not_finite(error, state)
                 seconds = time.perf_counter() - started
             state = replace(
                 state,
@@ -251,7 +254,7 @@ class _Training:
                 sums={name: state.sums.get(name, 0.0) + value for name, value in losses.items()},
                 seconds=state.seconds + seconds,
             )
-            scale = self._scale(state.epoch * parts.steps_per_epoch + state.step - 1)
+            scale = self._scale(number)
             yield StepDone(epoch=state.epoch + 1, step=state.step, losses=losses, seconds=seconds, scale=scale)
             if not begun and self._save_due(last_save):
                 self.save.clear()
@@ -261,17 +264,6 @@ class _Training:
 
     def _save_due(self, last_save: float) -> bool:
         return self.save.is_set() or time.monotonic() - last_save > 60 * self.config.run.save_minutes
-
-    def _begin(self, batch: Mapping[str, torch.Tensor], number: int) -> Begun:
-        on_device = {name: tensor.to(self.parts.device, non_blocking=True) for name, tensor in batch.items()}
-        return self.parts.learner.begin(on_device, number)
-
-    def _finish(self, begun: Begun, state: State) -> dict[str, float]:
-        """Return the named losses of the step after `state`."""
-        try:
-            return self.parts.learner.finish(begun)
-        except NotFiniteError as error:
-            self._fail_not_finite(error, state)
 
     def _fail_not_finite(self, error: NotFiniteError, state: State) -> NoReturn:
         """Save the weights before the bad step and its images to failed.pt, then raise TrainingError."""

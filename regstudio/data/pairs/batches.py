@@ -111,7 +111,7 @@ class TrainingLoader:
                 if isinstance(batch, DataError):
                     raise batch
                 self._images_loaded += len(batch["moving_image"])
-                yield {name: t.pin_memory() for name, t in batch.items()} if self._pin_memory else batch
+                yield {name: _pinned(tensor) for name, tensor in batch.items()} if self._pin_memory else batch
 
     def _batches_or_errors(self) -> Generator[Item | DataError, None, None]:
         if self._processes is not None:
@@ -140,12 +140,19 @@ class _BatchDataset(Dataset[Item | DataError]):
 
 
 def _stack(tensors: list[torch.Tensor]) -> torch.Tensor:
+    if tensors[0].is_cuda:
+        return torch.stack(tensors)
     # In NumPy, since torch would start its own thread pool in every loading thread.
     arrays = [tensor.numpy() for tensor in tensors]
     if arrays[0].ndim == 2 and len({len(array) for array in arrays}) > 1:  # points, as many as a pair has
         most = max(map(len, arrays))
         arrays = [np.pad(array, ((0, most - len(array)), (0, 0)), constant_values=np.nan) for array in arrays]
     return torch.from_numpy(np.stack(arrays))
+
+
+def _pinned(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor that a GPU can copy while the CPU goes on; it may lie on the GPU already."""
+    return tensor if tensor.is_cuda else tensor.pin_memory()
 
 
 def _ignore_signals(worker: int) -> None:

@@ -25,6 +25,8 @@ from regstudio.errors import DataError
 
 Item = dict[str, torch.Tensor]
 
+GPU_SHARE = 0.25  # of its memory, for images
+
 
 class ValidationPair(TypedDict):
     """A case's images and, if both images have one, labels, and masks where there are any, each (1, H, W)."""
@@ -51,8 +53,9 @@ class RegistrationDataset(Dataset[Item]):
 
     With a `label_loader`, every case must have a label; with `partly_labelled`, a missing label is -1 everywhere.
     `aligned` maps a case to its affine map, and may be filled later. `landmarks` gives those of a case and its fixed
-    image, or None. With `masks` every item has those of both images, of ones where all of an image counts. Raises
-    DataError, which names the file, if one cannot be used.
+    image, or None. With `masks` every item has those of both images, of ones where all of an image counts. On a GPU as
+    `device` lie the images, labels and masks of every item; those that were read stay there, up to a share of its
+    memory. Raises DataError, which names the file, if one cannot be used.
 
     >>> dataset = RegistrationDataset(index.train, atlas=index.atlas)
     >>> dataset[0]["moving_image"].shape
@@ -72,9 +75,11 @@ class RegistrationDataset(Dataset[Item]):
         groups: Sequence[Sequence[int]] | None = None,
         landmarks: Callable[[Case, Case], PairPoints | None] | None = None,
         masks: MaskLoader | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self._partly_labelled, self._aligned, self._landmarks = partly_labelled, aligned, landmarks
         self._masks = masks
+        self._on_gpu = _OnGPU(device) if device is not None and device.type == "cuda" else None
         self.cases, self.mode = tuple(cases), mode
         # Each case's group, and its place in it.
         self._group_of = {number: (group, at) for group in groups or () for at, number in enumerate(group)}
@@ -89,6 +94,8 @@ class RegistrationDataset(Dataset[Item]):
         reference = _load(self._reference, self._image_loader, self._label_loader)
         if masks is not None:
             reference["mask"] = _mask(self._reference, reference, masks)
+        if self._on_gpu is not None:
+            reference = self._on_gpu.put(self._reference, reference)
         self._atlas = reference if mode == "atlas" and not own else None
         self._shape = reference["image"].shape
         if min(self._shape[1:]) < MIN_SIDE:
@@ -137,6 +144,11 @@ class RegistrationDataset(Dataset[Item]):
         return group[place + (place >= at)]
 
     def _case(self, case: Case) -> Item:
+        if self._on_gpu is None:
+            return self._read(case)
+        return self._on_gpu.items.get(case) or self._on_gpu.put(case, self._read(case))
+
+    def _read(self, case: Case) -> Item:
         labels = None if self._partly_labelled and case.label is None else self._label_loader
         loaded = _load(case, self._image_loader, labels)
         if self._label_loader is not None and labels is None:
@@ -146,6 +158,23 @@ class RegistrationDataset(Dataset[Item]):
         for kind, tensor in loaded.items():
             refuse_other_size(_path(case, kind), tensor.shape, self._reference.image, self._shape)
         return loaded
+
+
+class _OnGPU:
+    """What of each case lies on a GPU; `items` are those that stay, up to GPU_SHARE of its memory."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._room = device, int(GPU_SHARE * torch.cuda.get_device_properties(device).total_memory)
+        self.items: dict[Case, Item] = {}
+
+    def put(self, case: Case, loaded: Item) -> Item:
+        """Copy an item to the GPU, and keep it there if there is room."""
+        item = {kind: tensor.to(self._device) for kind, tensor in loaded.items()}
+        size = sum(tensor.nbytes for tensor in item.values())
+        if size <= self._room:
+            self._room -= size
+            self.items[case] = item
+        return item
 
 
 def load_validation_pair(
