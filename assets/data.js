@@ -19,13 +19,15 @@ function row(cells, tag) {
   return made;
 }
 
-let progressTimer;
+let progressTimer, asking = false;
 
 // While files are being opened: poll a progress bar and a count, until the verdict replaces them.
 async function follow(words) {
   if (!words.isConnected) return clearInterval(progressTimer);
-  if (document.hidden) return;
+  if (document.hidden || asking) return;  // a busy server is asked no faster than it answers
+  asking = true;
   const { share, text } = (await server.opened({ tab: window.regstudioTab })) ?? {};  // Gradio returns undefined where no answer came
+  asking = false;
   if (share === undefined) return;
   const bar = words.querySelector("progress") ?? words.appendChild(make("progress"));
   const count = words.querySelector(".count") ?? words.appendChild(make("span", "count"));

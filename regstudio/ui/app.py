@@ -31,6 +31,25 @@ SHARED_PORT = 7960
 TABS = ("data", "train", "runs", "apply", "viewer", "share", "help")
 
 
+class _Page(gr.Blocks):
+    """Gradio's page, which draws each update that a handler yields, however soon the next one follows.
+
+    Gradio sends the edits that make one update the next, and its script does them inside the objects of the one before:
+    those are then drawn as they never were, or not at all.
+    """
+
+    def handle_streaming_diffs(
+        self, block_fn: Any, data: list[Any], session_hash: str | None, run: str | None, *args: Any, **options: Any
+    ) -> list[Any]:
+        """Return what is sent of an update: whole values for whatever differs from the update before."""
+        follows = session_hash is not None and run in self.pending_diff_streams[session_hash]
+        whole = list(data)
+        sent = super().handle_streaming_diffs(block_fn, data, session_hash, run, *args, **options)
+        if not follows or options.get("final") or options.get("simple_format"):
+            return sent
+        return [edits and [["replace", [], value]] for edits, value in zip(sent, whole, strict=True)]
+
+
 def build_app(studio: Studio, share: Share | None = None, line: WaitingLine | None = None) -> gr.Blocks:
     """Return the whole page for one studio."""
     read_apart(Path(get_upload_folder()))
@@ -39,7 +58,7 @@ def build_app(studio: Studio, share: Share | None = None, line: WaitingLine | No
         _header(studio)
         estimator = Estimator(studio)
         tab, feed, asked = browser_tab(), Feed(studio, estimator.speeds), viewer_tab.asked_case()
-        watch = Watch()
+        watch = Watch(tab)
         with gr.Tabs(selected="data", elem_id="tabs") as tabs:
             with _tab("data"):
                 data = data_tab.build(studio, tab)
@@ -103,7 +122,7 @@ def two_images() -> tuple[Any, Any, Any, Any]:
 
 def _empty_page(title: str) -> gr.Blocks:
     gr.set_static_paths([asset("plotly"), asset("journeys")])
-    return gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600))
+    return _Page(title=title, analytics_enabled=False, delete_cache=(600, 3600))
 
 
 def _tab(name: str) -> gr.Tab:

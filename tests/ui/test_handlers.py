@@ -21,7 +21,7 @@ from regstudio.ui import tabs
 from regstudio.ui.app import build_app
 from regstudio.ui.tabs.runs_handlers import RunsHandlers
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
-from regstudio.ui.widgets.watch import PREFIX
+from regstudio.ui.widgets.watch import CHANGED
 
 SOURCES = sorted(Path(tabs.__file__).parents[1].rglob("*.py"))
 
@@ -57,12 +57,28 @@ def test_no_handler_makes_a_layout_to_update_one(path: Path) -> None:
 def test_what_a_page_shows_is_held_by_the_page(studio) -> None:
     """On the server it would be set before the answer arrives; an older answer that arrives later would then stay."""
     app = build_app(studio)
-    watches = {number for number, block in app.blocks.items() if (block.elem_id or "").startswith(PREFIX)}
+    watches = {number for number, block in app.blocks.items() if (block.elem_id or "").startswith(CHANGED)}
     ticks = [handler for handler in app.fns.values() if watches & {target for target, _ in handler.targets}]
     assert len(ticks) == len(watches) >= 3
     for handler in ticks:
         passed = set(handler.inputs) & set(handler.outputs)
         assert not [component for component in passed if isinstance(component, gr.State)], handler.name
+
+
+def test_no_update_reaches_into_the_one_before_which_the_page_may_not_have_drawn_yet(studio: Studio) -> None:
+    app = build_app(studio)
+    (handler,) = {fn.fn: fn for fn in app.fns.values() if fn.name == "choose_demo"}.values()
+    names = [f"value {number}" for number in range(len(handler.outputs))]
+    first, last = {"state": "looking", "sets": [], "title": "Opening"}, {"state": "ready", "sets": [1]}
+    sent = [
+        app.handle_streaming_diffs(handler, [value, *names[1:]], session_hash="page", run="1", final=final)
+        for value, final in ((dict(first), False), ({"__type__": "update"}, False), (dict(last), False), ([], True))
+    ]
+    assert sent[0] == [first, *names[1:]]
+    same: list[list[object]] = [[] for _ in names[1:]]
+    assert sent[1] == [[["replace", [], {"__type__": "update"}]], *same]
+    assert sent[2] == [[["replace", [], last]], *same]
+    assert sent[3] == [last, *names[1:]]
 
 
 def test_a_dropdown_passes_on_what_is_no_choice_any_more() -> None:

@@ -91,8 +91,17 @@ def test_offline_the_tab_says_why_there_is_no_link(tab):
     assert not page.locator("#share-link").is_visible()
 
 
-def test_without_a_run_the_tab_says_what_to_do_instead_of_failing(page, untouched_server):
+def test_without_a_run_tabs_say_with_a_picture_what_to_do_instead_of_failing(page, untouched_server):
     page.goto(untouched_server.url)
+    for tab, words in (("Runs", "There are no runs yet"), ("Apply", "Nothing is registered yet")):
+        page.get_by_role("tab", name=tab).click()
+        page.locator(f"#{tab.lower()}-empty").get_by_text(words).wait_for()
+        assert page.locator(f"#{tab.lower()}-empty svg").is_visible()
     page.get_by_role("tab", name="Share").click()
-    page.locator("#share-status").get_by_text("There is no run to share yet").wait_for()
+    page.locator("#share-empty").get_by_text("There is no run to share yet").wait_for()
+    assert page.locator("#share-empty svg").is_visible()
     assert page.is_disabled("#share-start")
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.evaluate("location.hash = 'runs'")
+    page.locator("#runs-by-data").wait_for()
+    assert page.locator("#runs-by-data label").bounding_box()["height"] < 30  # in one line

@@ -57,6 +57,11 @@ def test_refining_tells_what_it_brought_and_took(opened: Any) -> None:
     opened.wait_for_function(f"!document.querySelector('{numbers}').innerText.includes('not refined')")
 
 
+def test_the_images_are_seen_without_scrolling(opened: Any) -> None:
+    assert opened.evaluate("scrollY") == 0
+    assert opened.locator(CANVAS).bounding_box()["y"] < 300  # of 800
+
+
 def test_it_shows_warped_and_dice(opened: Any) -> None:
     numbers = opened.inner_text(f"{VIEWER} .numbers")
     assert "Dice, mean" in numbers

@@ -61,10 +61,11 @@ class ApplyHandlers:
         progress, possible = apply_control.progress(studio), apply_control.possible_now(studio)
         now = fingerprint((names, chosen, rows, progress | {"left": round(progress.get("left") or 0)}))
         if now == seen:
-            return [gr.skip() for _ in range(8)]
+            return [gr.skip() for _ in range(10)]
         buttons = [gr.Button(interactive=possible[name]) for name in ("start", "pause", "resume", "stop")]
         choice = gr.Dropdown(choices=names, value=chosen)
-        return [json.dumps(progress), *buttons, choice, gr.Dataframe(value=rows), now]
+        places = gr.update(visible=not names), gr.update(visible=bool(names))
+        return [json.dumps(progress), *buttons, choice, *places, gr.Dataframe(value=rows), now]
 
     @shown_to_user()
     def start(

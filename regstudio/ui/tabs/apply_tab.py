@@ -15,10 +15,12 @@ from regstudio.ui.tabs.apply_handlers import ApplyHandlers
 from regstudio.ui.widgets.browser_tab import BrowserTab
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
 from regstudio.ui.widgets.folder_drop import folder_drop
+from regstudio.ui.widgets.icons import EMPTY_RESULTS, nothing_yet
 from regstudio.ui.widgets.watch import Watch
 
 WIDTHS: list[str | int] = ["200px", *["90px"] * (len(COLUMNS) - 2), "220px"]
 _KINDS: Any = ["str", *["number"] * (len(COLUMNS) - 2), "str"]
+NOTHING = "Nothing is registered yet. Choose new images and press Start: each result appears here, the worst first."
 PROGRESS = """<section class="apply" aria-label="Progress of the registering">
 <p><strong class="state" role="status"></strong> <span class="what"></span></p>
 <div class="bar" role="progressbar" aria-label="images registered"><i></i></div>
@@ -74,26 +76,30 @@ def build(studio: Studio, tab: BrowserTab, watch: Watch, asked: gr.Textbox) -> g
         apply_default_css=False,
         elem_id="apply-progress",
     )
-    with gr.Row():
-        shown = ChangingDropdown([], label="Results", info="worst first; a click opens the case", elem_id="apply-shown")
-        pack = gr.Button("Download as zip", elem_id="apply-pack", scale=0, min_width=180)
-        link = gr.DownloadButton("zip", elem_id="apply-zip", visible="hidden")
-    table = gr.Dataframe(
-        headers=list(COLUMNS),
-        datatype=_KINDS,
-        type="array",
-        interactive=False,
-        show_label=False,
-        column_widths=WIDTHS,
-        wrap=True,
-        max_height=420,
-        pinned_columns=1,
-        buttons=["fullscreen"],
-        elem_id="apply-table",
-    )
+    empty = gr.HTML(nothing_yet(EMPTY_RESULTS, NOTHING), visible=False, apply_default_css=False, elem_id="apply-empty")
+    with gr.Column(visible=False) as results:
+        with gr.Row():
+            shown = ChangingDropdown(
+                [], label="Results", info="worst first; a click opens the case", elem_id="apply-shown"
+            )
+            pack = gr.Button("Download as zip", elem_id="apply-pack", scale=0, min_width=180)
+            link = gr.DownloadButton("zip", elem_id="apply-zip", visible="hidden")
+        table = gr.Dataframe(
+            headers=list(COLUMNS),
+            datatype=_KINDS,
+            type="array",
+            interactive=False,
+            show_label=False,
+            column_widths=WIDTHS,
+            wrap=True,
+            max_height=420,
+            pinned_columns=1,
+            buttons=["fullscreen"],
+            elem_id="apply-table",
+        )
     seen = shown_fingerprint()
     buttons = [start, pause, resume, stop]
-    looked = [progress, *buttons, shown, table, seen]
+    looked = [progress, *buttons, shown, empty, results, table, seen]
     form = [method, name, folder, files, labels, fixed, fixed_files, refine, masks, fixed_mask]
     on_tab_select(handlers.enter, method, method, **QUIET)
     on_page_load(handlers.enter, method, method, **QUIET)

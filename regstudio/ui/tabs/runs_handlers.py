@@ -39,7 +39,7 @@ class RunsHandlers:
         names = [str(row[0]) for row in rows]
         existing = [name for name in self._named_now(selected, names) if name in names]
         choice = gr.update(choices=names, value=existing) if existing != selected else gr.update(choices=names)
-        return gr.Dataframe(value=listed, visible=bool(rows)), gr.Markdown(visible=not rows), choice, now
+        return gr.Dataframe(value=listed, visible=bool(rows)), gr.update(visible=not rows), choice, now
 
     def rows(self) -> list[list[str | float | None]]:
         """Return the rows of the table, one for each run."""

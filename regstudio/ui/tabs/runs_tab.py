@@ -12,13 +12,15 @@ from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import QUIET, click_link, on_page_load, shown_fingerprint
 from regstudio.ui.tabs.runs_handlers import RunsHandlers
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
+from regstudio.ui.widgets.icons import EMPTY_RUNS, nothing_yet
 from regstudio.ui.widgets.report_view import ReportView, report_view
 from regstudio.ui.widgets.watch import Watch
 
 WIDTHS: list[str | int] = ["160px", "100px", "120px", "100px", "100px", "80px", "90px", "110px", "380px", "180px"]
+NOTHING = "There are no runs yet. Choose images in the Data tab, then press Start in the Train tab."
 CURVES = """<p class="empty"></p><label hidden>curves by <select class="by" aria-label="What the curves are drawn over">
 <option value="epoch">epoch</option><option value="minutes">time</option></select></label>
-<p class="different" role="note"></p><p class="scales" role="note"></p>
+<p class="different" role="note" hidden></p><p class="scales" role="note"></p>
 <div class="charts"><div class="chart" data-of="loss"></div><div class="chart" data-of="dice"></div>
 <div class="chart" data-of="tre"></div><div class="chart" data-of="njd"></div></div>"""
 
@@ -58,11 +60,8 @@ class _Actions:
 def build(studio: Studio, feed: Feed, watch: Watch) -> RunsTab:
     """Lay out the tab; called inside its gr.Tab."""
     handlers = RunsHandlers(studio, feed)
-    empty = gr.Markdown(
-        "There are no runs yet. Choose images in the **Data** tab, then press Start in the **Train** tab.",
-        elem_id="runs-empty",
-    )
-    with gr.Row():
+    empty = gr.HTML(nothing_yet(EMPTY_RUNS, NOTHING), visible=False, apply_default_css=False, elem_id="runs-empty")
+    with gr.Row(elem_classes="setting-fields"):
         words = gr.Textbox(
             label="Show runs with", placeholder="words of any column", max_lines=1, scale=3, elem_id="runs-filter"
         )

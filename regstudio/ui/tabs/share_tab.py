@@ -10,6 +10,7 @@ from regstudio.studio.sharing import NO_LINK, USER, Share, Status
 from regstudio.studio.studio import Studio
 from regstudio.ui.handlers import QUIET, fingerprint, on_tab_select, shown_fingerprint, shown_to_user
 from regstudio.ui.widgets.changing_dropdown import ChangingDropdown
+from regstudio.ui.widgets.icons import EMPTY_SHARE, nothing_yet
 from regstudio.ui.widgets.watch import Watch
 
 ABOUT = (
@@ -17,7 +18,7 @@ ABOUT = (
     "the Viewer with the runs chosen here: no files of this machine but theirs, no training, no deletion. The link "
     "passes through Gradio's servers and ends with this program."
 )
-NOTHING = "There is no run to share yet: train one first, in the **Train** tab."
+NOTHING = "There is no run to share yet: train one first, in the Train tab."
 WHOLE = "The **whole studio** is shared: whoever has the password can train, delete runs, and read files."
 
 
@@ -30,6 +31,7 @@ def build(studio: Studio, share: Share, watch: Watch) -> None:
     with gr.Row():
         start = gr.Button("Share", variant="primary", elem_id="share-start")
         stop = gr.Button("Stop sharing", elem_id="share-stop", interactive=False)
+    empty = gr.HTML(nothing_yet(EMPTY_SHARE, NOTHING), visible=False, apply_default_css=False, elem_id="share-empty")
     message = gr.Markdown(describe(Status()), elem_id="share-status")
     with gr.Row(visible=False) as access:
         link = gr.Textbox(label="Link", interactive=False, buttons=["copy"], elem_id="share-link")
@@ -44,8 +46,10 @@ def build(studio: Studio, share: Share, watch: Watch) -> None:
         if now == known:
             return [gr.skip()] * len(shown)
         active = status.state in ("opening", "open")
+        nothing = not something and status.state == "closed"
         return [
-            describe(status) if something or status.state != "closed" else NOTHING,
+            gr.update(visible=nothing),
+            gr.Markdown(describe(status), visible=not nothing),
             gr.update(visible=status.state == "open"),
             status.link,
             USER,
@@ -63,10 +67,10 @@ def build(studio: Studio, share: Share, watch: Watch) -> None:
     def listed() -> Any:
         return gr.Dropdown(choices=[run.path.name for run in studio.run_folders()])
 
-    shown = [message, access, link, user, password, start, stop, seen]
+    shown = [empty, message, access, link, user, password, start, stop, seen]
     start.click(begin, runs, None, **QUIET).success(look, seen, shown, **QUIET)
     stop.click(shown_to_user()(share.stop), None, None, **QUIET).success(look, seen, shown, **QUIET)
-    watch.on_change("share", lambda _: (share.status, bool(studio.run_folders())), look, seen, shown)
+    watch.on_change("share", lambda _: (share.status, bool(studio.run_folders())), look, [seen], shown)
     on_tab_select(listed, None, runs, **QUIET)
 
 

@@ -51,7 +51,7 @@ def asked_case() -> AskedCase:
 def build(studio: Studio, asked: AskedCase, tab: BrowserTab | None = None, *, read_only: bool = False) -> ViewerTab:
     """Lay out the tab; called inside its gr.Tab. Read-only, it takes neither paths nor files, nor a `tab` with data."""
     handlers = ViewerHandlers(studio, read_only or studio.read_only)
-    with gr.Row():
+    with gr.Row(elem_id="viewer-choice"):
         run = ChangingDropdown([], label="Run", elem_id="viewer-run", min_width=160, allow_custom_value=True)
         checkpoint = ChangingDropdown([], label="Checkpoint", elem_id="viewer-checkpoint", min_width=120)
         case = ChangingDropdown([], label="Case", elem_id="viewer-case", min_width=160)
@@ -64,9 +64,10 @@ def build(studio: Studio, asked: AskedCase, tab: BrowserTab | None = None, *, re
             min_width=120,
             visible=not handlers.read_only,
         )
-    with gr.Accordion("Own images, or a checkpoint file", open=False, visible=not handlers.read_only) as own:
+    shut: dict[str, Any] = {"open": False, "visible": not handlers.read_only}
+    with gr.Accordion("Own images, or a checkpoint file", elem_id="viewer-own", **shut) as own:
         path, files, resize, register = _own_inputs(handlers.read_only)
-    with gr.Row():
+    with gr.Row(elem_id="viewer-slices"):
         sliders = [
             gr.Slider(
                 0, 1, value=0, step=1, label=f"Slice of the {side} image", elem_id=f"viewer-{side}-slice", visible=False
@@ -78,7 +79,7 @@ def build(studio: Studio, asked: AskedCase, tab: BrowserTab | None = None, *, re
         download = gr.Button("Download as zip", elem_id="viewer-download", scale=0, min_width=200)
         # Hidden: a script clicks it once the file is made.
         link = gr.DownloadButton("zip", elem_id="viewer-zip", visible="hidden")
-    with gr.Accordion("Landmarks: files and training data", open=False, visible=not handlers.read_only):
+    with gr.Accordion("Landmarks: files and training data", **shut):
         family, folder, add = _landmark_files(handlers.read_only)
     named = [tab.name] if tab else []
     if not handlers.read_only:

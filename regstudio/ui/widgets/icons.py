@@ -1,4 +1,4 @@
-"""Icons: the tool row of the Viewer, with words on hover, in the colour of the text; a picture where nothing is."""
+"""Icons: the tool row of the Viewer, with words on hover, in the colour of the text; pictures where nothing is yet."""
 
 # What dragging does: the tool's name, its words, and its path in 18 x 18 pixels.
 DRAGS = (
@@ -35,6 +35,20 @@ ACTIONS = (
 EMPTY = """<svg class="empty-picture" viewBox="0 0 96 64" aria-hidden="true">
   <path d="M8 14Q28 4 44 14Q52 30 44 48Q28 58 8 48Q0 30 8 14Z"/>
   <path d="M36 20h44v36H36ZM56 12q10-8 20 0M72 12h4V8" stroke-dasharray="3 3"/></svg>"""
+# A table that waits for its lines; many images on their way to one; one point that leads to others.
+EMPTY_RUNS = "M10 8h76v12H10ZM34 8v12M62 8v12", "M10 20v36h76V20M10 32h76M10 44h76M34 20v36M62 20v36"
+EMPTY_RESULTS = "M6 22h28v34H6ZM12 22v-6h28v34h-6M18 16v-6h28v34h-6M52 32h12M59 27l5 5-5 5", "M68 15h22v34H68Z"
+EMPTY_SHARE = (
+    "M28 32a8 8 0 1 1-16 0 8 8 0 1 1 16 0",
+    "M28 29 60 18M28 35l32 11M76 14a8 8 0 1 1-16 0 8 8 0 1 1 16 0M76 50a8 8 0 1 1-16 0 8 8 0 1 1 16 0",
+)
+
+
+def nothing_yet(picture: tuple[str, str], words: str) -> str:
+    """Return the markup of a picture, of a drawn path and a dashed one, above words that say what comes there."""
+    drawn, dashed = picture
+    paths = f'<path d="{drawn}"/><path d="{dashed}" stroke-dasharray="3 3"/>'
+    return f'<div class="nothing-yet"><svg viewBox="0 0 96 64" aria-hidden="true">{paths}</svg><p>{words}</p></div>'
 
 
 def tool_row() -> str:
