@@ -20,8 +20,8 @@ RefineChoice = int | Literal["auto"] | None
 affine_option = click.option(
     "--affine",
     type=click.Choice(["none", "auto", "wide"]),
-    help="auto: align the images by an affine map first; wide: also where they are turned by up to 180 degrees, "
-    "which the general method takes, too  [default: as the network was trained]",
+    help="auto: align the images by an affine map first; wide: also where they are turned by up to 180 degrees, or "
+    "mirrored, which the general method takes, too  [default: as the network was trained]",
 )
 
 

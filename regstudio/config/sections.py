@@ -18,7 +18,7 @@ class AlignmentSection(Section):
 
     affine: Literal["none", "auto", "wide"] = Field(
         "none",
-        description="auto: align each moving image to the atlas by an affine map first; wide: by up to 180 degrees",
+        description="auto: align each moving image to the atlas by an affine map first; wide: also turned, mirrored",
     )
 
 

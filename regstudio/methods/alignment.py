@@ -17,7 +17,7 @@ from regstudio.data.pairs.pair import Pair
 from regstudio.files import file_digest
 from regstudio.methods.affine import CACHE_KEY_VERSION, Affine, affine_flow, register_affine
 from regstudio.methods.general_network import general_network, look
-from regstudio.methods.initial_affine import MARGIN, quick_affines, searched_affine
+from regstudio.methods.initial_affine import MARGIN, quick_affines, searched_affine, wide_affine
 from regstudio.methods.masks import MaskArrays, as_tensors, counted, mask_arrays
 from regstudio.methods.optimiser import BETWEEN_KINDS, optimise, settings_for
 from regstudio.methods.similarity_choice import choose_similarity, similarity_as_registered
@@ -31,15 +31,16 @@ Alignment = Literal["none", "auto", "wide"]
 class Aligner:
     """A search for affine maps, as `affine_matrices` takes one: aligner(fixed, moving) -> Affine.
 
-    `wide` also finds images that are turned by up to 180 degrees. `version` names the search in the keys of caches.
-    Where no general network is brought along, it is `register_affine` alone. On `device`, which may be a GPU, batches
-    are looked at; so many images `at_once` are worth to wait for: a few give the CPU most of what a batch gains.
+    `wide` also finds images that are turned by up to 180 degrees, or mirrored. `version` names the search in the keys
+    of caches. Where no general network is brought along, it is `register_affine` alone. On `device`, which may be a
+    GPU, batches are looked at; so many images `at_once` are worth to wait for: a few give the CPU most of what a batch
+    gains.
     """
 
     def __init__(self, *, wide: bool = False, device: torch.device | None = None) -> None:
         self.wide, self.device = wide, device or torch.device("cpu")
         self.at_once = 64 if self.device.type == "cuda" else 4
-        self.version = f"judged-5, {CACHE_KEY_VERSION}, {_weights_digest()}" + ", wide" * wide
+        self.version = f"judged-5, {CACHE_KEY_VERSION}, {_weights_digest()}" + ", wide and mirrored" * wide
 
     def __call__(self, fixed: Array, moving: Array, masks: MaskArrays = (None, None)) -> Affine:
         """Return the map (2, 3) that the best deformable registration of two images (H, W), with masks, starts from."""
@@ -48,10 +49,13 @@ class Aligner:
             return register_affine(fixed, moving, masks)
         images = _image(fixed), _image(moving)
         count = on, of = as_tensors(masks)
-        affine, alike = quick_affines(network, *images, count)
-        if alike:
-            return Affine(affine[0].double().numpy())
-        affine = searched_affine(network, *images, wide=self.wide, masks=count)
+        if self.wide:
+            affine = wide_affine(network, *images, count)
+        else:
+            affine, alike = quick_affines(network, *images, count)
+            if alike:
+                return Affine(affine[0].double().numpy())
+            affine = searched_affine(network, *images, count)
         if choose_similarity(*images, mask=counted(count, None)) == ["ncc"]:
             return Affine(affine[0].double().numpy())
         seen = look(network, *images, affine, masks=count)
@@ -75,7 +79,7 @@ class Aligner:
         """
         network = general_network(self.device)
         sizes = {image.shape for pair in pairs for image in pair}
-        if network is None or len(sizes) > 1 or not all(np.ptp(image) for pair in pairs for image in pair):
+        if network is None or self.wide or len(sizes) > 1 or not all(np.ptp(image) for pair in pairs for image in pair):
             return [self(*pair) for pair in pairs]
         fixed, moving = (
             torch.cat([_image(image) for image in side]).to(self.device) for side in zip(*pairs, strict=True)

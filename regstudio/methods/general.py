@@ -46,9 +46,9 @@ def general_method(
 class General:
     """A network of velocity fields for any images after an affine map, then the optimiser, as a Method.
 
-    `wide` also looks for images that are turned by up to 180 degrees. Without `optimised` the network's field is the
-    result. A pair whose images are not of one kind is left to the optimiser alone, which then starts from nothing.
-    Raises CheckpointError for a file that holds no such network.
+    `wide` also looks for images that are turned by up to 180 degrees, or mirrored. Without `optimised` the network's
+    field is the result. A pair whose images are not of one kind is left to the optimiser alone, which then starts from
+    nothing. Raises CheckpointError for a file that holds no such network.
     """
 
     def __init__(

@@ -19,13 +19,14 @@ from torch.nn import functional as F
 from regstudio.methods.energy import PairEnergy, Weights, measure
 from regstudio.methods.masks import NO_MASKS, Masks
 from regstudio.networks.base import RegistrationNetwork
+from regstudio.networks.passes import SCALES as PASSES
 from regstudio.networks.passes import coarse_to_fine, network_size
 from regstudio.networks.warp import affine_after, integrate, pixel_grid, resize_flow, seen_through
 
-COARSE, FINE = 32, 64  # pixels of the shorter side
-KEPT = 3  # results that are looked at again
+COARSE, FINE, FINEST = 32, 64, 128  # pixels of the shorter side
+KEPT, WIDE_KEPT = 3, 4  # results that are looked at again
 SAME = 0.1  # of the shorter side: results whose corners are nearer than that are one
-FEW_TURNS, TURNS, WIDE_TURNS = (0, -30, 30), (-60, 0, 60), (-120, -60, 0, 60, 120, 180)  # degrees
+FEW_TURNS, TURNS, WIDE_TURNS = (0, -30, 30), (-60, 0, 60), range(-180, 180, 30)  # degrees
 SHIFT = 0.15  # of the shorter side
 # Scales, each with shifts down and to the right. All shifts at both scales lead to nothing better on hearts, skulls,
 # radiographs, and radiographs turned by any angle.
@@ -53,16 +54,16 @@ def initial_affine(
     """Return the affine map (1, 2, 3), as in `affine_after`, to register two images (1, 1, H, W) of one size from.
 
     `network` predicts velocity fields of pairs of any kind. `wide` also looks for images that are turned by up to 180
-    degrees. `masks` (1, 1, H, W) say where the fixed and the moving image count.
+    degrees, or mirrored. `masks` (1, 1, H, W) say where the fixed and the moving image count.
     """
+    if wide:
+        return wide_affine(network, fixed, moving, masks)
     found, alike = quick_affines(network, fixed, moving, masks)
-    return found if alike else searched_affine(network, fixed, moving, wide=wide, masks=masks)
+    return found if alike else searched_affine(network, fixed, moving, masks)
 
 
 @torch.no_grad()
-def searched_affine(
-    network: RegistrationNetwork, fixed: Tensor, moving: Tensor, *, wide: bool = False, masks: Masks = NO_MASKS
-) -> Tensor:
+def searched_affine(network: RegistrationNetwork, fixed: Tensor, moving: Tensor, masks: Masks = NO_MASKS) -> Tensor:
     """Return `initial_affine` of a pair that `quick_affines` does not find plainly alike."""
     full, coarse, fine = _sizes(moving)
     found, energies = _judged(network, fixed, moving, coarse, _turned(coarse, FEW_TURNS).to(moving), masks)
@@ -70,13 +71,52 @@ def searched_affine(
     found, energies = _judged(network, fixed, moving, fine, likely, masks)
     if energies[0] <= ALIKE:
         return _rescaled(found, fine, full)
-    starts = _starts(coarse, WIDE_TURNS if wide else TURNS).to(moving)
+    starts = _starts(coarse, TURNS).to(moving)
     found, energies = _judged(network, fixed, moving, coarse, starts, masks)
     best = _distinct(found[energies.argsort()], coarse)[:KEPT]
     again = torch.cat((torch.eye(2, 3)[None].to(best), _rescaled(best, coarse, fine)))
     found, energies = _judged(network, fixed, moving, fine, again, masks)
     best_one = 0 if energies[0] <= energies.min() + MARGIN else energies.argmin()
     return _rescaled(found[best_one][None], fine, full)
+
+
+@torch.no_grad()
+def wide_affine(network: RegistrationNetwork, fixed: Tensor, moving: Tensor, masks: Masks = NO_MASKS) -> Tensor:
+    """Return `initial_affine` of a pair of which one image may be turned by any angle, or mirrored.
+
+    Mirrored chests look alike on small images, so that the better of both is told on 128 pixels.
+    """
+    full, coarse, fine = _sizes(moving)
+    finest = network_size(full, FINEST, len(PASSES))
+    turned = _turned(coarse, WIDE_TURNS).to(moving)
+    both = [_best_of(network, fixed, moving, starts, masks) for starts in (turned, _mirrored(turned, coarse))]
+    lying = torch.eye(2, 3).to(moving)[None]
+    maps = torch.cat((_rescaled(lying, full, finest), *(_rescaled(best, fine, finest) for best in both)))
+    _, energies = _judged(network, fixed, moving, finest, maps, masks)
+    likely = energies[1:].argmin() + 1
+    alone = energies[likely] > ALIKE and energies[0] <= energies[likely] + MARGIN
+    return _rescaled(maps[:1] if alone else maps[likely][None], finest, full)
+
+
+def _best_of(network: RegistrationNetwork, fixed: Tensor, moving: Tensor, starts: Tensor, masks: Masks) -> Tensor:
+    """Return the best map (1, 2, 3) on 64 pixels that starts (n, 2, 3) on 32 pixels lead to, each looked at twice."""
+    _, coarse, fine = _sizes(moving)
+    found, energies = _judged(network, fixed, moving, coarse, starts, masks)
+    found, energies = _judged(network, fixed, moving, coarse, _best(found, energies, coarse), masks)
+    likely = _rescaled(_best(found, energies, coarse), coarse, fine)
+    first, judged = _judged(network, fixed, moving, fine, likely, masks)
+    again, after = _judged(network, fixed, moving, fine, first[judged.argsort()[:2]], masks)
+    return torch.cat((first, again))[torch.cat((judged, after)).argmin()][None]
+
+
+def _best(maps: Tensor, energies: Tensor, size: Sequence[int]) -> Tensor:
+    return _distinct(maps[energies.argsort()], size)[:WIDE_KEPT]
+
+
+def _mirrored(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Affine maps (n, 2, 3) of the fixed image mirrored from left to right, in pixels of images of `size`."""
+    mirror = maps.new_tensor([[1, 0, 0], [0, -1, size[1] - 1], [0, 0, 1]])
+    return maps @ mirror
 
 
 @torch.no_grad()
@@ -132,8 +172,7 @@ def _judged(
     """
     small, seen, (on, of) = _shrunk(fixed, moving, masks, size)
     seen = seen_through(maps, seen)
-    scales = (2, 1) if min(size) >= FINE else (1,)
-    *_, velocity = coarse_to_fine(network, small, seen, scales)
+    *_, velocity = coarse_to_fine(network, small, seen)
     # What a map brings in from outside counts, or maps would gain by leaving the image.
     of = None if of is None else 1 - seen_through(maps, 1 - of)
     energy = _energy(small.expand_as(seen), seen, on, of)(velocity)

@@ -18,7 +18,7 @@ def named_method(
     """Return one of NAMES as a Method; the other settings are those of the general method and the optimiser.
 
     - "general" is the general network that is brought along, then the optimiser; without weights the optimiser alone.
-      `wide` also looks for images that are turned by up to 180 degrees.
+      `wide` also looks for images that are turned by up to 180 degrees, or mirrored.
     - "general_network" is that network alone.
     - "optimiser" fits a velocity field to each pair.
     - "affine" is our affine registration alone; the others are those of `baseline`.

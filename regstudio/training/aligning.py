@@ -16,7 +16,7 @@ from regstudio.training.setup import Parts
 def find_affine_maps(parts: Parts, stop_requested: Callable[[], bool], *, wide: bool = False) -> Iterator[ImageAligned]:
     """Find the affine map of every moving image, if alignment is on, and put it into `parts.aligned`.
 
-    `wide` also finds images that are turned by up to 180 degrees.
+    `wide` also finds images that are turned by up to 180 degrees, or mirrored.
 
     The processes of a group share the images, and each gets all maps. `stop_requested` is asked after each image.
     Raises DataError for an image that cannot be read.

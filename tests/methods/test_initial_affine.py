@@ -77,6 +77,15 @@ def test_wide_finds_images_that_lie_upside_down(network: RegistrationNetwork, im
     assert distance(initial_affine(network, fixed, image, wide=True), turned(degrees)) < 4
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("degrees", [0, 160])
+def test_wide_finds_images_that_are_mirrored(network: RegistrationNetwork, image: Tensor, degrees: float) -> None:
+    found = initial_affine(network, seen_through(turned(degrees), image).flip(3), image, wide=True)
+    mirror = torch.tensor([[1.0, 0, 0], [0, -1, SIDE - 1], [0, 0, 1]])
+    assert distance(found, turned(degrees) @ mirror) < 4
+    assert distance(initial_affine(network, image, image, wide=True), turned(0)) < 1
+
+
 def test_images_that_lie_right_stay(network: RegistrationNetwork, image: Tensor) -> None:
     assert distance(initial_affine(network, image, image), turned(0)) < 0.5
 
