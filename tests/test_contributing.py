@@ -76,7 +76,7 @@ def ways_to_the_first_step(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> s
             return
         if event == "call":
             ways.add(("ui/tabs/train_tab.py", *way_to(frame)))
-        elif event == "return" and code.co_name == "step" and code.co_filename.endswith("training/step.py"):
+        elif event == "return" and code.co_name == "finish" and code.co_filename.endswith("training/step.py"):
             stepped.set()
 
     original = threading.Thread.start
