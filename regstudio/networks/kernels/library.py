@@ -35,7 +35,7 @@ def fit(x: Tensor) -> bool:
     """Whether kernels can compute with `x`: in float32 on the CPU, or what autocast brings to float32 there."""
     return (
         _in_use
-        and x.device.type == "cpu"
+        and x.is_cpu
         and (x.dtype == torch.float32 or (x.dtype in LOW_PRECISION and torch.is_autocast_enabled("cpu")))
         and not torch.onnx.is_in_onnx_export()
         and built_for() is not None
@@ -108,7 +108,7 @@ def _functions(name: str) -> dict[str, Callable[..., int]]:
 
 def address(tensor: Tensor, *, strided: bool = False) -> int:
     """Return where a tensor lies; raises ValueError where a kernel, or one for any strides, could not read it."""
-    if tensor.dtype != torch.float32 or tensor.device.type != "cpu" or not (strided or tensor.is_contiguous()):
+    if tensor.dtype != torch.float32 or not tensor.is_cpu or not (strided or tensor.is_contiguous()):
         what = f"{tensor.dtype} on {tensor.device} with strides {tensor.stride()}"
         raise ValueError(f"a kernel takes contiguous float32 on the CPU; this is {what}")
     return tensor.data_ptr()
@@ -141,10 +141,9 @@ class Operator(Generic[Parameters, Result]):
 
     def __call__(self, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         """Call the function; by torch's dispatcher, which takes some 20 us, where it has anything to do."""
-        if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+        plain = type(args[0]) in (Tensor, nn.Parameter)  # not a fake tensor, which has a shape alone
+        if not plain or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
             return self._overload(*args, **kwargs)
-        if any(isinstance(x, Tensor) and type(x) not in (Tensor, nn.Parameter) for x in (*args, *kwargs.values())):
-            return self._overload(*args, **kwargs)  # fake tensors have shapes alone
         return self._function(*args, **kwargs)
 
     def register_fake(self, fake: Callable[..., object]) -> None:
