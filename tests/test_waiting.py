@@ -37,9 +37,9 @@ def test_a_system_that_does_not_tell_is_known(tmp_path: Path, content: str) -> N
 
 def test_threads_sleep_from_the_first_busy_look_until_it_was_quiet_for_a_while() -> None:
     choice = Choice()
-    assert not choice.look(0.05, 0.5)  # little is no reason
+    assert not choice.look(0.1, 0.5)  # little is no reason
     assert choice.look(0.25, 0.5)
-    assert choice.look(0.05, 0.5)  # nor is it quiet
+    assert choice.look(0.1, 0.5)  # nor is it quiet
     looks = [choice.look(0.0, 0.5) for _ in range(int(QUIET_SECONDS / 0.5))]
     assert looks == [True] * (len(looks) - 1) + [False]
 
