@@ -37,8 +37,8 @@ refine_option = click.option(
     callback=_steps,
     metavar="auto|N",
     help="optimise each flow for its pair: by N steps on the loss that the network was trained with, 20 to 100 are "
-    "usual; auto: briefly, keeping what the network knows, for networks with --transform svf alone  "
-    "[default: auto to register, 0 to evaluate]",
+    "usual; auto: briefly, keeping what the network knows, for networks with --transform svf, unless that made their "
+    "validation images worse  [default: auto to register, 0 to evaluate]",
 )
 output_size_option = click.option(
     "--output_size",

@@ -136,7 +136,8 @@ def load_method(
     `device` is "auto", "cpu", "cuda" or "cuda:N". `affine` is "none", "auto" or "wide", `normalise` "minmax" or
     "percentile"; the defaults are how the network was trained. `cache_affine` caches affine maps on disk. `precision`
     is the network's: "float32" or, faster on a GPU, "bfloat16". `refine` is the number of optimisation steps for each
-    pair, or "auto" (see NetworkMethod). Raises CheckpointError, DeviceError or ConfigError.
+    pair, or "auto" (see NetworkMethod), which is 0 where the training found that it makes results worse. Raises
+    CheckpointError, DeviceError or ConfigError.
 
         method = load_method("runs/brains/checkpoints/best_model.pt", device="cpu")
         result = register(method, "atlas.png", "moving.png")
@@ -148,6 +149,8 @@ def load_method(
     model = loaded.model(source).to(target).eval().requires_grad_(False)
     model.precision = precision
     alignment, rule = affine or loaded.affine, normalise or loaded.normalise
+    if refine == "auto" and not loaded.refining_pays:
+        refine = 0
     name = "network" if isinstance(checkpoint, Checkpoint) else checkpoint_name(Path(checkpoint))
     name += f" in {precision}" * (precision != "float32")
     name += " refined" if refine == "auto" else f" refined by {refine}" * bool(refine)

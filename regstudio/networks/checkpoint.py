@@ -20,6 +20,7 @@ from regstudio.schema import Count, Name, SchemaError, shortened, validate
 FORMAT_VERSION = 2  # 1, of version 0.1, has no checksum
 LISTED_LAYERS = 6
 QUALITY_THRESHOLD = "quality_threshold"  # among the metrics: the quality that most of the bad results do not exceed
+REFINE_GAIN = "refine_gain"  # among the metrics: what `--refine auto` brings, in Dice or in pixels
 READING_OF_NETWORKS = ("working_size", "fit", "resize_to_atlas", "grey", "background", "mask_outside")
 REGISTERING = ("reading", "alignment", "network", "loss")  # the settings that matter to who registers
 
@@ -77,6 +78,11 @@ class Checkpoint:
         if self.network.get("network_side"):  # sees every image at that size, whatever its own
             recorded = {**recorded, "working_size": self.config.get("reading", {}).get("working_size", "auto")}
         return {name: recorded[name] for name in READING_OF_NETWORKS if name in recorded}
+
+    @property
+    def refining_pays(self) -> bool:
+        """Whether `--refine auto` makes this network's results better, or nothing is known of that."""
+        return self.metrics.get(REFINE_GAIN, 0.0) >= 0
 
     @property
     def loss(self) -> Mapping[str, Any]:

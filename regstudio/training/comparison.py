@@ -1,6 +1,7 @@
 """At the end of a training: whether what needs no training registers the validation images better."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import fmean
 
 from regstudio.methods.general import general_method
@@ -21,13 +22,15 @@ def advice(parts: Parts, run: Run, stop_requested: Callable[[], bool]) -> str | 
     every = max(1, len(parts.validation) // CASES)
     if not run.best_path.is_file() or not parts.validation:
         return None
-    model = load_checkpoint(run.best_path).model(str(run.best_path)).to(parts.device).eval().requires_grad_(False)
+    best = load_checkpoint(run.best_path)
+    model = best.model(str(run.best_path)).to(parts.device).eval().requires_grad_(False)
     general = general_method(device=parts.device)
     scores: dict[str, list[list[float]]] = {"Dice": [], "TRE": []}
     for case in parts.validation[::every][:CASES]:
         if stop_requested():
             return None
-        both = [register_case(parts, case, method) for method in (network_method(parts, model, case), general)]
+        network = replace(network_method(parts, model, case), refine="auto" if best.refining_pays else 0)
+        both = [register_case(parts, case, method) for method in (network, general)]
         dice, points = [found.dice for found in both], parts.landmarks(case, case.fixed or parts.reference)
         if all(dice):
             scores["Dice"].append([score.mean for score in dice if score])

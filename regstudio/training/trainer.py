@@ -170,8 +170,8 @@ class _Training:
         """Say that the training is finished and, before, what its record says of it and where it was in vain."""
         better = None
         if self.config.validation.compare and self.parts.group.is_first:
-            better = advice(self.parts, self.run, self.stop.is_set)
             calibrate(self.parts, self.run, self.stop.is_set)
+            better = advice(self.parts, self.run, self.stop.is_set)
         found = map(str, findings_of(self.run)) if self.parts.group.is_first else ()
         return "\n".join(filter(None, (*found, better, "Training Finished")))
 

@@ -276,6 +276,16 @@ def test_auto_refines_velocity_fields_alone(pair: tuple[np.ndarray, np.ndarray])
     assert by_transform["svf"] > 0.05
 
 
+@pytest.mark.parametrize(("gain", "refines"), [(0.01, True), (-0.01, False)])
+def test_auto_refines_where_the_training_found_that_it_pays(
+    pair: tuple[np.ndarray, np.ndarray], gain: float, refines: bool
+) -> None:
+    checkpoint = replace(checkpoint_of("svf"), metrics={"refine_gain": gain})
+    method = load_method(checkpoint, "cpu", refine="auto")
+    assert (method.name, method.provenance["refine"]) == (("network refined", "auto") if refines else ("network", 0))
+    assert ("refine_seconds" in register(method, *pair).metrics) == refines
+
+
 def test_auto_needs_no_loss_of_images(pair: tuple[np.ndarray, np.ndarray]) -> None:
     checkpoint = checkpoint_of("svf", loss={"ncc_weight": 0.0, "dice_weight": 1.0})
     metrics = register(load_method(checkpoint, "cpu", refine="auto"), *pair).metrics

@@ -18,7 +18,7 @@ from tests.training.whole_training import Configs, index_of, run_of
 
 @pytest.mark.slow
 def test_register_knows_the_quality_of_bad_results(quick_config: Configs, tmp_path: Path) -> None:
-    """The threshold in the checkpoint is the one of the results that `register` has for the same images."""
+    """The threshold is the one of the results that `register` has for the same images, refined where that pays."""
     make_demo(tmp_path / "data", size=32, train=1, validation=10)
     config = quick_config(data_base_dir=tmp_path / "data", epochs=1, steps_per_epoch=1, transform="svf", affine="none")
     run = run_of(list(train(config, index_of(config))))
@@ -31,6 +31,9 @@ def test_register_knows_the_quality_of_bad_results(quick_config: Configs, tmp_pa
     reader = pair_reader(config.reading, Case(id="atlas", image=image, label=label))
     results = [result.metrics for result in register_files(chosen.method, reader, cases, tmp_path / "out")]
     assert len(results) == 10
+    gain = load_checkpoint(best).metrics["refine_gain"]
+    assert gain != 0
+    assert all(("refine_seconds" in found) == (gain > 0) for found in results)
     expected = threshold_of([found["quality"] for found in results], [found["dice"] for found in results])
     assert chosen.threshold == load_checkpoint(best).metrics["quality_threshold"] == pytest.approx(expected)
     assert chosen_checkpoint(best, "cpu", refine=0).threshold is None  # of other results, nothing is known
