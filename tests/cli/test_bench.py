@@ -36,7 +36,8 @@ def test_it_tells_times_rates_and_memory_and_tries_nothing_that_would_not_fit(tm
     result = regstudio("bench", *options, "--device", "cpu", "--json", file, "--compare", before)
     assert result.exit_code == 0
     assert "0.00           0.00" in result.stdout.partition("As a share of the earlier time")[2]
-    for word in ("GFLOP/s in float32", "corrmlp", "peak MB", ".nii.gz", "Waiting for images"):
+    assert "own kernels for " in result.stdout or "torch's operators alone" in result.stdout
+    for word in (" threads, ", "; torch ", "GFLOP/s in float32", "corrmlp", "peak MB", ".nii.gz", "Waiting for images"):
         assert word in result.stdout
     assert "not measured: it takes about" in result.stdout
     content = json.loads(file.read_text())
