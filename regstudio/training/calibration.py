@@ -25,9 +25,11 @@ Judged = tuple[float, float]  # quality and score of a result; a higher score is
 
 
 def cases_of(parts: Parts) -> list[Case]:
-    """Return the validation images that are measured: those with labels or landmarks, up to MAX_CASES."""
+    """Return the validation images that are measured, up to MAX_CASES: those with labels, else those with landmarks."""
     every = -(-len(parts.validation) // MAX_CASES) or 1
-    return [case for case in parts.validation[::every] if case.label is not None or case.points is not None]
+    some = parts.validation[::every]
+    labelled = [case for case in some if case.label is not None]
+    return labelled or [case for case in some if parts.landmarks.has_points(case, case.fixed or parts.reference)]
 
 
 def judged(
@@ -60,12 +62,13 @@ def calibrate(parts: Parts, run: Run, stop_requested: Callable[[], bool]) -> Non
     if stop_requested() or len(known) < MIN_FITTED:
         return
     gain = fmean(refined[1] - predicted[1] for refined, predicted in known)
-    found = {REFINE_GAIN: gain}
+    metrics = {name: value for name, value in checkpoint.metrics.items() if name != QUALITY_THRESHOLD}
+    metrics[REFINE_GAIN] = gain
     taken = [refined if gain >= 0 else predicted for refined, predicted in known]
     threshold = threshold_of([quality for quality, _ in taken], [score for _, score in taken])
-    if threshold is not None and all(case.label is not None for case in cases):
-        found[QUALITY_THRESHOLD] = threshold
-    save_checkpoint(run.best_path, replace(checkpoint, metrics={**checkpoint.metrics, **found}))
+    if threshold is not None and cases[0].label is not None:
+        metrics[QUALITY_THRESHOLD] = threshold
+    save_checkpoint(run.best_path, replace(checkpoint, metrics=metrics))
 
 
 def _judge(parts: Parts, model: RegistrationNetwork, case: Case, refine: Refine) -> Judged | None:
@@ -76,7 +79,7 @@ def _judge(parts: Parts, model: RegistrationNetwork, case: Case, refine: Refine)
 
 def _score(parts: Parts, case: Case, found: Registration) -> float | None:
     """The Dice or, where there are only landmarks, their mean distance as a negative number."""
-    if found.dice is not None:
-        return found.dice.mean
+    if case.label is not None:
+        return None if found.dice is None else found.dice.mean
     points = parts.landmarks(case, case.fixed or parts.reference)
     return None if points is None else -dict(landmark_errors(points, found.flow))["tre"]

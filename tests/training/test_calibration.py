@@ -1,11 +1,13 @@
 """At the end of a training: which of its results are to be looked at."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from regstudio.data.folders.layout import Case
 from regstudio.data.phantom import make_demo
+from regstudio.data.pictures.formats import stem
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.registering.batch import find_moving, register_files
 from regstudio.registering.chosen_method import chosen_checkpoint
@@ -37,3 +39,16 @@ def test_register_knows_the_quality_of_bad_results(quick_config: Configs, tmp_pa
     expected = threshold_of([found["quality"] for found in results], [found["dice"] for found in results])
     assert chosen.threshold == load_checkpoint(best).metrics["quality_threshold"] == pytest.approx(expected)
     assert chosen_checkpoint(best, "cpu", refine=0).threshold is None  # of other results, nothing is known
+    with_landmarks_alone(tmp_path / "data")
+    calibrate(build(config, index_of(config)), run, lambda: False)
+    metrics = load_checkpoint(best).metrics
+    assert "quality_threshold" not in metrics and metrics["refine_gain"] not in (0, gain)
+
+
+def with_landmarks_alone(data: Path) -> None:
+    """Put landmarks in the place of the labels of the fixed and of the validation images."""
+    for folder in ("fixed", "validation_moving"):
+        shutil.rmtree(data / f"{folder}_seg")
+        (data / f"{folder}_points").mkdir()
+        for image in (data / folder).iterdir():
+            (data / f"{folder}_points" / f"{stem(image)}_points.csv").write_text("y,x\n10,12\n20,15\n16,22\n")
