@@ -19,7 +19,7 @@ from regstudio.data.loading.loaders import ImageLoader
 from regstudio.data.pairs.batches import TrainingLoader
 from regstudio.data.pairs.dataset import Item, RegistrationDataset
 from regstudio.networks import ops
-from regstudio.networks.device import find_device
+from regstudio.networks.device import find_device, wait_for
 from regstudio.training.setup import build_learner
 from regstudio.training.step import Learner
 
@@ -63,6 +63,7 @@ class Speed:
 def measure_speed(network: str, precision: str, size: int, batch_size: int, device: str, seconds: float) -> Speed:
     """Measure a network for `seconds` and at least two rounds; call it in a new process for its own peak memory."""
     target = find_device(device)
+    ops.compile_for_gpu()  # as in a long training
     learner, batch = _learner(network, target, precision), _batch(size, batch_size, target)
 
     def step() -> object:
@@ -175,12 +176,10 @@ def _flops(call: Callable[[], object]) -> int:
 
 
 def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    wait_for(device)
     started = time.perf_counter()
     call()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    wait_for(device)
     return time.perf_counter() - started
 
 

@@ -1,5 +1,6 @@
 """The network of velocity fields for any images that RegStudio brings along, and what it makes of a pair."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from regstudio.methods.masks import NO_MASKS, Masks, counted
 from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.checkpoint import general_path, load_checkpoint
 from regstudio.networks.passes import full_velocity
+from regstudio.networks.replay import replayed_with
 from regstudio.networks.warp import affine_after, integrate, seen_through
 
 
@@ -48,11 +50,11 @@ def look(
     """
     affine = initial_affine(network, fixed, moving, wide=wide, masks=masks) if affine is None else affine
     seen = seen_through(affine, moving)
-    velocity = full_velocity(network, fixed, seen)
+    velocity = _velocity(network, fixed, seen)
     of = None if masks[1] is None else seen_through(affine, masks[1])
     alike = plainly_alike(fixed, seen, velocity, (masks[0], of))
     if not alike:
-        velocity = (velocity - full_velocity(network, seen, fixed)) / 2
+        velocity = (velocity - _velocity(network, seen, fixed)) / 2
     flow = integrate(velocity)
     return Look(
         affine=affine,
@@ -61,6 +63,15 @@ def look(
         alike=alike,
         counted=counted(masks, affine_after(affine, flow)),
     )
+
+
+def _velocity(network: RegistrationNetwork, fixed: Tensor, moving: Tensor) -> Tensor:
+    (velocity,) = replayed_with(network, _full_velocity).copied(None, {"fixed": fixed, "moving": moving})
+    return velocity
+
+
+def _full_velocity(network: RegistrationNetwork, _: None, images: Mapping[str, Tensor]) -> tuple[Tensor]:
+    return (full_velocity(network, **images),)
 
 
 def general_network(device: torch.device | str = "cpu") -> RegistrationNetwork | None:

@@ -9,7 +9,7 @@ judged again on 64 pixels, beside the identity; and the affine part of the best 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import torch
@@ -21,7 +21,8 @@ from regstudio.methods.masks import NO_MASKS, Masks
 from regstudio.networks.base import RegistrationNetwork
 from regstudio.networks.passes import SCALES as PASSES
 from regstudio.networks.passes import coarse_to_fine, network_size
-from regstudio.networks.warp import affine_after, integrate, pixel_grid, resize_flow, seen_through
+from regstudio.networks.replay import replayed_with
+from regstudio.networks.warp import affine_after, integrate, numbers, pixel_grid, resize_flow, seen_through
 
 COARSE, FINE, FINEST = 32, 64, 128  # pixels of the shorter side
 KEPT, WIDE_KEPT = 3, 4  # results that are looked at again
@@ -150,11 +151,13 @@ def plainly_alike(fixed: Tensor, moving: Tensor, velocity: Tensor, masks: Masks 
 
 def nearest_affine(flow: Tensor) -> Tensor:
     """Return the affine map (B, 2, 3) that is nearest to a flow (B, 2, H, W) in the mean square over its pixels."""
-    places = pixel_grid(flow).double().flatten(1).T  # (H W, 2)
-    known = torch.cat((places, torch.ones_like(places[:, :1])), dim=1)
-    led = places + flow.double().flatten(2).transpose(1, 2)
-    solved: Tensor = torch.linalg.solve(known.T @ known, known.T @ led)
-    return solved.transpose(1, 2).to(flow.dtype)
+    moved, size = flow.double().flatten(2), flow.shape[2:]  # (B, 2, H W)
+    centre = numbers([(length - 1) / 2 for length in size], moved)
+    # The coordinates of a grid are not correlated, so each column is a regression on one of them.
+    places = pixel_grid(flow).double().flatten(1) - centre[:, None]  # (2, H W)
+    linear = moved @ places.T / places.square().sum(dim=1) + torch.eye(2, dtype=moved.dtype, device=moved.device)
+    shift = centre + moved.mean(dim=2) - linear @ centre
+    return torch.cat((linear, shift[:, :, None]), dim=2).to(flow.dtype)
 
 
 def _sizes(image: Tensor) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
@@ -170,16 +173,30 @@ def _judged(
 
     Of one pair of images or, without masks, of as many as there are maps.
     """
-    small, seen, (on, of) = _shrunk(fixed, moving, masks, size)
+    given = {"fixed": fixed, "moving": moving, "maps": maps, "on": masks[0], "of": masks[1]}
+    inputs = {name: tensor for name, tensor in given.items() if tensor is not None}
+    return replayed_with(network, _judge).copied(tuple(size), inputs)
+
+
+def _judge(network: RegistrationNetwork, size: Sequence[int], inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    maps, masks = inputs["maps"], (inputs.get("on"), inputs.get("of"))
+    small, seen, (on, of) = _shrunk(inputs["fixed"], inputs["moving"], masks, size)
     seen = seen_through(maps, seen)
     *_, velocity = coarse_to_fine(network, small, seen)
     # What a map brings in from outside counts, or maps would gain by leaving the image.
     of = None if of is None else 1 - seen_through(maps, 1 - of)
     energy = _energy(small.expand_as(seen), seen, on, of)(velocity)
     found = nearest_affine(affine_after(maps, integrate(velocity)))
-    stretch = torch.linalg.svdvals(found[:, :, :2])
-    plausible = (stretch[:, 0] <= MAX_SCALE) & (stretch[:, 1] >= 1 / MAX_SCALE)
-    return found, energy.where(plausible, energy.new_tensor(math.inf))
+    return found, torch.where(_plausible(found[:, :, :2]), energy, math.inf)
+
+
+def _plausible(linear: Tensor) -> Tensor:
+    """Whether matrices (B, 2, 2) stretch nothing beyond MAX_SCALE, by their singular values."""
+    squares = linear.square().sum(dim=(1, 2))
+    determinant = linear[:, 0, 0] * linear[:, 1, 1] - linear[:, 0, 1] * linear[:, 1, 0]
+    spread = (squares.square() - 4 * determinant.square()).clamp(min=0).sqrt()
+    largest, smallest = ((squares + sign * spread) / 2 for sign in (1, -1))
+    return (largest <= MAX_SCALE**2) & (smallest >= MAX_SCALE**-2)
 
 
 def _shrunk(fixed: Tensor, moving: Tensor, masks: Masks, size: Sequence[int]) -> tuple[Tensor, Tensor, Masks]:
@@ -231,7 +248,7 @@ def _distinct(maps: Tensor, size: Sequence[int]) -> Tensor:
 
 def _rescaled(maps: Tensor, size: Sequence[int], other: Sequence[int]) -> Tensor:
     """Affine maps (n, 2, 3) between images of `size` as maps between the same images of `other` size."""
-    ratio = maps.new_tensor([to / of for to, of in zip(other, size, strict=True)])
+    ratio = numbers([to / of for to, of in zip(other, size, strict=True)], maps)
     linear, shift = maps[:, :, :2], maps[:, :, 2]
     # Pixels are areas: the place p of the one is (p + 1/2) * ratio - 1/2 of the other.
     rescaled = ratio[:, None] * linear / ratio

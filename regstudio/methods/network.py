@@ -23,7 +23,7 @@ from regstudio.methods.masks import Masks, as_tensors, mask_arrays
 from regstudio.methods.refine import refine, refine_nearby
 from regstudio.networks.base import Precision, RegistrationNetwork
 from regstudio.networks.checkpoint import Checkpoint, load_checkpoint
-from regstudio.networks.device import find_device, keep_freed_memory
+from regstudio.networks.device import find_device, keep_freed_memory, wait_for
 from regstudio.transforms.transform import Transform
 
 AffineSearch = Callable[[Pair], Matrix]
@@ -115,9 +115,7 @@ class NetworkMethod:
         return refine(self.model, self.objective, fixed, moving, field, affine=affine, steps=self.refine, masks=masks)
 
     def _now(self) -> float:
-        # CUDA calls are asynchronous.
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        wait_for(self.device)
         return time.perf_counter()
 
 

@@ -1,8 +1,6 @@
 """What every registration network has in common: the transform that it predicts, and how images are warped with it."""
 
-import weakref
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -11,7 +9,7 @@ from torch.nn import functional as F
 
 from regstudio.networks.passes import MIN_SIDE as MIN_SIDE
 from regstudio.networks.passes import fields_at
-from regstudio.networks.replay import Replayed
+from regstudio.networks.replay import replayed_with
 from regstudio.networks.warp import SpatialTransformer, affine_after, integrate, inverse_affine_after
 
 Transform = Literal["displacement", "svf"]
@@ -79,10 +77,7 @@ class RegistrationNetwork(nn.Module):
     def register(self, fixed: Tensor, moving: Tensor, affine: Tensor | None = None) -> Prediction:
         """Return what `predict` does, without gradients; a GPU replays it (see regstudio.networks.replay)."""
         given = {"fixed": fixed, "moving": moving} | ({} if affine is None else {"affine": affine})
-        if not moving.is_cuda:
-            return self.predict(**given)
-        replayed = _REPLAYED.setdefault(self, Replayed(partial(_predict, weakref.ref(self))))
-        return replayed.copied((self.precision, self.network_side, self.passes), given)
+        return replayed_with(self, _predict).copied((self.precision, self.network_side, self.passes), given)
 
     def fields(self, fixed: Tensor, moving: Tensor, affine: Tensor | None = None) -> Iterator[Tensor]:
         """Yield the network's output after each of its passes, (B, 2, H, W); the last is what counts."""
@@ -118,14 +113,8 @@ class RegistrationNetwork(nn.Module):
         raise NotImplementedError
 
 
-def _predict(model: weakref.ref[RegistrationNetwork], _: object, inputs: Mapping[str, Tensor]) -> Prediction:
-    network = model()
-    assert network is not None  # it is its own method that calls this
+def _predict(network: RegistrationNetwork, _: object, inputs: Mapping[str, Tensor]) -> Prediction:
     return network.predict(**inputs)
-
-
-# Beside the networks, since those are copied.
-_REPLAYED: "weakref.WeakKeyDictionary[RegistrationNetwork, Replayed[Prediction]]" = weakref.WeakKeyDictionary()
 
 
 def check_shapes(fixed: Tensor, moving: Tensor) -> None:

@@ -1,14 +1,17 @@
 """The device that a name stands for, and how its memory is used."""
 
 import ctypes
+import gc
 from contextlib import suppress
+from threading import RLock
 
 import torch
 
 from regstudio.errors import DeviceError
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
-GPU_IMAGES_AT_ONCE = 4
+# Held while a thread captures a CUDA graph: meanwhile, no other may wait for the GPU, or give memory back.
+CAPTURING = RLock()
 PIXELS_AT_ONCE = 2**19  # in larger images there is work enough for all cores
 
 
@@ -39,8 +42,19 @@ def keep_freed_memory() -> None:
 
 
 def release_freed_memory() -> None:
-    """Give back to the system what was kept, and is not in use."""
+    """Give back to the system, and on a GPU to others, what was kept and is not in use."""
     _call_glibc("malloc_trim", 0)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        gc.collect()
+        with CAPTURING:
+            torch.cuda.empty_cache()
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done what this thread gave it to do; the CPU has already."""
+    if device.type == "cuda":
+        with CAPTURING:
+            torch.cuda.current_stream(device).synchronize()
 
 
 def _call_glibc(function: str, *arguments: int) -> None:
@@ -49,12 +63,8 @@ def _call_glibc(function: str, *arguments: int) -> None:
 
 
 def images_at_once(device: torch.device, pixels: int) -> int:
-    """Return how many images of so many pixels each are best computed at once, each in a thread of its own.
-
-    On the CPU, small ones share its cores. On a GPU, some are scored while others are registered.
+    """Return how many images of so many pixels each are best computed at once; on the CPU, small ones share its cores.
 
     Of 256x256 on two cores, two at once take 0.75 of the time.
     """
-    if device.type == "cuda":
-        return GPU_IMAGES_AT_ONCE
-    return max(1, min(torch.get_num_threads(), PIXELS_AT_ONCE // pixels))
+    return 1 if device.type != "cpu" else max(1, min(torch.get_num_threads(), PIXELS_AT_ONCE // pixels))

@@ -1,21 +1,23 @@
 """The layers of CorrMLP, warping and the local NCC, each once as plain torch; where a kernel is faster, it takes over.
 
 Source: Meng, Feng, Bi, Kim, "Correlation-aware Coarse-to-fine MLPs for Deformable Medical Image Registration",
-CVPR 2024, section 3. The plain versions are what the kernels are tested against, and what runs on a GPU, in other
-precisions than float32, and where no kernels are built. Nothing else imports the kernels.
+CVPR 2024, section 3. The plain versions are what the kernels are tested against, and what runs where there are none:
+those in `kernels` are the CPU's, in float32, those in `gpu` a GPU's. Nothing else imports either.
 
 Names that end in `_last` are feature maps as (B, H, W, C), where layer norms and linear layers act on each pixel; in
 channels-last memory these are views of (B, C, H, W).
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regstudio.networks import kernels
+from regstudio.networks import gpu, kernels
 from regstudio.networks.kernels import built_for, suspended
 from regstudio.networks.local_ncc import EPSILON as NCC_EPSILON
 from regstudio.networks.local_ncc import local_ncc
@@ -28,6 +30,7 @@ __all__ = [
     "channels_first",
     "channels_last",
     "combine",
+    "compile_for_gpu",
     "convolve",
     "gated_windows",
     "integrate",
@@ -45,6 +48,15 @@ MAX_PLANES = 2  # of images, and of flows; feature maps of more channels have th
 MIN_PIXELS = 512  # for a convolution's weights to be worth their preparation
 
 
+_compiled_for_gpu = False
+
+
+def compile_for_gpu() -> None:
+    """Let GPUs use kernels of our own from now on, in this process; to compile them takes some seconds each."""
+    global _compiled_for_gpu
+    _compiled_for_gpu = True
+
+
 def channels_last(x: Tensor) -> Tensor:
     """Return (B, C, H, W) as (B, H, W, C), a view."""
     return x.permute(0, 2, 3, 1)
@@ -56,10 +68,15 @@ def channels_first(x: Tensor) -> Tensor:
 
 
 def layer_norm(x_last: Tensor, norm: nn.LayerNorm, *, affine: bool = True) -> Tensor:
-    """Normalise each pixel over its channels, in float32; then scale and shift it, if `affine`."""
+    """Normalise each pixel over its channels, in float32; then scale and shift it, if `affine`.
+
+    A GPU's kernel gives the type of `x_last`, the others float32.
+    """
     weight, bias = (norm.weight, norm.bias) if affine else (None, None)
     if _fit(x_last, multiple=16):
         return kernels.layer_norm(x_last, weight, bias, EPSILON)
+    if _fit_gpu("layer_norm", x_last):
+        return gpu.layer_norm(x_last, weight, bias, EPSILON)
     with torch.autocast(x_last.device.type, enabled=False):
         return F.layer_norm(_at_least_float32(x_last), norm.normalized_shape, weight, bias, EPSILON)
 
@@ -91,6 +108,8 @@ def join(x1: Tensor, x2: Tensor) -> Tensor:
     """
     if all(_fit(channels_last(x), multiple=8) for x in (x1, x2)):
         return channels_first(kernels.join(channels_last(x1), channels_last(x2)))
+    if all(_fit_gpu("join", channels_last(x)) for x in (x1, x2)):
+        return channels_first(gpu.join(channels_last(x1), channels_last(x2)))
     x1, x2 = _at_least_float32(x1), _at_least_float32(x2)
     padded, (height, width) = F.pad(x2, (1, 1, 1, 1)), x1.shape[2:]
     shifted = (padded[:, :, row : row + height, column : column + width] for row, column in SHIFTS)
@@ -117,6 +136,8 @@ def gated_windows(normalised: Tensor, gates: Sequence[Gate]) -> tuple[Tensor, Te
         layers = [layer for gate in gates for layer in gate[1:]]
         weights = torch.cat([weight.flatten() for layer in layers for weight in (layer.weight, layer.bias)])
         return kernels.gated_windows(normalised, [gate.window for gate in gates], EPSILON, weights)
+    if normalised.shape[3] in gpu.WINDOW_CHANNELS and _fit_gpu("gated_windows", normalised):
+        return gpu.gated_windows(normalised, [gate.window for gate in gates], [gate[1:] for gate in gates], EPSILON)
     gated = torch.stack([_gated_window(normalised, gate) for gate in gates])
     return gated, gated.sum(dim=(2, 3))
 
@@ -151,6 +172,12 @@ def combine(x_last: Tensor, y_last: Tensor, gated: Tensor, matrices: Tensor, bia
     """
     if _fit(x_last, multiple=16):
         return kernels.combine(x_last, y_last, gated, matrices, bias)
+    if x_last.is_cuda:  # each product adds to the sum as it is written
+        batch, channels = x_last.shape[0], x_last.shape[3]
+        total = (x_last + bias[:, None, None]).view(batch, -1, channels)
+        for matrix, values in zip(matrices.unbind(dim=1), (y_last, *gated), strict=True):
+            total = torch.baddbmm(total, values.reshape(batch, -1, channels), matrix.transpose(1, 2))
+        return total.view(x_last.shape)
     combined = x_last + bias[:, None, None]
     for matrix, values in zip(matrices.unbind(dim=1), (y_last, *gated), strict=True):
         combined = combined + torch.einsum("bij,bhwj->bhwi", matrix, values)
@@ -206,6 +233,48 @@ def mean_local_ncc(fixed: Tensor, warped: Tensor, win: int) -> Tensor:
 def _fit(x: Tensor, *, multiple: int = 1) -> bool:
     """Whether there are kernels for a map, whose channels come last and are a multiple of so many."""
     return x.shape[-1] % multiple == 0 and kernels.fit(x)
+
+
+def _fit_gpu(kernel: str, x_last: Tensor) -> bool:
+    asked = _compiled_for_gpu and kernels.in_use() and gpu.fit(x_last)
+    return asked and _gpu_agrees(kernel, x_last.shape[3], x_last.dtype, x_last.device)
+
+
+@cache
+def _gpu_agrees(kernel: str, channels: int, kind: torch.dtype, device: torch.device) -> bool:
+    """Whether a kernel can be compiled on this machine and gives, with its gradient, what torch's operators do."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+        torch.manual_seed(0)
+        x = torch.randn(2, 11, 13, channels).to(device).requires_grad_()
+        norm, expand = nn.LayerNorm(channels).to(device), nn.Linear(channels, 2 * channels).to(device)
+        gates = [Gate(side, norm, expand, norm, nn.Linear(side**2, side**2).to(device)) for side in (3, 5, 7)]
+        sides, layers = [gate.window for gate in gates], [gate[1:] for gate in gates]
+        calls: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+            "layer_norm": (
+                lambda x: gpu.layer_norm(x, None, None, EPSILON),
+                lambda x: layer_norm(x, norm, affine=False),
+            ),
+            "join": (
+                lambda x: gpu.join(x, x.flip(1)),
+                lambda x: channels_last(join(channels_first(x), channels_first(x.flip(1)))),
+            ),
+            "gated_windows": (
+                lambda x: gpu.gated_windows(x, sides, layers, EPSILON)[0].sum(dim=0),
+                lambda x: gated_windows(x, gates)[0].sum(dim=0),
+            ),
+        }
+        compiled, plain = calls[kernel]
+        with suspended():
+            expected = plain(x)
+            slope = torch.randn(expected.shape).to(device)
+            wanted = (expected, *torch.autograd.grad(expected, x, slope))
+        try:
+            result = compiled(x.to(kind))
+            got = (result, *torch.autograd.grad(result, x, slope.to(result.dtype)))
+        except Exception as error:  # of many kinds: no compiler, too little shared memory, a GPU that Triton knows not
+            warnings.warn(f"On this GPU, torch's operators do the work of {kernel} ({error}).", stacklevel=2)
+            return False
+    return gpu.agree(got, wanted)
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

@@ -3,19 +3,23 @@
 A step of CorrMLP at 128x128 on an H100 takes 116 ms when Python starts its 5,000 kernels one by one, 11 ms replayed.
 """
 
+import weakref
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from threading import RLock
 from typing import Any, Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from regstudio.networks.device import CAPTURING
 
 FIRST_CALLS = 2  # as they are: libraries choose their algorithms, and an optimizer makes its state
 MOST = 32  # kinds that are kept
 
 Result = TypeVar("Result")
 Tensors = TypeVar("Tensors", bound=tuple[Tensor, ...])
+Network = TypeVar("Network", bound=nn.Module)
 _Key = tuple[Hashable, ...]
 
 
@@ -85,10 +89,34 @@ class Replayed(Generic[Result]):
         graph = torch.cuda.CUDAGraph()
         try:
             # One pool for all kinds, as none runs beside another. Other threads may use the GPU meanwhile.
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            with CAPTURING, torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 result = self._function(kind, places)
         except RuntimeError as error:  # an operation that waits for the GPU, or torch.OutOfMemoryError
             self.refused.append(str(error))
             return None
         self._pool = graph.pool()
         return graph, places, result
+
+
+def replayed_with(
+    network: Network, function: Callable[[Network, Any, Mapping[str, Tensor]], Result]
+) -> Replayed[Result]:
+    """Return the Replayed of a function of a network, which is made once and kept as long as the network.
+
+    The network's weights may change in place, but must not be replaced.
+    """
+    known = _WITH.setdefault(network, {})
+    if function not in known:
+        itself = weakref.ref(network)
+
+        def call(kind: Any, inputs: Mapping[str, Tensor]) -> Result:
+            still = itself()
+            assert still is not None  # who calls this has the network
+            return function(still, kind, inputs)
+
+        known[function] = Replayed(call)
+    return known[function]
+
+
+# Beside the networks, since those are copied.
+_WITH: "weakref.WeakKeyDictionary[nn.Module, dict[Any, Replayed[Any]]]" = weakref.WeakKeyDictionary()

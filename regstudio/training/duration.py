@@ -19,7 +19,7 @@ from regstudio.methods.affine_cache import is_cached
 from regstudio.methods.alignment import Aligner
 from regstudio.methods.general import general_method
 from regstudio.networks.base import MIN_SIDE
-from regstudio.networks.device import images_at_once
+from regstudio.networks.device import images_at_once, wait_for
 from regstudio.networks.replay import FIRST_CALLS
 from regstudio.runs.run import Run
 from regstudio.runs.time_left import Speeds
@@ -108,8 +108,7 @@ def _scale(scale: int, size: tuple[int, int]) -> int:
 def _seconds(parts: Parts, call: Callable[[], Any]) -> float:
     started = time.perf_counter()
     call()
-    if parts.device.type == "cuda":
-        torch.cuda.synchronize(parts.device)
+    wait_for(parts.device)
     return time.perf_counter() - started
 
 

@@ -30,6 +30,7 @@ from regstudio.errors import DataError
 from regstudio.files import cache_folder
 from regstudio.losses import Objective
 from regstudio.methods.affine import Matrix
+from regstudio.networks import ops
 from regstudio.networks.build import RANDOM_STATE, build_network
 from regstudio.networks.checkpoint import load_checkpoint, load_weights
 from regstudio.networks.device import find_device, keep_freed_memory
@@ -39,6 +40,7 @@ from regstudio.training.schedule import Schedule
 from regstudio.training.step import Learner
 
 STEPS_AHEAD = 8  # on a GPU
+COMPILED_FROM = 10_000  # images seen on a GPU: fewer are done before kernels are compiled, which takes a minute
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +228,9 @@ def build_learner(
     if path is not None:
         load_weights(model, load_checkpoint(path).weights, path)
     optimisation, augmentation = config.optimisation, config.augmentation
+    seen = optimisation.epochs * steps_per_epoch * optimisation.batch_size
+    if device.type == "cuda" and seen >= COMPILED_FROM:
+        ops.compile_for_gpu()
     model = model.to(device)
     model.precision = optimisation.precision
     teacher = deepcopy(model) if config.loss.teacher_weight else None

@@ -113,6 +113,7 @@ def train(
                 record(run, RunFinished(reason="failed", message=f"{type(error).__name__}: {error}"), group)
             raise
         finally:
+            parts.learner.replayed.forget()
             release_freed_memory()
 
 

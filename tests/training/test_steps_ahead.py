@@ -12,6 +12,7 @@ from torch import Tensor
 
 from regstudio.config import TrainConfig, build_config
 from regstudio.methods.optimiser import optimise
+from regstudio.networks import ops
 from regstudio.networks.checkpoint import load_checkpoint
 from regstudio.networks.replay import FIRST_CALLS
 from regstudio.runs.events import CheckpointSaved, RunFinished, StepDone
@@ -203,6 +204,33 @@ def test_a_replay_changes_the_weights_as_the_step_itself(settings: dict[str, Any
         plain.averaged.load_state_dict(replaying.averaged.state_dict())
         plain.load_state_dict(replaying.state_dict())
     assert replaying.replayed.replays
+
+
+@pytest.mark.gpu
+@on_gpu
+@pytest.mark.parametrize(("precision", "within"), [("float32", 5e-3), ("bfloat16", 5e-2)])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_compiled_kernels_learn_as_torchs_operators_do(
+    precision: str, within: float, checkpointing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ops, "_compiled_for_gpu", True)
+    settings = {"precision": precision, "gradient_checkpointing": checkpointing, "both_directions": True}
+    compiled, plain = learner_on("cuda", **settings), learner_on("cuda", **settings)
+    for number in range(STEPS):
+        inputs = batch(number, "cuda")
+        mine = compiled.step(inputs, number)
+        with ops.suspended():
+            plain.replayed.forget()
+            theirs = plain.step(inputs, number)
+        assert mine == pytest.approx(theirs, rel=within, abs=1e-3)
+        for one, other in zip(compiled.model.parameters(), plain.model.parameters(), strict=True):
+            assert one.grad is not None
+            assert other.grad is not None
+            largest = max(float(p.grad.norm()) for p in plain.model.parameters() if p.grad is not None)
+            assert (one.grad - other.grad).norm() <= 4 * within * other.grad.norm() + 1e-3 * largest
+        plain.averaged.load_state_dict(compiled.averaged.state_dict())
+        plain.load_state_dict(compiled.state_dict())
+    assert compiled.replayed.replays
 
 
 @pytest.mark.gpu

@@ -8,7 +8,7 @@ kernels use the threads of torch's own pool, and compute in float32. networks/op
 from regstudio.networks.kernels.convolution import convolution
 from regstudio.networks.kernels.correlation import join
 from regstudio.networks.kernels.flows import integrate, warp
-from regstudio.networks.kernels.library import built_for, fit, suspended
+from regstudio.networks.kernels.library import built_for, fit, in_use, suspended
 from regstudio.networks.kernels.ncc import local_ncc
 from regstudio.networks.kernels.normalisation import layer_norm, leaky_instance_norm
 from regstudio.networks.kernels.windows import combine, gated_windows
@@ -19,6 +19,7 @@ __all__ = [
     "convolution",
     "fit",
     "gated_windows",
+    "in_use",
     "integrate",
     "join",
     "layer_norm",

@@ -31,6 +31,11 @@ def suspended() -> Iterator[None]:
         _in_use = before
 
 
+def in_use() -> bool:
+    """Whether they are not suspended."""
+    return _in_use
+
+
 def fit(x: Tensor) -> bool:
     """Whether kernels can compute with `x`: in float32 on the CPU, or what autocast brings to float32 there."""
     return (
