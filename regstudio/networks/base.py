@@ -114,7 +114,7 @@ class RegistrationNetwork(nn.Module):
 
 
 def _predict(network: RegistrationNetwork, _: object, inputs: Mapping[str, Tensor]) -> Prediction:
-    return network.predict(**inputs)
+    return network.predict(inputs["fixed"], inputs["moving"], inputs.get("affine"))
 
 
 def check_shapes(fixed: Tensor, moving: Tensor) -> None:
