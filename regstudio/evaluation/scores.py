@@ -194,7 +194,7 @@ def _own_spacing(pair: Pair) -> Spacing:
 
 
 def _flow_scores(registration: Registration) -> dict[str, float]:
-    flow, central = registration.flow, registration.folds
+    flow, central = registration.upright_flow, registration.folds
     one_sided, area = njd_one_sided(flow), nda(flow)
     values = {
         "njd": central.count,

@@ -83,6 +83,11 @@ def affine_flow(matrix: Array, size: tuple[int, ...]) -> npt.NDArray[np.float32]
     return affine_after(matrix, np.zeros((2, *size))).astype(np.float32)
 
 
+def turns_over(matrix: Array) -> bool:
+    """Whether an affine map (2, 3) turns the image over, as a mirror does."""
+    return bool(np.linalg.det(matrix[:, :2]) < 0)
+
+
 class _Candidate(NamedTuple):
     """An ITK affine transform and how similar it makes the images: local correlation, -1 if implausible."""
 

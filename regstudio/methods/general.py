@@ -17,6 +17,7 @@ from torch import Tensor
 from regstudio.data.pairs.pair import Pair
 from regstudio.files import file_digest
 from regstudio.methods import SimilarityChoice
+from regstudio.methods.affine import turns_over
 from regstudio.methods.general_network import look, velocity_network
 from regstudio.methods.masks import as_tensors, mask_arrays
 from regstudio.methods.optimiser import (
@@ -90,4 +91,5 @@ class General:
         if not self.optimised:
             settings = replace(settings, steps=(0,))
         found = optimise(fixed, moving, settings, affine=affine, velocity=velocity, fixed_mask=on, moving_mask=of)
-        return transform_of(found, time.perf_counter() - start)
+        mirrored = affine is not None and turns_over(affine[0].cpu().numpy())
+        return replace(transform_of(found, time.perf_counter() - start), mirrored=mirrored)

@@ -16,7 +16,7 @@ from regstudio.data.pairs.pair import Pair
 from regstudio.errors import CheckpointError, ConfigError, DataError, DeviceError
 from regstudio.files import file_digest
 from regstudio.losses import Objective
-from regstudio.methods.affine import Matrix, affine_flow
+from regstudio.methods.affine import Matrix, affine_flow, turns_over
 from regstudio.methods.affine_cache import cached_affine
 from regstudio.methods.alignment import Aligner, Alignment
 from regstudio.methods.masks import Masks, as_tensors, mask_arrays
@@ -98,6 +98,7 @@ class NetworkMethod:
             affine_flow=None if matrix is None else affine_flow(matrix, pair.fixed.shape),
             inverse_flow=None if inverse is None else _to_array(inverse),
             unrefined_flow=None if refined is None else _to_array(predicted.flow),
+            mirrored=matrix is not None and turns_over(matrix),
             metrics={} if refined is None else {"refine_seconds": end - refine_start},
         )
 

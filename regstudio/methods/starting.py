@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from regstudio.data.pairs.pair import Pair, Points
-from regstudio.methods.affine import Matrix, affine_flow
+from regstudio.methods.affine import Matrix, affine_flow, turns_over
 from regstudio.methods.method import Method
 from regstudio.networks.warp import inverse_affine_after
 from regstudio.transforms.resampling import affine_after, warp
@@ -36,7 +36,7 @@ def registered_from(method: Method, pair: Pair, start: Matrix) -> Transform:
         affine_flow=affine_flow(start, pair.fixed.shape) if affine is None else affine,
         unrefined_flow=unrefined,
         inverse_flow=None if found.inverse_flow is None else _inverse(start, found.inverse_flow),
-        mirrored=bool(np.linalg.det(start[:, :2]) < 0),
+        mirrored=found.mirrored != turns_over(start),
         seconds=time.perf_counter() - begun,
     )
 

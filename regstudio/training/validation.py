@@ -54,7 +54,7 @@ def validate_case(parts: Parts, case: Case) -> dict[str, float]:
     """
     registration = register_case(parts, case)
     metrics = {"njd": float(registration.folds.count), "njd_percent": registration.folds.percent}
-    metrics["sdlogj"] = log_jacobian_std(registration.flow)
+    metrics["sdlogj"] = log_jacobian_std(registration.upright_flow)
     before, after = registration.dice_before, registration.dice
     if before is not None and after is not None:
         metrics |= {"dice": after.mean, "dice_before": before.mean}

@@ -116,7 +116,12 @@ class Registration:
     @cached_property
     def folds(self) -> FoldCount:
         """The number and percentage of pixels where the flow folds."""
-        return njd(_turned_over(self.flow) if self.mirrored else self.flow)
+        return njd(self.upright_flow)
+
+    @property
+    def upright_flow(self) -> Array:
+        """The flow or, where that is to turn the image over, the same one turned back: it folds where a result does."""
+        return _turned_over(self.flow) if self.mirrored else self.flow
 
     @cached_property
     def quality(self) -> float:

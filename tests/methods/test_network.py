@@ -150,7 +150,7 @@ def test_bad_checkpoints_and_devices_are_named(tmp_path: Path) -> None:
 class TooLarge(CorrMLP):
     """A network that needs more memory than there is."""
 
-    def predict(self, *_: object) -> Prediction:
+    def predict(self, *_: object, **__: object) -> Prediction:
         raise torch.OutOfMemoryError("out of memory")
 
 

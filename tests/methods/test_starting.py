@@ -68,6 +68,8 @@ def test_an_image_that_is_turned_over_on_purpose_has_no_folds(pair: Pair) -> Non
     assert (found.mirrored, result.folds.count) == (True, 0)
     assert result.quality > 0.9
     assert Registration(pair=mirrored, transform=replace(found, mirrored=False)).folds.percent == 100
+    twice = registered_from(lambda pair: registered_from(Unregistered(), pair, MIRROR), pair, MIRROR)
+    assert not twice.mirrored
 
 
 def test_the_general_network_looks_for_no_map_before(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
