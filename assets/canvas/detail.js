@@ -6,11 +6,14 @@ let sharpening = 0;
 
 const maxZoom = () => Math.max(40, 12 * Math.max(...scene.file_step));
 
+// Whether the two images are compared grey by grey: how colours become grey, only the server knows.
+const compared = () => "56".includes(state.mode) && !scene.fixed_colours && !scene.moving_colours;
+
 // The images of a panel that may have a tile: [image, side, number of the result].
 function sources(panel) {
   const number = scene.results.indexOf(panel.result), fixed = [scene.fixed, "fixed", 0];
   const second = state.before ? [scene.moving, "moving", 0] : [panel.result.warped, "warped", number];
-  return { fixed: [fixed], moving: [[scene.moving, "moving", 0]], warped: [second], blend: "234".includes(state.mode) ? [fixed, second] : [], laying: [fixed] }[panel.kind];
+  return { fixed: [fixed], moving: [[scene.moving, "moving", 0]], warped: [second], blend: compared() || "234".includes(state.mode) ? [fixed, second] : [], laying: [fixed] }[panel.kind];
 }
 
 function sharpenSoon() {
@@ -47,9 +50,26 @@ async function fetchTile(of, image, box) {
 // An image of the grid, with its tile on top.
 function put(image, side) {
   context.drawImage(windowed(image, side), 0, 0);
-  if (!image.tile) return;
-  const { top, left, bottom, right } = image.tile.box;
-  context.drawImage(windowed(image.tile, side), left, top, right - left, bottom - top);
+  if (image.tile) putTile(image.tile, windowed(image.tile, side));
+}
+
+// What each two grey values of the fixed and the second image make; on top, what those of their tiles make.
+function putPair(result, second, name, paint) {
+  const pairs = (f, o) => (i) => paint(f[i], o[i]);
+  context.drawImage(cached(result, name, pairs(scene.fixed.grey, second.grey)), 0, 0);
+  const tiles = [scene.fixed.tile, second.tile];
+  if (!compared() || !tiles[0] || !tiles[1] || placeOf(tiles[0]) !== placeOf(tiles[1])) return;
+  if (second.tile.made?.name !== name || second.tile.made.fixed !== tiles[0]) {
+    const { rows, columns } = second.tile.box, [f, o] = tiles.map((tile) => tile.grey ??= greyOf(tile.surface));
+    second.tile.made = { name, fixed: tiles[0], surface: painted(pairs(f, o), columns, rows) };
+  }
+  putTile(second.tile, second.tile.made.surface);
+}
+
+const placeOf = ({ box }) => [box.top, box.left, box.bottom, box.right, box.rows, box.columns].join();
+
+function putTile({ box: { top, left, bottom, right } }, surface) {
+  context.drawImage(surface, left, top, right - left, bottom - top);
 }
 
 // 100 %: a pixel of the fixed file is as wide as one of the screen.

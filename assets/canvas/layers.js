@@ -2,11 +2,11 @@
 
 const rgb = (hex) => [1, 3, 5].map((place) => parseInt(hex.slice(place, place + 2), 16));
 
-function painted(paint) {
-  const surface = new OffscreenCanvas(scene.width, scene.height), into = surface.getContext("2d");
-  const data = into.createImageData(scene.width, scene.height);
-  for (let i = 0; i < scene.width * scene.height; i++) data.data.set(paint(i), 4 * i);
-  into.putImageData(data, 0, 0);
+function painted(paint, width = scene.width, height = scene.height) {
+  const surface = new OffscreenCanvas(width, height), into = surface.getContext("2d");
+  const image = into.createImageData(width, height), { data } = image;
+  for (let i = 0, at = 0; i < width * height; i++) [data[at++], data[at++], data[at++], data[at++]] = paint(i);
+  into.putImageData(image, 0, 0);
   return surface;
 }
 
@@ -19,20 +19,17 @@ const other = (panel) => (state.before ? scene.moving : panel.result.warped);
 
 function drawImages(panel) {
   const second = other(panel), { width, height } = scene;
-  const paint = (surface) => context.drawImage(surface, 0, 0);
   if (panel.kind !== "blend") { put({ fixed: scene.fixed, moving: scene.moving, warped: second }[panel.kind], panel.kind === FIXED ? "fixed" : "moving"); return; }
-  const f = scene.fixed.grey, o = second.grey, when = state.before;
   if (state.mode === "5") {
-    const gain = blend[5];
-    panel.result.cache.forEach((_, name) => name.startsWith("difference") && !name.endsWith(`${when}${gain}`)
-      && panel.result.cache.delete(name));
-    paint(cached(panel.result, `difference${when}${gain}`, (i) => {
-      const value = gain * Math.abs(f[i] - o[i]);
+    const gain = blend[5], name = `difference${state.before}${gain}`;
+    panel.result.cache.forEach((_, other) => other.startsWith("difference") && other !== name && panel.result.cache.delete(other));
+    putPair(panel.result, second, name, (f, o) => {
+      const value = gain * Math.abs(f - o);
       return [value, value, value, 255];
-    }));
+    });
     return;
   }
-  if (state.mode === "6") { paint(cached(panel.result, `pair${when}`, (i) => [f[i], o[i], f[i], 255])); return; }
+  if (state.mode === "6") { putPair(panel.result, second, `pair${state.before}`, (f, o) => [f, o, f, 255]); return; }
   put(scene.fixed, "fixed");
   context.save();
   if (state.mode === "2") context.globalAlpha = blend[2];

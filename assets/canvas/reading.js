@@ -18,9 +18,12 @@ async function drawn(uri, width, height) {
 // Grey values are compared and read out; what is in colour is shown so.
 async function picture(uri, colours, width, height) {
   const surface = await drawn(uri, width, height);
-  const pixels = surface.getContext("2d").getImageData(0, 0, width, height).data;
-  const grey = pixels.filter((_, place) => place % 4 === 0);
-  return { surface: colours ? await drawn(colours, width, height) : surface, grey };
+  return { surface: colours ? await drawn(colours, width, height) : surface, grey: greyOf(surface) };
+}
+
+function greyOf(surface) {
+  const { data } = surface.getContext("2d").getImageData(0, 0, surface.width, surface.height);
+  return data.filter((_, place) => place % 4 === 0);
 }
 
 async function labelled(text, width, height) {

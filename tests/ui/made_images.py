@@ -29,9 +29,9 @@ def phantoms(folder: Path, *, count: int, size: int) -> list[tuple[NDArray[np.ui
     ]
 
 
-def make_radiographs(folder: Path, scratch: Path, *, count: int, size: int) -> None:
-    """Write radiographs and their masks side by side into one folder, and some new ones into another, NAME_new."""
-    for number, (image, label) in enumerate(phantoms(scratch, count=2 * count, size=size)):
+def make_radiographs(folder: Path, scratch: Path, *, count: int, new: int, size: int) -> None:
+    """Write radiographs and their masks side by side into one folder, and `new` ones into another, NAME_new."""
+    for number, (image, label) in enumerate(phantoms(scratch, count=count + new, size=size)):
         into = folder if number <= count else folder.with_name(f"{folder.name}_new")
         _write(into / f"patient{number:02d}.png", image)
         _write(into / f"patient{number:02d}_mask.png", label.astype(np.uint8))

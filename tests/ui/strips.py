@@ -60,7 +60,7 @@ def walk(name: str, page: Any, studio: Studio, folder: Path) -> Iterator[str]:
     if name == "sections":
         return journeys.sections(page, *made_images.make_sections(folder, scratch, size=SIZE))
     if name == "radiographs":
-        made_images.make_radiographs(folder, scratch, count=6, size=SIZE)
+        made_images.make_radiographs(folder, scratch, count=6, new=50, size=SIZE)
         return journeys.radiographs(page, folder, folder.with_name(f"{name}_new"))
     if name == "cine":
         made_images.make_cine(folder, scratch, frames=5, size=SIZE)

@@ -80,7 +80,7 @@ def test_two_images_become_a_result_in_colour(home: Any, served: Served, tmp_pat
 
 def test_a_flat_folder_becomes_data_a_network_and_registered_images(home: Any, served: Served, tmp_path: Path) -> None:
     folder = served.studio.roots[0] / "radiographs"
-    made_images.make_radiographs(folder, tmp_path, count=4, size=SIZE)
+    made_images.make_radiographs(folder, tmp_path, count=4, new=4, size=SIZE)
     served.studio.workspace(home.evaluate("window.regstudioTab")).change_settings({**QUICK, "epochs": 2})
     steps = journeys.radiographs(home, folder, folder.with_name("radiographs_new"))
     next(steps)
@@ -101,6 +101,7 @@ def test_a_flat_folder_becomes_data_a_network_and_registered_images(home: Any, s
     assert (served.studio.roots[0] / "data_uploads" / "chest" / "import.json").is_file()
     applied = rows(served.studio, "radiographs_new")
     assert len(applied) == 4
+    assert not home.is_visible("#apply-zip")
     assert home.get_attribute(VIEWER, "data-case") == applied[0][0]
     assert home.input_value("#apply-method input").endswith("best")
     assert home.input_value("#viewer-run input") == "applied: radiographs_new"

@@ -11,11 +11,20 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
+from regstudio.data.loading.working_grid import LARGEST_OWN
 from regstudio.data.pictures.writing import write_image
 from tests.browser import Served
 from tests.ui.acting import CANVAS, VIEWER, choose, fill, register_own, unfold
 
 pytestmark = pytest.mark.browser
+# Whether most pixels of the canvas's middle differ from the next one: those of the grid are many of the screen's wide.
+FINE = f"""() => {{
+  const canvas = document.querySelector("{CANVAS}"), side = 60;
+  const {{ data }} = canvas.getContext("2d").getImageData(canvas.width / 2, canvas.height / 2, side, side);
+  let found = 0;
+  for (let i = 4; i < data.length; i += 4) found += Math.abs(data[i] - data[i - 4]) > 5;
+  return found > side * side / 2;
+}}"""
 
 
 def clear(page: Any) -> None:
@@ -164,3 +173,26 @@ def test_a_second_checkpoint_is_shown_beside_the_first(opened: Any) -> None:
     assert heads == ["before", "first, best", "first, epoch 1"]
     choose(opened, "compare", "nothing")
     opened.wait_for_function(f"!document.querySelector('{VIEWER} .networks').textContent.includes('epoch 1')")
+
+
+def test_differences_are_those_of_the_files_pixels_where_the_grid_has_fewer(opened: Any, tmp_path: Path) -> None:
+    stripes = np.zeros((64, LARGEST_OWN + 2), np.uint8)
+    stripes[:, ::2] = 255  # of which a coarser grid makes grey
+    for name, image in (("fixed", stripes), ("moving", 255 - stripes)):
+        write_image(tmp_path / f"{name}.png", image)
+    choose(opened, "run", "no training")
+    choose(opened, "checkpoint", "not registered")
+    unfold(opened)
+    clear(opened)
+    drop(opened, {name: tmp_path / f"{name}.png" for name in ("fixed", "moving")})
+    register_own(opened)
+    opened.wait_for_function(f"document.querySelector('{VIEWER} .place').textContent === 'own images'")
+    opened.focus(CANVAS)
+    opened.keyboard.press("5")
+    opened.hover(CANVAS)
+    opened.mouse.wheel(0, -600)
+    for mode in "56":
+        opened.keyboard.press(mode)
+        opened.wait_for_function(FINE)
+    choose(opened, "run", "first")
+    opened.wait_for_function(f"document.querySelector('{VIEWER} .place').textContent === '1 of 6'")

@@ -83,7 +83,6 @@ def build(studio: Studio, tab: BrowserTab, watch: Watch, asked: gr.Textbox) -> g
                 [], label="Results", info="worst first; a click opens the case", elem_id="apply-shown"
             )
             pack = gr.Button("Download as zip", elem_id="apply-pack", scale=0, min_width=180)
-            link = gr.DownloadButton("zip", elem_id="apply-zip", visible="hidden")
         table = gr.Dataframe(
             headers=list(COLUMNS),
             datatype=_KINDS,
@@ -97,6 +96,8 @@ def build(studio: Studio, tab: BrowserTab, watch: Watch, asked: gr.Textbox) -> g
             buttons=["fullscreen"],
             elem_id="apply-table",
         )
+    # Outside of what is shown once there are results, as all in there is shown with it.
+    link = gr.DownloadButton("zip", elem_id="apply-zip", visible="hidden")
     seen = shown_fingerprint()
     buttons = [start, pause, resume, stop]
     looked = [progress, *buttons, shown, empty, results, table, seen]
