@@ -1,6 +1,6 @@
 """Replaying on a GPU: the thousands of small kernels of a training step as one launch, a CUDA graph.
 
-A step of CorrMLP at 128x128 on an H100 takes 116 ms when Python starts its 5,000 kernels one by one, 11 ms replayed.
+A step of CorrMLP at 256x256 on an H100 takes 136 ms when Python starts its 5,000 kernels one by one, 19 ms replayed.
 """
 
 import weakref
@@ -79,6 +79,7 @@ class Replayed(Generic[Result]):
         with self._lock:
             self._captured.clear()
             self._calls.clear()
+            self._pool = None
 
     def _capture(
         self, kind: Hashable, inputs: Mapping[str, Tensor]
