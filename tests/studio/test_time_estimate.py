@@ -68,9 +68,9 @@ def test_what_comes_after_the_last_step_is_counted(quick_config: Configs, monkey
     monkeypatch.setattr(measuring, "_seconds", one_second)
     config = quick_config(compare=True)
     assert measure(config, index_of(config)).after in (2.0 + 1.0, 2.0 + 2.0)  # both images compared, and judged
-    ((quality, dice), *_) = timed[-1]  # type: ignore[misc]
-    assert 0 <= quality <= 1
-    assert 0 <= dice <= 1
+    (ways, *_) = timed[-1]  # type: ignore[misc]
+    assert len(ways) == 2  # refined, and as predicted
+    assert all(0 <= number <= 1 for quality_and_dice in ways for number in quality_and_dice)
 
 
 def test_a_measurement_ends_when_it_is_told_to(quick_config: Configs) -> None:
