@@ -13,7 +13,7 @@ from regstudio.config.layout_section import LayoutSection
 from regstudio.config.presets import PRESETS, Preset, preset_values
 from regstudio.config.reading_section import ReadingSection
 from regstudio.config.section import RESUMABLE
-from regstudio.config.sections import GENERAL, TrainConfig
+from regstudio.config.sections import GENERAL, TrainConfig, is_general
 
 __all__ = [
     "GENERAL",
@@ -27,6 +27,7 @@ __all__ = [
     "TrainConfig",
     "build_config",
     "extend_epochs",
+    "is_general",
     "preset_values",
     "read_config",
     "read_network",

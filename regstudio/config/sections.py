@@ -13,6 +13,11 @@ GENERAL = "general"  # as load_model, where no file has that name: the network t
 MAX_NAME_BYTES = 200  # of a run; file systems take 255, and backups and archives add to them
 
 
+def is_general(checkpoint: Path) -> bool:
+    """Whether a checkpoint's name stands for the network that RegStudio brings along."""
+    return str(checkpoint) == GENERAL and not checkpoint.exists()
+
+
 class AlignmentSection(Section):
     """What is done before the network sees a pair."""
 

@@ -9,7 +9,7 @@ import torch
 from pydantic import ConfigDict, Field, Strict, TypeAdapter
 from torch import Tensor
 
-from regstudio.config import GENERAL, READING_OF_0_1, read_config, read_network
+from regstudio.config import READING_OF_0_1, is_general, read_config, read_network
 from regstudio.errors import CheckpointError, ConfigError
 from regstudio.files import asset, atomic_path
 from regstudio.networks.base import RegistrationNetwork
@@ -122,7 +122,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     missing, damaged, something else, or was written by a newer version.
     """
     path = Path(path)
-    if str(path) == GENERAL and not path.exists():
+    if is_general(path):
         path = general_path()
     try:
         if not path.is_file():

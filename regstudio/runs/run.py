@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock
 from pydantic import TypeAdapter
 
-from regstudio.config import TrainConfig, build_config, extend_epochs, read_config, settings
+from regstudio.config import TrainConfig, build_config, extend_epochs, is_general, read_config, settings
 from regstudio.errors import ConfigError, DiskFullError, RunError
 from regstudio.files import append, is_within, name_full_disk, write_text
 from regstudio.runs import lock
@@ -103,8 +103,8 @@ class Run:
         """Write config.json, with absolute paths."""
         path_settings = [setting for setting in settings() if setting.type is Path]
         paths = {setting.name: getattr(getattr(config, setting.section), setting.name) for setting in path_settings}
-        absolute = build_config({name: path and path.resolve() for name, path in paths.items()}, config)
-        write_text(self.config_path, absolute.model_dump_json(indent=2) + "\n")
+        absolute = {name: path.resolve() for name, path in paths.items() if path and not is_general(path)}
+        write_text(self.config_path, build_config(absolute, config).model_dump_json(indent=2) + "\n")
 
     def append(self, event: TrainEvent) -> None:
         """Append one event to events.jsonl. Values that are not finite become null, as JSON has no NaN."""

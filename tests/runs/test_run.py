@@ -38,6 +38,11 @@ def test_config_is_kept_with_absolute_paths(quick_config: Configs, demo: Path, m
     assert open_run(run.path).config() == quick_config()
 
 
+def test_the_network_that_is_brought_along_is_no_file_of_the_folder_one_is_in(quick_config: Configs) -> None:
+    run = create_run(quick_config(load_model="general"))
+    assert run.config().optimisation.load_model == Path("general")
+
+
 def test_events_come_back_as_they_were(quick_config: Configs) -> None:
     run = create_run(quick_config())
     events: list[TrainEvent] = [
