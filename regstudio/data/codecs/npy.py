@@ -1,9 +1,11 @@
 """NumPy's .npy files and .npz archives; nothing is unpickled."""
 
 import io
+import threading
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +17,9 @@ from regstudio.data.codecs.decoded_file import DecodedFile, refuse_huge
 from regstudio.data.problems import FileError
 
 npy_format: Any = np.lib.format  # in some versions of NumPy its functions have no types
+HEADER_ATTEMPTS = 5
+_Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
+_header_lock = threading.Lock()
 
 
 def decode(path: Path, key: str) -> DecodedFile:
@@ -67,12 +72,26 @@ def read_arrays(path: Path, max_bytes: int) -> dict[str, npt.NDArray[Any]]:
         raise FileError(path, f"cannot be read as .npz ({error})", "Delete it.") from error
 
 
+def _read_header(read: Callable[[IO[bytes]], _Header], stream: IO[bytes]) -> _Header:
+    """Read a header, which is a Python literal, in one thread at a time, and again where Python lost count.
+
+    Until 3.11.8, where several threads or greenlets parse at once, SystemError may say so of any file (gh-106905).
+    """
+    start = stream.tell()
+    with _header_lock:
+        for _ in range(HEADER_ATTEMPTS):
+            with suppress(SystemError):
+                return read(stream)
+            stream.seek(start)
+        return read(stream)
+
+
 def _decode_stream(path: Path, stream: IO[bytes]) -> DecodedFile:
     version = npy_format.read_magic(stream)
     if version == (3, 0):  # of arrays with named fields alone
         raise FileError(path, "holds named fields, not numbers", "Save a numeric array.")
     read_header = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}[version]
-    shape, column_major, dtype = read_header(stream)
+    shape, column_major, dtype = _read_header(read_header, stream)
     if dtype.kind not in "buifc":
         raise FileError(path, f"holds '{dtype}' values, not numbers", "Save a numeric array.")
     if min(shape, default=1) < 0:
