@@ -25,11 +25,15 @@ Judged = tuple[float, float]  # quality and score of a result; a higher score is
 
 
 def cases_of(parts: Parts) -> list[Case]:
-    """Return the validation images that are measured, up to MAX_CASES: those with labels, else those with landmarks."""
+    """Return the validation images that are measured, up to MAX_CASES: those with labels, else those with landmarks.
+
+    None for fewer than MIN_FITTED, which say nothing.
+    """
     every = -(-len(parts.validation) // MAX_CASES) or 1
     some = parts.validation[::every]
     labelled = [case for case in some if case.label is not None]
-    return labelled or [case for case in some if parts.landmarks.has_points(case, case.fixed or parts.reference)]
+    cases = labelled or [case for case in some if parts.landmarks.has_points(case, case.fixed or parts.reference)]
+    return cases if len(cases) >= MIN_FITTED else []
 
 
 def judged(
