@@ -174,8 +174,7 @@ def _judged(
     Of one pair of images or, without masks, of as many as there are maps.
     """
     given = {"fixed": fixed, "moving": moving, "maps": maps, "on": masks[0], "of": masks[1]}
-    inputs = {name: tensor for name, tensor in given.items() if tensor is not None}
-    return replayed_with(network, _judge).copied(tuple(size), inputs)
+    return replayed_with(network, _judge).copied(tuple(size), given)
 
 
 def _judge(network: RegistrationNetwork, size: Sequence[int], inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

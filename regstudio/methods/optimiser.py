@@ -106,10 +106,9 @@ def optimise(
     """
     chosen, fixed = settings or OptimiserSettings(), fixed.expand_as(moving)
     given = {"affine": affine, "velocity": velocity, "fixed_mask": fixed_mask, "moving_mask": moving_mask}
-    inputs = {name: tensor for name, tensor in given.items() if tensor is not None}
     if points is not None:
-        return _optimised(fixed, moving, chosen, points=points, **inputs)
-    return Optimised(*_REPLAYED.copied(chosen, {"fixed": fixed, "moving": moving, **inputs}))
+        return _optimised(fixed, moving, chosen, points=points, **given)
+    return Optimised(*_REPLAYED.copied(chosen, {"fixed": fixed, "moving": moving, **given}))
 
 
 @torch.no_grad()

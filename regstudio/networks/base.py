@@ -76,7 +76,7 @@ class RegistrationNetwork(nn.Module):
     @torch.no_grad()
     def register(self, fixed: Tensor, moving: Tensor, affine: Tensor | None = None) -> Prediction:
         """Return what `predict` does, without gradients; a GPU replays it (see regstudio.networks.replay)."""
-        given = {"fixed": fixed, "moving": moving} | ({} if affine is None else {"affine": affine})
+        given = {"fixed": fixed, "moving": moving, "affine": affine}
         return replayed_with(self, _predict).copied((self.precision, self.network_side, self.passes), given)
 
     def fields(self, fixed: Tensor, moving: Tensor, affine: Tensor | None = None) -> Iterator[Tensor]:

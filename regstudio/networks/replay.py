@@ -60,8 +60,12 @@ class Replayed(Generic[Result]):
             graph.replay()
             return result
 
-    def copied(self: "Replayed[Tensors]", kind: Hashable, inputs: Mapping[str, Tensor]) -> Tensors:
-        """Call it with a tuple of tensors as the result, which is the caller's own; any thread may."""
+    def copied(self: "Replayed[Tensors]", kind: Hashable, given: Mapping[str, Tensor | None]) -> Tensors:
+        """Call it with a tuple of tensors as the result, which is the caller's own; any thread may.
+
+        What is None is left out of the inputs.
+        """
+        inputs = {name: tensor for name, tensor in given.items() if tensor is not None}
         if not all(tensor.is_cuda for tensor in inputs.values()):
             return self._function(kind, inputs)
         with self._lock:
